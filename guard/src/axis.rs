@@ -1,0 +1,154 @@
+//! Which axis a word names: the keys under which coordinates are written, and how much each of them proves.
+
+/// What a key says about the number behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Axis {
+    /// Degrees east; nobody calls anything else so.
+    Longitude,
+    /// Degrees north.
+    Latitude,
+    /// A survey axis by a name that nothing else has (`XZB`, `北坐标`): any number with a fraction will do.
+    SurveyX,
+    /// The other survey axis.
+    SurveyY,
+    /// `x`: means something only beside a `y`, and with a value in range.
+    WeakX,
+    /// `y`, beside an `x`.
+    WeakY,
+    /// A geohash: the value is letters.
+    Geohash,
+    /// Zoom of a map tile; `x` and `y` follow.
+    TileZoom,
+}
+
+impl Axis {
+    /// Do two axes make a position?
+    pub(crate) fn completes(self, other: Axis) -> bool {
+        use Axis::{Latitude, Longitude, SurveyX, SurveyY, WeakX, WeakY};
+        matches!(
+            (self, other),
+            (Longitude, Latitude)
+                | (Latitude, Longitude)
+                | (SurveyX, SurveyY)
+                | (SurveyY, SurveyX)
+                | (WeakX, WeakY)
+                | (WeakY, WeakX)
+        )
+    }
+}
+
+/// Whole words, lower case.
+const WORDS: &[(&str, Axis)] = &[
+    ("lng", Axis::Longitude),
+    ("lon", Axis::Longitude),
+    ("long", Axis::Longitude),
+    ("longitude", Axis::Longitude),
+    ("jingdu", Axis::Longitude),
+    ("jd", Axis::Longitude),
+    ("dj", Axis::Longitude),
+    ("lat", Axis::Latitude),
+    ("latitude", Axis::Latitude),
+    ("weidu", Axis::Latitude),
+    ("wd", Axis::Latitude),
+    ("bw", Axis::Latitude),
+    ("xzb", Axis::SurveyX),
+    ("xzbz", Axis::SurveyX),
+    ("zbx", Axis::SurveyX),
+    ("x_coord", Axis::SurveyX),
+    ("xcoord", Axis::SurveyX),
+    ("coord_x", Axis::SurveyX),
+    ("xcoordinate", Axis::SurveyX),
+    ("northing", Axis::SurveyX),
+    ("yzb", Axis::SurveyY),
+    ("yzbz", Axis::SurveyY),
+    ("zby", Axis::SurveyY),
+    ("y_coord", Axis::SurveyY),
+    ("ycoord", Axis::SurveyY),
+    ("coord_y", Axis::SurveyY),
+    ("ycoordinate", Axis::SurveyY),
+    ("easting", Axis::SurveyY),
+    ("north", Axis::WeakX),
+    ("east", Axis::WeakY),
+    ("geohash", Axis::Geohash),
+    ("z", Axis::TileZoom),
+    ("zoom", Axis::TileZoom),
+    ("tilezoom", Axis::TileZoom),
+];
+
+/// Ends of words in Chinese, which has no spaces: "位于东经" ends in 东经.
+const ENDINGS: &[(&str, Axis)] = &[
+    ("经度", Axis::Longitude),
+    ("东经", Axis::Longitude),
+    ("纬度", Axis::Latitude),
+    ("北纬", Axis::Latitude),
+    ("北坐标", Axis::SurveyX),
+    ("纵坐标", Axis::SurveyX),
+    ("X坐标", Axis::SurveyX),
+    ("x坐标", Axis::SurveyX),
+    ("坐标X", Axis::SurveyX),
+    ("坐标x", Axis::SurveyX),
+    ("东坐标", Axis::SurveyY),
+    ("横坐标", Axis::SurveyY),
+    ("Y坐标", Axis::SurveyY),
+    ("y坐标", Axis::SurveyY),
+    ("坐标Y", Axis::SurveyY),
+    ("坐标y", Axis::SurveyY),
+    ("坐标", Axis::SurveyX),
+];
+
+/// No key is longer than this; a longer word is text.
+const KEY_BYTES_MAX: usize = 64;
+
+/// The axis that a word names.
+pub(crate) fn of(word: &str) -> Option<Axis> {
+    let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+    if word.is_empty() || word.len() > KEY_BYTES_MAX {
+        return None;
+    }
+    if !word.is_ascii() {
+        // Only the last characters can be a key; the run before it is a sentence.
+        return ENDINGS.iter().find(|(ending, _)| word.ends_with(ending)).map(|(_, axis)| *axis);
+    }
+    let mut lower = [0_u8; KEY_BYTES_MAX];
+    let lower = lower.get_mut(..word.len())?;
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    let lower = std::str::from_utf8(lower).ok()?;
+    if let Some((_, axis)) = WORDS.iter().find(|(key, _)| *key == lower) {
+        return Some(*axis);
+    }
+    if lower.ends_with("latitude") || lower.ends_with("latitudedegrees") || lower.ends_with("_lat") {
+        return Some(Axis::Latitude);
+    }
+    if lower.ends_with("longitude") || lower.ends_with("longitudedegrees") || lower.ends_with("_lng") || lower.ends_with("_lon") {
+        return Some(Axis::Longitude);
+    }
+    // x, mx, px, point_x: short words that end or begin with the axis letter.
+    if lower.len() <= 8 {
+        if lower.ends_with('x') || lower.starts_with("x_") {
+            return Some(Axis::WeakX);
+        }
+        if lower.ends_with('y') || lower.starts_with("y_") {
+            return Some(Axis::WeakY);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chinese_key_is_the_end_of_a_sentence() {
+        assert_eq!(of("位于东经"), Some(Axis::Longitude));
+        assert_eq!(of("界址点X坐标："), Some(Axis::SurveyX));
+        assert_eq!(of("申请人住址东经路"), None);
+    }
+
+    #[test]
+    fn a_grade_is_no_longitude_by_itself() {
+        assert_eq!(of("DJSJ"), None);
+        assert_eq!(of("DJ"), Some(Axis::Longitude));
+    }
+}

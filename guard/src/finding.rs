@@ -1,0 +1,87 @@
+//! What was found and where. Evidence stays in its zone: `Debug` never prints the sample, and the sample is masked.
+
+use std::fmt;
+
+/// Characters of a sample that are kept at most; enough to recognise the line, too little to rebuild a parcel.
+const SAMPLE_CHARS_MAX: usize = 40;
+
+/// May anybody except it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleClass {
+    /// A known element, a geometry format, a coordinate key with its value, a CRS: nobody can except it outward.
+    Structural,
+    /// Number ranges and coherence: two people may except one file for a while.
+    Heuristic,
+}
+
+impl RuleClass {
+    /// The code word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            RuleClass::Structural => "structural",
+            RuleClass::Heuristic => "heuristic",
+        }
+    }
+}
+
+/// One reason why content is not clean.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's code word, such as `national-element` or `encrypted`.
+    pub rule: &'static str,
+    /// Its class.
+    pub class: RuleClass,
+    /// Path inside containers, then offset, element or cell.
+    pub at: String,
+    /// What stood there, masked.
+    pub sample: String,
+}
+
+impl Finding {
+    /// A finding whose sample is masked here, so that no caller can forget to.
+    pub(crate) fn new(rule: &'static str, class: RuleClass, at: String, sample: &str) -> Self {
+        Finding { rule, class, at, sample: masked(sample) }
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finding").field("rule", &self.rule).field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+/// Keeps the first two digits and the last of every run of digits; the rest become `#`.
+fn masked(sample: &str) -> String {
+    let chars: Vec<char> =
+        sample.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAMPLE_CHARS_MAX).collect();
+    let digits = chars.iter().filter(|c| c.is_numeric()).count();
+    let mut seen = 0;
+    chars
+        .into_iter()
+        .map(|c| {
+            if !c.is_numeric() {
+                return c;
+            }
+            seen += 1;
+            if seen <= 2 || seen == digits { c } else { '#' }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_keeps_two_digits_and_the_last() {
+        assert_eq!(masked("X=4851490.4193"), "X=48#####.###3");
+    }
+
+    #[test]
+    fn debug_does_not_print_the_sample() {
+        let finding = Finding::new("pair", RuleClass::Heuristic, "a.csv:1".into(), "113.5, 23.1");
+        let shown = format!("{finding:?}");
+        assert!(!shown.contains("113") && !shown.contains("a.csv"), "{shown}");
+    }
+}

@@ -1,0 +1,311 @@
+//! Geodata by what it is: formats that carry coordinates by definition are named here and need no parser.
+
+use crate::octets::{f64_le, head, slice, tail, u32_be, u32_le};
+
+/// The name of the geodata format that these bytes open, if they open one.
+pub(crate) fn magic(bytes: &[u8]) -> Option<&'static str> {
+    const MAGICS: &[(&[u8], &str)] = &[
+        (b"SQLite format 3\0", "sqlite"),
+        (b"fgb\x03fgb", "flatgeobuf"),
+        (b"PAR1", "parquet"),
+        (b"PARE", "parquet"),
+        (b"ARROW1\0\0", "arrow"),
+        (b"FEA1", "feather"),
+        (b"LASF", "las"),
+        (b"\x89HDF\r\n\x1a\n", "hdf"),
+        (b"\x0e\x03\x13\x01", "hdf4"),
+        (b"CDF\x01", "netcdf"),
+        (b"CDF\x02", "netcdf"),
+        (b"CDF\x05", "netcdf"),
+        (b"GRIB", "grib"),
+        (b"BUFR", "bufr"),
+        (b"AutoCAD Binary DXF", "dxf"),
+        (b"!table", "mapinfo-tab"),
+        (b"GP\0\0", "geopackage-blob"),
+        (b"GP\0\x01", "geopackage-blob"),
+        (b"PMTiles", "pmtiles"),
+        (b"EHFA_HEADER_TAG", "erdas-img"),
+        (b"\x08\x09\xfe\x02", "dgn"),
+        (b"\x08\x09\xfe\x03", "dgn"),
+        (b"\xc8\x09\xfe\x02", "dgn"),
+    ];
+    for (magic, name) in MAGICS {
+        if bytes.starts_with(magic) {
+            return Some(name);
+        }
+    }
+    if is_dwg(bytes) {
+        return Some("dwg");
+    }
+    if is_shape(bytes) {
+        return Some("shapefile");
+    }
+    if is_osm_pbf(bytes) {
+        return Some("osm-pbf");
+    }
+    if is_iso8211_raster(bytes) {
+        return Some("iso8211");
+    }
+    if is_vector_tile(bytes) {
+        return Some("vector-tile");
+    }
+    if is_jp2_geo(bytes) {
+        return Some("geo-jpeg2000");
+    }
+    None
+}
+
+/// "AC10nn", "AC1.nn", "AC2.nn": drawing files of every age.
+fn is_dwg(bytes: &[u8]) -> bool {
+    let Some(version) = slice(bytes, 0, 6) else { return false };
+    version.starts_with(b"AC")
+        && tail(version, 4).iter().all(u8::is_ascii_digit)
+        && matches!(version.get(2..4), Some(b"10" | b"1." | b"2."))
+        && bytes.get(6).is_some_and(|b| *b < 0x20)
+}
+
+/// File code 9994 big-endian, five zero words, the file length, then version 1000 little-endian. SHX is the same.
+fn is_shape(bytes: &[u8]) -> bool {
+    u32_be(bytes, 0) == Some(9994) && u32_le(bytes, 28) == Some(1000)
+}
+
+fn is_osm_pbf(bytes: &[u8]) -> bool {
+    u32_be(bytes, 0).is_some_and(|n| n < 64) && slice(bytes, 4, 11) == Some(b"\x0a\x09OSMHeader")
+}
+
+/// ISO 8211 opens with a 24-byte leader; S-57 charts, SRP and SDTS are carried by it.
+fn is_iso8211_raster(bytes: &[u8]) -> bool {
+    let Some(leader) = slice(bytes, 0, 24) else { return false };
+    let digits = |from: usize, to: usize| leader.get(from..to).is_some_and(|d| d.iter().all(u8::is_ascii_digit));
+    digits(0, 5) && leader.get(6) == Some(&b'L') && digits(10, 17) && digits(20, 24)
+}
+
+/// A protobuf `Tile`: layer(3) with version(15) = 1 or 2 and a name(1) of printable bytes.
+fn is_vector_tile(bytes: &[u8]) -> bool {
+    if bytes.first() != Some(&0x1a) {
+        return false;
+    }
+    let layer = tail(bytes, 1);
+    let varint = layer.iter().take(4).position(|b| b & 0x80 == 0).map_or(0, |n| n + 1);
+    let body = head(tail(layer, varint), 24);
+    let versioned = |b: &[u8]| b.starts_with(b"\x78\x01") || b.starts_with(b"\x78\x02");
+    if versioned(body) && body.get(2) == Some(&0x0a) {
+        return true;
+    }
+    let Some(name_length) = body.get(1).map(|n| usize::from(*n)) else { return false };
+    body.first() == Some(&0x0a)
+        && name_length > 0
+        && slice(body, 2, name_length.min(22)).is_some_and(|n| n.iter().all(|b| b.is_ascii_graphic() || *b >= 0x80))
+        && varint > 0
+        && bytes.len() > name_length + 4
+        && tail(bytes, 3 + varint + name_length).first().is_some_and(|b| matches!(b, 0x12 | 0x1a | 0x22 | 0x28 | 0x78))
+}
+
+/// JPEG 2000 with a GeoJP2 box or GML in its XML.
+fn is_jp2_geo(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0\0\0\x0cjP  \r\n\x87\n")
+        && (memchr::memmem::find(bytes, b"\xB1\x4B\xF8\xBD\x08\x3D\x4B\x43").is_some()
+            || memchr::memmem::find(bytes, b"gml").is_some())
+}
+
+/// Bytes that are one whole WKB geometry: the counts must consume everything, and the numbers must be finite.
+pub(crate) fn is_wkb(bytes: &[u8]) -> bool {
+    let mut wkb = Wkb { bytes, at: 0, finite: 0, plausible: 0 };
+    bytes.len() >= 21 && wkb.geometry(0).is_some() && wkb.at == bytes.len() && wkb.finite > 0 && wkb.plausible == wkb.finite
+}
+
+struct Wkb<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    finite: u32,
+    plausible: u32,
+}
+
+/// Collections of collections are not drawn by anybody; eight levels are plenty.
+const WKB_DEPTH_MAX: u8 = 8;
+
+impl Wkb<'_> {
+    fn geometry(&mut self, depth: u8) -> Option<()> {
+        if depth > WKB_DEPTH_MAX {
+            return None;
+        }
+        let little = match self.bytes.get(self.at)? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        self.at += 1;
+        let code = self.word(little)?;
+        if code & 0x2000_0000 != 0 {
+            self.word(little)?; // EWKB: the SRID
+        }
+        let flags = u32::from(code & 0x8000_0000 != 0) + u32::from(code & 0x4000_0000 != 0);
+        let plain = code & 0x0fff_ffff;
+        let iso = match plain / 1000 {
+            0 => 0,
+            1 | 2 => 1,
+            3 => 2,
+            _ => return None,
+        };
+        let dimensions = 2 + flags.max(iso);
+        match plain % 1000 {
+            1 => self.point(little, dimensions),
+            2 | 8 => self.points(little, dimensions),
+            3 | 17 => {
+                for _ in 0..self.count(little)? {
+                    self.points(little, dimensions)?;
+                }
+                Some(())
+            }
+            4..=7 | 9..=12 | 15 | 16 => {
+                for _ in 0..self.count(little)? {
+                    self.geometry(depth + 1)?;
+                }
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn points(&mut self, little: bool, dimensions: u32) -> Option<()> {
+        for _ in 0..self.count(little)? {
+            self.point(little, dimensions)?;
+        }
+        Some(())
+    }
+
+    fn point(&mut self, little: bool, dimensions: u32) -> Option<()> {
+        for _ in 0..dimensions {
+            let raw = slice(self.bytes, self.at, 8)?;
+            let raw: [u8; 8] = raw.try_into().ok()?;
+            let value = if little { f64::from_le_bytes(raw) } else { f64::from_be_bytes(raw) };
+            self.at += 8;
+            self.finite += 1;
+            // Coordinates on earth in any unit: a random double is almost never between a nanometre and a light-second.
+            let size = value.abs();
+            self.plausible += u32::from(size == 0.0 || (1e-9..1e9).contains(&size));
+        }
+        Some(())
+    }
+
+    fn word(&mut self, little: bool) -> Option<u32> {
+        let value = if little { u32_le(self.bytes, self.at) } else { u32_be(self.bytes, self.at) };
+        self.at += 4;
+        value
+    }
+
+    /// A count that could not fit into what is left is refused before it is looped over.
+    fn count(&mut self, little: bool) -> Option<u32> {
+        let count = self.word(little)?;
+        (usize::try_from(count).ok()? <= self.bytes.len() / 4).then_some(count)
+    }
+}
+
+/// A point cloud or array of raw doubles with nothing else: at least eight, all in one axis window, pairwise coherent.
+pub(crate) fn is_double_array(bytes: &[u8]) -> bool {
+    if bytes.len() < 64 || bytes.len() % 8 != 0 {
+        return false;
+    }
+    let mut inside = 0;
+    let mut all = 0;
+    for at in (0..bytes.len().min(4096)).step_by(8) {
+        let Some(value) = f64_le(bytes, at) else { break };
+        all += 1;
+        let size = value.abs();
+        let axis = (73.0..135.1).contains(&size)
+            || (3.8..54.0).contains(&size)
+            || (1.9e6..6.0e6).contains(&size)
+            || (1.3e7..4.6e7).contains(&size)
+            || (3.4e5..6.6e5).contains(&size);
+        inside += u32::from(axis);
+    }
+    all >= 8 && inside * 10 >= all * 6
+}
+
+/// A text that opens a survey or CAD format: the first lines decide.
+pub(crate) fn text_format(text: &str) -> Option<&'static str> {
+    let start = text.trim_start_matches('\u{feff}');
+    let opening: String = start.chars().take(2048).collect();
+    let mut lines = opening.lines().map(str::trim).filter(|l| !l.is_empty());
+    let (first, second) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    if (first == "0" && second == "SECTION") || (first == "999" && opening.contains("SECTION")) {
+        return Some("dxf");
+    }
+    let lower = first.to_ascii_lowercase();
+    if lower.starts_with("ncols") && second.to_ascii_lowercase().starts_with("nrows") {
+        return Some("ascii-grid");
+    }
+    if first == "HeadBegin" || opening.contains("DataMark") && opening.contains("VCT") {
+        return Some("vct");
+    }
+    if lower.starts_with("version") && (opening.contains("Columns") && opening.contains("Delimiter") || opening.contains("CoordSys")) {
+        return Some("mapinfo-mif");
+    }
+    if lower.starts_with("!table") {
+        return Some("mapinfo-tab");
+    }
+    if start.contains("[地块坐标]") || start.contains("[界址点坐标]") {
+        return Some("land-survey-text");
+    }
+    if is_world_file(start) {
+        return Some("world-file");
+    }
+    None
+}
+
+/// Six lines, each one number: the affine transform of an image; two of the first four may be zero.
+fn is_world_file(text: &str) -> bool {
+    if text.len() > 400 {
+        return false;
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let values: Vec<f64> = lines.iter().filter_map(|l| l.parse().ok()).collect();
+    let [a, d, b, e, _, _] = values.as_slice() else { return false };
+    let small = |v: &f64| v.abs() < 1e5;
+    values.len() == lines.len()
+        && small(a) && small(d) && small(b) && small(e)
+        && *a != 0.0 && *e != 0.0
+        // pixel height runs down: of the opposite sign to pixel width, and of its size
+        && a * e < 0.0
+        && (0.02..50.0).contains(&(a / e).abs())
+}
+
+/// A BIFF, DBF or raw cell printed as a person would type it.
+pub(crate) fn print_number(value: f64, out: &mut String) {
+    use std::fmt::Write;
+    // Writing into a String does not fail.
+    let _ = if value.abs() < 1e15 { write!(out, "{value}") } else { write!(out, "{value:e}") };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(x: f64, y: f64) -> Vec<u8> {
+        let mut bytes = vec![1, 1, 0, 0, 0];
+        bytes.extend_from_slice(&x.to_le_bytes());
+        bytes.extend_from_slice(&y.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn wkb_must_parse_to_its_last_byte() {
+        let mut bytes = point(113.5, 23.25);
+        assert!(is_wkb(&bytes));
+        bytes.push(0);
+        assert!(!is_wkb(&bytes));
+    }
+
+    #[test]
+    fn random_bytes_behind_a_point_header_are_no_point() {
+        let mut bytes = vec![1, 1, 0, 0, 0];
+        bytes.extend_from_slice(&[0x6f, 0xd2, 0x0f, 0x76, 0xb1, 0x18, 0xc0, 0x1a, 0xf2, 0xec, 0xa5, 0x40, 0x7e, 0xf3, 0x8f, 0x3a]);
+        assert!(!is_wkb(&bytes));
+    }
+
+    #[test]
+    fn six_lines_of_an_affine_transform_are_a_world_file() {
+        assert_eq!(text_format("0.5\n0\n0\n-0.5\n500000.1\n3000000.2\n"), Some("world-file"));
+        assert_eq!(text_format("1\n2\n3\n4\n5\n6\n"), None);
+    }
+}

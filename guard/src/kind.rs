@@ -1,0 +1,257 @@
+//! What a file is, by its content. The name is only asked whether it agrees.
+
+use crate::geodata;
+use crate::octets::{head, slice, u32_be};
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Empty,
+    Json,
+    Xml,
+    Html,
+    Svg,
+    Csv,
+    Text,
+    Rtf,
+    Mail,
+    Pdf,
+    Jpeg,
+    Png,
+    Gif,
+    Bmp,
+    Tiff,
+    Webp,
+    Heic,
+    Docx,
+    Xlsx,
+    Pptx,
+    Ofd,
+    Odf,
+    Zip,
+    /// Compound file: doc, xls, ppt, msg and relatives.
+    Ole,
+    Gzip,
+    Tar,
+    /// ISO media: mp4, mov, m4a.
+    Media,
+    Audio,
+    Font,
+    Dbf,
+    Metafile,
+    /// Refused outward for what it is.
+    Geodata(&'static str),
+    /// Known, and no parser here looks into it.
+    Opaque(&'static str),
+    /// An encrypted envelope by its header.
+    Encrypted(&'static str),
+    Unknown,
+}
+
+impl Kind {
+    /// The code word used in `kinds` of a rule file.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Kind::Empty => "empty",
+            Kind::Json => "json",
+            Kind::Xml => "xml",
+            Kind::Html => "html",
+            Kind::Svg => "svg",
+            Kind::Csv => "csv",
+            Kind::Text => "txt",
+            Kind::Rtf => "rtf",
+            Kind::Mail => "eml",
+            Kind::Pdf => "pdf",
+            Kind::Jpeg => "jpeg",
+            Kind::Png => "png",
+            Kind::Gif => "gif",
+            Kind::Bmp => "bmp",
+            Kind::Tiff => "tiff",
+            Kind::Webp => "webp",
+            Kind::Heic => "heic",
+            Kind::Docx => "docx",
+            Kind::Xlsx => "xlsx",
+            Kind::Pptx => "pptx",
+            Kind::Ofd => "ofd",
+            Kind::Odf => "odf",
+            Kind::Zip => "zip",
+            Kind::Ole => "ole",
+            Kind::Gzip => "gz",
+            Kind::Tar => "tar",
+            Kind::Media => "mp4",
+            Kind::Audio => "audio",
+            Kind::Font => "font",
+            Kind::Dbf => "dbf",
+            Kind::Metafile => "metafile",
+            Kind::Geodata(_) => "geodata",
+            Kind::Opaque(_) => "opaque",
+            Kind::Encrypted(_) => "encrypted",
+            Kind::Unknown => "unknown",
+        }
+    }
+
+    /// Every word that a rule file may list.
+    pub(crate) const WORDS: [&'static str; 33] = [
+        "empty", "json", "xml", "html", "svg", "csv", "txt", "rtf", "eml", "pdf", "jpeg", "png", "gif", "bmp", "tiff",
+        "webp", "heic", "docx", "xlsx", "pptx", "ofd", "odf", "zip", "ole", "gz", "tar", "mp4", "audio", "font", "dbf",
+        "metafile", "geodata", "any",
+    ];
+
+    /// The kind that a magic number or a structure shows; `None` means: perhaps text.
+    pub(crate) fn of_magic(bytes: &[u8]) -> Option<Kind> {
+        if bytes.is_empty() {
+            return Some(Kind::Empty);
+        }
+        if let Some(what) = geodata::magic(bytes) {
+            return Some(Kind::Geodata(what));
+        }
+        for (magic, kind) in MAGICS {
+            if bytes.starts_with(magic) {
+                return Some(*kind);
+            }
+        }
+        if let Some(kind) = iso_media(bytes).or_else(|| riff(bytes)) {
+            return Some(kind);
+        }
+        if memchr::memmem::find(head(bytes, 1024), b"%PDF-").is_some() {
+            return Some(Kind::Pdf);
+        }
+        if slice(bytes, 257, 5) == Some(b"ustar") || crate::tar::looks_like(bytes) {
+            return Some(Kind::Tar);
+        }
+        if crate::dbf::looks_like(bytes) {
+            return Some(Kind::Dbf);
+        }
+        None
+    }
+}
+
+/// Magic numbers of four bytes and more first; the two-byte ones are backed by a parser that may still say no.
+const MAGICS: &[(&[u8], Kind)] = &[
+    (b"PK\x03\x04", Kind::Zip),
+    (b"PK\x05\x06", Kind::Zip),
+    (b"\xFF\xD8\xFF", Kind::Jpeg),
+    (b"\x89PNG\r\n\x1a\n", Kind::Png),
+    (b"GIF87a", Kind::Gif),
+    (b"GIF89a", Kind::Gif),
+    (b"II*\0", Kind::Tiff),
+    (b"MM\0*", Kind::Tiff),
+    (b"II+\0", Kind::Tiff),
+    (b"MM\0+", Kind::Tiff),
+    (b"BPG\xFB", Kind::Opaque("bpg")),
+    (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", Kind::Ole),
+    (b"\x1F\x8B\x08", Kind::Gzip),
+    (b"{\\rtf", Kind::Rtf),
+    (b"7z\xBC\xAF\x27\x1C", Kind::Opaque("7z")),
+    (b"Rar!\x1A\x07", Kind::Opaque("rar")),
+    (b"MSCF\0\0\0\0", Kind::Opaque("cab")),
+    (b"BZh", Kind::Opaque("bzip2")),
+    (b"\xFD7zXZ\0", Kind::Opaque("xz")),
+    (b"\x28\xB5\x2F\xFD", Kind::Opaque("zstd")),
+    (b"\x04\x22\x4D\x18", Kind::Opaque("lz4")),
+    (b"LZIP", Kind::Opaque("lzip")),
+    (b"\x5D\0\0\x80\0", Kind::Opaque("lzma")),
+    (b"ITSF", Kind::Opaque("chm")),
+    (b"\x1F\x9D", Kind::Opaque("compress")),
+    (b"!<arch>\n", Kind::Opaque("ar")),
+    (b"\x7FELF", Kind::Opaque("program")),
+    (b"\0\x01\0\0Standard Jet DB", Kind::Opaque("mdb")),
+    (b"\0\x01\0\0Standard ACE DB", Kind::Opaque("accdb")),
+    (b"Salted__", Kind::Encrypted("openssl")),
+    (b"age-encryption.org/", Kind::Encrypted("age")),
+    (b"-----BEGIN AGE ENCRYPTED FILE", Kind::Encrypted("age")),
+    (b"-----BEGIN PGP MESSAGE", Kind::Encrypted("pgp")),
+    (b"LUKS\xBA\xBE", Kind::Encrypted("luks")),
+    (b"\0\x01\0\0\0", Kind::Font),
+    (b"OTTO", Kind::Font),
+    (b"true\0", Kind::Font),
+    (b"ttcf\0", Kind::Font),
+    (b"wOFF", Kind::Font),
+    (b"wOF2", Kind::Opaque("woff2")),
+    (b"ID3\x02", Kind::Audio),
+    (b"ID3\x03", Kind::Audio),
+    (b"ID3\x04", Kind::Audio),
+    (b"\xFF\xFB", Kind::Audio),
+    (b"\xFF\xF3", Kind::Audio),
+    (b"fLaC", Kind::Audio),
+    (b"OggS", Kind::Audio),
+    (b"\xD7\xCD\xC6\x9A", Kind::Metafile),
+    (b"\x01\0\x09\0\0\x03", Kind::Metafile),
+    (b"BM", Kind::Bmp),
+];
+
+fn iso_media(bytes: &[u8]) -> Option<Kind> {
+    // size(4) 'ftyp'(4) brand(4); old QuickTime starts with moov, mdat, wide or free.
+    let size = u32_be(bytes, 0)?;
+    let box_type = slice(bytes, 4, 4)?;
+    if box_type == b"ftyp" {
+        let brand = slice(bytes, 8, 4)?;
+        let heif: [&[u8]; 10] =
+            [b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"];
+        return Some(if heif.contains(&brand) { Kind::Heic } else { Kind::Media });
+    }
+    let known: [&[u8]; 4] = [b"moov", b"mdat", b"wide", b"free"];
+    (known.contains(&box_type) && size >= 8).then_some(Kind::Media)
+}
+
+fn riff(bytes: &[u8]) -> Option<Kind> {
+    if bytes.starts_with(b"RIFF") {
+        return match slice(bytes, 8, 4)? {
+            b"WEBP" => Some(Kind::Webp),
+            b"WAVE" => Some(Kind::Audio),
+            _ => Some(Kind::Opaque("riff")),
+        };
+    }
+    // An enhanced metafile: record type 1 and " EMF" at 40.
+    if bytes.starts_with(b"\x01\0\0\0") && slice(bytes, 40, 4) == Some(b" EMF") {
+        return Some(Kind::Metafile);
+    }
+    None
+}
+
+/// Does the name's ending promise another kind than the content shows? An ending nobody knows promises nothing.
+pub(crate) fn name_disagrees(name: &str, kind: Kind) -> bool {
+    let Some((_, ending)) = name.rsplit_once('.') else { return false };
+    let ending = ending.to_ascii_lowercase();
+    let promised: &[&str] = match ending.as_str() {
+        "jpg" | "jpeg" | "jpe" | "jfif" => &["jpeg"],
+        "png" => &["png"],
+        "gif" => &["gif"],
+        "bmp" => &["bmp"],
+        "tif" | "tiff" => &["tiff"],
+        "webp" => &["webp"],
+        "heic" | "heif" => &["heic"],
+        "pdf" => &["pdf"],
+        "xml" => &["xml", "svg"],
+        "svg" => &["svg"],
+        "json" => &["json"],
+        "html" | "htm" => &["html", "xml"],
+        "csv" | "tsv" | "txt" | "log" | "md" => &["csv", "txt", "json", "xml", "html"],
+        "docx" | "docm" | "dotx" => &["docx"],
+        "xlsx" | "xlsm" | "xlsb" | "xltx" => &["xlsx"],
+        "pptx" | "ppsx" => &["pptx"],
+        "ofd" => &["ofd"],
+        "odt" | "ods" | "odp" => &["odf"],
+        "zip" => &["zip"],
+        "gz" | "tgz" => &["gz"],
+        "tar" => &["tar"],
+        "doc" | "xls" | "ppt" | "wps" | "et" | "dps" => &["ole"],
+        "mp4" | "mov" | "m4a" | "m4v" | "3gp" => &["mp4"],
+        "dbf" => &["dbf"],
+        "rtf" => &["rtf"],
+        _ => return false,
+    };
+    !promised.contains(&kind.name()) && kind != Kind::Empty
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jpeg_called_pdf_disagrees() {
+        assert!(name_disagrees("a/b.PDF", Kind::Jpeg));
+        assert!(!name_disagrees("a/b.pdf", Kind::Pdf));
+        assert!(!name_disagrees("a/b.unknown", Kind::Pdf));
+    }
+}
