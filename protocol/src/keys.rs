@@ -82,7 +82,8 @@ pub enum SealingKey {
     Sm2(sm2::PublicKey),
 }
 
-/// A private key that opens what was sealed to it. Nodes hold one; `ferry` never does.
+/// A private key that opens what was sealed to it. Compiled only with feature `open`. Nodes hold one; `ferry` never does.
+#[cfg(feature = "open")]
 #[derive(Clone)]
 pub enum OpeningKey {
     /// Suite `std`.
@@ -256,6 +257,7 @@ impl VerifyingKey {
     }
 }
 
+#[cfg(feature = "open")]
 impl OpeningKey {
     /// A fresh key.
     #[must_use]
@@ -513,9 +515,12 @@ mod tests {
                 let again = SigningKey::from_pem(&key.to_pem(passphrase).unwrap(), passphrase).unwrap();
                 assert_eq!(again.public().id(), key.public().id());
             }
-            let opener = OpeningKey::generate(suite);
-            let again = OpeningKey::from_pem(&opener.to_pem(None).unwrap(), None).unwrap();
-            assert_eq!(again.public().id(), opener.public().id());
+            #[cfg(feature = "open")]
+            {
+                let opener = OpeningKey::generate(suite);
+                let again = OpeningKey::from_pem(&opener.to_pem(None).unwrap(), None).unwrap();
+                assert_eq!(again.public().id(), opener.public().id());
+            }
         }
     }
 
@@ -526,6 +531,7 @@ mod tests {
         assert!(matches!(SigningKey::from_pem("hello", None), Err(KeyError::NotAKey { .. })));
     }
 
+    #[cfg(feature = "open")]
     #[test]
     fn a_wrapped_key_opens_only_with_its_key_and_context() {
         for suite in Suite::ALL {

@@ -1,0 +1,593 @@
+//! A sealed parcel as one stream: sealed, verified and opened in one pass and in bounded memory.
+//!
+//! ```text
+//! "TRILOCK1" | length(4) | envelope | payload | length(4) | signed footer | end
+//! payload = chunks of 64 KiB of [ length(4) | manifest | file | file … ], each sealed with its tag behind it
+//! chunk nonce = 0 (7 bytes) | counter(4) | last(1)        additional data = digest of the envelope
+//! ```
+//! The last chunk carries the flag `last` and may be short, never empty unless it is the only one. The content key
+//! is fresh for every attempt: an interrupted seal is thrown away, never continued.
+
+use std::io::{self, Read, Write};
+
+use der::asn1::OctetString;
+use zeroize::Zeroizing;
+
+use crate::aead::{Aead, TAG_BYTES, fresh_key};
+use crate::der_types::{DerError, OBJECT_BYTES_MAX};
+use crate::envelope::{Envelope, Footer};
+use crate::id::BundleId;
+use crate::keys::{KeyError, SealingKey, SigningKey};
+use crate::name::Name;
+use crate::parcel::{Custody, MANIFEST_BYTES_MAX, Manifest, ParcelError, Priority, VERSION};
+use crate::signed::Signed;
+use crate::suite::{Digest, Suite};
+use crate::time::Timestamp;
+use crate::tree::Tree;
+use crate::trust::Trust;
+use crate::zone::Crossing;
+
+/// The first bytes of every bundle.
+pub const MAGIC: &[u8; 8] = b"TRILOCK1";
+/// Plaintext bytes of a chunk.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
+/// A counter of 32 bits over 64 KiB chunks: 256 TiB.
+const CHUNKS_MAX: u64 = u32::MAX as u64;
+
+/// What is wrong with a bundle, or with making one.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Reading or writing failed; on reading, the bundle may be cut short.
+    #[error("reading or writing the bundle: {0}")]
+    Io(#[from] io::Error),
+    /// It does not begin as a bundle does.
+    #[error("this is no bundle: it begins with {found:02x?}")]
+    NotABundle {
+        /// Its first bytes.
+        found: [u8; 8],
+    },
+    /// It ends too early.
+    #[error("the bundle ends within its {part}")]
+    CutShort {
+        /// Which part.
+        part: &'static str,
+    },
+    /// Something follows the end.
+    #[error("bytes follow the end of the bundle")]
+    Trailing,
+    /// A stated length over its limit.
+    #[error("the {part} states {stated} bytes, over the limit of {limit}")]
+    TooLarge {
+        /// Which part.
+        part: &'static str,
+        /// What it says.
+        stated: u64,
+        /// The most allowed.
+        limit: u64,
+    },
+    /// Its papers.
+    #[error(transparent)]
+    Parcel(#[from] ParcelError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The foot does not belong to the head or the payload.
+    #[error("the signed footer does not fit the {part}")]
+    FooterMismatch {
+        /// Which part it contradicts.
+        part: &'static str,
+    },
+    /// A chunk was changed.
+    #[error("chunk {index} of the payload was changed")]
+    ChunkChanged {
+        /// Which.
+        index: u64,
+    },
+    /// The manifest is not the one the origin signed for.
+    #[error("the manifest is not the one the parcel statement names")]
+    OtherManifest,
+    /// A file differs from the manifest: on sealing it changed after inspection.
+    #[error("file {index} {what}")]
+    FileDiffers {
+        /// Which.
+        index: usize,
+        /// In what.
+        what: &'static str,
+    },
+    /// Sealed to somebody else.
+    #[error("sealed to key {recipient}, which is not the one offered")]
+    OtherRecipient {
+        /// The key it is sealed to.
+        recipient: Digest,
+    },
+}
+
+impl From<DerError> for BundleError {
+    fn from(error: DerError) -> Self {
+        BundleError::Parcel(ParcelError::Der(error))
+    }
+}
+
+/// Everything a seal needs besides the content.
+pub struct SealPlan<'a> {
+    /// The new bundle's id.
+    pub bundle: BundleId,
+    /// Where it goes.
+    pub crossing: Crossing,
+    /// The crossing's numbers, reserved in the ledger before.
+    pub epoch: u64,
+    /// See `epoch`.
+    pub sequence: u64,
+    /// Who seals.
+    pub source: &'a Name,
+    /// To whom.
+    pub target: &'a Name,
+    /// How soon it matters.
+    pub priority: Priority,
+    /// When.
+    pub now: Timestamp,
+    /// Signs the footer.
+    pub key: &'a SigningKey,
+    /// The target's key.
+    pub recipient: &'a SealingKey,
+    /// The sealing node's own key.
+    pub keeper: &'a SealingKey,
+    /// The origin's signed statement.
+    pub statement: &'a Signed,
+    /// The signed custody entries up to and with this node's.
+    pub custody: &'a [Signed],
+    /// What is sealed. Its digest stands in the statement.
+    pub manifest: &'a Manifest,
+}
+
+/// What a seal made.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Bytes of the whole bundle.
+    pub bytes: u64,
+    /// The envelope as written.
+    pub envelope: Vec<u8>,
+    /// The signed footer as written.
+    pub footer: Vec<u8>,
+}
+
+/// What a bundle proves without being opened.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The clear header.
+    pub envelope: Envelope,
+    /// Its bytes.
+    pub envelope_bytes: Vec<u8>,
+    /// The parcel's proven journey.
+    pub custody: Custody,
+    /// The signed footer's bytes.
+    pub footer_bytes: Vec<u8>,
+    /// Bytes of the whole bundle.
+    pub bytes: u64,
+}
+
+/// Bytes of the encrypted payload for so many bytes of plaintext.
+#[must_use]
+pub fn payload_bytes(plain: u64) -> u64 {
+    let chunks = plain.div_ceil(CHUNK_BYTES as u64).max(1);
+    plain + chunks * TAG_BYTES as u64
+}
+
+fn nonce(counter: u64, last: bool) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    // Bounded by CHUNKS_MAX before the first chunk is sealed or opened.
+    let counter = u32::try_from(counter).unwrap_or(u32::MAX);
+    nonce[7..11].copy_from_slice(&counter.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce
+}
+
+/// Seals a parcel into `out`. `open_file` gives the bytes of each file of the manifest; whoever inspected them has
+/// put their digests there, and a file that reads otherwise now is refused.
+pub fn seal<R: Read>(
+    plan: &SealPlan<'_>,
+    out: &mut impl Write,
+    mut open_file: impl FnMut(usize) -> io::Result<R>,
+) -> Result<Sealed, BundleError> {
+    plan.manifest.check()?;
+    let suite = plan.recipient.suite();
+    let manifest = plan.manifest.to_bytes();
+    let manifest_length = part_length("manifest", manifest.len(), MANIFEST_BYTES_MAX)?;
+    let plain = 4 + manifest.len() as u64 + plan.manifest.content_bytes();
+    let payload = payload_bytes(plain);
+    limit_payload(payload)?;
+
+    let key = fresh_key(suite);
+    let context = wrap_context(plan.bundle, plan.crossing);
+    let octets = |bytes: Vec<u8>| OctetString::new(bytes).expect("bounded far below the limit of DER lengths");
+    let envelope = Envelope {
+        version: VERSION,
+        suite,
+        bundle: plan.bundle,
+        crossing: plan.crossing,
+        epoch: plan.epoch,
+        sequence: plan.sequence,
+        source: plan.source.clone(),
+        target: plan.target.clone(),
+        priority: plan.priority,
+        payload_bytes: payload,
+        sealed: plan.now,
+        signer: plan.key.public().id(),
+        recipient: plan.recipient.id(),
+        wrapped_key: octets(plan.recipient.wrap_key(&key, &context)?),
+        kept_key: octets(plan.keeper.wrap_key(&key, &context)?),
+        statement: octets(plan.statement.to_bytes()),
+        custody: plan.custody.iter().map(|entry| octets(entry.to_bytes())).collect(),
+    }
+    .to_bytes();
+    let envelope_length = part_length("envelope", envelope.len(), OBJECT_BYTES_MAX)?;
+    let envelope_digest = suite.digest(&envelope);
+
+    out.write_all(MAGIC)?;
+    out.write_all(&envelope_length.to_be_bytes())?;
+    out.write_all(&envelope)?;
+
+    let mut chunks = ChunkSealer {
+        aead: Aead::new(suite, &key).expect("the key was made for the suite"),
+        additional: envelope_digest,
+        buffer: Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_BYTES)),
+        counter: 0,
+        tree: Tree::with_leaf(suite, SEALED_CHUNK_BYTES),
+        out,
+    };
+    chunks.take(&manifest_length.to_be_bytes())?;
+    chunks.take(&manifest)?;
+    let mut piece = Zeroizing::new(vec![0; CHUNK_BYTES]);
+    for (index, file) in plan.manifest.files.iter().enumerate() {
+        let mut reader = open_file(index)?;
+        let mut tree = Tree::new(suite);
+        loop {
+            let read = read_some(&mut reader, &mut piece)?;
+            let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            tree.update(bytes);
+            if tree.bytes() > file.size {
+                return Err(BundleError::FileDiffers { index, what: "grew after it was inspected" });
+            }
+            chunks.take(bytes)?;
+        }
+        if tree.bytes() != file.size {
+            return Err(BundleError::FileDiffers { index, what: "shrank after it was inspected" });
+        }
+        if tree.root() != file.digest {
+            return Err(BundleError::FileDiffers { index, what: "changed after it was inspected" });
+        }
+    }
+    let root = chunks.finish()?;
+
+    let footer = Signed::make(plan.key, &Footer { version: VERSION, envelope: envelope_digest, root, payload_bytes: payload }).to_bytes();
+    let footer_length = part_length("footer", footer.len(), OBJECT_BYTES_MAX)?;
+    out.write_all(&footer_length.to_be_bytes())?;
+    out.write_all(&footer)?;
+    let bytes = 8 + 4 + envelope.len() as u64 + payload + 4 + footer.len() as u64;
+    Ok(Sealed { bytes, envelope, footer })
+}
+
+struct ChunkSealer<'a, W> {
+    aead: Aead,
+    additional: Digest,
+    buffer: Zeroizing<Vec<u8>>,
+    counter: u64,
+    tree: Tree,
+    out: &'a mut W,
+}
+
+impl<W: Write> ChunkSealer<'_, W> {
+    fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            // A full chunk waits until more comes: only then is it known not to be the last.
+            if self.buffer.len() == CHUNK_BYTES {
+                self.emit(false)?;
+            }
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, last: bool) -> io::Result<()> {
+        let tag = self.aead.seal(nonce(self.counter, last), self.additional.as_bytes(), &mut self.buffer);
+        self.counter += 1;
+        self.buffer.extend_from_slice(&tag);
+        self.tree.update(&self.buffer);
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Digest> {
+        self.emit(true)?;
+        Ok(self.tree.root())
+    }
+}
+
+/// Verifies a bundle with public keys alone.
+///
+/// 1. magic, lengths within limits; 2. the envelope is canonical; 3. statement and custody are proven;
+/// 4. the payload is read once for its tree digest; 5. the footer is signed by the source's key that the envelope
+///    names, and covers the envelope's digest, the root and the length; 6. nothing follows.
+pub fn verify(input: &mut impl Read, trust: &Trust) -> Result<Verified, BundleError> {
+    let (verified, _) = walk(input, trust, &mut |_, _, _| Ok(()))?;
+    Ok(verified)
+}
+
+/// Reads the clear header only, for showing and for finding the right keys.
+pub fn peek(input: &mut impl Read) -> Result<Envelope, BundleError> {
+    let (_, envelope) = read_head(input)?;
+    Ok(envelope)
+}
+
+type OnChunk<'a> = dyn FnMut(u64, bool, &mut Vec<u8>) -> Result<(), BundleError> + 'a;
+
+/// The shared walk of [`verify`] and `open`: every chunk is handed over sealed, after it entered the digest.
+fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Result<(Verified, Digest), BundleError> {
+    let (envelope_bytes, envelope) = read_head(input)?;
+    let custody = envelope.prove(trust)?;
+    let suite = envelope.suite;
+    let envelope_digest = suite.digest(&envelope_bytes);
+
+    let mut tree = Tree::with_leaf(suite, SEALED_CHUNK_BYTES);
+    let mut left = envelope.payload_bytes;
+    let mut chunk = Vec::with_capacity(SEALED_CHUNK_BYTES);
+    let mut index = 0;
+    while left > 0 {
+        let size = left.min(SEALED_CHUNK_BYTES as u64);
+        chunk.resize(usize::try_from(size).unwrap_or(SEALED_CHUNK_BYTES), 0);
+        read_part(input, &mut chunk, "payload")?;
+        left -= size;
+        tree.update(&chunk);
+        on_chunk(index, left == 0, &mut chunk)?;
+        index += 1;
+    }
+    let root = tree.root();
+
+    let footer_bytes = read_object(input, "footer", OBJECT_BYTES_MAX)?;
+    let signed = Signed::parse::<Footer>(&footer_bytes)?;
+    if signed.signer != envelope.signer || signed.suite != suite {
+        return Err(BundleError::FooterMismatch { part: "envelope's signer" });
+    }
+    let footer: Footer = trust.verify_from_node(&signed, &envelope.source).map_err(ParcelError::from)?;
+    if footer.version != VERSION {
+        return Err(ParcelError::Version { what: "footer", found: footer.version }.into());
+    }
+    if footer.envelope != envelope_digest {
+        return Err(BundleError::FooterMismatch { part: "envelope" });
+    }
+    if footer.payload_bytes != envelope.payload_bytes || footer.root != root {
+        return Err(BundleError::FooterMismatch { part: "payload" });
+    }
+    if read_some(input, &mut [0])? != 0 {
+        return Err(BundleError::Trailing);
+    }
+    let bytes = 8 + 4 + envelope_bytes.len() as u64 + envelope.payload_bytes + 4 + footer_bytes.len() as u64;
+    Ok((Verified { envelope, envelope_bytes, custody, footer_bytes, bytes }, envelope_digest))
+}
+
+fn read_head(input: &mut impl Read) -> Result<(Vec<u8>, Envelope), BundleError> {
+    let mut magic = [0; 8];
+    read_part(input, &mut magic, "magic")?;
+    if &magic != MAGIC {
+        return Err(BundleError::NotABundle { found: magic });
+    }
+    let bytes = read_object(input, "envelope", OBJECT_BYTES_MAX)?;
+    let envelope = Envelope::parse(&bytes)?;
+    limit_payload(envelope.payload_bytes)?;
+    // Length of a stream of whole chunks and one short one, which holds at least a tag and a manifest's length.
+    let tail = envelope.payload_bytes % SEALED_CHUNK_BYTES as u64;
+    if envelope.payload_bytes < TAG_BYTES as u64 + 4 || (1..=TAG_BYTES as u64).contains(&tail) {
+        return Err(BundleError::FooterMismatch { part: "stated payload length" });
+    }
+    Ok((bytes, envelope))
+}
+
+fn limit_payload(stated: u64) -> Result<(), BundleError> {
+    let limit = CHUNKS_MAX * SEALED_CHUNK_BYTES as u64;
+    if stated > limit { Err(BundleError::TooLarge { part: "payload", stated, limit }) } else { Ok(()) }
+}
+
+fn part_length(part: &'static str, bytes: usize, limit: usize) -> Result<u32, BundleError> {
+    u32::try_from(bytes)
+        .ok()
+        .filter(|_| bytes <= limit)
+        .ok_or(BundleError::TooLarge { part, stated: bytes as u64, limit: limit as u64 })
+}
+
+/// A length and so many bytes; the length is checked before anything is allocated.
+fn read_object(input: &mut impl Read, part: &'static str, limit: usize) -> Result<Vec<u8>, BundleError> {
+    let mut length = [0; 4];
+    read_part(input, &mut length, part)?;
+    let stated = u32::from_be_bytes(length) as usize;
+    if stated > limit {
+        return Err(BundleError::TooLarge { part, stated: stated as u64, limit: limit as u64 });
+    }
+    let mut bytes = vec![0; stated];
+    read_part(input, &mut bytes, part)?;
+    Ok(bytes)
+}
+
+fn read_part(input: &mut impl Read, bytes: &mut [u8], part: &'static str) -> Result<(), BundleError> {
+    input.read_exact(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => BundleError::CutShort { part },
+        _ => BundleError::Io(error),
+    })
+}
+
+fn read_some(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// What a content key is bound to, besides its recipient: this bundle on this crossing.
+fn wrap_context(bundle: BundleId, crossing: Crossing) -> Vec<u8> {
+    let mut context = b"trilock-v1-content-key\0".to_vec();
+    context.extend_from_slice(bundle.as_bytes());
+    context.push(crossing.code());
+    context
+}
+
+#[cfg(feature = "open")]
+pub use opening::{Opened, Sink, open};
+
+/// Opening needs the target's private key, so it is compiled only where a node asks for it.
+#[cfg(feature = "open")]
+mod opening {
+    use super::{
+        Aead, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES, Tree, Trust, Verified, io, nonce,
+        walk, wrap_context, read_head,
+    };
+    use crate::keys::OpeningKey;
+
+    /// Where the plaintext goes. It must stay private until `open` has returned: only then is the last byte proven.
+    pub trait Sink {
+        /// The manifest was read and is the one the origin signed for.
+        fn manifest(&mut self, manifest: &Manifest) -> io::Result<()>;
+        /// A file begins.
+        fn begin(&mut self, index: usize) -> io::Result<()>;
+        /// More of its bytes.
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+        /// It ended, and its digest is right.
+        fn end(&mut self, index: usize) -> io::Result<()>;
+    }
+
+    /// An opened bundle.
+    #[derive(Clone, Debug)]
+    pub struct Opened {
+        /// What it proves.
+        pub verified: Verified,
+        /// What it held.
+        pub manifest: Manifest,
+    }
+
+    /// Opens a bundle in one pass: every step of [`super::verify`], and every chunk, file and digest inside.
+    pub fn open(input: &mut impl Read, trust: &Trust, key: &OpeningKey, sink: &mut dyn Sink) -> Result<Opened, BundleError> {
+        let (head, envelope) = read_head(input)?;
+        if envelope.recipient != key.public().id() {
+            return Err(BundleError::OtherRecipient { recipient: envelope.recipient });
+        }
+        let context = wrap_context(envelope.bundle, envelope.crossing);
+        let content_key = key.unwrap_key(envelope.wrapped_key.as_bytes(), &context)?;
+        let aead = Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(crate::keys::KeyError::CannotUnwrap))?;
+        let additional = envelope.suite.digest(&head);
+        let wanted = envelope.prove(trust)?.statement.manifest;
+        let mut reader = PlainReader { suite: envelope.suite, wanted, state: State::Length(Vec::with_capacity(4)), manifest: None, sink };
+
+        // The head was read to find the key; the walk reads it again from memory.
+        let mut again = super::MAGIC.to_vec();
+        again.extend_from_slice(&u32::try_from(head.len()).unwrap_or(u32::MAX).to_be_bytes());
+        again.extend_from_slice(&head);
+        let mut whole = io::Read::chain(again.as_slice(), input);
+        let (verified, _) = walk(&mut whole, trust, &mut |index, last, chunk| {
+            let tag_at = chunk.len().checked_sub(TAG_BYTES).ok_or(BundleError::ChunkChanged { index })?;
+            let (bytes, tag) = chunk.split_at_mut(tag_at);
+            let tag: &[u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| BundleError::ChunkChanged { index })?;
+            aead.open(nonce(index, last), additional.as_bytes(), bytes, tag).map_err(|_| BundleError::ChunkChanged { index })?;
+            reader.take(bytes)
+        })?;
+        let manifest = reader.finish()?;
+        Ok(Opened { verified, manifest })
+    }
+
+    enum State {
+        Length(Vec<u8>),
+        Manifest { length: usize, bytes: Vec<u8> },
+        File { index: usize, tree: Tree },
+        End,
+    }
+
+    struct PlainReader<'a> {
+        suite: Suite,
+        wanted: Digest,
+        state: State,
+        manifest: Option<Manifest>,
+        sink: &'a mut dyn Sink,
+    }
+
+    impl PlainReader<'_> {
+        fn take(&mut self, mut bytes: &[u8]) -> Result<(), BundleError> {
+            loop {
+                match &mut self.state {
+                    State::Length(have) => {
+                        let (now, rest) = bytes.split_at(bytes.len().min(4 - have.len()));
+                        have.extend_from_slice(now);
+                        bytes = rest;
+                        let Ok(length) = <[u8; 4]>::try_from(have.as_slice()) else { return Ok(()) };
+                        let stated = u32::from_be_bytes(length) as usize;
+                        if stated > MANIFEST_BYTES_MAX {
+                            return Err(BundleError::TooLarge { part: "manifest", stated: stated as u64, limit: MANIFEST_BYTES_MAX as u64 });
+                        }
+                        self.state = State::Manifest { length: stated, bytes: Vec::new() };
+                    }
+                    State::Manifest { length, bytes: have } => {
+                        let (now, rest) = bytes.split_at(bytes.len().min(*length - have.len()));
+                        have.extend_from_slice(now);
+                        bytes = rest;
+                        if have.len() < *length {
+                            return Ok(());
+                        }
+                        if self.suite.digest(have) != self.wanted {
+                            return Err(BundleError::OtherManifest);
+                        }
+                        let manifest = Manifest::parse(have)?;
+                        self.sink.manifest(&manifest)?;
+                        self.manifest = Some(manifest);
+                        self.begin(0)?;
+                    }
+                    State::File { index, tree } => {
+                        let index = *index;
+                        let size = self.manifest.as_ref().and_then(|m| m.files.get(index)).map_or(0, |file| file.size);
+                        let room = usize::try_from(size - tree.bytes()).unwrap_or(usize::MAX);
+                        let (now, rest) = bytes.split_at(bytes.len().min(room));
+                        tree.update(now);
+                        self.sink.write(now)?;
+                        bytes = rest;
+                        if tree.bytes() < size {
+                            return Ok(());
+                        }
+                        self.end(index)?;
+                        self.begin(index + 1)?;
+                    }
+                    State::End if bytes.is_empty() => return Ok(()),
+                    State::End => return Err(BundleError::Trailing),
+                }
+            }
+        }
+
+        fn begin(&mut self, index: usize) -> Result<(), BundleError> {
+            let files = self.manifest.as_ref().map_or(0, |manifest| manifest.files.len());
+            self.state = if index < files {
+                self.sink.begin(index)?;
+                State::File { index, tree: Tree::new(self.suite) }
+            } else {
+                State::End
+            };
+            Ok(())
+        }
+
+        fn end(&mut self, index: usize) -> Result<(), BundleError> {
+            let State::File { tree, .. } = std::mem::replace(&mut self.state, State::End) else { return Ok(()) };
+            let expected = self.manifest.as_ref().and_then(|m| m.files.get(index)).map(|file| file.digest);
+            if expected != Some(tree.root()) {
+                return Err(BundleError::FileDiffers { index, what: "does not have the digest of the manifest" });
+            }
+            self.sink.end(index)?;
+            Ok(())
+        }
+
+        fn finish(self) -> Result<Manifest, BundleError> {
+            match (self.state, self.manifest) {
+                (State::End, Some(manifest)) => Ok(manifest),
+                _ => Err(ParcelError::Disagree("the payload ends before the last file of its manifest").into()),
+            }
+        }
+    }
+}
