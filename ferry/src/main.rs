@@ -1,1 +1,153 @@
-fn main() {}
+//! ferry: carries sealed bundles between a node's desk and a medium, and proves what others signed. It holds no key that
+//! opens a bundle, never writes a ledger, and acts on a node only by asking its daemon.
+//!
+//! Exit codes: 0 done, 1 refused or not verified, 2 usage or config, 3 disk, medium, I/O.
+
+mod approve;
+mod confirm;
+mod copying;
+mod desk;
+mod export;
+mod failure;
+mod folder;
+mod import;
+mod inspect;
+mod intake;
+mod keyfile;
+mod keygen;
+mod ledger;
+mod medium;
+mod papers;
+mod proof;
+mod slip;
+mod trips;
+mod trustdir;
+mod verify;
+mod words;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use protocol::Timestamp;
+use serde_json::json;
+
+use crate::failure::{AnyError, Failure, not_yet};
+use crate::words::{Language, Voice};
+
+/// 摆渡 / ferry: moves sealed bundles between a node and a medium, and verifies with public keys alone.
+#[derive(Debug, Parser)]
+#[command(name = "ferry", version, disable_help_subcommand = true)]
+struct Ferry {
+    /// Language of messages; otherwise LC_ALL, LC_MESSAGES, LANG
+    #[arg(long, global = true, value_name = "LANG")]
+    lang: Option<Language>,
+    /// One JSON object a line on standard output, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    /// The node's spool, for the overview that `ferry` alone prints
+    #[arg(long, value_name = "DIR")]
+    spool: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// 生成密钥: make a person's key and its card
+    Keygen(keygen::Keygen),
+    /// 导出: stage what waits and write it onto a medium
+    Export(export::Export),
+    /// 会签: countersign a staged trip
+    Approve(approve::Approve),
+    /// 确认: read the written medium back and let the trip go
+    Confirm(confirm::Confirm),
+    /// 导入: verify a medium and hand it to the node
+    Import(import::Import),
+    /// 重新导出: stage a trip again under its number
+    Reexport(export::Reexport),
+    /// 批次: every trip and its state
+    Trips(trips::Look),
+    /// 介质: the register of media
+    Media(trips::Look),
+    /// 权籍成果提交: raw survey files into an inlet of the internal zone
+    Intake(intake::Intake),
+    /// 校验: prove bundles, evidence, waybills, receipts, whole media
+    Verify(verify::Verify),
+    /// 查看: the clear envelope, and what OpenSSL needs to check it
+    Inspect(inspect::Inspect),
+    /// 审计账: verify or show a node's ledger
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
+    /// 销毁介质 (not yet available)
+    Dispose(Rest),
+    /// 放行 (not yet available)
+    Release(Rest),
+    /// 例外 (not yet available)
+    Except(Rest),
+}
+
+/// Words of a command that is not there yet.
+#[derive(Debug, clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let asked = Ferry::parse();
+    let voice = Voice { language: asked.lang.unwrap_or_else(Language::of_session), json: asked.json };
+    match run(asked, voice) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            voice.object(&json!({"error": {"code": failure.code, "message": failure.sentence, "remedy": failure.remedy, "exit": failure.exit}}));
+            let what = voice.language.pick("what to do", "处理办法");
+            let _ = writeln!(std::io::stderr(), "ferry: {}\n  {what}: {}", failure.sentence, failure.remedy);
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
+    if asked.spool.is_some() && asked.command.is_some() {
+        return Err(failure::misplaced_spool(voice.language));
+    }
+    let now = now();
+    let done: Result<(), AnyError> = match asked.command {
+        None => {
+            let look = trips::Look { spool: asked.spool.clone() };
+            match look.overview(voice) {
+                Some(()) => Ok(()),
+                // A spool that was named and cannot be read is worth the exact words.
+                None if asked.spool.is_some() => {
+                    desk::Desk::open(asked.spool.as_deref()).and_then(|d| d.trips()).map(|_| ()).map_err(AnyError::from)
+                }
+                None => {
+                    let _ = Ferry::command().print_help();
+                    Ok(())
+                }
+            }
+        }
+        Some(Command::Keygen(keygen)) => keygen.run(voice).map_err(AnyError::from),
+        Some(Command::Export(export)) => export.run(voice, now).map_err(AnyError::from),
+        Some(Command::Approve(approve)) => approve.run(voice, now).map_err(AnyError::from),
+        Some(Command::Confirm(confirm)) => confirm.run(voice, now).map_err(AnyError::from),
+        Some(Command::Import(import)) => import.run(voice, now).map_err(AnyError::from),
+        Some(Command::Reexport(reexport)) => reexport.run(voice, now).map_err(AnyError::from),
+        Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
+        Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
+        Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
+        Some(Command::Verify(verify)) => verify.run(voice).map_err(AnyError::from),
+        Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
+        Some(Command::Ledger(ledger)) => ledger.run(voice).map_err(AnyError::from),
+        Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
+        Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),
+        Some(Command::Except(_)) => return Err(not_yet(voice.language, "except")),
+    };
+    done.map_err(|error| error.told(voice.language))
+}
+
+/// The one place that asks the clock.
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
+}

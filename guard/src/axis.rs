@@ -102,6 +102,8 @@ const KEY_BYTES_MAX: usize = 64;
 /// The axis that a word names.
 pub(crate) fn of(word: &str) -> Option<Axis> {
     let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+    // 坐标（米）: the unit in brackets is part of the run, as full-width brackets are not ASCII.
+    let word = word.strip_suffix("（米").or_else(|| word.strip_suffix("（度")).unwrap_or(word);
     if word.is_empty() || word.len() > KEY_BYTES_MAX {
         return None;
     }
@@ -120,7 +122,11 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
     if lower.ends_with("latitude") || lower.ends_with("latitudedegrees") || lower.ends_with("_lat") {
         return Some(Axis::Latitude);
     }
-    if lower.ends_with("longitude") || lower.ends_with("longitudedegrees") || lower.ends_with("_lng") || lower.ends_with("_lon") {
+    if lower.ends_with("longitude")
+        || lower.ends_with("longitudedegrees")
+        || lower.ends_with("_lng")
+        || lower.ends_with("_lon")
+    {
         return Some(Axis::Longitude);
     }
     // x, mx, px, point_x: short words that end or begin with the axis letter.

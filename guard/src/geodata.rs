@@ -111,7 +111,11 @@ fn is_jp2_geo(bytes: &[u8]) -> bool {
 /// Bytes that are one whole WKB geometry: the counts must consume everything, and the numbers must be finite.
 pub(crate) fn is_wkb(bytes: &[u8]) -> bool {
     let mut wkb = Wkb { bytes, at: 0, finite: 0, plausible: 0 };
-    bytes.len() >= 21 && wkb.geometry(0).is_some() && wkb.at == bytes.len() && wkb.finite > 0 && wkb.plausible == wkb.finite
+    bytes.len() >= 21
+        && wkb.geometry(0).is_some()
+        && wkb.at == bytes.len()
+        && wkb.finite > 0
+        && wkb.plausible == wkb.finite
 }
 
 struct Wkb<'a> {
@@ -203,7 +207,7 @@ impl Wkb<'_> {
 
 /// A point cloud or array of raw doubles with nothing else: at least eight, all in one axis window, pairwise coherent.
 pub(crate) fn is_double_array(bytes: &[u8]) -> bool {
-    if bytes.len() < 64 || bytes.len() % 8 != 0 {
+    if bytes.len() < 64 || !bytes.len().is_multiple_of(8) {
         return false;
     }
     let mut inside = 0;
@@ -238,7 +242,9 @@ pub(crate) fn text_format(text: &str) -> Option<&'static str> {
     if first == "HeadBegin" || opening.contains("DataMark") && opening.contains("VCT") {
         return Some("vct");
     }
-    if lower.starts_with("version") && (opening.contains("Columns") && opening.contains("Delimiter") || opening.contains("CoordSys")) {
+    if lower.starts_with("version")
+        && (opening.contains("Columns") && opening.contains("Delimiter") || opening.contains("CoordSys"))
+    {
         return Some("mapinfo-mif");
     }
     if lower.starts_with("!table") {
@@ -299,7 +305,9 @@ mod tests {
     #[test]
     fn random_bytes_behind_a_point_header_are_no_point() {
         let mut bytes = vec![1, 1, 0, 0, 0];
-        bytes.extend_from_slice(&[0x6f, 0xd2, 0x0f, 0x76, 0xb1, 0x18, 0xc0, 0x1a, 0xf2, 0xec, 0xa5, 0x40, 0x7e, 0xf3, 0x8f, 0x3a]);
+        bytes.extend_from_slice(&[
+            0x6f, 0xd2, 0x0f, 0x76, 0xb1, 0x18, 0xc0, 0x1a, 0xf2, 0xec, 0xa5, 0x40, 0x7e, 0xf3, 0x8f, 0x3a,
+        ]);
         assert!(!is_wkb(&bytes));
     }
 

@@ -39,6 +39,10 @@ pub(crate) enum Kind {
     Font,
     Dbf,
     Metafile,
+    /// DER from end to end.
+    Signature,
+    /// A binary part of an xlsb workbook.
+    XlsbPart,
     /// Refused outward for what it is.
     Geodata(&'static str),
     /// Known, and no parser here looks into it.
@@ -83,6 +87,8 @@ impl Kind {
             Kind::Font => "font",
             Kind::Dbf => "dbf",
             Kind::Metafile => "metafile",
+            Kind::Signature => "signature",
+            Kind::XlsbPart => "xlsb-part",
             Kind::Geodata(_) => "geodata",
             Kind::Opaque(_) => "opaque",
             Kind::Encrypted(_) => "encrypted",
@@ -91,10 +97,41 @@ impl Kind {
     }
 
     /// Every word that a rule file may list.
-    pub(crate) const WORDS: [&'static str; 33] = [
-        "empty", "json", "xml", "html", "svg", "csv", "txt", "rtf", "eml", "pdf", "jpeg", "png", "gif", "bmp", "tiff",
-        "webp", "heic", "docx", "xlsx", "pptx", "ofd", "odf", "zip", "ole", "gz", "tar", "mp4", "audio", "font", "dbf",
-        "metafile", "geodata", "any",
+    pub(crate) const WORDS: [&'static str; 34] = [
+        "empty",
+        "json",
+        "xml",
+        "html",
+        "svg",
+        "csv",
+        "txt",
+        "rtf",
+        "eml",
+        "pdf",
+        "jpeg",
+        "png",
+        "gif",
+        "bmp",
+        "tiff",
+        "webp",
+        "heic",
+        "docx",
+        "xlsx",
+        "pptx",
+        "ofd",
+        "odf",
+        "zip",
+        "ole",
+        "gz",
+        "tar",
+        "mp4",
+        "audio",
+        "font",
+        "dbf",
+        "metafile",
+        "signature",
+        "geodata",
+        "any",
     ];
 
     /// The kind that a magic number or a structure shows; `None` means: perhaps text.
@@ -109,6 +146,16 @@ impl Kind {
             if bytes.starts_with(magic) {
                 return Some(*kind);
             }
+        }
+        // Size of the file, then four reserved bytes of zero: "BM" alone opens many a sentence.
+        if bytes.starts_with(b"BM") && slice(bytes, 6, 4) == Some(&[0; 4]) {
+            return Some(Kind::Bmp);
+        }
+        if signature_whole(bytes) {
+            return Some(Kind::Signature);
+        }
+        if crate::xlsb::is_part(bytes) {
+            return Some(Kind::XlsbPart);
         }
         if let Some(kind) = iso_media(bytes).or_else(|| riff(bytes)) {
             return Some(kind);
@@ -177,8 +224,28 @@ const MAGICS: &[(&[u8], Kind)] = &[
     (b"OggS", Kind::Audio),
     (b"\xD7\xCD\xC6\x9A", Kind::Metafile),
     (b"\x01\0\x09\0\0\x03", Kind::Metafile),
-    (b"BM", Kind::Bmp),
+    (b"VCLMTF", Kind::Metafile),
 ];
+
+/// One DER sequence from the first byte to the last: certificates, signed values, seals.
+fn signature_whole(bytes: &[u8]) -> bool {
+    let (Some(0x30), Some(first)) = (bytes.first(), bytes.get(1)) else { return false };
+    let (header, size) = match first {
+        0..=0x7F => (2, usize::from(*first)),
+        // Indefinite length, as old mail programs write it, ends in two zeros.
+        0x80 => return bytes.len() > 32 && bytes.ends_with(&[0, 0]) && bytes.get(2) == Some(&0x06),
+        0x81..=0x84 => {
+            let width = usize::from(first - 0x80);
+            let Some(field) = slice(bytes, 2, width) else { return false };
+            (2 + width, field.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)))
+        }
+        _ => return false,
+    };
+    // A printed "0" followed by text is no sequence: its length would have to be right.
+    size >= 16
+        && header + size == bytes.len()
+        && bytes.get(header).is_some_and(|b| matches!(b, 0x02 | 0x06 | 0x30 | 0x31 | 0xA0))
+}
 
 fn iso_media(bytes: &[u8]) -> Option<Kind> {
     // size(4) 'ftyp'(4) brand(4); old QuickTime starts with moov, mdat, wide or free.

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! May this content make this crossing? Pure functions over bytes: no paths, no clock, no sockets.
+//!
+//! The invariant stands here in code: what carries survey coordinates, or cannot be fully inspected, never lands
+//! outside the internal zone. Only this crate makes a [`Released`], and only a `Released` is sealed or delivered.
+
+mod axis;
+mod dbf;
+mod detection;
+mod encoded;
+mod finding;
+mod geodata;
+mod judgement;
+mod kind;
+mod label;
+mod look;
+mod mail;
+mod media;
+mod octets;
+mod ole;
+mod pairs;
+mod parcel;
+mod pattern;
+mod pdf;
+mod picture;
+mod rules;
+mod scan;
+mod strip;
+mod tar;
+mod text;
+mod tiff;
+mod words;
+mod xlsb;
+mod xml;
+mod zip;
+
+pub use detection::{DetectVerdict, Detection, LOOK_BYTES_MAX, detect};
+pub use finding::{Finding, RuleClass};
+pub use judgement::{Judgement, Moment, Question, Released, StrippedFile, inspect};
+pub use parcel::{FileFacts, Parcel, ReadSeek};
+pub use rules::{LabelRule, OnCoordinates, OnSignature, ParcelType, Rules, RulesError};

@@ -1,1 +1,69 @@
-fn main() {}
+//! The node of the internet zone: citizens' applications in, results out. One neighbour, over the two-way gateway.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use protocol::{Crossing, Zone};
+use serde::Deserialize;
+use station::commands::{self, Links};
+use station::config::{Carrier, Fault, PeerSettings};
+use station::service::Stop;
+use station::station::Station;
+
+/// `[link]` of this zone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InternetLinks {
+    /// The gateway.
+    quic: Option<quic_link::Settings>,
+    /// A purchased gate that moves files.
+    folder: Option<folder_link::Settings>,
+}
+
+impl Links for InternetLinks {
+    fn faults(&self, _zone: Zone, peers: &[PeerSettings]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        faults.extend(Fault::unless_present(peers, Carrier::Quic, self.quic.is_some(), "link.quic"));
+        faults.extend(Fault::unless_present(peers, Carrier::Folder, self.folder.is_some(), "link.folder"));
+        faults.extend(Fault::of("link.quic", self.quic.as_ref().and_then(|quic| quic.check().err())));
+        faults.extend(Fault::of("link.folder", self.folder.as_ref().and_then(|folder| folder.check().err())));
+        faults
+    }
+
+    fn start(&self, station: &Arc<Station>, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        if let Some(settings) = &self.quic {
+            let ends = quic_link::Stop::new();
+            let link = quic_link::Link::new(station.spool.clone(), station.keyring.link.clone(), Arc::clone(&station.trust));
+            threads.push(quic_link::run(link, settings.clone(), ends.clone())?);
+            stop.also(move || ends.stop());
+        }
+        if let Some(settings) = &self.folder {
+            threads.extend(folder(station, settings, stop)?);
+        }
+        Ok(threads)
+    }
+}
+
+fn folder(station: &Arc<Station>, settings: &folder_link::Settings, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
+        let ends = folder_link::Stop::new();
+        let link = folder_link::Link {
+            spool: station.spool.clone(),
+            outbound: Crossing::between(station.zone, peer.zone).filter(|_| peer.send == Carrier::Folder),
+            inbound: Crossing::between(peer.zone, station.zone).filter(|_| peer.receive == Carrier::Folder),
+            key: station.keyring.signing.clone(),
+            peer: peer.name.clone(),
+            trust: Arc::clone(&station.trust),
+        };
+        threads.extend(folder_link::start(&link, settings, &ends)?.threads);
+        stop.also(move || ends.raise());
+    }
+    Ok(threads)
+}
+
+fn main() -> ExitCode {
+    commands::main::<InternetLinks>(Zone::Internet)
+}

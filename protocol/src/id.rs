@@ -20,3 +20,22 @@ pub fn new_id(now: Timestamp, random: [u8; 10]) -> Octets<16> {
     id[8] = id[8] & 0x3f | 0x80;
     Octets(id)
 }
+
+/// The moment in an id: a parcel's claim, a bundle's seal. Evidence is filed under a parcel's day on every node.
+#[must_use]
+pub fn moment_of(id: &Octets<16>) -> Timestamp {
+    let [a, b, c, d, e, f, ..] = id.0;
+    Timestamp(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_carries_its_moment_and_the_version_of_the_standard() {
+        let id = new_id(Timestamp(1_795_305_599_999), [0xff; 10]);
+        assert_eq!(moment_of(&id), Timestamp(1_795_305_599_999));
+        assert_eq!(id.to_string().get(12..13), Some("7"));
+    }
+}

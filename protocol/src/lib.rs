@@ -23,6 +23,7 @@ pub mod trust;
 // Words.
 pub mod der_types;
 pub mod id;
+pub mod ledger;
 pub mod name;
 pub mod time;
 pub mod verdict;
@@ -36,3 +37,5 @@ pub use time::Timestamp;
 pub use trust::Trust;
 pub use verdict::{Reason, Verdict};
 pub use zone::{Crossing, Zone};
+pub mod oneway;
+pub mod exchange;

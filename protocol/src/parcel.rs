@@ -4,7 +4,7 @@
 //! each names the statement and the entry before it. The manifest opens with 32 random bytes, so that its digest in
 //! the clear statement tells nothing about a small secret.
 
-use der::asn1::OctetString;
+pub use der::asn1::OctetString;
 
 use crate::der_types::{self, DerError};
 use crate::id::ParcelId;

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What every node does, whatever its zone: take parcels in, look at them, seal, admit, relay, deliver, receipt.
+//! Knows no zone by name and no transport: a zone arrives as a value, a link meets the station in the spool only.
+//!
+//! Each stage is a `step(now)` that takes from one queue and commits to another; its doc says why it may die between
+//! any two lines. `service` runs the stages in named threads; the simulated world calls the same steps by hand.
+
+pub mod alarm;
+pub mod clock;
+pub mod config;
+pub mod drop;
+pub mod keyring;
+pub mod station;
+
+pub mod admission;
+pub mod desk;
+pub mod housekeeping;
+pub mod intake;
+pub mod receipts;
+pub mod sealing;
+pub mod trips;
+
+pub mod commands;
+pub mod service;

@@ -1,1 +1,61 @@
-//! Placeholder.
+//! The one-way gate: sockets and threads around the state machines of [`protocol::oneway`].
+//!
+//! ```text
+//! outbox -> diode-send -> UDP ===> diode-read -> diode-work -> diode-keep-0..3 -> arrivals
+//!           (never reads)          (drains the    (tags, code,  (pieces of
+//!                                   socket)        digests)      entries)
+//! ```
+//! Takes sealed bundles from one spool and commits them to another; sees no plaintext, knows no rule. The receiving
+//! side opens a socket and never sends on it, the sending side never reads. What the link keeps for itself lies under
+//! `queues/links/diode-<crossing>/` and may be lost at the cost of sending again.
+
+use std::sync::Arc;
+
+use protocol::keys::{OpeningKey, SigningKey};
+use protocol::{Crossing, Name, Suite, Trust};
+use spool::Spool;
+
+mod assembly;
+mod clock;
+mod drops;
+mod epoch;
+mod plan_book;
+mod receiving;
+mod sending;
+pub mod settings;
+mod socket;
+pub mod status;
+mod stop;
+mod symbol_files;
+
+pub use receiving::{Receiving, receive};
+pub use sending::{Sending, send};
+pub use settings::{BadSettings, ReceiverSettings, SenderSettings};
+pub use status::{ReceiverStatus, SenderStatus};
+pub use stop::Stop;
+
+/// One end of the link and the node it belongs to.
+#[derive(Clone)]
+pub struct Link {
+    /// Takes from its outbox, or commits to its arrivals.
+    pub spool: Spool,
+    /// The crossing that this link carries.
+    pub crossing: Crossing,
+    /// The suite of tags and block digests; the same at both ends.
+    pub suite: Suite,
+    /// The node's signing key: signs the introduction of the sender.
+    pub key: SigningKey,
+    /// The node at the other end.
+    pub peer: Name,
+    /// Keys of others.
+    pub trust: Arc<Trust>,
+    /// Takes the link key out; the receiver needs it, the sender does not.
+    pub opening: Option<OpeningKey>,
+}
+
+impl Link {
+    /// Where this link keeps what it may lose.
+    fn folder(&self) -> std::path::PathBuf {
+        self.spool.layout().links().join(format!("diode-{}", self.crossing))
+    }
+}

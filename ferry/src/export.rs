@@ -1,0 +1,276 @@
+//! Export: the daemon stages what waits, ferry puts it onto a medium or into a folder that will be burnt, and prints the
+//! slip. Nothing counts as carried before `confirm` has read the written medium back.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use protocol::suite::Digest;
+use protocol::{Name, Timestamp};
+use serde_json::json;
+use spool::desk::Answer;
+use spool::disk::Disk;
+
+use crate::copying::{CopyError, write_error};
+use crate::desk::{self, CARRY_WAIT_MS, Desk, DeskError};
+use crate::folder::Folder;
+use crate::keyfile::{KeyFileError, KeyFrom};
+use crate::medium::{self, MediumError};
+use crate::papers::{Papers, PapersError};
+use crate::slip;
+use crate::words::{Voice, groups, say, size};
+
+/// What stops an export.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExportError {
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The desk.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    /// The medium.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// What lies in the desk is not what the daemon answered.
+    #[error("the staged waybill of trip {trip} has digest {found}, the node answered {answered}")]
+    OtherWaybill { trip: u64, found: Digest, answered: String },
+    /// Nowhere to write it.
+    #[error("neither --out, --medium nor --iso says where the trip goes")]
+    NoPlace,
+    /// No program that makes disc images.
+    #[error("xorriso is not installed, so no ISO image can be made")]
+    NoXorriso,
+    /// It failed.
+    #[error("xorriso ended with {status}: {words}")]
+    Xorriso { status: String, words: String },
+}
+
+impl From<PapersError> for ExportError {
+    fn from(error: PapersError) -> Self {
+        ExportError::Medium(error.into())
+    }
+}
+impl From<CopyError> for ExportError {
+    fn from(error: CopyError) -> Self {
+        ExportError::Medium(error.into())
+    }
+}
+
+/// Where a trip is written to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Destination {
+    /// A folder that will be burnt on the audited machine; gets TRILOCK/<trip>/
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["medium", "iso"])]
+    pub(crate) out: Option<PathBuf>,
+    /// The mounted medium itself; gets TRILOCK/<trip>/
+    #[arg(long, value_name = "DIR", conflicts_with = "iso")]
+    pub(crate) medium: Option<PathBuf>,
+    /// A disc image, made with xorriso
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iso: Option<PathBuf>,
+    /// Where the slip goes; by default beside the out folder or image, or here for a medium
+    #[arg(long, value_name = "DIR")]
+    pub(crate) slip: Option<PathBuf>,
+}
+
+/// `ferry export`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Export {
+    /// The node's spool, such as /var/lib/trilock/intranet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyFrom,
+    /// The medium's id in the register
+    #[arg(long, value_name = "ID")]
+    pub(crate) medium_id: Name,
+    /// The register id of the person who carries it
+    #[arg(long, value_name = "ID")]
+    pub(crate) carrier: Name,
+    /// At most so many bytes on this trip
+    #[arg(long, value_name = "N")]
+    pub(crate) bytes_max: Option<u64>,
+    /// Let the node wait for what is being sealed right now
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) to: Destination,
+}
+
+/// `ferry reexport`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Reexport {
+    /// The node's spool
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyFrom,
+    /// Which trip
+    #[arg(long)]
+    pub(crate) trip: u64,
+    #[command(flatten)]
+    pub(crate) to: Destination,
+}
+
+impl Export {
+    /// Asks, writes, prints.
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ExportError> {
+        if self.to.out.is_none() && self.to.medium.is_none() && self.to.iso.is_none() {
+            return Err(ExportError::NoPlace);
+        }
+        self.to.ready()?;
+        let desk = Desk::open(self.spool.as_deref())?;
+        desk.ferry()?;
+        let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
+        let mut arguments = vec![("medium", self.medium_id.to_string()), ("carrier", self.carrier.to_string())];
+        arguments.extend(self.bytes_max.map(|bytes| ("bytes-max", bytes.to_string())));
+        arguments.extend(self.wait.then(|| ("wait", "yes".to_owned())));
+        let answer = desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS)?;
+        if answer.code == "nothing-waiting" {
+            voice.object(&json!({"code": answer.code, "files": 0}));
+            voice.line(
+                voice.language.pick("Nothing waits to be carried. No trip was opened.", "没有待摆渡的文件，未开批次。"),
+            );
+            return Ok(());
+        }
+        self.to.write(voice, &desk, &answer, "export")
+    }
+}
+
+impl Reexport {
+    /// Asks, and writes where a place was named.
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ExportError> {
+        self.to.ready()?;
+        let desk = Desk::open(self.spool.as_deref())?;
+        let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
+        let answer = desk.ask(&person, "reexport", &[("trip", self.trip.to_string())], now, CARRY_WAIT_MS)?;
+        self.to.write(voice, &desk, &answer, "reexport")
+    }
+}
+
+impl Destination {
+    /// What can be known to fail fails before the node stages anything.
+    fn ready(&self) -> Result<(), ExportError> {
+        if let Some(place) = self.medium.as_ref().filter(|place| !place.is_dir()) {
+            return Err(MediumError::NoMedium { path: place.clone() }.into());
+        }
+        if self.iso.is_some() && Command::new("xorriso").arg("-version").output().is_err() {
+            return Err(ExportError::NoXorriso);
+        }
+        Ok(())
+    }
+
+    fn write(&self, voice: Voice, desk: &Desk, answer: &Answer, action: &'static str) -> Result<(), ExportError> {
+        let language = voice.language;
+        let trip = desk::number(answer, action, "trip")?;
+        let staged = Folder::open(&desk.staged(trip)).map_err(MediumError::from)?;
+        let papers = Papers::read(&staged)?;
+        let answered = answer.details.get("waybill").and_then(|value| value.as_str()).unwrap_or_default();
+        if answered != papers.digest.to_string() || papers.waybill.trip != trip {
+            return Err(ExportError::OtherWaybill { trip, found: papers.digest, answered: answered.to_owned() });
+        }
+        let disk = Disk::real();
+        let bar = voice.bar(papers.total(), say!(language, "trip {trip}", "批次 {trip}"));
+        let written = match (&self.out, &self.medium, &self.iso) {
+            (Some(out), _, _) => {
+                disk.create_dir_all(out).map_err(|cause| write_error(out, cause))?;
+                Some(medium::write_trip(&disk, &staged, &papers, out, &bar)?)
+            }
+            (_, Some(place), _) => Some(medium::write_trip(&disk, &staged, &papers, place, &bar)?),
+            (_, _, Some(iso)) => Some(write_iso(&disk, &staged, &papers, iso, &bar)?),
+            _ => None,
+        };
+        bar.finish_and_clear();
+        let slip = written.as_ref().and_then(|_| self.write_slip(voice, &disk, &papers));
+        self.tell(voice, &papers, answer, written.as_deref(), slip.as_deref());
+        Ok(())
+    }
+
+    /// The slip is paper: that it could not be written is said, and does not undo the trip.
+    fn write_slip(&self, voice: Voice, disk: &Disk, papers: &Papers) -> Option<PathBuf> {
+        let beside = self.out.as_ref().or(self.iso.as_ref()).and_then(|path| std::path::absolute(path).ok());
+        let above = beside.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let folder = self.slip.clone().or(above).unwrap_or_else(|| PathBuf::from("."));
+        let path = folder.join(format!("slip-{}.html", papers.waybill.trip));
+        let page = slip::page(papers);
+        match disk.write(&path, page.as_bytes()) {
+            Ok(()) => Some(path),
+            Err(cause) => {
+                let shown = path.display();
+                voice.warn(&say!(
+                    voice.language,
+                    "the slip {shown} could not be written ({cause}); name another folder with --slip",
+                    "交接单 {shown} 无法写入（{cause}）；请用 --slip 另指目录"
+                ));
+                None
+            }
+        }
+    }
+
+    fn tell(&self, voice: Voice, papers: &Papers, answer: &Answer, written: Option<&Path>, slip: Option<&Path>) {
+        let language = voice.language;
+        let bill = &papers.waybill;
+        let (trip, files, bytes, needed) = (bill.trip, bill.lines.len(), papers.total(), bill.approvals);
+        voice.object(&json!({
+            "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
+            "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written, "slip": slip,
+        }));
+        let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
+        voice.line(&say!(
+            language,
+            "trip {trip}: {files} files, {amount}, on medium {medium}, carried by {carrier}",
+            "批次 {trip}：{files} 个文件，{amount}，介质 {medium}，由 {carrier} 携带"
+        ));
+        voice.line(&say!(language, "waybill  {digest}", "运单  {digest}"));
+        if let Some(path) = written {
+            let path = path.display();
+            voice.line(&say!(language, "written  {path}", "已写入  {path}"));
+        }
+        if let Some(path) = slip {
+            let path = path.display();
+            voice.line(&say!(language, "slip     {path}", "交接单  {path}"));
+        }
+        voice.line(&say!(
+            language,
+            "state: staged. Next: {needed} people run `ferry approve --trip {trip} --key FILE`, then `ferry confirm --trip {trip} --medium DIR --key FILE`.",
+            "状态：已暂存。下一步：{needed} 人分别执行 ferry approve --trip {trip} --key FILE，然后执行 ferry confirm --trip {trip} --medium DIR --key FILE。"
+        ));
+        if written.is_none() {
+            voice.line(&say!(
+                language,
+                "Staged again in the desk; name --out, --medium or --iso to write it.",
+                "已在办理台重新暂存；用 --out、--medium 或 --iso 写出。"
+            ));
+        }
+    }
+}
+
+/// Makes the folder beside the image, the image from the folder, and takes the folder away again.
+fn write_iso(
+    disk: &Disk,
+    staged: &Folder,
+    papers: &Papers,
+    iso: &Path,
+    bar: &indicatif::ProgressBar,
+) -> Result<PathBuf, ExportError> {
+    let mut aside = iso.as_os_str().to_owned();
+    aside.push(".tmp-tree");
+    let aside = PathBuf::from(aside);
+    disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
+    disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
+    medium::write_trip(disk, staged, papers, &aside, bar)?;
+    let label = format!("TRILOCK_{}", papers.waybill.trip);
+    let done = Command::new("xorriso")
+        .args(["-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-J", "-joliet-long", "-V", &label, "-o"])
+        .arg(iso)
+        .arg(&aside)
+        .output();
+    let cleared = disk.remove_tree(&aside);
+    let output = done.map_err(|_| ExportError::NoXorriso)?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).chars().filter(|c| !c.is_control()).take(300).collect();
+        return Err(ExportError::Xorriso { status: output.status.to_string(), words });
+    }
+    cleared.map_err(|cause| write_error(&aside, cause))?;
+    Ok(iso.to_owned())
+}

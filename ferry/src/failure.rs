@@ -1,0 +1,112 @@
+//! What main says when something fails: the sentence in the reader's language, the remedy, and the exit code of the
+//! command contract (1 refused or not verified, 2 usage or config, 3 disk, medium, I/O).
+
+mod commands;
+mod things;
+
+use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, verify};
+use things::desk;
+
+use crate::approve::ApproveError;
+use crate::confirm::ConfirmError;
+use crate::desk::DeskError;
+use crate::export::ExportError;
+use crate::import::ImportError;
+use crate::inspect::InspectError;
+use crate::intake::IntakeError;
+use crate::keygen::KeygenError;
+use crate::ledger::LedgerError;
+use crate::verify::VerifyError;
+use crate::words::{Language, say};
+
+/// Refused, or not verified.
+pub(crate) const REFUSED: u8 = 1;
+/// Wrong words on the command line, or a config that cannot be.
+pub(crate) const USAGE: u8 = 2;
+/// Disk, medium, I/O.
+pub(crate) const DISK: u8 = 3;
+
+/// A failure as it is told.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How the program ends.
+    pub(crate) exit: u8,
+    /// For scripts.
+    pub(crate) code: String,
+    /// What happened, to what, with the evidence.
+    pub(crate) sentence: String,
+    /// What to do.
+    pub(crate) remedy: String,
+}
+
+/// Any error of ours.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum AnyError {
+    Approve(#[from] ApproveError),
+    Confirm(#[from] ConfirmError),
+    Desk(#[from] DeskError),
+    Export(#[from] ExportError),
+    Import(#[from] ImportError),
+    Inspect(#[from] InspectError),
+    Intake(#[from] IntakeError),
+    Keygen(#[from] KeygenError),
+    Ledger(#[from] LedgerError),
+    Verify(#[from] VerifyError),
+}
+
+fn failure(exit: u8, code: &str, sentence: String, remedy: &str) -> Failure {
+    Failure { exit, code: code.to_owned(), sentence, remedy: remedy.to_owned() }
+}
+
+impl AnyError {
+    /// In the reader's language.
+    pub(crate) fn told(&self, l: Language) -> Failure {
+        match self {
+            AnyError::Approve(e) => approve(e, l),
+            AnyError::Confirm(e) => confirm(e, l),
+            AnyError::Desk(e) => desk(e, l),
+            AnyError::Export(e) => export(e, l),
+            AnyError::Import(e) => import(e, l),
+            AnyError::Inspect(e) => inspect(e, l),
+            AnyError::Intake(e) => intake(e, l),
+            AnyError::Keygen(e) => keygen(e, l),
+            AnyError::Ledger(e) => ledger(e, l),
+            AnyError::Verify(e) => verify(e, l),
+        }
+    }
+}
+
+/// `ferry --spool DIR COMMAND` would silently look elsewhere.
+pub(crate) fn misplaced_spool(l: Language) -> Failure {
+    failure(
+        USAGE,
+        "misplaced-spool",
+        l.pick("--spool stands before the command", "--spool 写在了子命令之前").to_owned(),
+        l.pick("write it behind: ferry COMMAND --spool DIR", "请写在后面：ferry 子命令 --spool DIR"),
+    )
+}
+
+/// What is planned and not there yet, with the way that works today.
+pub(crate) fn not_yet(l: Language, command: &str) -> Failure {
+    let (en, zh) = match command {
+        "dispose" => (
+            "write the disposal and its witness into the office's medium register",
+            "请在单位介质登记簿中登记销毁与见证人",
+        ),
+        "release" => (
+            "a quarantined parcel stays held; the security officer asks the origin for a clean one",
+            "隔离件继续保留；请安全员要求来源方重新提交",
+        ),
+        _ => (
+            "no exception can be made; the parcel stays refused, and the origin drops a corrected one",
+            "暂不支持例外；该件维持拒绝，请来源方更正后重投",
+        ),
+    };
+    failure(
+        USAGE,
+        "not-yet",
+        say!(l, "`ferry {command}` is not yet available in this version", "本版本尚不支持 ferry {command}"),
+        l.pick(en, zh),
+    )
+}

@@ -1,0 +1,382 @@
+//! What is said of what only one command can meet.
+
+use crate::approve::ApproveError;
+use crate::confirm::ConfirmError;
+use crate::export::ExportError;
+use crate::import::ImportError;
+use crate::inspect::InspectError;
+use crate::intake::IntakeError;
+use crate::keygen::KeygenError;
+use crate::ledger::LedgerError;
+use crate::verify::VerifyError;
+use crate::words::{Language, say, shown};
+
+use super::things::{copy, desk, folder, key, medium, trust};
+use super::{DISK, Failure, REFUSED, USAGE, failure};
+
+pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
+    match error {
+        KeygenError::KeyFile(e) => key(e, l),
+        KeygenError::Exists { path } => {
+            let p = path.display();
+            let remedy = l.pick(
+                "name another --out, or move the old key away if it is retired",
+                "请换 --out 目录；旧密钥若已停用请先移走",
+            );
+            failure(
+                REFUSED,
+                "exists",
+                say!(l, "{p} exists; a key is never overwritten", "{p} 已存在；密钥不会被覆盖"),
+                remedy,
+            )
+        }
+        KeygenError::Key(e) => failure(USAGE, "key", e.to_string(), l.pick("report this", "请上报")),
+        KeygenError::Write { path, cause } => {
+            let p = path.display();
+            failure(
+                DISK,
+                "write-error",
+                say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"),
+                l.pick("--out must be an existing folder of yours", "--out 须为本人可写的已有目录"),
+            )
+        }
+        KeygenError::NotHere(usage) => failure(
+            USAGE,
+            "not-here",
+            say!(l, "ferry makes no key of use {usage}", "ferry 不生成用途为 {usage} 的密钥"),
+            l.pick(
+                "a node's `init` makes keys that open or connect; ferry must not hold one",
+                "拆封与链路密钥由节点的 init 生成；ferry 不得持有",
+            ),
+        ),
+    }
+}
+
+pub(super) fn export(error: &ExportError, l: Language) -> Failure {
+    match error {
+        ExportError::Key(e) => key(e, l),
+        ExportError::Desk(e) => desk(e, l),
+        ExportError::Medium(e) => staged(medium(e, l), l),
+        ExportError::OtherWaybill { trip, found, answered } => failure(
+            REFUSED,
+            "other-waybill",
+            say!(
+                l,
+                "the staged waybill of trip {trip} has digest {found}, the node answered {answered}",
+                "批次 {trip} 暂存运单的摘要为 {found}，节点答复为 {answered}"
+            ),
+            l.pick(
+                "somebody changed the desk; do not carry it, tell the administrator",
+                "办理台内容被改动；请勿携带，联系管理员",
+            ),
+        ),
+        ExportError::NoPlace => failure(
+            USAGE,
+            "no-place",
+            l.pick("it was not said where the trip goes", "未指定写出位置").to_owned(),
+            l.pick(
+                "add --out DIR, --medium DIR or --iso FILE; no trip was opened",
+                "请加 --out DIR、--medium DIR 或 --iso FILE；未开批次",
+            ),
+        ),
+        ExportError::NoXorriso => failure(
+            USAGE,
+            "no-xorriso",
+            l.pick("xorriso is not installed, so no ISO image can be made", "未安装 xorriso，无法制作 ISO 映像")
+                .to_owned(),
+            l.pick(
+                "install xorriso, or use --out DIR and burn the folder; no trip was opened",
+                "请安装 xorriso，或用 --out DIR 再刻录该目录；未开批次",
+            ),
+        ),
+        ExportError::Xorriso { status, words } => failure(
+            DISK,
+            "xorriso",
+            say!(l, "xorriso ended with {status}: {words}", "xorriso 异常结束（{status}）：{words}"),
+            l.pick(
+                "the trip stays staged: `ferry reexport --trip N --out DIR`",
+                "批次仍处于暂存：ferry reexport --trip N --out DIR",
+            ),
+        ),
+    }
+}
+
+/// After the node has staged a trip, a medium that fails costs only the writing.
+fn staged(told: Failure, l: Language) -> Failure {
+    let more = l.pick(
+        "the trip stays staged; write it again with `ferry reexport --trip N`",
+        "若批次已暂存，可用 ferry reexport --trip N 重写",
+    );
+    Failure { remedy: format!("{}; {more}", told.remedy), ..told }
+}
+
+pub(super) fn approve(error: &ApproveError, l: Language) -> Failure {
+    match error {
+        ApproveError::Key(e) => key(e, l),
+        ApproveError::Desk(e) => desk(e, l),
+        ApproveError::Medium(e) => medium(e, l),
+        ApproveError::NotAnApprover { person, role } => failure(
+            REFUSED,
+            "not-an-approver",
+            say!(
+                l,
+                "{person} has role {role}; only an approver countersigns",
+                "{person} 的角色是 {role}；只有审批人可会签"
+            ),
+            l.pick("an approver signs with their own key", "请由审批人用本人密钥会签"),
+        ),
+        ApproveError::OtherWaybill { trip } => other_waybill(*trip, l),
+        ApproveError::SaidNo => failure(
+            REFUSED,
+            "said-no",
+            l.pick("not signed", "未会签").to_owned(),
+            l.pick("nothing was written", "未写入任何内容"),
+        ),
+    }
+}
+
+fn other_waybill(trip: u64, l: Language) -> Failure {
+    failure(
+        REFUSED,
+        "other-waybill",
+        say!(
+            l,
+            "the waybill of trip {trip} on the medium is not the one in the desk",
+            "介质上批次 {trip} 的运单与办理台不同"
+        ),
+        l.pick(
+            "this is another medium, or an earlier export of the trip: write it again with `ferry reexport`",
+            "插入了其他介质或旧的导出；请用 ferry reexport 重写",
+        ),
+    )
+}
+
+pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
+    match error {
+        ConfirmError::Key(e) => key(e, l),
+        ConfirmError::Desk(e) => desk(e, l),
+        ConfirmError::Medium(e) => medium(e, l),
+        ConfirmError::Trust(e) => trust(e, l),
+        ConfirmError::OtherWaybill { trip } => other_waybill(*trip, l),
+        ConfirmError::Closed { trip, file, cause } => failure(
+            DISK,
+            "medium-closed",
+            say!(
+                l,
+                "countersignature {file} of trip {trip} is not on the medium, which cannot be written: {cause}",
+                "批次 {trip} 的会签 {file} 不在介质上，且介质不可写：{cause}"
+            ),
+            &say!(
+                l,
+                "countersign before burning: `ferry reexport --trip {trip}` and burn that",
+                "请先会签再刻录：ferry reexport --trip {trip} 后重新刻录"
+            ),
+        ),
+        ConfirmError::Strangers { trip, count, first } => failure(
+            REFUSED,
+            "not-on-waybill",
+            say!(
+                l,
+                "{count} things beside trip {trip} are not on its waybill: {first}",
+                "批次 {trip} 目录中有 {count} 项不在运单上：{first}"
+            ),
+            l.pick("remove them from the medium, or use a clean one", "请从介质上移除，或换干净的介质"),
+        ),
+    }
+}
+
+pub(super) fn import(error: &ImportError, l: Language) -> Failure {
+    match error {
+        ImportError::Key(e) => key(e, l),
+        ImportError::Desk(e) => desk(e, l),
+        ImportError::Medium(e) => medium(e, l),
+        ImportError::Trust(e) => trust(e, l),
+        ImportError::Foreign { trip, source_node, target, here } => failure(
+            REFUSED,
+            "foreign-trip",
+            say!(
+                l,
+                "trip {trip} goes from {source_node} to {target}; this is {here}",
+                "批次 {trip} 由 {source_node} 发往 {target}；此处是 {here}"
+            ),
+            l.pick(
+                "take it to the node it is for, or name that node's --spool",
+                "请送往目标节点，或用 --spool 指定该节点",
+            ),
+        ),
+        ImportError::NotAuthentic { trip, file, cause } => failure(
+            REFUSED,
+            "not-authentic",
+            say!(l, "{file} of trip {trip}: {cause}", "批次 {trip} 的 {file}：{cause}"),
+            l.pick(
+                "set the medium aside and report it; nothing of the trip was taken in",
+                "请隔离介质并上报；该批次未导入任何内容",
+            ),
+        ),
+    }
+}
+
+pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
+    match error {
+        VerifyError::Trust(e) => trust(e, l),
+        VerifyError::Folder(e) => folder(e, l),
+        VerifyError::TooMany => failure(USAGE, "too-many", error.to_string(), l.pick("verify one year or one folder at a time", "请按年份或目录分次校验")),
+        VerifyError::TooDeep { path } => {
+            let p = path.display();
+            failure(REFUSED, "too-deep", say!(l, "{p} lies too deep", "{p} 层级过深"), l.pick("name a folder of ours", "请指定本系统的目录"))
+        }
+        VerifyError::Failed { failed, checked, first, cause } => failure(
+            REFUSED,
+            "failed",
+            say!(l, "{failed} of {checked} objects failed; first {first}: {cause}", "{checked} 个对象中 {failed} 个失败；首个 {first}：{cause}"),
+            l.pick("an unknown key wants its card in the trust folder; anything else is damage or forgery: keep it and report it", "若为未知密钥，请补公钥卡；其他情况为损坏或伪造，请保全并上报"),
+        ),
+        VerifyError::Nothing { passed_over } => failure(
+            USAGE,
+            "nothing",
+            say!(l, "no object of ours under the paths named ({passed_over} other files)", "所给路径下没有本系统的对象（其他文件 {passed_over} 个）"),
+            l.pick("name bundles, evidence, waybills, receipts or a medium", "请指定密封包、存证、运单、回执或介质"),
+        ),
+    }
+}
+
+pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
+    match error {
+        InspectError::Folder(e) => folder(e, l),
+        InspectError::Trust(e) => trust(e, l),
+        InspectError::Broken { path, cause } => {
+            let p = shown(path.as_os_str());
+            failure(
+                REFUSED,
+                "broken",
+                say!(l, "{p}: {cause}", "{p}：{cause}"),
+                l.pick("it is damaged or no bundle", "文件损坏或不是密封包"),
+            )
+        }
+        InspectError::NoPart { part, entries } => failure(
+            USAGE,
+            "no-part",
+            say!(
+                l,
+                "there is no part {part}: the envelope has {entries} custody entries",
+                "没有 {part}：信封中有 {entries} 条经手记录"
+            ),
+            l.pick("footer, statement or custody-1 … is meant", "可用 footer、statement 或 custody-1 …"),
+        ),
+        InspectError::UnknownSigner { id, part, trust } => {
+            let p = trust.display();
+            failure(
+                REFUSED,
+                "unknown-key",
+                say!(l, "key {id} of the {part} is on no card in {p}", "{part} 的密钥 {id} 不在 {p} 的公钥卡中"),
+                l.pick("add the signer's key card to the trust folder", "请将签名方公钥卡加入信任库"),
+            )
+        }
+        InspectError::SignerNeedsTrust => {
+            failure(USAGE, "needs-trust", error.to_string(), l.pick("add --trust DIR", "请加 --trust DIR"))
+        }
+        InspectError::Write { path, cause } => {
+            let p = path.display();
+            failure(
+                DISK,
+                "write-error",
+                say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"),
+                l.pick("name a place you can write", "请指定可写位置"),
+            )
+        }
+    }
+}
+
+pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
+    let nothing = l.pick("nothing was put into the inlet", "未放入投递口");
+    match error {
+        IntakeError::Desk(e) => desk(e, l),
+        IntakeError::Folder(e) => folder(e, l),
+        IntakeError::Copy(e) => copy(e, l),
+        IntakeError::NotTaken { path, what } => {
+            let p = shown(path.as_os_str());
+            failure(
+                REFUSED,
+                "not-a-file",
+                say!(l, "{p} is a {what}; only files and folders are taken in", "{p} 不是普通文件或目录（{what}）"),
+                nothing,
+            )
+        }
+        IntakeError::BadName { path, cause } => failure(
+            REFUSED,
+            "bad-name",
+            say!(l, "the name {path} {cause}", "名称 {path} 不可用：{cause}"),
+            l.pick(
+                "rename it, or give the parcel a name with --name; nothing was put into the inlet",
+                "请改名，或用 --name 指定；未放入投递口",
+            ),
+        ),
+        IntakeError::TooMany { .. } => {
+            failure(REFUSED, "too-many", error.to_string(), l.pick("take it in as several folders", "请分为多个目录"))
+        }
+        IntakeError::NoInlet { path } => {
+            let p = path.display();
+            failure(
+                USAGE,
+                "no-inlet",
+                say!(l, "there is no inlet at {p}", "{p} 处没有投递口"),
+                l.pick("check --inlet, or --spool and --route", "请核对 --inlet，或 --spool 与 --route"),
+            )
+        }
+        IntakeError::Exists { path } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "exists",
+                say!(l, "{p} is in the inlet already", "投递口中已有 {p}"),
+                l.pick("wait until the node has taken it, or use --name", "请等节点取走，或用 --name 换名"),
+            )
+        }
+        IntakeError::Changed { path, stated, found } => {
+            let p = shown(path.as_os_str());
+            failure(
+                DISK,
+                "changed",
+                say!(l, "{p} had {stated} bytes and gave {found}", "{p} 原为 {stated} 字节，实读 {found}"),
+                nothing,
+            )
+        }
+    }
+}
+
+pub(super) fn ledger(error: &LedgerError, l: Language) -> Failure {
+    match error {
+        LedgerError::Folder(e) => folder(e, l),
+        LedgerError::Trust(e) => trust(e, l),
+        LedgerError::Read { path, cause } => {
+            let p = path.display();
+            failure(
+                DISK,
+                "read-error",
+                say!(l, "read error at {p}: {cause}", "读取 {p} 出错：{cause}"),
+                l.pick("verify a copy from the backup", "请用备份副本校验"),
+            )
+        }
+        LedgerError::NoLedger { path } => {
+            let p = path.display();
+            failure(
+                USAGE,
+                "no-ledger",
+                say!(l, "{p} holds no ledger segments", "{p} 中没有审计账"),
+                l.pick("name the node's spool or its ledger folder", "请指定节点存转区或其 ledger 目录"),
+            )
+        }
+        LedgerError::Broken { path, cause } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "ledger-broken",
+                say!(l, "{p}: {cause}", "{p}：{cause}"),
+                l.pick(
+                    "keep the folder as it is, and compare with the heads the neighbours hold",
+                    "请原样保全该目录，并与相邻节点持有的链首比对",
+                ),
+            )
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Import: verifies a medium's trips with public keys alone, copies what the waybill names into the desk, and asks the
+//! daemon to take it in. The daemon verifies everything again. What is not on the waybill is listed and never opened.
+//!
+//! The medium is read once: each file is copied under its digest, and verified as a bundle where it now lies. A trip in
+//! the desk is whole or absent: it is built in a `.tmp-` folder, and the rename is the commit.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use protocol::bundle::{self, BundleError};
+use protocol::der_types::OBJECT_BYTES_MAX;
+use protocol::receipt::ReceiptBatch;
+use protocol::waybill::{LineKind, Waybill, WaybillLine, line_file_name};
+use protocol::{Signed, Timestamp, Trust};
+use serde_json::json;
+use spool::disk::Disk;
+
+use crate::approve::put;
+use crate::copying::{CopyError, copy_line, room, write_error};
+use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError};
+use crate::folder::{Folder, FolderError};
+use crate::keyfile::{KeyFileError, KeyFrom, Person};
+use crate::medium::{Medium, MediumError, strangers};
+use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
+use crate::trustdir::{self, TrustDirError};
+use crate::words::{Voice, groups, say, size};
+
+/// What stops an import.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The desk.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    /// The medium, or the papers.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// The trust folder.
+    #[error(transparent)]
+    Trust(#[from] TrustDirError),
+    /// A trip for somebody else.
+    #[error("trip {trip} goes from {source_node} to {target}; this is {here}")]
+    Foreign { trip: u64, source_node: String, target: String, here: String },
+    /// A file of the waybill that proves something else, or nothing.
+    #[error("{file} of trip {trip}: {cause}")]
+    NotAuthentic { trip: u64, file: String, cause: String },
+}
+
+impl From<PapersError> for ImportError {
+    fn from(error: PapersError) -> Self {
+        ImportError::Medium(error.into())
+    }
+}
+impl From<CopyError> for ImportError {
+    fn from(error: CopyError) -> Self {
+        ImportError::Medium(error.into())
+    }
+}
+impl From<FolderError> for ImportError {
+    fn from(error: FolderError) -> Self {
+        ImportError::Medium(error.into())
+    }
+}
+
+/// `ferry import`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The node's spool
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyFrom,
+    /// The medium, put in and mounted
+    #[arg(long, value_name = "DIR")]
+    pub(crate) medium: PathBuf,
+    /// Key cards of the sending node, of the origins and of the approvers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trust: PathBuf,
+    /// Only this trip; otherwise every one that was not yet imported, lowest first
+    #[arg(long)]
+    pub(crate) trip: Option<u64>,
+}
+
+impl Import {
+    /// Takes in each trip in turn; the first that fails ends it, because trips have an order.
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ImportError> {
+        let language = voice.language;
+        let desk = Desk::open(self.spool.as_deref())?;
+        let trust = trustdir::read(&self.trust)?;
+        let medium = Medium::open(&self.medium)?;
+        let (on_medium, mut others) = medium.trips()?;
+        others.extend(medium.beside());
+        alarm(voice, &others);
+        let trips = match self.trip {
+            Some(trip) => vec![trip],
+            None => {
+                let known = desk.trips()?;
+                // Numbers count by crossing: a trip of ours that went out under the same number is another trip.
+                let done = |trip: u64| {
+                    known.iter().any(|line| line.trip == trip && line.direction == "in" && line.state == "imported")
+                };
+                on_medium.into_iter().filter(|trip| !done(*trip)).collect()
+            }
+        };
+        if trips.is_empty() {
+            voice.object(&json!({"trips": 0}));
+            voice.line(language.pick("Nothing new on this medium.", "介质上没有未导入的批次。"));
+            return Ok(());
+        }
+        let person = self.key.open(language.pick("passphrase", "口令"))?;
+        for trip in trips {
+            self.take(voice, &desk, &trust, &medium, &person, trip, now)?;
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one trip in the light of everything that was opened for all of them"
+    )]
+    fn take(
+        &self,
+        voice: Voice,
+        desk: &Desk,
+        trust: &Trust,
+        medium: &Medium,
+        person: &Person,
+        trip: u64,
+        now: Timestamp,
+    ) -> Result<(), ImportError> {
+        let language = voice.language;
+        let (folder, papers) = medium.trip(trip)?;
+        papers.prove(trust)?;
+        here(desk, &papers.waybill)?;
+        let approvals = papers.approvals(&folder, Some(trust))?;
+        papers.enough(&approvals)?;
+        let unlisted = strangers(&folder, &papers)?;
+        alarm(voice, &unlisted);
+
+        let crossing = papers.waybill.crossing;
+        let place = desk.layout.desk_incoming().join(format!("{crossing}-{trip}"));
+        let disk = Disk::real();
+        if !is_there(&place, &papers) {
+            self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?;
+        }
+        let arguments =
+            [("trip", trip.to_string()), ("waybill", papers.digest.to_string()), ("crossing", crossing.to_string())];
+        let answer = desk.ask(person, "import", &arguments, now, CARRY_WAIT_MS)?;
+
+        let (files, amount, digest, source) =
+            (papers.waybill.lines.len(), size(papers.total()), groups(&papers.digest), &papers.waybill.source);
+        voice.object(&json!({
+            "trip": trip, "crossing": crossing.name(), "code": answer.code, "files": files, "bytes": papers.total(),
+            "waybill": papers.digest.to_string(), "approvals": approvals.iter().map(|a| a.person.to_string()).collect::<Vec<_>>(),
+            "not_on_waybill": unlisted, "details": answer.details,
+        }));
+        voice.line(&say!(
+            language,
+            "trip {trip} from {source}: imported. {files} files, {amount}; waybill {digest}",
+            "批次 {trip}（来自 {source}）：已导入。{files} 个文件，{amount}；运单 {digest}"
+        ));
+        if answer.code == "trip-skipped" {
+            voice.warn(&say!(
+                language,
+                "a trip before {trip} was never imported here: find its medium, or ask the sender to `ferry reexport` it",
+                "批次 {trip} 之前有批次未导入：请找到该介质，或请发送方执行 ferry reexport"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Copies, verifying, and commits by a rename.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the folder, its papers and its proof come as three things that were checked apart"
+    )]
+    fn carry(
+        &self,
+        voice: Voice,
+        disk: &Disk,
+        trust: &Trust,
+        folder: &Folder,
+        papers: &Papers,
+        approvals: &[Countersigned],
+        place: &Path,
+    ) -> Result<(), ImportError> {
+        let trip = papers.waybill.trip;
+        let incoming = place.parent().unwrap_or(place);
+        room(disk, incoming, papers.total() + papers.bytes.len() as u64)?;
+        let aside = incoming.join(format!(".tmp-{}-{trip}", papers.waybill.crossing));
+        for path in [&aside, &place.to_owned()] {
+            disk.remove_tree(path).map_err(|cause| write_error(path, cause))?;
+        }
+        disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
+        let bar = voice.bar(papers.total(), say!(voice.language, "trip {trip}", "批次 {trip}"));
+        let copied = copy_all(disk, trust, folder, papers, &aside, &bar);
+        bar.finish_and_clear();
+        if copied.is_err() {
+            // What did not verify does not stay in the desk; that it cannot be removed is the lesser evil.
+            let _ = disk.remove_tree(&aside);
+        }
+        copied?;
+        for approval in approvals {
+            if let Some(bytes) = read_approval(folder, &approval.file)? {
+                put(disk, &aside, &approval.file, &bytes, DESK_FILE)?;
+            }
+        }
+        let waybill = aside.join(WAYBILL);
+        disk.write(&waybill, &papers.bytes).map_err(|cause| write_error(&waybill, cause))?;
+        open_to_the_daemon(disk, &aside)?;
+        disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
+        disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
+        Ok(())
+    }
+}
+
+fn copy_all(
+    disk: &Disk,
+    trust: &Trust,
+    folder: &Folder,
+    papers: &Papers,
+    aside: &Path,
+    bar: &indicatif::ProgressBar,
+) -> Result<(), ImportError> {
+    for line in &papers.waybill.lines {
+        copy_line(folder, line, papers.signed.suite, aside, disk, bar)?;
+        let copies = Folder::open(aside)?;
+        check_line(&copies, &papers.waybill, line, trust).map_err(|cause| ImportError::NotAuthentic {
+            trip: papers.waybill.trip,
+            file: line_file_name(line),
+            cause,
+        })?;
+    }
+    Ok(())
+}
+
+/// A waybill line's file is what the line says, and proves itself.
+fn check_line(folder: &Folder, bill: &Waybill, line: &WaybillLine, trust: &Trust) -> Result<(), String> {
+    let name = line_file_name(line);
+    match line.kind {
+        LineKind::Bundle => {
+            let (file, _) = folder.file(&name).map_err(|e| e.to_string())?;
+            let verified = bundle::verify(&mut BufReader::new(file), trust).map_err(|e: BundleError| e.to_string())?;
+            let envelope = verified.envelope;
+            if (envelope.bundle, envelope.epoch, envelope.sequence) != (line.id, line.epoch, line.sequence) {
+                return Err("its envelope has another id or number than the waybill".to_owned());
+            }
+            if envelope.crossing != bill.crossing || envelope.source != bill.source || envelope.target != bill.target {
+                return Err("its envelope is for another crossing than the waybill".to_owned());
+            }
+        }
+        LineKind::Receipts => {
+            let bytes = folder.read(&name, OBJECT_BYTES_MAX).map_err(|e| e.to_string())?;
+            let signed = Signed::parse::<ReceiptBatch>(&bytes).map_err(|e| e.to_string())?;
+            let batch: ReceiptBatch = trust.verify_from_node(&signed, &bill.source).map_err(|e| e.to_string())?;
+            if (batch.batch, batch.epoch, batch.sequence) != (line.id, line.epoch, line.sequence)
+                || batch.crossing != bill.crossing
+                || batch.source != bill.source
+                || batch.target != bill.target
+            {
+                return Err("it has another id, number or crossing than the waybill".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Is this trip meant for the node whose desk this is?
+fn here(desk: &Desk, bill: &Waybill) -> Result<(), ImportError> {
+    if bill.target == desk.node && bill.crossing.target() == desk.zone {
+        return Ok(());
+    }
+    Err(ImportError::Foreign {
+        trip: bill.trip,
+        source_node: bill.source.to_string(),
+        target: bill.target.to_string(),
+        here: desk.node.to_string(),
+    })
+}
+
+/// Did an earlier import of the same papers already bring everything? The daemon verifies it again either way.
+fn is_there(place: &Path, papers: &Papers) -> bool {
+    let Ok(folder) = Folder::open(place) else { return false };
+    Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes)
+        && papers
+            .waybill
+            .lines
+            .iter()
+            .all(|line| folder.file(line_file_name(line)).is_ok_and(|(_, bytes)| bytes == line.size))
+}
+
+/// The daemon is another account of the desk's group: it must be able to read the files and to take them away.
+fn open_to_the_daemon(disk: &Disk, folder: &Path) -> Result<(), CopyError> {
+    let set = |path: &Path, mode| disk.set_mode(path, mode).map_err(|cause| write_error(path, cause));
+    let list = |path: &Path| std::fs::read_dir(path).map_err(|cause| write_error(path, cause));
+    for entry in list(folder)? {
+        let path = entry.map_err(|cause| write_error(folder, cause))?.path();
+        let inner = path.is_dir();
+        set(&path, if inner { DESK_FOLDER } else { DESK_FILE })?;
+    }
+    set(folder, DESK_FOLDER)
+}
+
+fn alarm(voice: Voice, unlisted: &[String]) {
+    if unlisted.is_empty() {
+        return;
+    }
+    let count = unlisted.len();
+    voice.object(&json!({"alarm": "not-on-waybill", "names": unlisted}));
+    voice.warn(&say!(
+        voice.language,
+        "the medium holds {count} things that are on no waybill; they were not opened:",
+        "介质上有 {count} 项不在运单上，未打开："
+    ));
+    for name in unlisted {
+        voice.warn(&format!("  {name}"));
+    }
+}

@@ -1,0 +1,537 @@
+//! One object proven with public keys alone: what it is, what was checked, by whose keys, at what times. Says what holds
+//! and never more: evidence holds without its content, and a retired key's signature without a witness is only that.
+
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use protocol::bundle::{self, MAGIC};
+use protocol::envelope::Envelope;
+use protocol::evidence::{self, Evidence};
+use protocol::parcel::{Custody, ParcelStatement, link_digest};
+use protocol::receipt::{GapReport, Receipt, ReceiptBatch};
+use protocol::suite::Digest;
+use protocol::tree::Tree;
+use protocol::trust::TrustError;
+use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
+use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement, Suite, Timestamp, Trust};
+use serde_json::{Value, json};
+
+use crate::folder::open_file;
+use crate::papers::Papers;
+use crate::words::{Language, prefix, say, size};
+
+/// Envelope, footer and 64 receipts of at most 1 MiB; real evidence has a few KiB.
+const EVIDENCE_BYTES_MAX: u64 = 66 << 20;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Bundle,
+    Evidence,
+    Waybill,
+    Approval,
+    Receipts,
+    Receipt,
+    GapReport,
+    Unknown,
+}
+
+impl What {
+    /// The word in tables and JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            What::Bundle => "bundle",
+            What::Evidence => "evidence",
+            What::Waybill => "waybill",
+            What::Approval => "approval",
+            What::Receipts => "receipts",
+            What::Receipt => "receipt",
+            What::GapReport => "gap-report",
+            What::Unknown => "unknown",
+        }
+    }
+}
+
+/// What was proven of one object, or why not.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    /// What it is.
+    pub(crate) what: What,
+    /// What holds, a sentence each.
+    pub(crate) holds: Vec<String>,
+    /// What should be known beside it; no failure.
+    pub(crate) notes: Vec<String>,
+    /// Why it fails, if it does.
+    pub(crate) failure: Option<String>,
+    /// The parcel and its statement, for comparing across files.
+    pub(crate) journey: Option<Journey>,
+    /// Facts for scripts.
+    pub(crate) facts: Value,
+    /// For a file on a medium: what its waybill line must say.
+    pub(crate) stamp: Option<Stamp>,
+    /// Its size and tree digest, where a suite was given and it was read to its end.
+    pub(crate) digest: Option<(u64, Digest)>,
+}
+
+/// What one file says about a parcel's way. Small: a run may hold millions.
+#[derive(Clone, Debug)]
+pub(crate) struct Journey {
+    pub(crate) parcel: ParcelId,
+    pub(crate) statement: Digest,
+    /// A digest of each signed custody entry, in order; SHA-256 here whatever the suite, only to compare two files.
+    pub(crate) links: Box<[Digest]>,
+}
+
+/// What a waybill line must agree with, of a file that was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) kind: LineKind,
+    pub(crate) id: BundleId,
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+    pub(crate) crossing: Crossing,
+    pub(crate) source: Name,
+    pub(crate) target: Name,
+}
+
+/// Hands bytes on and takes their tree digest, so that a file on a slow disc is read once.
+struct Witnessed<R> {
+    inner: R,
+    tree: Option<Tree>,
+}
+
+impl<R: Read> Read for Witnessed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if let (Some(tree), Some(bytes)) = (&mut self.tree, buffer.get(..read)) {
+            tree.update(bytes);
+        }
+        Ok(read)
+    }
+}
+
+impl Proof {
+    /// A proof that failed.
+    pub(crate) fn failed(what: What, cause: String) -> Proof {
+        Proof {
+            what,
+            holds: Vec::new(),
+            notes: Vec::new(),
+            failure: Some(cause),
+            journey: None,
+            facts: Value::Null,
+            stamp: None,
+            digest: None,
+        }
+    }
+
+    fn good(what: What, facts: Value) -> Proof {
+        Proof {
+            what,
+            holds: Vec::new(),
+            notes: Vec::new(),
+            failure: None,
+            journey: None,
+            facts,
+            stamp: None,
+            digest: None,
+        }
+    }
+}
+
+/// Proves the file at a path, by what it begins with and not by what it is called. With a suite its tree digest is
+/// taken on the way, for the waybill that lists it.
+pub(crate) fn of_file(
+    path: &Path,
+    trust: &Trust,
+    suite: Option<Suite>,
+    language: Language,
+    bar: &indicatif::ProgressBar,
+) -> Proof {
+    let opened = open_file(path).map_err(|e| e.to_string());
+    let (mut file, bytes) = match opened {
+        Ok(opened) => opened,
+        Err(cause) => return Proof::failed(What::Unknown, cause),
+    };
+    let mut head = Vec::with_capacity(8);
+    let start = Read::by_ref(&mut file).take(8).read_to_end(&mut head).and_then(|_| file.seek(SeekFrom::Start(0)));
+    if let Err(cause) = start {
+        return Proof::failed(What::Unknown, say!(language, "read error: {cause}", "读错误：{cause}"));
+    }
+    let mut file = Witnessed { inner: bar.wrap_read(file), tree: suite.map(Tree::new) };
+    let evidence = head == evidence::MAGIC;
+    let limit = if evidence { EVIDENCE_BYTES_MAX } else { WAYBILL_BYTES_MAX as u64 };
+    let mut proof = if head == MAGIC {
+        of_bundle(&mut file, trust, language)
+    } else if bytes > limit || !(evidence || is_der(&head)) {
+        Proof::failed(What::Unknown, unknown(language))
+    } else {
+        let mut content = Vec::new();
+        match Read::by_ref(&mut file).take(limit + 1).read_to_end(&mut content) {
+            Err(cause) => Proof::failed(What::Unknown, say!(language, "read error: {cause}", "读错误：{cause}")),
+            Ok(_) if evidence => of_evidence(&content, trust, language),
+            Ok(_) => of_signed(content, trust, language),
+        }
+    };
+    // Only a proof that holds has read to the end.
+    if proof.failure.is_none() {
+        proof.digest = file.tree.map(|tree| (tree.bytes(), tree.root()));
+    }
+    proof
+}
+
+/// A DER sequence of more than 127 bytes, as all of ours are; no text begins so.
+fn is_der(head: &[u8]) -> bool {
+    matches!(head, [0x30, 0x81..=0x84, ..])
+}
+
+fn unknown(language: Language) -> String {
+    language.pick("not an object of ours", "不是本系统的对象").to_owned()
+}
+
+/// Does the file begin as one of ours? Others are counted by `verify`, not failed, unless named on the command line.
+pub(crate) fn is_candidate(path: &Path) -> bool {
+    let Ok((file, _)) = open_file(path) else { return true };
+    let mut head = Vec::with_capacity(8);
+    // What cannot be read is a candidate: its failure must be heard.
+    file.take(8).read_to_end(&mut head).map_or(true, |_| head == MAGIC || head == evidence::MAGIC || is_der(&head))
+}
+
+fn of_bundle(file: &mut impl Read, trust: &Trust, language: Language) -> Proof {
+    let verified = match bundle::verify(&mut BufReader::new(file), trust) {
+        Ok(verified) => verified,
+        Err(error) => return Proof::failed(What::Bundle, error.to_string()),
+    };
+    let envelope = &verified.envelope;
+    let mut proof = Proof::good(What::Bundle, envelope_facts(envelope, &verified.custody));
+    proof.stamp = Some(Stamp {
+        kind: LineKind::Bundle,
+        id: envelope.bundle,
+        epoch: envelope.epoch,
+        sequence: envelope.sequence,
+        crossing: envelope.crossing,
+        source: envelope.source.clone(),
+        target: envelope.target.clone(),
+    });
+    let amount = size(verified.bytes);
+    proof.holds.push(say!(
+        language,
+        "every byte read: {amount}, equal to the signed tree digest",
+        "全部字节已读：{amount}，与签名的树摘要一致"
+    ));
+    hold_seal(&mut proof, trust, envelope, language);
+    hold_custody(&mut proof, trust, envelope, &verified.custody, None, language);
+    proof
+}
+
+fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    let proven = match Evidence::parse(bytes).and_then(|evidence| evidence.prove(trust)) {
+        Ok(proven) => proven,
+        Err(error) => return Proof::failed(What::Evidence, error.to_string()),
+    };
+    let mut facts = envelope_facts(&proven.envelope, &proven.custody);
+    if let Some(map) = facts.as_object_mut() {
+        map.insert("content".to_owned(), json!("not present"));
+        map.insert("receipts".to_owned(), proven.receipts.iter().map(receipt_facts).collect());
+    }
+    let mut proof = Proof::good(What::Evidence, facts);
+    proof.holds.push(
+        language.pick("head and foot belong together; content not present", "信封与封尾相符；内容不在其中").to_owned(),
+    );
+    hold_seal(&mut proof, trust, &proven.envelope, language);
+    // The first receipt by somebody else is the first witness of when all this was.
+    let witness = proven.receipts.iter().filter(|r| r.node != proven.envelope.source).map(|r| r.at).min();
+    hold_custody(&mut proof, trust, &proven.envelope, &proven.custody, witness, language);
+    for receipt in &proven.receipts {
+        proof.holds.push(receipt_sentence(receipt, language));
+    }
+    proof
+}
+
+/// A signed object of ours stands alone in a file; which one, its form tells.
+fn of_signed(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
+    fn is<T: Statement>(bytes: &[u8]) -> bool {
+        Signed::parse::<T>(bytes).is_ok_and(|signed| signed.read_unverified::<T>().is_ok())
+    }
+    if is::<Waybill>(&bytes) {
+        return of_waybill(bytes, trust, language);
+    }
+    if is::<ReceiptBatch>(&bytes) {
+        return of_batch(&bytes, trust, language);
+    }
+    if is::<Receipt>(&bytes) {
+        return of_receipt(&bytes, trust, language);
+    }
+    if is::<Approval>(&bytes) {
+        return of_approval(&bytes, trust, language);
+    }
+    if is::<GapReport>(&bytes) {
+        return of_gap_report(&bytes, trust, language);
+    }
+    Proof::failed(What::Unknown, unknown(language))
+}
+
+fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
+    let papers = match Papers::parse(bytes) {
+        Ok(papers) => papers,
+        Err(cause) => return Proof::failed(What::Waybill, cause),
+    };
+    if let Err(error) = papers.prove(trust) {
+        return Proof::failed(What::Waybill, error.to_string());
+    }
+    let bill = &papers.waybill;
+    let mut proof = Proof::good(
+        What::Waybill,
+        json!({"trip": bill.trip, "crossing": bill.crossing.name(), "source": bill.source, "target": bill.target, "medium": bill.medium,
+            "carrier": bill.carrier, "exporter": bill.exporter, "at": bill.at.to_string(), "files": bill.lines.len(),
+            "bytes": papers.total(), "waybill": papers.digest.to_string(), "approvals_needed": bill.approvals}),
+    );
+    let (trip, source, at, files, amount) = (bill.trip, &bill.source, bill.at, bill.lines.len(), size(papers.total()));
+    let key = who(trust, &papers.signed.signer);
+    proof.holds.push(say!(
+        language,
+        "trip {trip} of {source}: {files} files, {amount}, signed by {key} at {at}",
+        "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
+    ));
+    note_key_time(&mut proof, trust, &papers.signed.signer, bill.at, None, language);
+    proof
+}
+
+fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    match prove_batch(bytes, trust) {
+        Err(cause) => Proof::failed(What::Receipts, cause),
+        Ok((batch, signed, receipts)) => {
+            let mut proof = Proof::good(
+                What::Receipts,
+                json!({"batch": batch.batch.to_string(), "crossing": batch.crossing.name(), "source": batch.source, "target": batch.target,
+                    "epoch": batch.epoch, "sequence": batch.sequence, "at": batch.at.to_string(),
+                    "receipts": receipts.iter().map(receipt_facts).collect::<Vec<_>>(), "gap_reports": batch.gap_reports.len()}),
+            );
+            proof.stamp = Some(Stamp {
+                kind: LineKind::Receipts,
+                id: batch.batch,
+                epoch: batch.epoch,
+                sequence: batch.sequence,
+                crossing: batch.crossing,
+                source: batch.source.clone(),
+                target: batch.target.clone(),
+            });
+            let (source, at, key, reports) =
+                (&batch.source, batch.at, who(trust, &signed.signer), batch.gap_reports.len());
+            let count = receipts.len();
+            proof.holds.push(say!(
+                language,
+                "batch of {source}: {count} receipts and {reports} gap reports, each signature checked; the batch signed by {key} at {at}",
+                "{source} 的回执批：{count} 份回执、{reports} 份缺号报告，签名逐一核对；整批由 {key} 于 {at} 签名"
+            ));
+            note_key_time(&mut proof, trust, &signed.signer, batch.at, None, language);
+            proof
+        }
+    }
+}
+
+fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<(ReceiptBatch, Signed, Vec<Receipt>), String> {
+    let signed = Signed::parse::<ReceiptBatch>(bytes).map_err(|e| e.to_string())?;
+    let claimed: ReceiptBatch = signed.read_unverified().map_err(|e| e.to_string())?;
+    let batch: ReceiptBatch = trust.verify_from_node(&signed, &claimed.source).map_err(|e| e.to_string())?;
+    let mut receipts = Vec::new();
+    for signed in batch.read_receipts().map_err(|e| e.to_string())? {
+        let claimed: Receipt = signed.read_unverified().map_err(|e| e.to_string())?;
+        receipts
+            .push(trust.verify_from_node::<Receipt>(&signed, &claimed.node).map_err(|e: TrustError| e.to_string())?);
+    }
+    for signed in batch.read_gap_reports().map_err(|e| e.to_string())? {
+        let claimed: GapReport = signed.read_unverified().map_err(|e| e.to_string())?;
+        trust.verify_from_node::<GapReport>(&signed, &claimed.node).map_err(|e| e.to_string())?;
+    }
+    Ok((batch, signed, receipts))
+}
+
+fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    let read = Signed::parse::<Receipt>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
+        let claimed: Receipt = signed.read_unverified().map_err(|e| e.to_string())?;
+        let receipt: Receipt = trust.verify_from_node(&signed, &claimed.node).map_err(|e| e.to_string())?;
+        Ok((receipt, signed.signer))
+    });
+    match read {
+        Err(cause) => Proof::failed(What::Receipt, cause),
+        Ok((receipt, signer)) => {
+            let mut proof = Proof::good(What::Receipt, receipt_facts(&receipt));
+            let key = who(trust, &signer);
+            proof.holds.push(format!("{} ({key})", receipt_sentence(&receipt, language)));
+            note_key_time(&mut proof, trust, &signer, receipt.at, None, language);
+            proof.journey =
+                Some(Journey { parcel: receipt.parcel, statement: receipt.statement, links: Box::default() });
+            proof
+        }
+    }
+}
+
+fn of_approval(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    let read = Signed::parse::<Approval>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
+        let (approval, card) = trust.verify::<Approval>(&signed).map_err(|e| e.to_string())?;
+        let fits = card.holder == approval.person && card.role == protocol::trust::Role::Approver;
+        if fits { Ok((approval, signed.signer)) } else { Err(format!("signed by {}, role {}", card.holder, card.role)) }
+    });
+    match read {
+        Err(cause) => Proof::failed(What::Approval, cause),
+        Ok((approval, signer)) => {
+            let mut proof = Proof::good(
+                What::Approval,
+                json!({"trip": approval.trip, "person": approval.person, "at": approval.at.to_string(), "waybill": approval.waybill.to_string()}),
+            );
+            let (trip, at, key) = (approval.trip, approval.at, who(trust, &signer));
+            proof.holds.push(say!(
+                language,
+                "trip {trip} countersigned by {key} at {at}",
+                "批次 {trip} 由 {key} 于 {at} 会签"
+            ));
+            proof
+        }
+    }
+}
+
+fn of_gap_report(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    let read = Signed::parse::<GapReport>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
+        let claimed: GapReport = signed.read_unverified().map_err(|e| e.to_string())?;
+        trust.verify_from_node::<GapReport>(&signed, &claimed.node).map_err(|e| e.to_string())
+    });
+    match read {
+        Err(cause) => Proof::failed(What::GapReport, cause),
+        Ok(report) => {
+            let mut proof = Proof::good(
+                What::GapReport,
+                json!({"node": report.node, "crossing": report.crossing.name(), "at": report.at.to_string(), "epochs": report.epochs.len()}),
+            );
+            let (node, crossing, at) = (&report.node, report.crossing, report.at);
+            proof.holds.push(say!(
+                language,
+                "{node} says at {at} what it misses on {crossing}",
+                "{node} 于 {at} 报告 {crossing} 的缺号"
+            ));
+            proof
+        }
+    }
+}
+
+/// The foot is signed by the node that sealed.
+fn hold_seal(proof: &mut Proof, trust: &Trust, envelope: &Envelope, language: Language) {
+    let (bundle, source, target, crossing, sealed) =
+        (envelope.bundle, &envelope.source, &envelope.target, envelope.crossing, envelope.sealed);
+    let (epoch, sequence, key) = (envelope.epoch, envelope.sequence, who(trust, &envelope.signer));
+    proof.holds.push(say!(
+        language,
+        "bundle {bundle}, {source} -> {target} over {crossing}, number {epoch}/{sequence}, sealed by {key} at {sealed}",
+        "密封包 {bundle}，{source} -> {target}，经 {crossing}，序号 {epoch}/{sequence}，由 {key} 于 {sealed} 封装"
+    ));
+}
+
+/// The origin's statement and every hop.
+fn hold_custody(
+    proof: &mut Proof,
+    trust: &Trust,
+    envelope: &Envelope,
+    custody: &Custody,
+    witness: Option<Timestamp>,
+    language: Language,
+) {
+    let statement = &custody.statement;
+    let origin_key = envelope.signed_statement().map(|signed| signed.signer).ok();
+    let key = origin_key.map_or_else(|| statement.origin.to_string(), |id| who(trust, &id));
+    let (parcel, route, parcel_type, accepted) =
+        (statement.parcel, &statement.route, &statement.parcel_type, statement.accepted);
+    proof.holds.push(say!(
+        language,
+        "parcel {parcel} (route {route}, type {parcel_type}) stated by {key} at {accepted}",
+        "投递件 {parcel}（路由 {route}，类型 {parcel_type}）由 {key} 于 {accepted} 声明"
+    ));
+    if let Some(id) = origin_key {
+        note_key_time(proof, trust, &id, accepted, witness, language);
+    }
+    // What was proven can be read once more.
+    let signed = envelope.signed_custody().unwrap_or_default();
+    for (at, (entry, Signed { signer, .. })) in custody.entries.iter().zip(&signed).enumerate() {
+        let (hop, crossing, key, when, rules) = (at + 1, entry.crossing, who(trust, signer), entry.at, &entry.rules);
+        let rules: String = rules.chars().filter(|c| !c.is_control()).take(40).collect();
+        let verdict = match entry.verdict {
+            protocol::Verdict::Released => "released",
+            protocol::Verdict::Stripped => "stripped",
+            protocol::Verdict::Kept => "kept",
+        };
+        proof.holds.push(say!(
+            language,
+            "hop {hop}: {crossing}, {verdict} under rules {rules}, signed by {key} at {when}",
+            "第 {hop} 段：{crossing}，按规则 {rules} 判定 {verdict}，由 {key} 于 {when} 签名"
+        ));
+        note_key_time(proof, trust, signer, when, witness, language);
+    }
+    let links = signed.iter().map(|entry| link_digest(Suite::Std, entry)).collect();
+    proof.journey = Some(Journey { parcel: statement.parcel, statement: custody.statement_digest, links });
+}
+
+/// A key that was retired proves only what a witness saw before that day; the signer's own clock proves nothing.
+fn note_key_time(
+    proof: &mut Proof,
+    trust: &Trust,
+    signer: &Digest,
+    said: Timestamp,
+    witness: Option<Timestamp>,
+    language: Language,
+) {
+    let Some(card) = trust.card(signer) else { return };
+    let holder = &card.holder;
+    if said.to_string().get(..10).is_some_and(|day| day < card.from.as_str()) {
+        let from = &card.from;
+        proof.notes.push(say!(
+            language,
+            "the key of {holder} is in use from {from}; this is said to be from {said}",
+            "{holder} 的密钥自 {from} 启用，而对象自称时间为 {said}"
+        ));
+    }
+    let Some(until) = &card.until else { return };
+    let witnessed = witness.is_some_and(|seen| seen.to_string().get(..10).is_some_and(|day| day <= until.as_str()));
+    if !witnessed {
+        let note = say!(
+            language,
+            "key of {holder} retired on {until}, time not witnessed",
+            "{holder} 的密钥已于 {until} 停用，时间无见证"
+        );
+        if !proof.notes.contains(&note) {
+            proof.notes.push(note);
+        }
+    }
+}
+
+/// `extranet [1f0c 77ab 3de0]`.
+fn who(trust: &Trust, signer: &Digest) -> String {
+    let holder = trust.card(signer).map_or_else(|| "?".to_owned(), |card| card.holder.to_string());
+    format!("{holder} [{}]", prefix(signer))
+}
+
+fn envelope_facts(envelope: &Envelope, custody: &Custody) -> Value {
+    let statement: &ParcelStatement = &custody.statement;
+    json!({
+        "bundle": envelope.bundle.to_string(), "crossing": envelope.crossing.name(), "epoch": envelope.epoch, "sequence": envelope.sequence,
+        "source": envelope.source, "target": envelope.target, "sealed": envelope.sealed.to_string(), "suite": envelope.suite.name(),
+        "signer": envelope.signer.to_string(), "parcel": statement.parcel.to_string(), "origin": statement.origin,
+        "route": statement.route, "type": statement.parcel_type, "statement": custody.statement_digest.to_string(),
+        "hops": custody.entries.iter().map(|e| json!({"node": e.node, "crossing": e.crossing.name(), "at": e.at.to_string()})).collect::<Vec<_>>(),
+    })
+}
+
+fn receipt_facts(receipt: &Receipt) -> Value {
+    json!({
+        "parcel": receipt.parcel.to_string(), "node": receipt.node, "outcome": receipt.outcome.name(),
+        "reason": receipt.reason.map(|r| r.name()), "bundle": receipt.bundle.to_string(), "at": receipt.at.to_string(),
+    })
+}
+
+fn receipt_sentence(receipt: &Receipt, language: Language) -> String {
+    let (node, outcome, parcel, at) = (&receipt.node, receipt.outcome.name(), receipt.parcel, receipt.at);
+    let reason = receipt.reason.map(|r| format!(" ({r})")).unwrap_or_default();
+    say!(
+        language,
+        "receipt: {node} says {outcome}{reason} of parcel {parcel} at {at}",
+        "回执：{node} 于 {at} 称投递件 {parcel} {outcome}{reason}"
+    )
+}

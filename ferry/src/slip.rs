@@ -1,0 +1,76 @@
+//! The printable slip of a trip (批次交接单): one self-contained A4 page in both languages, with places to sign. Everything
+//! on it stands on the signed waybill; the digest in large groups lets two people compare paper and screen.
+
+use protocol::waybill::LineKind;
+
+use crate::papers::Papers;
+use crate::words::{groups, size};
+
+const STYLE: &str = "@page{size:A4;margin:18mm}body{font-family:'Noto Sans CJK SC','Source Han Sans SC',SimSun,sans-serif;font-size:11pt;color:#000}\
+h1{font-size:18pt;margin:0 0 2mm}h1 small{font-size:11pt;font-weight:normal}table{border-collapse:collapse;width:100%;margin:4mm 0}\
+td,th{border:1px solid #000;padding:2mm 3mm;text-align:left;vertical-align:top}th{width:32%;font-weight:normal}\
+.digest{font-family:'DejaVu Sans Mono',Consolas,monospace;font-size:15pt;line-height:1.6;letter-spacing:.04em}\
+.sign td{height:18mm;width:33%}.note{font-size:9pt}";
+
+/// The page.
+pub(crate) fn page(papers: &Papers) -> String {
+    let bill = &papers.waybill;
+    let bundles = bill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count();
+    let total = papers.total();
+    let facts = [
+        ("批次 / Trip", format!("<b>{}</b>", bill.trip)),
+        (
+            "跨区段 / Crossing",
+            format!(
+                "{} ({} → {})",
+                escape(bill.crossing.name()),
+                escape(bill.source.as_str()),
+                escape(bill.target.as_str())
+            ),
+        ),
+        ("介质 / Medium", escape(bill.medium.as_str())),
+        ("携带人 / Carrier", escape(bill.carrier.as_str())),
+        ("导出人 / Exporter", escape(bill.exporter.as_str())),
+        ("导出时间 / Exported", escape(&bill.at.to_string())),
+        (
+            "文件 / Files",
+            format!("{} （密封包 bundles {bundles}，回执 receipts {}）", bill.lines.len(), bill.lines.len() - bundles),
+        ),
+        ("字节 / Bytes", format!("{total} （{}）", size(total))),
+        ("会签 / Approvals needed", bill.approvals.to_string()),
+    ];
+    let rows: String =
+        facts.iter().map(|(name, value)| format!("<tr><th>{name}</th><td>{value}</td></tr>\n")).collect();
+    let signatures: String = [
+        "导出 / Exported",
+        "会签一 / Approved 1",
+        "会签二 / Approved 2",
+        "领取携带 / Carried",
+        "导入 / Imported",
+        "见证 / Witness",
+    ]
+    .chunks(3)
+    .map(|row| {
+        let cells: String = row
+            .iter()
+            .map(|who| format!("<td>{who}<br><span class=\"note\">签名 Signature　　日期 Date</span></td>"))
+            .collect();
+        format!("<tr>{cells}</tr>\n")
+    })
+    .collect();
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"zh\">\n<head>\n<meta charset=\"utf-8\">\n<title>批次交接单 {trip}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <h1>批次交接单 <small>Trip slip · 三闸 Trilock</small></h1>\n<table>\n{rows}</table>\n\
+         <p>运单摘要 / Waybill digest ({suite})</p>\n<p class=\"digest\">{digest}</p>\n\
+         <table class=\"sign\">\n{signatures}</table>\n\
+         <p class=\"note\">会签前请核对屏幕与本单上的运单摘要。导入方以 ferry verify 核对。 \
+         Compare this digest with the screen before signing. The importing side checks it with `ferry verify`.</p>\n</body>\n</html>\n",
+        trip = bill.trip,
+        suite = papers.signed.suite,
+        digest = groups(&papers.digest),
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

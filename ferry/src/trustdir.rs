@@ -1,0 +1,57 @@
+//! The folder of key cards that a person points at with `--trust`. Reads `*.pem`; a card that cannot be read is an
+//! error, because a verifier that silently believes fewer people gives other answers tomorrow.
+
+use std::path::{Path, PathBuf};
+
+use protocol::Trust;
+use protocol::keys::KEY_FILE_BYTES_MAX;
+use protocol::trust::{KeyCard, TrustError};
+
+use crate::folder::{Folder, FolderError, Kind};
+use crate::words::shown;
+
+/// Nodes, people and their retired keys of a province: hundreds.
+const CARDS_MAX: usize = 4096;
+
+/// What is wrong with a trust folder.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrustDirError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// One of its cards.
+    #[error("{}: {cause}", path.display())]
+    Card { path: PathBuf, cause: TrustError },
+    /// No card at all.
+    #[error("{} holds no key card", path.display())]
+    Empty { path: PathBuf },
+}
+
+/// Reads every card.
+pub(crate) fn read(path: &Path) -> Result<Trust, TrustDirError> {
+    let folder = Folder::open(path)?;
+    let mut trust = Trust::default();
+    let mut cards = 0;
+    for item in folder.list(CARDS_MAX)? {
+        let name = shown(&item.name);
+        if item.kind == Kind::Folder || name.starts_with('.') || !name.ends_with(".pem") {
+            continue;
+        }
+        let bytes = folder.read(&item.name, KEY_FILE_BYTES_MAX)?;
+        let text = String::from_utf8_lossy(&bytes);
+        trust.add(&name, &text).map_err(|cause| TrustDirError::Card { path: path.to_owned(), cause })?;
+        cards += 1;
+    }
+    if cards == 0 { Err(TrustDirError::Empty { path: path.to_owned() }) } else { Ok(trust) }
+}
+
+/// One card alone.
+pub(crate) fn read_card(path: &Path) -> Result<KeyCard, TrustDirError> {
+    let bytes = crate::folder::read_file(path, KEY_FILE_BYTES_MAX)?;
+    let mut trust = Trust::default();
+    let name = path.file_name().map(shown).unwrap_or_default();
+    let id = trust
+        .add(&name, &String::from_utf8_lossy(&bytes))
+        .map_err(|cause| TrustDirError::Card { path: path.to_owned(), cause })?;
+    trust.card(&id).cloned().ok_or_else(|| TrustDirError::Empty { path: path.to_owned() })
+}

@@ -1,0 +1,375 @@
+//! Verify: walks what was named - files, folders, media - and proves every object of ours with public keys alone. Then
+//! looks across: all papers of one parcel must tell of one statement and one way. A table at the end; one failure is enough.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use protocol::suite::Digest;
+use protocol::waybill::{Waybill, WaybillLine, line_file_name};
+use protocol::{ParcelId, Suite, Trust};
+use serde_json::json;
+
+use crate::folder::{Folder, FolderError, Kind};
+use crate::medium::{OURS, strangers, trip_number};
+use crate::papers::{APPROVALS, Papers, WAYBILL};
+use crate::proof::{self, Journey, Proof, Stamp, What};
+use crate::trustdir::{self, TrustDirError};
+use crate::words::{Language, Voice, say, shown};
+
+/// Files of one run: a year of evidence of a large office. Held in memory at some 300 bytes each.
+const FILES_MAX: usize = 2_000_000;
+/// Names in one folder: a day of evidence, or the largest waybill.
+const ITEMS_MAX: usize = 1_000_000;
+/// Folders in folders: evidence has four levels, a medium three.
+const DEPTH_MAX: usize = 32;
+
+/// What stops a verification before it says anything.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyError {
+    /// The trust folder.
+    #[error(transparent)]
+    Trust(#[from] TrustDirError),
+    /// A path that was named.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Too much.
+    #[error("more than {FILES_MAX} files; verify one year or one folder at a time")]
+    TooMany,
+    /// Folders that do not end.
+    #[error("{} lies deeper than {DEPTH_MAX} folders", path.display())]
+    TooDeep { path: PathBuf },
+    /// Something failed; it was said which.
+    #[error("{failed} of {checked} objects failed")]
+    Failed { failed: usize, checked: usize, first: String, cause: String },
+    /// Nothing to verify.
+    #[error("no object of ours under the paths named ({passed_over} other files)")]
+    Nothing { passed_over: usize },
+}
+
+/// `ferry verify`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// Bundles, evidence, waybills, receipts, media, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Key cards of everybody whose signature may count
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trust: PathBuf,
+    /// Only the table, without what was checked of each object
+    #[arg(long)]
+    pub(crate) brief: bool,
+}
+
+/// One file to prove.
+struct Target {
+    path: PathBuf,
+    bytes: u64,
+    /// The trip whose folder it lies in, by its place in [`Walk::trips`].
+    trip: Option<usize>,
+}
+
+/// What was proven of one file: its stamp, and its size and tree digest; neither where it failed.
+type Seen = (Option<Stamp>, Option<(u64, Digest)>);
+
+/// A folder with a waybill: what was proven of each of its files, by name.
+struct Trip {
+    path: PathBuf,
+    suite: Option<Suite>,
+    files: HashMap<String, Seen>,
+}
+
+#[derive(Default)]
+struct Walk {
+    targets: Vec<Target>,
+    trips: Vec<Trip>,
+    /// What cannot be walked, with its cause: a failure of its own.
+    refused: Vec<(PathBuf, String)>,
+    passed_over: usize,
+}
+
+struct Row {
+    path: String,
+    what: &'static str,
+    failure: Option<String>,
+    notes: usize,
+}
+
+impl Verify {
+    /// Walks, proves, compares, sums up.
+    pub(crate) fn run(&self, voice: Voice) -> Result<(), VerifyError> {
+        let language = voice.language;
+        let trust = trustdir::read(&self.trust)?;
+        let mut walk = Walk::default();
+        for path in &self.paths {
+            walk.named(path)?;
+        }
+        if walk.targets.is_empty() && walk.refused.is_empty() {
+            return Err(VerifyError::Nothing { passed_over: walk.passed_over });
+        }
+        let bar = voice
+            .bar(walk.targets.iter().map(|target| target.bytes).sum(), language.pick("verifying", "校验中").to_owned());
+        let mut rows = Vec::with_capacity(walk.targets.len());
+        let mut journeys: BTreeMap<ParcelId, Vec<(usize, Journey)>> = BTreeMap::new();
+        for target in &walk.targets {
+            let trip = target.trip.and_then(|trip| walk.trips.get_mut(trip));
+            let suite = trip.as_ref().and_then(|trip| trip.suite);
+            let mut proof = proof::of_file(&target.path, &trust, suite, language, &bar);
+            if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
+                trip.files.insert(name.to_owned(), (proof.stamp.take(), proof.digest));
+            }
+            if let Some(journey) = &proof.journey {
+                journeys.entry(journey.parcel).or_default().push((rows.len(), journey.clone()));
+            }
+            rows.push(self.tell(voice, &bar, &target.path, &proof));
+        }
+        for (path, cause) in &walk.refused {
+            rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone())));
+        }
+        for trip in &walk.trips {
+            let mut holds = Vec::new();
+            let failure = trip.check(&trust, language, &mut holds).err();
+            let proof = Proof { holds, failure, ..Proof::failed(What::Waybill, String::new()) };
+            let row = self.tell(voice, &bar, &trip.path, &proof);
+            rows.push(Row { what: "trip", ..row });
+        }
+        bar.finish_and_clear();
+        let parcels = compare(voice, &journeys, &mut rows);
+        sum_up(voice, &rows, parcels, walk.passed_over)
+    }
+
+    fn tell(&self, voice: Voice, bar: &indicatif::ProgressBar, path: &Path, proof: &Proof) -> Row {
+        let shown_path = shown(path.as_os_str());
+        voice.object(&json!({
+            "path": shown_path, "what": proof.what.word(), "ok": proof.failure.is_none(), "cause": proof.failure,
+            "checked": proof.holds, "notes": proof.notes, "facts": proof.facts,
+        }));
+        if !self.brief && !voice.json {
+            bar.suspend(|| {
+                voice.line(&format!("{}  {shown_path}", if proof.failure.is_none() { "ok  " } else { "FAIL" }));
+                proof.holds.iter().for_each(|held| voice.line(&format!("      + {held}")));
+                proof.notes.iter().for_each(|note| voice.line(&format!("      ! {note}")));
+                if let Some(cause) = &proof.failure {
+                    voice.line(&format!("      - {cause}"));
+                }
+            });
+        }
+        Row { path: shown_path, what: proof.what.word(), failure: proof.failure.clone(), notes: proof.notes.len() }
+    }
+}
+
+impl Trip {
+    /// A trip's folder as a whole: countersignatures, every file of the waybill there and whole, nothing else beside.
+    fn check(&self, trust: &Trust, language: Language, holds: &mut Vec<String>) -> Result<(), String> {
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        let folder = Folder::open(&self.path).map_err(|e| text(&e))?;
+        let papers = Papers::read(&folder).map_err(|e| text(&e))?;
+        papers.prove(trust).map_err(|e| text(&e))?;
+        let trip = papers.waybill.trip;
+        let named = self.path.file_name().and_then(|name| name.to_str()).and_then(trip_number);
+        if let Some(named) = named.filter(|named| *named != trip) {
+            return Err(say!(
+                language,
+                "the folder is called {named}, its waybill is of trip {trip}",
+                "目录名为 {named}，运单为批次 {trip}"
+            ));
+        }
+        papers.waybill.lines.iter().try_for_each(|line| self.check_line(&papers.waybill, line, language))?;
+        let files = papers.waybill.lines.len();
+        holds.push(say!(
+            language,
+            "trip {trip}: all {files} files of the waybill are there and equal to it",
+            "批次 {trip}：运单上的 {files} 个文件齐全且一致"
+        ));
+        let approvals = papers.approvals(&folder, Some(trust)).map_err(|e| text(&e))?;
+        papers.enough(&approvals).map_err(|e| text(&e))?;
+        for approval in &approvals {
+            let (who, at) = (&approval.person, approval.at);
+            holds.push(say!(language, "countersigned by {who} at {at}", "{who} 于 {at} 会签"));
+        }
+        if let Some(first) = strangers(&folder, &papers).map_err(|e| text(&e))?.first() {
+            return Err(say!(
+                language,
+                "{first} is not on the waybill; it was not opened",
+                "{first} 不在运单上，未打开"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What was proven of the file is what the line says.
+    fn check_line(&self, bill: &Waybill, line: &WaybillLine, language: Language) -> Result<(), String> {
+        let name = line_file_name(line);
+        let Some((stamp, digest)) = self.files.get(&name) else {
+            return Err(say!(language, "{name} is on the waybill and not there", "{name} 在运单上但不存在"));
+        };
+        let (Some(stamp), Some(digest)) = (stamp, digest) else {
+            return Err(say!(language, "{name} did not verify", "{name} 校验失败"));
+        };
+        if *digest != (line.size, line.digest) {
+            return Err(say!(language, "{name} is not the file the waybill names", "{name} 与运单不符"));
+        }
+        let expected = Stamp {
+            kind: line.kind,
+            id: line.id,
+            epoch: line.epoch,
+            sequence: line.sequence,
+            crossing: bill.crossing,
+            source: bill.source.clone(),
+            target: bill.target.clone(),
+        };
+        if *stamp == expected {
+            Ok(())
+        } else {
+            Err(say!(
+                language,
+                "{name} has another id, number or crossing than the waybill",
+                "{name} 的编号、序号或跨区段与运单不符"
+            ))
+        }
+    }
+}
+
+impl Walk {
+    /// A path that a person named: a file is proven whatever it is, a folder is walked.
+    fn named(&mut self, path: &Path) -> Result<(), VerifyError> {
+        match Folder::open(path) {
+            Ok(folder) => self.folder(&folder, 0),
+            Err(FolderError::NotAFolder { .. }) => self.file(path, None),
+            Err(FolderError::Missing { path }) => {
+                self.refused.push((path, "not there".to_owned()));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn file(&mut self, path: &Path, trip: Option<usize>) -> Result<(), VerifyError> {
+        if self.targets.len() >= FILES_MAX {
+            return Err(VerifyError::TooMany);
+        }
+        let bytes = path.symlink_metadata().map_or(0, |about| about.len());
+        self.targets.push(Target { path: path.to_owned(), bytes, trip });
+        Ok(())
+    }
+
+    fn folder(&mut self, folder: &Folder, depth: usize) -> Result<(), VerifyError> {
+        if depth > DEPTH_MAX {
+            return Err(VerifyError::TooDeep { path: folder.path().to_owned() });
+        }
+        let items = folder.list(ITEMS_MAX)?;
+        // Where a waybill lies, only what it may name is opened; everything else is the trip's failure.
+        let is_trip = items.iter().any(|item| item.name == WAYBILL && item.kind == Kind::File);
+        let trip = is_trip.then_some(self.trips.len());
+        if is_trip {
+            // A waybill that cannot be read fails as a file and as a trip.
+            let suite = Papers::read(folder).ok().map(|papers| papers.signed.suite);
+            self.trips.push(Trip { path: folder.path().to_owned(), suite, files: HashMap::new() });
+        }
+        // A medium is what holds our folder; what lies beside it is not ours to judge.
+        let medium = items.iter().any(|item| item.name == OURS && item.kind == Kind::Folder);
+        for item in items {
+            let path = folder.path().join(&item.name);
+            let ours =
+                if is_trip { item.kind == Kind::File || item.name == APPROVALS } else { !medium || item.name == OURS };
+            match item.kind {
+                Kind::Folder if ours => match folder.sub(&item.name) {
+                    Ok(sub) => self.folder(&sub, depth + 1)?,
+                    Err(error) => self.refused.push((path, error.to_string())),
+                },
+                Kind::File if ours && is_ours(&path, is_trip) => self.file(&path, trip)?,
+                Kind::Link | Kind::Special if ours => {
+                    self.refused.push((path, "a link or device where files belong; it was not opened".to_owned()));
+                }
+                _ => self.passed_over += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_ours(path: &Path, trip: bool) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let listed = name == WAYBILL || name.ends_with(".bundle") || name.ends_with(".receipts");
+    if trip { listed } else { listed || proof::is_candidate(path) }
+}
+
+/// All papers of one parcel tell of one statement, and each way is the beginning of the longest.
+fn compare(voice: Voice, journeys: &BTreeMap<ParcelId, Vec<(usize, Journey)>>, rows: &mut [Row]) -> usize {
+    let mut proven = 0;
+    for (parcel, told) in journeys {
+        let longest = told.iter().map(|(_, journey)| journey).max_by_key(|journey| journey.links.len());
+        let mut whole = true;
+        for (row, journey) in told {
+            let same_statement = longest.is_some_and(|longest| longest.statement == journey.statement);
+            let same_way = longest.is_some_and(|longest| longest.links.starts_with(&journey.links));
+            if !same_statement || !same_way {
+                whole = false;
+                let cause = if same_statement {
+                    voice.language.pick(
+                        "its custody entries contradict those of other papers of the parcel",
+                        "其经手记录与同一投递件的其他凭证矛盾",
+                    )
+                } else {
+                    voice.language.pick(
+                        "it tells of another parcel statement than other papers of the same parcel",
+                        "其投递声明与同一投递件的其他凭证不同",
+                    )
+                };
+                if let Some(row) = rows.get_mut(*row) {
+                    row.failure.get_or_insert_with(|| cause.to_owned());
+                }
+            }
+        }
+        proven += usize::from(whole);
+        if told.len() > 1 {
+            let (papers, hops) = (told.len(), longest.map_or(0, |longest| longest.links.len()));
+            voice
+                .object(&json!({"parcel": parcel.to_string(), "papers": papers, "hops": hops, "one_statement": whole}));
+            if whole {
+                voice.line(&say!(
+                    voice.language,
+                    "parcel {parcel}: {papers} papers, {hops} hops, one statement",
+                    "投递件 {parcel}：{papers} 份凭证，{hops} 段，同一声明"
+                ));
+            }
+        }
+    }
+    proven
+}
+
+fn sum_up(voice: Voice, rows: &[Row], parcels: usize, passed_over: usize) -> Result<(), VerifyError> {
+    let language = voice.language;
+    let failed: Vec<&Row> = rows.iter().filter(|row| row.failure.is_some()).collect();
+    let notes: usize = rows.iter().map(|row| row.notes).sum();
+    voice.object(&json!({
+        "summary": {"checked": rows.len(), "failed": failed.len(), "parcels": parcels, "notes": notes, "passed_over": passed_over},
+    }));
+    let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for row in rows {
+        let kind = kinds.entry(row.what).or_default();
+        kind.0 += 1;
+        kind.1 += usize::from(row.failure.is_some());
+    }
+    voice.line("");
+    voice.line(language.pick("  what           checked   failed", "  对象           已校验     失败"));
+    for (what, (checked, bad)) in &kinds {
+        voice.line(&format!("  {what:<12} {checked:>9} {bad:>8}"));
+    }
+    voice.line(&say!(
+        language,
+        "  parcels {parcels}, notes {notes}, other files passed over {passed_over}",
+        "  投递件 {parcels}，提示 {notes}，略过其他文件 {passed_over}"
+    ));
+    for row in &failed {
+        voice.line(&format!("FAIL  {}: {}", row.path, row.failure.as_deref().unwrap_or_default()));
+    }
+    match failed.first() {
+        None => Ok(()),
+        Some(first) => Err(VerifyError::Failed {
+            failed: failed.len(),
+            checked: rows.len(),
+            first: first.path.clone(),
+            cause: first.failure.clone().unwrap_or_default(),
+        }),
+    }
+}

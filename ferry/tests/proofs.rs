@@ -1,0 +1,294 @@
+//! Keys, verification, inspection, ledger and intake through the built binary.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what a test breaks on purpose need not survive a power cut")]
+
+mod world;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use protocol::ledger::{Checkpoint, Event, Local, Record, leaf};
+use protocol::parcel::Label;
+use protocol::receipt::Head;
+use protocol::tree::node;
+use protocol::{Suite, Timestamp};
+use spool::segment::{self, Health};
+use world::{Office, expect, ferry, json_lines, name, out, scratch};
+
+#[test]
+fn keygen_makes_a_private_file_and_a_card_and_never_overwrites() {
+    for suite in ["std", "gm"] {
+        let dir = scratch(&format!("keygen-{suite}"));
+        let to = dir.to_str().unwrap();
+        let arguments =
+            ["keygen", "--zone", "intranet", "--role", "approver", "--holder", "qian", "--suite", suite, "--out", to];
+        let text = expect(0, &arguments);
+        assert!(text.contains("fingerprint"), "{text}");
+        let private = dir.join("qian.key.pem");
+        assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::read_to_string(&private).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        let card = fs::read_to_string(dir.join("qian.pub.pem")).unwrap();
+        assert!(card.contains("Role: approver") && card.contains(&format!("Suite: {suite}")));
+        let before = fs::read(&private).unwrap();
+        assert!(expect(1, &arguments).contains("never overwritten"));
+        assert_eq!(fs::read(&private).unwrap(), before);
+    }
+}
+
+#[test]
+fn keygen_refuses_short_passphrases_opening_keys_and_missing_folders() {
+    let dir = scratch("keygen-refused");
+    let to = dir.to_str().unwrap();
+    let short = dir.join("short");
+    fs::write(&short, "1234\n").unwrap();
+    let arguments =
+        ["keygen", "--zone", "intranet", "--role", "operator", "--holder", "zhao", "--suite", "std", "--out", to];
+    let text = expect(2, &[&arguments[..], &["--passphrase-file", short.to_str().unwrap()]].concat());
+    assert!(text.contains("4 characters"), "{text}");
+    assert!(expect(2, &[&arguments[..], &["--use", "seal"]].concat()).contains("init"));
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    let nowhere = dir.join("nowhere");
+    expect(
+        3,
+        &[
+            "keygen",
+            "--zone",
+            "intranet",
+            "--role",
+            "operator",
+            "--holder",
+            "z",
+            "--suite",
+            "std",
+            "--out",
+            nowhere.to_str().unwrap(),
+        ],
+    );
+    expect(2, &["keygen", "--zone", "moon"]);
+    assert!(expect(2, &["export", "--key", "k", "--medium-id", "d", "--carrier", "c"]).contains("no trip was opened"));
+    assert!(expect(2, &["--spool", "/tmp", "trips"]).contains("write it behind"));
+}
+
+#[test]
+fn commands_that_are_not_there_yet_say_so_and_what_to_do() {
+    for command in ["dispose", "release", "except"] {
+        let text = expect(2, &[command, "--key", "x"]);
+        assert!(text.contains("not yet available") && text.contains("what to do"), "{text}");
+    }
+}
+
+#[test]
+fn verify_says_what_was_checked_by_which_key_and_that_evidence_has_no_content() {
+    for suite in Suite::ALL {
+        let office = Office::new(&format!("verify-{suite}"), suite);
+        let made = office.bundle(1, &[9; 100_000]);
+        let papers = office.dir.join("papers/2026/11/22");
+        fs::create_dir_all(&papers).unwrap();
+        fs::write(papers.join("a.bundle"), &made.bytes).unwrap();
+        fs::write(papers.join("a.proof"), &made.evidence).unwrap();
+        fs::write(papers.join("a.receipt"), &made.receipt).unwrap();
+        fs::write(papers.join("b.receipts"), office.batch(2).1).unwrap();
+        fs::write(papers.join("notes.txt"), b"not ours").unwrap();
+        let root = office.dir.join("papers");
+        let text = expect(0, &["verify", root.to_str().unwrap(), "--trust", office.trust_path()]);
+        assert!(text.contains("content not present") && text.contains("3 papers, 1 hops, one statement"), "{text}");
+        assert!(text.contains("intranet [") && text.contains("other files passed over 1"), "{text}");
+        let lines = json_lines(&["verify", root.to_str().unwrap(), "--trust", office.trust_path()]);
+        assert_eq!(lines.last().unwrap()["summary"]["checked"], 4);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["what"] == "evidence" && line["facts"]["receipts"][0]["outcome"] == "delivered")
+        );
+    }
+}
+
+#[test]
+fn verify_names_the_broken_file_and_the_unknown_signer() {
+    let office = Office::new("verify-broken", Suite::Std);
+    let made = office.bundle(1, b"words");
+    let path = office.dir.join("x.bundle");
+    let at = path.to_str().unwrap();
+    for broken in [made.bytes.len() / 2, made.bytes.len() - 2] {
+        let mut bytes = made.bytes.clone();
+        bytes[broken] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let text = expect(1, &["verify", at, "--trust", office.trust_path()]);
+        assert!(text.contains("FAIL") && text.contains("x.bundle"), "{text}");
+    }
+    fs::write(&path, &made.bytes).unwrap();
+    expect(0, &["verify", at, "--trust", office.trust_path()]);
+    fs::remove_file(office.trust_dir.join("intranet.pub.pem")).unwrap();
+    assert!(expect(1, &["verify", at, "--trust", office.trust_path()]).contains("on no card"));
+    let missing = office.dir.join("nothing-here");
+    assert!(expect(1, &["verify", missing.to_str().unwrap(), "--trust", office.trust_path()]).contains("nothing-here"));
+}
+
+#[test]
+fn papers_of_one_parcel_that_tell_of_two_statements_fail() {
+    let office = Office::new("two-statements", Suite::Std);
+    let parcel = protocol::id::new_id(Timestamp(5), [3; 10]);
+    let dir = office.dir.join("evidence");
+    fs::create_dir_all(&dir).unwrap();
+    for (at, content) in [b"first".as_slice(), b"other"].into_iter().enumerate() {
+        fs::write(dir.join(format!("{at}.proof")), office.bundle_of(parcel, at as u64 + 1, content).evidence).unwrap();
+    }
+    let text = expect(1, &["verify", dir.to_str().unwrap(), "--trust", office.trust_path()]);
+    assert!(text.contains("another parcel statement"), "{text}");
+}
+
+#[test]
+fn stock_openssl_verifies_every_signature_of_a_bundle() {
+    let installed = Command::new("openssl").arg("version").output().is_ok();
+    if !installed {
+        eprintln!("SKIPPED: openssl is not installed");
+        return;
+    }
+    for suite in Suite::ALL {
+        let office = Office::new(&format!("openssl-{suite}"), suite);
+        let made = office.bundle(1, b"a result");
+        for (file, bytes) in [("x.bundle", &made.bytes), ("x.proof", &made.evidence)] {
+            let path = office.dir.join(file);
+            fs::write(&path, bytes).unwrap();
+            for part in ["footer", "statement", "custody-1"] {
+                let [signed, signature, signer] = ["signed.bin", "sig.der", "signer.pem"].map(|f| office.dir.join(f));
+                let [signed, signature, signer] = [&signed, &signature, &signer].map(|p| p.to_str().unwrap());
+                let arguments = [
+                    "inspect",
+                    path.to_str().unwrap(),
+                    "--part",
+                    part,
+                    "--signed-bytes",
+                    signed,
+                    "--signature",
+                    signature,
+                ];
+                let text = expect(0, &[&arguments[..], &["--signer", signer, "--trust", office.trust_path()]].concat());
+                let command = text.lines().find_map(|line| line.trim().strip_prefix("openssl ")).unwrap().to_owned();
+                let run = || Command::new("openssl").args(command.split(' ')).output().unwrap();
+                assert!(run().status.success(), "{suite} {part}: openssl {command}\n{}", out(&run()));
+                let mut changed = fs::read(signed).unwrap();
+                *changed.last_mut().unwrap() ^= 1;
+                fs::write(signed, changed).unwrap();
+                assert!(!run().status.success(), "{suite} {part}: a changed byte must not verify");
+            }
+        }
+    }
+}
+
+#[test]
+fn inspect_says_that_nothing_is_proven_and_refuses_what_is_no_bundle() {
+    let office = Office::new("inspect", Suite::Std);
+    let path = office.dir.join("x.bundle");
+    fs::write(&path, office.bundle(7, b"x").bytes).unwrap();
+    let at = path.to_str().unwrap();
+    let text = expect(0, &["inspect", at]);
+    assert!(text.contains("Nothing of this is proven") && text.contains("1/7"), "{text}");
+    expect(2, &["inspect", at, "--part", "custody-2"]);
+    expect(2, &["inspect", at, "--part", "seal"]);
+    fs::write(&path, b"TRILOCK1\xff\xff\xff\xff").unwrap();
+    expect(1, &["inspect", at]);
+    fs::write(&path, b"hello").unwrap();
+    expect(1, &["inspect", at]);
+}
+
+/// A ledger of two segments with a signed checkpoint, as a node writes it.
+fn ledger(office: &Office, dir: &Path, records: u64) {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).unwrap();
+    let suite = office.suite;
+    let (mut leaves, mut segments) = (Vec::new(), [segment::header(0), segment::header(3)]);
+    for index in 0..records {
+        let local = Local {
+            name: Some("secret-drop".to_owned()),
+            labels: vec![Label { name: name("region"), value: "350802".to_owned() }],
+        };
+        let salt = [7; 32];
+        let mut record = Record::new(Event::Claimed, Timestamp(1_790_000_000_000 + index));
+        record.route = Some(name("results"));
+        record.local = Some(local.digest(suite, &salt));
+        let bytes = record.to_bytes();
+        leaves.push(leaf(suite, &bytes));
+        let kept = [&salt[..], &local.to_bytes()].concat();
+        segments[usize::from(index >= 3)].extend(segment::frame(&bytes, &kept));
+    }
+    fs::write(dir.join(segment::name(0, Health::Sound)), &segments[0]).unwrap();
+    fs::write(dir.join(segment::name(3, Health::Sound)), &segments[1]).unwrap();
+    // Five leaves: ((0 1)(2 3)) 4
+    let pair = |a: usize, b: usize| node(suite, &leaves[a], &leaves[b]);
+    let root = node(suite, &node(suite, &pair(0, 1), &pair(2, 3)), &leaves[4]);
+    let note = Checkpoint { node: name("intranet"), head: Head { size: 5, root } }.sign(&office.intranet);
+    fs::write(dir.join("checkpoint"), note).unwrap();
+}
+
+#[test]
+fn a_ledger_holds_against_its_checkpoint_and_no_changed_one_does() {
+    for suite in Suite::ALL {
+        let office = Office::new(&format!("ledger-{suite}"), suite);
+        let dir = office.dir.join("spool/ledger");
+        let spool = office.dir.join("spool");
+        let arguments = ["ledger", "verify", "--dir", spool.to_str().unwrap(), "--trust", office.trust_path()];
+        ledger(&office, &dir, 5);
+        let text = expect(0, &arguments);
+        assert!(text.contains("5 records") && text.contains("checkpoint signed by intranet"), "{text}");
+        assert!(expect(0, &arguments[..4]).contains("not checked"));
+        ledger(&office, &dir, 6);
+        assert!(expect(0, &arguments).contains("1 records follow"));
+
+        let show = expect(0, &["ledger", "show", "--dir", dir.to_str().unwrap()]);
+        assert!(show.contains("claimed") && !show.contains("secret-drop"), "{show}");
+        let local = json_lines(&["ledger", "show", "--dir", dir.to_str().unwrap(), "--local"]);
+        assert_eq!((local.len(), &local[0]["labels"]["region"]), (6, &"350802".into()));
+
+        // A record taken away from the end: the frames are whole, the checkpoint is not reached.
+        ledger(&office, &dir, 5);
+        let last = dir.join(segment::name(3, Health::Sound));
+        fs::write(&last, segment::header(3)).unwrap();
+        assert!(expect(1, &arguments).contains("records were removed"));
+        // A record rewritten with a good checksum.
+        ledger(&office, &dir, 5);
+        let forged = Record::new(Event::Delivered, Timestamp(1)).to_bytes();
+        let mut bytes = segment::header(3);
+        bytes.extend(segment::frame(&forged, b""));
+        bytes.extend(segment::frame(&forged, b""));
+        fs::write(&last, bytes).unwrap();
+        assert!(expect(1, &arguments).contains("a record was changed"));
+        // The checkpoint signed by somebody else.
+        ledger(&office, &dir, 5);
+        fs::remove_file(office.trust_dir.join("intranet.pub.pem")).unwrap();
+        assert!(expect(1, &arguments).contains("no signing key"));
+    }
+}
+
+#[test]
+fn intake_brings_a_folder_whole_and_refuses_links() {
+    let dir = scratch("intake");
+    let (stick, inlet) = (dir.join("stick"), dir.join("inlet"));
+    fs::create_dir_all(stick.join("case-7/权籍")).unwrap();
+    fs::create_dir_all(&inlet).unwrap();
+    fs::write(stick.join("case-7/权籍/parcel.shp"), b"raw survey bytes").unwrap();
+    fs::write(stick.join("case-7/readme"), b"x").unwrap();
+    let (from, to, list) = (stick.join("case-7"), inlet.to_str().unwrap(), dir.join("list.sha256"));
+    let arguments = ["intake", from.to_str().unwrap(), "--inlet", to, "--listing", list.to_str().unwrap()];
+    symlink("/etc/passwd", from.join("link")).unwrap();
+    assert!(expect(1, &arguments).contains("symbolic link"));
+    assert_eq!(fs::read_dir(&inlet).unwrap().count(), 0);
+    fs::remove_file(from.join("link")).unwrap();
+    expect(0, &arguments);
+    assert_eq!(fs::read(inlet.join("case-7/权籍/parcel.shp")).unwrap(), b"raw survey bytes");
+    assert_eq!(fs::metadata(inlet.join("case-7")).unwrap().permissions().mode() & 0o777, 0o770);
+    assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 2);
+    assert!(expect(1, &arguments).contains("already"));
+    expect(2, &["intake", from.to_str().unwrap(), "--inlet", "/nonexistent"]);
+}
+
+#[test]
+fn ferry_alone_prints_help_or_the_overview_and_a_named_spool_that_is_none_is_an_error() {
+    assert!(expect(3, &["--spool", "/nonexistent"]).contains("not there"));
+    assert!(out(&ferry(&["--help"])).contains("verify"));
+    let error = ferry(&["trips", "--spool", "/nonexistent", "--json"]);
+    let line: serde_json::Value = serde_json::from_slice(&error.stdout).unwrap();
+    assert_eq!((error.status.code(), &line["error"]["exit"]), (Some(3), &3.into()));
+}

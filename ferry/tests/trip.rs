@@ -1,0 +1,353 @@
+//! One trip from the intranet's desk over a medium to the extranet's desk, and what stops it on the way.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what a test breaks on purpose need not survive a power cut")]
+
+mod world;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use protocol::Suite;
+use protocol::waybill::LineKind;
+use world::{Daemon, Office, expect, json_lines};
+
+struct Stage {
+    office: Office,
+    inner: Daemon,
+    outer: Daemon,
+    operator: String,
+    first: String,
+    second: String,
+    importer: String,
+    medium: PathBuf,
+}
+
+impl Stage {
+    fn new(test: &str, suite: Suite) -> Stage {
+        let mut office = Office::new(test, suite);
+        let operator = office.person("zhao", "operator", "intranet");
+        let first = office.person("qian", "approver", "intranet");
+        let second = office.person("sun", "approver", "intranet");
+        let importer = office.person("li", "operator", "extranet");
+        let mut waiting: Vec<_> = [(1, vec![7; 200_000]), (2, b"a small result".to_vec())]
+            .into_iter()
+            .map(|(sequence, content)| office.bundle(sequence, &content))
+            .map(|made| (LineKind::Bundle, made.id, made.sequence, made.bytes))
+            .collect();
+        let (id, bytes) = office.batch(3);
+        waiting.push((LineKind::Receipts, id, 3, bytes));
+        let inner = Daemon::start(&office, "intranet", waiting);
+        let outer = Daemon::start(&office, "extranet", Vec::new());
+        let medium = office.dir.join("medium");
+        fs::create_dir_all(&medium).unwrap();
+        Stage { office, inner, outer, operator, first, second, importer, medium }
+    }
+
+    fn medium(&self) -> &str {
+        self.medium.to_str().unwrap()
+    }
+
+    fn export(&self) {
+        let slip = self.office.dir.to_str().unwrap();
+        let text = expect(
+            0,
+            &[
+                "export",
+                "--spool",
+                self.inner.spool(),
+                "--key",
+                &self.operator,
+                "--medium-id",
+                "disc-0042",
+                "--carrier",
+                "wu",
+                "--medium",
+                self.medium(),
+                "--slip",
+                slip,
+            ],
+        );
+        assert!(text.contains("trip 17: 3 files") && text.contains("ferry approve --trip 17"), "{text}");
+    }
+
+    fn approve(&self, code: i32, key: &str) -> String {
+        expect(code, &["approve", "--spool", self.inner.spool(), "--key", key, "--trip", "17"])
+    }
+
+    fn confirm(&self, code: i32) -> String {
+        let arguments = [
+            "confirm",
+            "--spool",
+            self.inner.spool(),
+            "--key",
+            &self.operator,
+            "--medium",
+            self.medium(),
+            "--trip",
+            "17",
+        ];
+        expect(code, &[&arguments[..], &["--trust", self.office.trust_path()]].concat())
+    }
+
+    fn import(&self, code: i32) -> String {
+        let arguments = ["import", "--spool", self.outer.spool(), "--key", &self.importer, "--medium", self.medium()];
+        expect(code, &[&arguments[..], &["--trust", self.office.trust_path()]].concat())
+    }
+
+    fn ready(&self) {
+        self.export();
+        self.approve(0, &self.first);
+        self.approve(0, &self.second);
+        self.confirm(0);
+    }
+
+    fn trip(&self) -> PathBuf {
+        self.medium.join("TRILOCK/17")
+    }
+
+    fn a_bundle(&self) -> PathBuf {
+        let mut bundles: Vec<_> = fs::read_dir(self.trip()).unwrap().map(|e| e.unwrap().path()).collect();
+        bundles.retain(|path| path.extension().is_some_and(|e| e == "bundle"));
+        bundles.sort();
+        bundles.remove(0)
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_trip_goes_from_desk_to_desk_with_two_signatures_in_both_suites() {
+    for suite in Suite::ALL {
+        let stage = Stage::new(&format!("trip-{suite}"), suite);
+        stage.export();
+        let slip = fs::read_to_string(stage.office.dir.join("slip-17.html")).unwrap();
+        assert!(slip.contains("批次交接单") && slip.contains("disc-0042") && slip.contains("wu"));
+        for name in ["waybill", "SHA256SUMS", "README.txt"] {
+            assert!(stage.trip().join(name).is_file(), "{name}");
+        }
+        let overview = expect(0, &["--spool", stage.inner.spool()]);
+        assert!(overview.contains("the next trip is 18") && overview.contains("ferry approve --trip 17"), "{overview}");
+
+        let text = stage.confirm(1);
+        assert!(text.contains("0 of 2 countersignatures"), "{text}");
+        let text = stage.approve(1, &stage.operator);
+        assert!(text.contains("only an approver"), "{text}");
+        let text = stage.approve(0, &stage.first);
+        assert!(text.contains("You sign: trip 17") && text.contains("1 of 2"), "{text}");
+        stage.approve(0, &stage.first);
+        let text = stage.confirm(1);
+        assert!(text.contains("1 of 2"), "one person counts once: {text}");
+        stage.approve(0, &stage.second);
+        let text = stage.confirm(0);
+        assert!(text.contains("read back and equal to the waybill") && text.contains("qian"), "{text}");
+        assert!(stage.trip().join("approvals/sun.approval").is_file());
+
+        let text = expect(0, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
+        assert!(text.contains("countersigned by qian"), "{text}");
+        let sums =
+            std::process::Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(stage.trip()).output();
+        assert!(sums.is_err() || sums.unwrap().status.success(), "sha256sum -c agrees, where it is installed");
+        let text = stage.import(0);
+        assert!(text.contains("trip 17 from intranet: imported. 3 files"), "{text}");
+        assert!(stage.import(0).contains("Nothing new"), "the daemon's snapshot says it is done");
+        let again = [
+            "import",
+            "--spool",
+            stage.outer.spool(),
+            "--key",
+            &stage.importer,
+            "--medium",
+            stage.medium(),
+            "--trip",
+            "17",
+        ];
+        let text = expect(1, &[&again[..], &["--trust", stage.office.trust_path()]].concat());
+        assert!(text.contains("trip-repeated") && text.contains("imported before"), "{text}");
+        let trips = json_lines(&["trips", "--spool", stage.outer.spool()]);
+        assert_eq!(trips[0]["state"], "imported");
+    }
+}
+
+#[test]
+fn nothing_waiting_opens_no_trip() {
+    let stage = Stage::new("nothing", Suite::Std);
+    let arguments = [
+        "export",
+        "--spool",
+        stage.outer.spool(),
+        "--key",
+        &stage.importer,
+        "--medium-id",
+        "d",
+        "--carrier",
+        "wu",
+        "--medium",
+    ];
+    let text = expect(0, &[&arguments[..], &[stage.medium()]].concat());
+    assert!(text.contains("Nothing waits"), "{text}");
+}
+
+#[test]
+fn a_bit_flipped_on_the_medium_stops_confirm_verify_and_import() {
+    let stage = Stage::new("flipped", Suite::Std);
+    stage.ready();
+    let bundle = stage.a_bundle();
+    let named = bundle.file_name().unwrap().to_str().unwrap().to_owned();
+    let length = fs::read(&bundle).unwrap().len();
+    flip(&bundle, length / 2);
+    for text in [
+        stage.confirm(1),
+        stage.import(1),
+        expect(1, &["verify", stage.medium(), "--trust", stage.office.trust_path()]),
+    ] {
+        assert!(text.contains(&named), "the file is named: {text}");
+    }
+    assert_eq!(fs::read_dir(stage.outer.layout.desk_incoming()).unwrap().count(), 0, "nothing stays in the desk");
+}
+
+#[test]
+fn a_shortened_waybill_file_or_a_missing_one_is_said_before_it_is_read() {
+    let stage = Stage::new("short", Suite::Std);
+    stage.ready();
+    let bundle = stage.a_bundle();
+    let bytes = fs::read(&bundle).unwrap();
+    fs::write(&bundle, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(stage.import(1).contains("the waybill says"));
+    fs::remove_file(&bundle).unwrap();
+    assert!(stage.import(3).contains("is not there"));
+}
+
+#[test]
+fn links_and_strangers_on_a_medium_are_listed_and_never_followed() {
+    let stage = Stage::new("strangers", Suite::Std);
+    stage.ready();
+    symlink("/etc/passwd", stage.trip().join("passwd")).unwrap();
+    fs::write(stage.trip().join("virus.exe"), b"MZ").unwrap();
+    fs::write(stage.medium.join("autorun.inf"), b"x").unwrap();
+    let text = stage.confirm(1);
+    assert!(text.contains("not on its waybill"), "{text}");
+    let text = expect(1, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
+    assert!(text.contains("not on the waybill"), "{text}");
+    let text = stage.import(0);
+    assert!(
+        text.contains("virus.exe") && text.contains("passwd (symbolic link)") && text.contains("autorun.inf"),
+        "{text}"
+    );
+    let incoming = stage.outer.layout.desk_incoming();
+    assert_eq!(fs::read_dir(incoming).unwrap().count(), 0, "the daemon took it all; nothing else was copied");
+}
+
+#[test]
+fn a_listed_file_that_is_a_link_is_refused() {
+    let stage = Stage::new("link", Suite::Std);
+    stage.ready();
+    let bundle = stage.a_bundle();
+    let elsewhere = stage.office.dir.join("elsewhere");
+    fs::rename(&bundle, &elsewhere).unwrap();
+    symlink(&elsewhere, &bundle).unwrap();
+    assert!(stage.import(3).contains("symbolic link"));
+}
+
+#[test]
+fn a_countersignature_that_is_missing_copied_or_changed_does_not_count() {
+    let stage = Stage::new("countersign", Suite::Std);
+    stage.ready();
+    let approvals = stage.trip().join("approvals");
+    fs::remove_file(approvals.join("sun.approval")).unwrap();
+    assert!(stage.import(1).contains("1 of 2"));
+    // The same signature under another name is the same person.
+    fs::copy(approvals.join("qian.approval"), approvals.join("sun.approval")).unwrap();
+    assert!(stage.import(1).contains("1 of 2"));
+    let at = fs::read(approvals.join("sun.approval")).unwrap().len() - 1;
+    flip(&approvals.join("sun.approval"), at);
+    assert!(stage.import(1).contains("countersignature sun.approval"));
+}
+
+#[test]
+fn a_trip_for_another_node_is_foreign_and_another_medium_is_no_medium_of_ours() {
+    let stage = Stage::new("foreign", Suite::Std);
+    stage.ready();
+    let back = ["import", "--spool", stage.inner.spool(), "--key", &stage.operator, "--medium", stage.medium()];
+    let text = expect(1, &[&back[..], &["--trust", stage.office.trust_path()]].concat());
+    assert!(text.contains("this is intranet"), "{text}");
+    let empty = stage.office.dir.join("empty");
+    fs::create_dir_all(&empty).unwrap();
+    for (path, words) in [(empty.to_str().unwrap(), "no medium of ours"), ("/nonexistent", "no medium at")] {
+        let arguments = ["import", "--spool", stage.outer.spool(), "--key", &stage.importer, "--medium", path];
+        let text = expect(3, &[&arguments[..], &["--trust", stage.office.trust_path()]].concat());
+        assert!(text.contains(words) && text.contains("what to do"), "{text}");
+    }
+}
+
+#[test]
+fn an_unfinished_or_damaged_copy_is_written_again_and_another_trip_is_never_overwritten() {
+    let stage = Stage::new("again", Suite::Std);
+    let aside = stage.medium.join("TRILOCK/.tmp-17");
+    fs::create_dir_all(&aside).unwrap();
+    fs::write(aside.join("half"), b"half").unwrap();
+    stage.export();
+    assert!(!aside.exists());
+    let again = [
+        "reexport",
+        "--spool",
+        stage.inner.spool(),
+        "--key",
+        &stage.operator,
+        "--trip",
+        "17",
+        "--medium",
+        stage.medium(),
+    ];
+    let again = [&again[..], &["--slip", stage.office.dir.to_str().unwrap()]].concat();
+    let bundle = stage.a_bundle();
+    let whole = fs::read(&bundle).unwrap();
+    flip(&bundle, whole.len() / 2);
+    expect(0, &again);
+    assert_eq!(fs::read(&bundle).unwrap(), whole, "the damaged copy was replaced");
+    let waybill = stage.trip().join("waybill");
+    flip(&waybill, 60);
+    let before = fs::read(&waybill).unwrap();
+    assert!(expect(1, &again).contains("holds something else"));
+    assert_eq!(fs::read(&waybill).unwrap(), before);
+}
+
+#[test]
+fn whoever_carries_a_trip_cannot_countersign_it() {
+    let mut stage = Stage::new("carrier", Suite::Std);
+    stage.export();
+    let carrier = stage.office.person("wu", "approver", "intranet");
+    assert!(stage.approve(1, &carrier).contains("carries the trip"));
+    let approvals = stage.inner.layout.desk_trips().join("17/approvals");
+    assert_eq!(fs::read_dir(approvals).unwrap().count(), 0, "nothing was written");
+}
+
+#[test]
+fn what_is_copied_into_the_desk_can_be_read_and_removed_by_the_daemons_group() {
+    let stage = Stage::new("modes", Suite::Std);
+    stage.ready();
+    let approval = stage.inner.layout.desk_trips().join("17/approvals/qian.approval");
+    assert_eq!(fs::metadata(approval).unwrap().permissions().mode() & 0o777, 0o660);
+}
+
+#[test]
+fn sentences_are_chinese_where_the_session_is() {
+    let stage = Stage::new("zh", Suite::Gm);
+    let arguments = [
+        "--lang",
+        "zh",
+        "import",
+        "--spool",
+        stage.outer.spool(),
+        "--key",
+        &stage.importer,
+        "--medium",
+        "/nonexistent",
+    ];
+    let text = expect(3, &[&arguments[..], &["--trust", stage.office.trust_path()]].concat());
+    assert!(text.contains("没有介质") && text.contains("处理办法"), "{text}");
+}

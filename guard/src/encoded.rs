@@ -1,0 +1,262 @@
+//! Runs of base64 and hex inside a text, decoded when what comes out is something.
+//!
+//! Every digest, signature and serial number is such a run too; decoded, they are noise, and noise is left alone.
+
+use crate::octets::head;
+
+/// Two points in degrees fit into twenty-four characters; shorter runs are words.
+pub(crate) const RUN_BYTES_MIN: usize = 24;
+/// A run is sampled at this stride: every run of the least length contains a sample.
+const STRIDE: usize = RUN_BYTES_MIN;
+/// Runs of one text that are decoded and looked at; more is a table of digests or an attack, and the rest is joined.
+const RUNS_MAX: usize = 20_000;
+
+fn in_alphabet(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+/// Decoded runs with the offset at which each began.
+pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) {
+    let mut at = 0;
+    let mut left = RUNS_MAX;
+    let mut joined_until = 0;
+    while at < text.len() && left > 0 {
+        let inside = text.get(at).copied().is_some_and(in_alphabet);
+        if !inside {
+            at += STRIDE;
+            continue;
+        }
+        let start = at - head(text, at).iter().rev().take_while(|b| in_alphabet(**b)).count();
+        let end = run_end(text, at);
+        if end - start < RUN_BYTES_MIN {
+            at = end.max(at + 1).max(start + STRIDE);
+            continue;
+        }
+        left -= 1;
+        // Folded lines of a mail, or pieces of an array, make one value; else each run is its own. A row of runs is
+        // joined once, from its first, or a long table of digests would cost its square.
+        let mut together = None;
+        if start >= joined_until {
+            let whole = joined(text, start);
+            joined_until = whole.end;
+            together = if whole.segments > 1 { decode(&whole.run) } else { None };
+        }
+        if let Some(bytes) = together {
+            found(start, bytes);
+            at = joined_until;
+        } else {
+            if let Some(bytes) = text.get(start..end).and_then(decode) {
+                found(start, bytes);
+            }
+            at = end;
+        }
+        at += 1;
+    }
+}
+
+fn run_end(text: &[u8], at: usize) -> usize {
+    at + text.iter().skip(at).take_while(|b| in_alphabet(**b)).count()
+}
+
+struct Joined {
+    run: Vec<u8>,
+    end: usize,
+    segments: u32,
+}
+
+/// Joins runs that are separated only by quotes, commas, backslashes and white space; padding ends them.
+fn joined(text: &[u8], start: usize) -> Joined {
+    let mut run = Vec::new();
+    let mut at = start;
+    let mut segments = 0;
+    loop {
+        let end = run_end(text, at);
+        let Some(segment) = text.get(at..end) else { break };
+        if segment.is_empty() || (segments > 0 && segment.len() < 4) {
+            break;
+        }
+        run.extend_from_slice(segment);
+        segments += 1;
+        at = end;
+        let padding = text.iter().skip(at).take_while(|b| **b == b'=').take(2).count();
+        if padding > 0 {
+            at += padding;
+            break;
+        }
+        let gap = text
+            .iter()
+            .skip(at)
+            .take(GAP_BYTES_MAX)
+            .take_while(|b| matches!(**b, b'\r' | b'\n' | b' ' | b'\t' | b'"' | b',' | b'\'' | b'\\'))
+            .count();
+        let next = at + gap;
+        // Prose is a row of short words: pieces of an encoding are long.
+        if gap == 0 || segment.len() < 16 || !text.get(next).copied().is_some_and(in_alphabet) {
+            break;
+        }
+        at = next;
+    }
+    Joined { run, end: at, segments }
+}
+
+/// Between two pieces: a quote, a comma, a line end and some indentation.
+const GAP_BYTES_MAX: usize = 24;
+
+/// What a run decodes to, if that is worth a look.
+fn decode(run: &[u8]) -> Option<Vec<u8>> {
+    let is_hex = run.len().is_multiple_of(2) && run.iter().all(u8::is_ascii_hexdigit);
+    if is_hex {
+        let bytes = decode_hex(run)?;
+        if is_something(&bytes) {
+            return Some(bytes);
+        }
+    }
+    let bytes = decode_base64(run);
+    if is_something(&bytes) {
+        return Some(bytes);
+    }
+    // Letters glued in front (`data:…;base64,` ends in a comma, but `x/` does not) shift the phase.
+    None
+}
+
+/// Hex digits in pairs.
+pub(crate) fn decode_hex(run: &[u8]) -> Option<Vec<u8>> {
+    let nibble = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let (pairs, _) = run.as_chunks::<2>();
+    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
+}
+
+/// Base64 of either alphabet; anything else is skipped, an incomplete end is dropped.
+pub(crate) fn decode_base64(run: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);
+    let (mut group, mut bits) = (0_u32, 0_u32);
+    for byte in run {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => continue,
+        };
+        group = (group << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            let [.., low] = (group >> bits).to_be_bytes();
+            out.push(low);
+        }
+    }
+    out
+}
+
+/// A magic number, a geometry, or a text with digits in it.
+fn is_something(bytes: &[u8]) -> bool {
+    if bytes.len() < 12 {
+        return false;
+    }
+    if has_strong_magic(bytes) || crate::geodata::is_wkb(bytes) || crate::geodata::is_double_array(bytes) {
+        return true;
+    }
+    reads_as_text(bytes)
+}
+
+/// Magic numbers of three bytes and more: two bytes turn up in any signature.
+fn has_strong_magic(bytes: &[u8]) -> bool {
+    const STRONG: &[&[u8]] = &[
+        b"PK\x03\x04",
+        b"\xFF\xD8\xFF",
+        b"\x89PNG",
+        b"GIF8",
+        b"II*\0",
+        b"MM\0*",
+        b"%PDF-",
+        b"\xD0\xCF\x11\xE0",
+        b"\x1F\x8B\x08",
+        b"7z\xBC\xAF",
+        b"Rar!",
+        b"BZh9",
+        b"\xFD7zXZ",
+        b"\x28\xB5\x2F\xFD",
+        b"SQLite format",
+        b"LASF",
+        b"PAR1",
+        b"ARROW1",
+        b"fgb\x03",
+        b"{\\rtf",
+        b"Salted__",
+        b"\0\0\x27\x0a",
+    ];
+    STRONG.iter().any(|m| bytes.starts_with(m))
+}
+
+fn reads_as_text(bytes: &[u8]) -> bool {
+    let sample = head(bytes, 4096);
+    let digits = sample.iter().filter(|b| b.is_ascii_digit()).count();
+    let printable = sample.iter().filter(|b| (0x20..0x7F).contains(*b) || matches!(**b, b'\t' | b'\n' | b'\r')).count();
+    let high = sample.iter().filter(|b| **b >= 0x80).count();
+    if digits * 12 < sample.len() || printable + high < sample.len() {
+        // UTF-16 inside base64: half the bytes are zero.
+        let zeros = sample.iter().filter(|b| **b == 0).count();
+        return sample.len() >= 16 && zeros * 10 >= sample.len() * 4 && crate::text::decode(bytes).is_some();
+    }
+    high == 0 || std::str::from_utf8(bytes).is_ok() || high * 3 < sample.len() || {
+        let (_, malformed) = encoding_rs::GB18030.decode_without_bom_handling(bytes);
+        !malformed
+    }
+}
+
+/// Quoted-printable to bytes.
+pub(crate) fn decode_quoted_printable(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'=', rest) {
+        let (before, escape) = rest.split_at(at);
+        out.extend_from_slice(before);
+        rest = match escape {
+            [_, b'\r', b'\n', rest @ ..] | [_, b'\n', rest @ ..] => rest,
+            [_, high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                out.extend(decode_hex(&[*high, *low]).unwrap_or_default());
+                rest
+            }
+            [sign, rest @ ..] => {
+                out.push(*sign);
+                rest
+            }
+            [] => break,
+        };
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        runs(text.as_bytes(), |_, bytes| all.push(bytes));
+        all
+    }
+
+    #[test]
+    fn a_text_in_base64_comes_out() {
+        // "113.3477760,23.1395638\n113.3467349,23.1394802"
+        let b64 = "MTEzLjM0Nzc3NjAsMjMuMTM5NTYzOAoxMTMuMzQ2NzM0OSwyMy4xMzk0ODAy";
+        assert_eq!(found(&format!("{{\"a\":\"{b64}\"}}")).len(), 1);
+        let (one, two) = b64.split_at(32);
+        assert!(found(&format!("[\"{one}\", \"{two}\"]")).iter().any(|b| b.len() == 45));
+    }
+
+    #[test]
+    fn a_signature_is_noise() {
+        assert!(found("MEUCIQDZ8mJb1Jx2nq0v7Qf0k3YwqJ9mN5uQ4bXcV1ZtPpOaRwIgTz7k").is_empty());
+        assert!(found("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855").is_empty());
+    }
+
+    #[test]
+    fn quoted_printable_is_resolved() {
+        assert_eq!(decode_quoted_printable(b"=31=33=\r\n.5"), b"13.5");
+    }
+}

@@ -1,0 +1,135 @@
+//! The outline of an XML or JSON file: which elements it has, and the few values that become labels.
+
+use protocol::Name;
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::rules::{LabelRule, ParcelType};
+
+/// Labels of one parcel; an index key each.
+pub(crate) const LABELS_MAX: usize = 64;
+/// A label longer than this is content.
+const LABEL_CHARS_MAX: usize = 128;
+/// Element paths deeper than this belong to no national message.
+const DEPTH_MAX: usize = 64;
+
+/// What a message is made of, as far as its type asks.
+pub(crate) struct Outline {
+    root: String,
+    required_seen: Vec<bool>,
+    denied_seen: bool,
+    pub labels: Vec<(Name, String)>,
+}
+
+impl Outline {
+    pub(crate) fn keeps_to(&self, parcel_type: &ParcelType) -> bool {
+        parcel_type.xml_root.as_ref().is_none_or(|root| *root == self.root)
+            && self.required_seen.iter().all(|seen| *seen)
+            && !self.denied_seen
+    }
+}
+
+/// Walks a message that is known to be well-formed.
+pub(crate) fn outline(text: &str, parcel_type: &ParcelType) -> Outline {
+    let mut outline = Outline {
+        root: String::new(),
+        required_seen: vec![false; parcel_type.xml_required.len()],
+        denied_seen: false,
+        labels: Vec::new(),
+    };
+    let mut reader = Reader::from_str(text);
+    let mut path: Vec<String> = Vec::new();
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(start)) => {
+                outline.open(&start, &path, parcel_type);
+                path.push(start.local_name().as_ref().to_owned());
+                if path.len() > DEPTH_MAX {
+                    outline.denied_seen = true;
+                    break;
+                }
+            }
+            Ok(Event::Empty(start)) => outline.open(&start, &path, parcel_type),
+            Ok(Event::End(_)) => {
+                path.pop();
+            }
+            Ok(Event::Text(text)) => outline.value(&text, &path, parcel_type),
+            Ok(Event::Eof) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    outline
+}
+
+impl Outline {
+    fn open(&mut self, start: &BytesStart<'_>, path: &[String], parcel_type: &ParcelType) {
+        let local = start.local_name();
+        let name: &str = local.as_ref();
+        if path.is_empty() && self.root.is_empty() {
+            name.clone_into(&mut self.root);
+        }
+        for (required, seen) in parcel_type.xml_required.iter().zip(&mut self.required_seen) {
+            *seen |= required == name;
+        }
+        self.denied_seen |= parcel_type.xml_denied.iter().any(|d| d == name);
+        for rule in &parcel_type.labels {
+            let Some((elements, attribute)) = rule.xml.as_deref().and_then(|p| p.rsplit_once("/@")) else { continue };
+            let mut here = path.iter().map(String::as_str).chain([name]);
+            if !elements.split('/').all(|part| here.next() == Some(part)) || here.next().is_some() {
+                continue;
+            }
+            let found =
+                start.attributes().with_checks(false).flatten().find(|a| a.key.local_name().as_ref() == attribute);
+            if let Some(attribute) = found {
+                self.take(&rule.name, &attribute.value);
+            }
+        }
+    }
+
+    fn value(&mut self, text: &str, path: &[String], parcel_type: &ParcelType) {
+        for rule in &parcel_type.labels {
+            let Some(wanted) = rule.xml.as_deref() else { continue };
+            if wanted.split('/').eq(path.iter().map(String::as_str)) {
+                self.take(&rule.name, text);
+            }
+        }
+    }
+
+    /// The first value of a name counts.
+    fn take(&mut self, name: &Name, value: &str) {
+        let value = crate::text::unescaped(value).unwrap_or_else(|| value.to_owned());
+        if let Some(value) = printable(&value)
+            && !self.labels.iter().any(|(known, _)| known == name)
+            && self.labels.len() < LABELS_MAX
+        {
+            self.labels.push((name.clone(), value));
+        }
+    }
+}
+
+/// Labels by JSON pointer.
+pub(crate) fn of_json(text: &str, rules: &[LabelRule]) -> Vec<(Name, String)> {
+    if rules.iter().all(|r| r.json.is_none()) {
+        return Vec::new();
+    }
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')) else {
+        return Vec::new();
+    };
+    let mut labels = Vec::new();
+    for rule in rules {
+        let found = rule.json.as_deref().and_then(|pointer| value.pointer(pointer));
+        let text = match found {
+            Some(serde_json::Value::String(text)) => printable(text),
+            Some(serde_json::Value::Number(number)) => printable(&number.to_string()),
+            _ => None,
+        };
+        labels.extend(text.map(|text| (rule.name.clone(), text)));
+    }
+    labels
+}
+
+fn printable(value: &str) -> Option<String> {
+    let value = value.trim();
+    let fits = !value.is_empty() && value.chars().count() <= LABEL_CHARS_MAX && !value.chars().any(char::is_control);
+    fits.then(|| value.to_owned())
+}

@@ -1,0 +1,414 @@
+//! One look at one file: the dispatcher that walks containers, keeps the budget and gathers the evidence.
+//!
+//! Two kinds of evidence: findings (coordinates) and obstacles (why nobody could look). Either is enough to stop.
+
+use std::borrow::Cow;
+
+use crate::finding::{Finding, RuleClass};
+use crate::kind::Kind;
+use crate::{dbf, encoded, geodata, mail, media, ole, pdf, picture, scan, tar, text, tiff, xlsb, xml, zip};
+
+/// Boxes in boxes: an application folder holds a mail with a zip with a docx with a sheet. Eight is twice that.
+pub(crate) const DEPTH_MAX: u8 = 8;
+/// Everything that comes out of one file together. Eight times the largest file that is read at all.
+const EXPANDED_BYTES_MAX: usize = 512 << 20;
+/// Members of all containers of one file together; a bundle carries at most 50,000 files.
+const MEMBERS_MAX: u32 = 60_000;
+/// Pieces of evidence kept; a survey file would give one per line.
+const EVIDENCE_MAX: usize = 64;
+/// Characters around a hit that become its sample.
+const SAMPLE_BYTES: usize = 40;
+
+pub(crate) struct Look {
+    pub findings: Vec<Finding>,
+    pub obstacles: Vec<Finding>,
+    /// A signature stands in it: its bytes must not be changed.
+    pub signed: bool,
+    /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
+    drawing: bool,
+    expanded_left: usize,
+    members_left: u32,
+}
+
+impl Look {
+    pub(crate) fn new() -> Self {
+        Look {
+            findings: Vec::new(),
+            obstacles: Vec::new(),
+            signed: false,
+            drawing: false,
+            expanded_left: EXPANDED_BYTES_MAX,
+            members_left: MEMBERS_MAX,
+        }
+    }
+
+    /// Something is here that may not cross.
+    pub(crate) fn finding(&mut self, rule: &'static str, class: RuleClass, at: &str, sample: &str) {
+        if self.findings.len() < EVIDENCE_MAX {
+            self.findings.push(Finding::new(rule, class, at.to_owned(), sample));
+        }
+    }
+
+    /// Nobody can look here.
+    pub(crate) fn obstacle(&mut self, rule: &'static str, at: &str) {
+        if self.obstacles.len() < EVIDENCE_MAX && !self.obstacles.iter().any(|o| o.rule == rule && o.at == at) {
+            self.obstacles.push(Finding::new(rule, RuleClass::Structural, at.to_owned(), ""));
+        }
+    }
+
+    /// Pays for a member before it is unpacked. False: the budget is spent, and that is recorded.
+    pub(crate) fn member(&mut self, bytes: usize, at: &str) -> bool {
+        match (self.expanded_left.checked_sub(bytes), self.members_left.checked_sub(1)) {
+            (Some(bytes), Some(members)) => {
+                (self.expanded_left, self.members_left) = (bytes, members);
+                true
+            }
+            _ => {
+                self.obstacle("expands-too-far", at);
+                false
+            }
+        }
+    }
+
+    /// How many bytes may still come out of a stream that does not say its length.
+    pub(crate) fn expanded_left(&self) -> usize {
+        self.expanded_left
+    }
+
+    /// A name is content: `4851490.419_29546865.276.jpg` carries a corner.
+    pub(crate) fn name(&mut self, name: &str, at: &str) {
+        let decoded = text::unescaped(name);
+        self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at} (name)"));
+    }
+
+    /// A file, by its content.
+    pub(crate) fn file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
+        self.member_file(name, bytes, at, depth, false)
+    }
+
+    /// A member; `tolerated` binary settings may be of no known kind, their strings are read all the same.
+    pub(crate) fn member_file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8, tolerated: bool) -> Kind {
+        if depth > DEPTH_MAX {
+            self.obstacle("nested-too-deep", at);
+            return Kind::Unknown;
+        }
+        match Kind::of_magic(bytes) {
+            Some(kind) => self.known(kind, name, bytes, at, depth),
+            None => match text::decode(bytes) {
+                Some(text) => self.text_file(name, &text, bytes, at, depth),
+                None => {
+                    if geodata::is_wkb(bytes) {
+                        self.finding("well-known-binary", RuleClass::Structural, at, "");
+                        return Kind::Geodata("wkb");
+                    }
+                    self.strings(bytes, at);
+                    if !tolerated {
+                        self.obstacle("unknown-kind", at);
+                    }
+                    Kind::Unknown
+                }
+            },
+        }
+    }
+
+    fn known(&mut self, kind: Kind, name: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
+        match kind {
+            Kind::Geodata(what) => self.finding("geodata-format", RuleClass::Structural, at, what),
+            Kind::Opaque(what) => {
+                if what == "bpg" {
+                    picture::scan_for_exif(self, bytes, at);
+                }
+                self.obstacle(what, at);
+            }
+            Kind::Encrypted(_) => self.obstacle("encrypted", at),
+            Kind::Zip => return zip::look(self, bytes, at, depth),
+            Kind::Tar => tar::look(self, bytes, at, depth),
+            Kind::Gzip => self.gzip(name, bytes, at, depth),
+            Kind::Jpeg => picture::jpeg(self, bytes, at, depth),
+            Kind::Png => picture::png(self, bytes, at, depth),
+            Kind::Webp => picture::webp(self, bytes, at, depth),
+            Kind::Gif | Kind::Bmp => picture::plain(self, kind, bytes, at),
+            Kind::Tiff => tiff::look(self, bytes, at, true),
+            Kind::Heic | Kind::Media => media::look(self, bytes, at),
+            Kind::Audio | Kind::Font | Kind::Metafile => self.strings(bytes, at),
+            Kind::Signature => self.signature(bytes, at, depth),
+            Kind::XlsbPart => xlsb::look(self, bytes, at),
+            Kind::Ole => ole::look(self, bytes, at, depth),
+            Kind::Pdf => pdf::look(self, bytes, at, depth),
+            Kind::Rtf => self.rtf(bytes, at, depth),
+            Kind::Dbf => {
+                if let Some(table) = dbf::text(bytes) {
+                    self.raw_text(&table, at, depth);
+                }
+            }
+            _ => {}
+        }
+        kind
+    }
+
+    fn text_file(&mut self, name: &str, text: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
+        if let Some(format) = geodata::text_format(text) {
+            self.finding("geodata-format", RuleClass::Structural, at, format);
+            return Kind::Geodata(format);
+        }
+        let start = text.trim_start();
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+        if start.starts_with('<') {
+            let opening: String = start.chars().take(1024).flat_map(char::to_lowercase).collect();
+            if opening.contains("<html") || opening.starts_with("<!doctype html") {
+                self.markup(text, at, depth, false);
+                return Kind::Html;
+            }
+            self.drawing = opening.contains("<svg");
+            let well_formed = self.markup(text, at, depth, opening.starts_with("<?xml") || ending == "xml");
+            self.drawing = false;
+            if opening.contains("<svg") {
+                return Kind::Svg;
+            }
+            if well_formed {
+                return Kind::Xml;
+            }
+            return if ending == "xml" || opening.starts_with("<?xml") { Kind::Xml } else { Kind::Text };
+        }
+        if mail::looks_like(start) {
+            mail::look(self, bytes, text, at, depth);
+            return Kind::Mail;
+        }
+        self.text(text, at, depth);
+        if start.starts_with(['{', '['])
+            && serde_json::from_str::<serde::de::IgnoredAny>(text.trim_start_matches('\u{feff}')).is_ok()
+        {
+            return Kind::Json;
+        }
+        if matches!(ending.as_str(), "csv" | "tsv") { Kind::Csv } else { Kind::Text }
+    }
+
+    /// XML and HTML: as it stands, its elements, and the text a reader would see.
+    fn markup(&mut self, text: &str, at: &str, depth: u8, strict: bool) -> bool {
+        self.text(text, at, depth);
+        let well_formed = xml::look(self, text, at);
+        if strict && !well_formed {
+            self.obstacle("malformed-xml", at);
+        }
+        well_formed
+    }
+
+    /// Bytes that are text if anything, such as a comment inside a picture.
+    pub(crate) fn raw_text(&mut self, bytes: &[u8], at: &str, depth: u8) {
+        match text::decode(bytes) {
+            Some(text) => self.text(&text, at, depth),
+            None => self.strings(bytes, at),
+        }
+    }
+
+    /// A decoded text, with everything that may be encoded inside it.
+    pub(crate) fn text(&mut self, text: &str, at: &str, depth: u8) {
+        let clear = self.scan_text(text, at);
+        if depth >= DEPTH_MAX {
+            return;
+        }
+        let mut inner: Vec<(usize, Vec<u8>)> = Vec::new();
+        encoded::runs(clear.as_bytes(), |offset, bytes| inner.push((offset, bytes)));
+        for (offset, bytes) in inner {
+            if !self.member(bytes.len(), at) {
+                return;
+            }
+            let place = format!("{at}:{offset} (encoded)");
+            self.encoded_file(&bytes, &place, depth + 1);
+        }
+    }
+
+    fn encoded_file(&mut self, bytes: &[u8], at: &str, depth: u8) {
+        if geodata::is_wkb(bytes) {
+            self.finding("well-known-binary", RuleClass::Structural, at, "");
+        } else if let Some(kind) = Kind::of_magic(bytes) {
+            self.known(kind, "", bytes, at, depth);
+        } else if text::decode(bytes).is_some() {
+            self.member_file("", bytes, at, depth, true);
+        } else if geodata::is_double_array(bytes) {
+            self.finding("double-array", RuleClass::Heuristic, at, "");
+        }
+    }
+
+    /// One pass over a text without escapes, full-width forms and single-spaced digits. Answers what was scanned.
+    pub(crate) fn scan_text<'t>(&mut self, text: &'t str, at: &str) -> Cow<'t, str> {
+        let mut clear = Cow::Borrowed(text);
+        if let Some(plain) = text::unescaped(&clear) {
+            clear = Cow::Owned(plain);
+        }
+        if let Some(narrow) = text::narrowed(&clear) {
+            clear = Cow::Owned(narrow);
+        }
+        let scanned = scan::scan(&clear);
+        let drawing = self.drawing;
+        for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
+            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        }
+        if scanned.spaced_digits {
+            let closed = text::closed_up(&clear);
+            for hit in scan::scan(&closed).hits {
+                self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&closed, hit.at));
+            }
+        }
+        clear
+    }
+
+    /// Printable runs of a binary: eight bits and UTF-16.
+    pub(crate) fn strings(&mut self, bytes: &[u8], at: &str) {
+        let narrow = printable_runs(bytes);
+        self.scan_text(&narrow, at);
+        let wide = printable_wide_runs(bytes);
+        self.scan_text(&wide, at);
+    }
+
+    /// A signed value or seal: its strings, and the pictures and documents that stand inside it in the clear.
+    fn signature(&mut self, bytes: &[u8], at: &str, depth: u8) {
+        // 1.2.840.113549.1.7.3 and 1.2.156.10197.6.1.4.2.3: enveloped data, plain and national.
+        let enveloped: [&[u8]; 2] =
+            [b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", b"\x2a\x81\x1c\xcf\x55\x06\x01\x04\x02\x03"];
+        if enveloped.iter().any(|oid| memchr::memmem::find(crate::octets::head(bytes, 64), oid).is_some()) {
+            self.obstacle("encrypted", at);
+        }
+        self.strings(bytes, at);
+        self.octet_strings(bytes, at, depth, 0);
+    }
+
+    /// Seals keep their picture, or a whole document, in an octet string.
+    fn octet_strings(&mut self, mut bytes: &[u8], at: &str, depth: u8, level: u8) {
+        /// Deeper DER is no signature.
+        const LEVEL_MAX: u8 = 24;
+        while let [tag, first, ..] = bytes {
+            let (header, size) = match first {
+                0..=0x7F => (2, usize::from(*first)),
+                0x80 => (2, bytes.len() - 2),
+                0x81..=0x84 => {
+                    let width = usize::from(first - 0x80);
+                    let field = crate::octets::slice(bytes, 2, width).unwrap_or_default();
+                    (2 + width, field.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)))
+                }
+                _ => return,
+            };
+            let Some(body) = crate::octets::slice(bytes, header, size) else { return };
+            if tag & 0x20 != 0 && level < LEVEL_MAX {
+                self.octet_strings(body, at, depth, level + 1);
+            } else if matches!(tag, 0x04 | 0x80) {
+                match Kind::of_magic(body) {
+                    Some(Kind::Signature) if level < LEVEL_MAX => self.octet_strings(body, at, depth, level + 1),
+                    Some(kind) if body.len() >= 64 && !matches!(kind, Kind::Tar | Kind::Dbf | Kind::Font) => {
+                        self.member_file("", body, &format!("{at} (sealed)"), depth + 1, true);
+                    }
+                    _ => {}
+                }
+            }
+            bytes = crate::octets::tail(bytes, header + size);
+        }
+    }
+
+    fn gzip(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8) {
+        use std::io::Read;
+        let limit = self.expanded_left().min(bytes.len().saturating_mul(400).max(4 << 20));
+        let mut out = Vec::new();
+        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
+        let result = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut out);
+        let inner = name.strip_suffix(".gz").unwrap_or(name);
+        let place = format!("{at}!{inner}");
+        if out.len() > limit || !self.member(out.len(), at) {
+            return self.obstacle("expands-too-far", at);
+        }
+        if result.is_err() {
+            self.obstacle("malformed-gzip", at);
+        }
+        self.file(inner, &out, &place, depth + 1);
+    }
+
+    /// Rich text: control words between the digits, hex pictures and objects inside.
+    fn rtf(&mut self, bytes: &[u8], at: &str, depth: u8) {
+        let raw = String::from_utf8_lossy(bytes);
+        let mut plain = String::with_capacity(raw.len() / 2);
+        let mut rest: &str = &raw;
+        while let Some(position) = memchr::memchr3(b'\\', b'{', b'}', rest.as_bytes()) {
+            let (before, escape) = rest.split_at(position);
+            plain.extend(before.chars().filter(|c| !matches!(c, '\r' | '\n')));
+            let Some(word) = escape.strip_prefix('\\') else {
+                rest = escape.get(1..).unwrap_or("");
+                continue;
+            };
+            let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
+            let digits = word.bytes().skip(letters).take_while(|b| b.is_ascii_digit() || *b == b'-').count();
+            let control = word.get(..letters).unwrap_or("");
+            if matches!(control, "par" | "line" | "row") {
+                plain.push('\n');
+            } else if matches!(control, "cell" | "tab") {
+                plain.push('\t');
+            }
+            let mut skip = letters + digits;
+            if skip == 0 {
+                // \'hh and escaped signs
+                skip = if word.starts_with('\'') { 3 } else { word.chars().next().map_or(0, char::len_utf8) };
+            } else if word.as_bytes().get(skip) == Some(&b' ') {
+                skip += 1;
+            }
+            rest = word.get(skip..).unwrap_or("");
+        }
+        plain.push_str(rest);
+        self.text(&plain, at, depth);
+    }
+}
+
+/// The text around a hit, cut at characters.
+fn sample(text: &str, at: usize) -> &str {
+    let floor = |mut i: usize| {
+        while !text.is_char_boundary(i) {
+            i -= 1;
+        }
+        i
+    };
+    let at = at.min(text.len());
+    text.get(floor(at)..floor((at + SAMPLE_BYTES).min(text.len()))).unwrap_or("")
+}
+
+/// Shorter runs in a binary are chance.
+const STRING_BYTES_MIN: usize = 5;
+
+fn printable_runs(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for run in bytes.split(|b| !(0x20..0x7F).contains(b) && !matches!(b, b'\t' | b'\n' | b'\r')) {
+        if run.len() >= STRING_BYTES_MIN {
+            out.push_str(&String::from_utf8_lossy(run));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+fn printable_wide_runs(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut run = String::new();
+    let mut at = 0;
+    while let Some([low, high]) = bytes.get(at..at + 2) {
+        let unit = u16::from_le_bytes([*low, *high]);
+        let c = char::from_u32(u32::from(unit));
+        let good = c.filter(|c| {
+            (' '..='~').contains(c)
+                || ('\u{4e00}'..='\u{9fff}').contains(c)
+                || matches!(c, '\t' | '\n' | '\r' | '°' | '′' | '″' | '，' | '。' | '：')
+        });
+        match good {
+            Some(c) => {
+                run.push(c);
+                at += 2;
+            }
+            None => {
+                if run.len() >= STRING_BYTES_MIN && run.bytes().any(|b| b.is_ascii_digit()) {
+                    out.push_str(&run);
+                    out.push('\n');
+                }
+                run.clear();
+                // A run may begin at an odd offset.
+                at += 1;
+            }
+        }
+    }
+    out.push_str(&run);
+    out
+}

@@ -1,0 +1,611 @@
+//! One pass over a decoded text: words, numbers, and what they say together. No allocation but for hits.
+//!
+//! ```text
+//! word    letters, digits behind letters, '_' and everything beyond ASCII; the word before a number is its key
+//! number  digits, '.', digits, perhaps an exponent or thousands in quotes; a number inside a word is no number
+//! ```
+//! Knows nothing of files. Bounds: a fixed window of numbers, and [`HITS_MAX`] hits.
+
+use crate::axis::{self, Axis};
+use crate::finding::RuleClass;
+use crate::pairs::{self, AxisRun, Number, PairKind, Trail, Windows};
+use crate::words;
+
+/// After this many hits a text is what it is; scanning on would only cost time.
+const HITS_MAX: usize = 8;
+/// A key stands at most so many bytes before its number: `": "`, `="`, `>`, a bracket or two.
+const KEY_GAP_MAX: usize = 16;
+
+/// One hit in a text.
+pub(crate) struct Hit {
+    pub rule: &'static str,
+    pub class: RuleClass,
+    pub at: usize,
+    in_degrees: bool,
+}
+
+/// Is it a single pair in degrees, which on a sheet of paper is a place on the paper?
+pub(crate) fn is_lone(hit: &Hit) -> bool {
+    hit.in_degrees
+}
+
+/// What a text was found to be.
+pub(crate) struct Scanned {
+    pub hits: Vec<Hit>,
+    /// Digits that stand one by one with spaces between: worth a second look without the spaces.
+    pub spaced_digits: bool,
+}
+
+/// Looks at a text once.
+pub(crate) fn scan(text: &str) -> Scanned {
+    let mut scan = Scan::new(text);
+    scan.run();
+    Scanned { hits: scan.hits, spaced_digits: scan.spaced_run_max >= 6 }
+}
+
+const OTHER: u8 = 0;
+const DIGIT: u8 = 1;
+const LETTER: u8 = 2;
+const HIGH: u8 = 3;
+
+const CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [OTHER; 256];
+    let mut b = 0;
+    while b < 256 {
+        table[b] = match b {
+            0x30..=0x39 => DIGIT,
+            0x41..=0x5A | 0x61..=0x7A | 0x5F => LETTER,
+            0x80..=0xFF => HIGH,
+            _ => OTHER,
+        };
+        b += 1;
+    }
+    table
+}
+
+fn class(byte: u8) -> u8 {
+    CLASS.get(usize::from(byte)).copied().unwrap_or(OTHER)
+}
+
+/// A value in degrees, minutes and seconds.
+#[derive(Clone, Copy)]
+struct Dms {
+    degrees: f64,
+    end: usize,
+    fine: bool,
+}
+
+impl Dms {
+    fn is_east(&self) -> bool {
+        (73.0..=136.0).contains(&self.degrees)
+    }
+    fn is_north(&self) -> bool {
+        (3.0..=54.0).contains(&self.degrees)
+    }
+}
+
+struct Scan<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    hits: Vec<Hit>,
+    index: u64,
+    key: Option<(usize, usize)>,
+    last: [Number; 3],
+    last_axis: Option<(Axis, Number, u64)>,
+    last_dms: Option<Dms>,
+    tile: Option<(u32, Option<f64>)>,
+    trails: [Trail; 5],
+    axis_north: AxisRun,
+    axis_east: AxisRun,
+    spaced_run: u32,
+    spaced_run_max: u32,
+    spaced_at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn new(text: &'a str) -> Self {
+        Scan {
+            text,
+            bytes: text.as_bytes(),
+            hits: Vec::new(),
+            index: 0,
+            key: None,
+            last: [Number::default(); 3],
+            last_axis: None,
+            last_dms: None,
+            tile: None,
+            trails: PairKind::ALL.map(Trail::new),
+            axis_north: AxisRun::new(),
+            axis_east: AxisRun::new(),
+            spaced_run: 0,
+            spaced_run_max: 0,
+            spaced_at: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut at = 0;
+        while let Some(byte) = self.bytes.get(at) {
+            match class(*byte) {
+                OTHER => at += 1,
+                DIGIT => at = self.number(at),
+                _ => at = self.word(at),
+            }
+            if self.hits.len() >= HITS_MAX {
+                return;
+            }
+        }
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    fn hit(&mut self, rule: &'static str, class: RuleClass, at: usize) {
+        if !self.hits.iter().any(|h| h.rule == rule) {
+            self.hits.push(Hit { rule, class, at, in_degrees: false });
+        }
+    }
+
+    fn lone_hit(&mut self, rule: &'static str, class: RuleClass, at: usize, in_degrees: bool) {
+        if !self.hits.iter().any(|h| h.rule == rule && h.in_degrees == in_degrees) {
+            self.hits.push(Hit { rule, class, at, in_degrees });
+        }
+    }
+
+    /// A word from `start`; answers where to go on.
+    fn word(&mut self, start: usize) -> usize {
+        let mut at = start;
+        let mut ascii = true;
+        while let Some(byte) = self.bytes.get(at) {
+            match class(*byte) {
+                LETTER => {}
+                HIGH => ascii = false,
+                DIGIT if ascii => {
+                    if at - start <= 2 && self.is_fraction(at) {
+                        break; // X5071467.377: a letter and its number
+                    }
+                }
+                _ => break,
+            }
+            at += 1;
+        }
+        let unit = at - start == 1 && start > 0 && self.byte(start - 1) == b'(';
+        if !unit {
+            self.key = Some((start, at));
+        }
+        if ascii && at - start >= 3 {
+            if let Some(word) = self.text.get(start..at)
+                && let Some((rule, class)) = words::structural(word, self.bytes, start, at)
+            {
+                self.hit(rule, class, start);
+            }
+            if self.byte(at) == b'+' && words::is_plus_code(self.bytes, start, at) {
+                self.hit("plus-code", RuleClass::Structural, start);
+            }
+        }
+        at
+    }
+
+    /// Do the digits here have a point and a digit behind them?
+    fn is_fraction(&self, start: usize) -> bool {
+        let mut at = start;
+        while self.byte(at).is_ascii_digit() && at - start < 12 {
+            at += 1;
+        }
+        self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() && at - start >= 2
+    }
+
+    /// A number from `start`; answers where to go on.
+    fn number(&mut self, start: usize) -> usize {
+        let (mut mantissa, mut whole, mut decimals, mut at) = (0_u64, 0_u8, 0_u8, start);
+        while self.byte(at).is_ascii_digit() {
+            mantissa = push_digit(mantissa, self.byte(at));
+            whole = whole.saturating_add(1);
+            at += 1;
+        }
+        // 3,790,806.016: groups of three behind a short first group, when at least two follow.
+        if whole <= 3
+            && self.byte(at) == b','
+            && self.may_group(start)
+            && let Some((m, w, end)) = self.thousands(mantissa, whole, at)
+        {
+            (mantissa, whole, at) = (m, w, end);
+        }
+        if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
+            at += 1;
+            while self.byte(at).is_ascii_digit() {
+                // Digits beyond a double's precision carry no position.
+                if whole + decimals < 17 {
+                    mantissa = push_digit(mantissa, self.byte(at));
+                    decimals += 1;
+                }
+                at += 1;
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a measured value; sixteen digits are enough")]
+        let mut value = mantissa as f64 / 10_f64.powi(i32::from(decimals));
+        let next = self.byte(at);
+        if matches!(next, b'e' | b'E')
+            && let Some((exponent, end)) = self.exponent(at + 1)
+        {
+            value *= 10_f64.powi(exponent);
+            let shift = i32::from(decimals) - exponent;
+            decimals = u8::try_from(shift.clamp(0, 17)).unwrap_or(0);
+            whole = digits_of(value);
+            at = end;
+        }
+        if self.byte(at) != b'_' && class(self.byte(at)) == LETTER && !self.is_unit(at) {
+            return self.code(start, at);
+        }
+        self.spaced(start, at, whole, decimals);
+        let number = Number { value, whole, decimals, at: start, windows: Windows::of(value, whole, decimals) };
+        let end = self.take(number, at);
+        self.key = None;
+        end
+    }
+
+    /// Behind a comma or at a line's start, commas separate columns: `13,636,119.653` is three of them.
+    fn may_group(&self, start: usize) -> bool {
+        start.checked_sub(1).is_some_and(|before| !matches!(self.byte(before), b',' | b'\n' | b';' | b'\t'))
+    }
+
+    fn thousands(&self, mut mantissa: u64, mut whole: u8, start: usize) -> Option<(u64, u8, usize)> {
+        let mut at = start;
+        let mut groups = 0;
+        while self.byte(at) == b',' && groups < 4 {
+            let group = self.bytes.get(at + 1..at + 4)?;
+            if !group.iter().all(u8::is_ascii_digit) || self.byte(at + 4).is_ascii_digit() {
+                break;
+            }
+            mantissa = group.iter().fold(mantissa, |m, d| push_digit(m, *d));
+            whole += 3;
+            groups += 1;
+            at += 4;
+        }
+        (groups >= 2).then_some((mantissa, whole, at))
+    }
+
+    fn exponent(&self, start: usize) -> Option<(i32, usize)> {
+        let mut at = start;
+        let negative = self.byte(at) == b'-';
+        if matches!(self.byte(at), b'+' | b'-') {
+            at += 1;
+        }
+        let digits = at;
+        let mut value = 0_i32;
+        while self.byte(at).is_ascii_digit() && at - digits < 3 {
+            value = value * 10 + i32::from(self.byte(at) - b'0');
+            at += 1;
+        }
+        (at > digits && class(self.byte(at)) == OTHER).then_some((if negative { -value } else { value }, at))
+    }
+
+    /// A lone letter behind a number is a unit or a hemisphere.
+    fn is_unit(&self, at: usize) -> bool {
+        matches!(self.byte(at), b'm' | b'M' | b'N' | b'E' | b'S' | b'W' | b'L' | b'Y' | b'X' | b'C' | b'Z')
+            && (matches!(class(self.byte(at + 1)), OTHER | HIGH)
+                || (matches!(self.byte(at), b'L' | b'Y' | b'X' | b'C')
+                    && self.byte(at + 1).is_ascii_digit()
+                    && self.is_fraction(at + 1)))
+    }
+
+    /// Letters inside digits: a code of some sort, perhaps a grid reference.
+    fn code(&mut self, start: usize, mut at: usize) -> usize {
+        while matches!(class(self.byte(at)), LETTER | DIGIT) {
+            at += 1;
+        }
+        if words::is_grid_reference(self.bytes, start, at) {
+            self.hit("grid-reference", RuleClass::Structural, start);
+        }
+        if self.byte(at) == b'+' && words::is_plus_code(self.bytes, start, at) {
+            self.hit("plus-code", RuleClass::Structural, start);
+        }
+        self.key = None;
+        at
+    }
+
+    fn spaced(&mut self, start: usize, end: usize, whole: u8, decimals: u8) {
+        let single = whole == 1 && decimals == 0;
+        if single && start == self.spaced_at + 1 && self.byte(self.spaced_at) == b' ' {
+            self.spaced_run += 1;
+            self.spaced_run_max = self.spaced_run_max.max(self.spaced_run);
+        } else {
+            self.spaced_run = u32::from(single);
+        }
+        self.spaced_at = end;
+    }
+
+    fn take(&mut self, number: Number, end: usize) -> usize {
+        self.index += 1;
+        let end = self.degrees(&number, end);
+        // Most numbers fall into no window and have no key near: they only move the window on.
+        let keyed = self.key.filter(|(_, key_end)| number.at - key_end <= KEY_GAP_MAX);
+        if let Some((from, to)) = keyed
+            && let Some(axis) = self.text.get(from..to).and_then(axis::of)
+        {
+            self.keyed(axis, number);
+        }
+        if !number.windows.is_empty() {
+            self.pairs(&number);
+            let run = if number.windows.is_zoned() { &mut self.axis_east } else { &mut self.axis_north };
+            if run.take(&number) {
+                self.hit("axis-column", RuleClass::Heuristic, number.at);
+            }
+        }
+        let [a, b, _] = self.last;
+        self.last = [number, a, b];
+        end
+    }
+
+    /// Pairs the number with one of the two before it.
+    fn pairs(&mut self, number: &Number) {
+        for back in 0..2 {
+            let Some(earlier) = self.last.get(back).copied() else { continue };
+            if earlier.windows.is_empty() || number.at.saturating_sub(earlier.at) > 96 {
+                continue;
+            }
+            let Some((kind, north, east)) = pairs::pair_of(&earlier, number) else { continue };
+            let decimals = if kind == PairKind::Degrees {
+                earlier.decimals.min(number.decimals).max(earlier.decimals.max(number.decimals).saturating_sub(2))
+            } else {
+                earlier.decimals.min(number.decimals)
+            };
+            if let Some(slot) = self.last.get_mut(back) {
+                slot.windows = Windows::default();
+            }
+            let trail = self.trails.iter_mut().zip(PairKind::ALL).find(|(_, k)| *k == kind);
+            let survey = trail.is_some_and(|(trail, _)| trail.take(north, east, decimals));
+            let alone = match kind {
+                PairKind::Zoned => decimals >= 3,
+                // Places are surveyed to a millimetre, which is nine digits; plots and charts are printed with fifteen.
+                PairKind::Degrees => (6..=10).contains(&decimals) && back == 0 && north >= 18.0,
+                _ => false,
+            };
+            if survey {
+                self.hit("coherent-pairs", RuleClass::Heuristic, earlier.at);
+            } else if alone {
+                self.lone_hit("precise-pair", RuleClass::Heuristic, earlier.at, kind == PairKind::Degrees);
+            }
+            return;
+        }
+    }
+
+    fn keyed(&mut self, axis: Axis, number: Number) {
+        self.tile(axis, &number);
+        let alone = match axis {
+            Axis::Longitude | Axis::Latitude => {
+                number.decimals >= 4 && number.windows.is_degrees() && self.key_is_long()
+            }
+            Axis::SurveyX | Axis::SurveyY => number.windows.is_grid() && number.decimals >= 2,
+            _ => false,
+        };
+        if alone {
+            self.hit("axis-key", RuleClass::Structural, number.at);
+        }
+        if let Some((earlier_axis, earlier, index)) = self.last_axis
+            && axis.completes(earlier_axis)
+            && self.index - index <= 4
+            && plausible(axis, &earlier, &number)
+        {
+            let drawn = matches!(axis, Axis::WeakX | Axis::WeakY) && number.windows.is_degrees();
+            self.lone_hit("axis-pair", RuleClass::Structural, earlier.at, drawn);
+        }
+        self.last_axis = Some((axis, number, self.index));
+    }
+
+    /// Two-letter keys (`dj`, `jd`) mean other things too.
+    fn key_is_long(&self) -> bool {
+        self.key.is_some_and(|(from, to)| to - from >= 3)
+    }
+
+    /// `z`, `x`, `y` of a map tile over China.
+    fn tile(&mut self, axis: Axis, number: &Number) {
+        if number.decimals > 0 {
+            return;
+        }
+        match (axis, self.tile) {
+            (Axis::TileZoom, _) if (10.0..=23.0).contains(&number.value) => {
+                let mut zoom = 0;
+                while f64::from(zoom) < number.value {
+                    zoom += 1;
+                }
+                self.tile = Some((zoom, None));
+            }
+            (Axis::WeakX, Some((zoom, None))) => self.tile = Some((zoom, Some(number.value))),
+            (Axis::WeakY, Some((zoom, Some(x)))) => {
+                let side = 2_f64.powi(i32::try_from(zoom).unwrap_or(0));
+                if (0.70..0.88).contains(&(x / side)) && (0.32..0.49).contains(&(number.value / side)) {
+                    self.hit("map-tile", RuleClass::Structural, number.at);
+                }
+                self.tile = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Degrees, minutes, seconds behind this number: 113°19′0.51″, 113度19分0.51秒, 110:22:35.15, E 87 37 53.79.
+    fn degrees(&mut self, number: &Number, end: usize) -> usize {
+        if number.decimals > 0 || number.value > 136.0 || number.whole > 3 {
+            return end;
+        }
+        let Some(separator) = self.separator(end) else { return end };
+        let Some(dms) = self.dms(number.value, end, separator) else { return end };
+        let hemisphere = self.key.is_some_and(|(from, to)| {
+            number.at - to <= 3
+                && self.text.get(from..to).is_some_and(|k| {
+                    matches!(k, "E" | "N" | "e" | "n")
+                        || k.ends_with("东经")
+                        || k.ends_with("北纬")
+                        || k.ends_with("经度")
+                        || k.ends_with("纬度")
+                })
+        });
+        if separator == Separator::Space && !hemisphere {
+            return end;
+        }
+        if let Some(earlier) = self.last_dms {
+            let crosses = (earlier.is_east() && dms.is_north()) || (earlier.is_north() && dms.is_east());
+            if crosses && number.at.saturating_sub(earlier.end) <= 48 && (earlier.fine && dms.fine || hemisphere) {
+                self.hit("degrees-minutes-seconds", RuleClass::Structural, number.at);
+            }
+        }
+        if hemisphere && dms.fine && separator == Separator::Sign && (dms.is_east() || dms.is_north()) {
+            self.hit("degrees-minutes-seconds", RuleClass::Structural, number.at);
+        }
+        self.last_dms = Some(dms);
+        dms.end
+    }
+
+    fn separator(&self, at: usize) -> Option<Separator> {
+        let rest = self.bytes.get(at..)?;
+        match rest.first()? {
+            b':' => Some(Separator::Colon),
+            b' ' => Some(Separator::Space),
+            b'd' | b'-' => None,
+            0xC2 if rest.starts_with("°".as_bytes()) || rest.starts_with("º".as_bytes()) => Some(Separator::Sign),
+            0xE5 if rest.starts_with("度".as_bytes()) => Some(Separator::Sign),
+            b'&' if rest.starts_with(b"&deg;") => Some(Separator::Sign),
+            _ => None,
+        }
+    }
+
+    fn dms(&self, degrees: f64, at: usize, separator: Separator) -> Option<Dms> {
+        let signs: [&[&str]; 2] = match separator {
+            Separator::Sign => [&["°", "º", "度", "&deg;"], &["′", "'", "’", "分", "&#39;"]],
+            Separator::Colon => [&[":"], &[":"]],
+            Separator::Space => [&[" "], &[" "]],
+        };
+        let mut at = at;
+        let mut parts = [(0.0, 0_u32); 2];
+        for (sign, part) in signs.iter().zip(parts.iter_mut()) {
+            let rest = self.text.get(at..)?;
+            let rest_after = sign.iter().find_map(|s| rest.strip_prefix(s))?;
+            let rest_after = if separator == Separator::Sign { rest_after.trim_start_matches(' ') } else { rest_after };
+            let length: usize = rest_after.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').take(12).count();
+            let digits = rest_after.get(..length)?;
+            let value: f64 = digits.parse().ok()?;
+            if value >= 60.0 {
+                return None;
+            }
+            let decimals = digits.split_once('.').map_or(0, |(_, d)| d.len());
+            *part = (value, u32::try_from(decimals).ok()?);
+            at = self.bytes.len() - rest_after.len() + length;
+        }
+        let fine = parts.last().is_some_and(|(_, decimals)| *decimals >= 1) || separator == Separator::Sign;
+        Some(Dms { degrees, end: at, fine })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Sign,
+    Colon,
+    Space,
+}
+
+/// Can these two values stand under their keys as a position?
+fn plausible(axis: Axis, a: &Number, b: &Number) -> bool {
+    let grid = || pairs::pair_of(a, b).is_some_and(|(kind, ..)| matches!(kind, PairKind::Zoned | PairKind::Plain));
+    let packed = || a.windows.is_packed() && b.windows.is_packed() && pairs::pair_of(a, b).is_some();
+    match axis {
+        Axis::Longitude | Axis::Latitude => {
+            let degrees = |n: &Number| n.value <= 180.0 && n.decimals >= 1;
+            (degrees(a) && degrees(b) && a.decimals + b.decimals >= 3) || grid() || packed()
+        }
+        Axis::SurveyX | Axis::SurveyY => {
+            let measured = |n: &Number| n.whole >= 5 || n.decimals >= 3;
+            measured(a) && measured(b)
+        }
+        Axis::WeakX | Axis::WeakY => {
+            let fine = a.decimals >= 1 && b.decimals >= 1;
+            let mercator = || a.windows.is_grid() && b.windows.is_grid() && a.whole.max(b.whole) >= 8;
+            let exact = |n: &Number| (5..=10).contains(&n.decimals);
+            let degrees = || exact(a) && exact(b) && pairs::pair_of(a, b).is_some();
+            (grid() && (fine || a.windows.is_zoned() || b.windows.is_zoned())) || (fine && mercator()) || degrees()
+        }
+        Axis::Geohash | Axis::TileZoom => false,
+    }
+}
+
+fn push_digit(mantissa: u64, digit: u8) -> u64 {
+    // Beyond nineteen digits it is a serial number, and its value no longer matters.
+    mantissa.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0')))
+}
+
+fn digits_of(value: f64) -> u8 {
+    let mut digits = 1;
+    let mut limit = 10.0;
+    while value >= limit && digits < 20 {
+        limit *= 10.0;
+        digits += 1;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> Vec<&'static str> {
+        scan(text).hits.into_iter().map(|h| h.rule).collect()
+    }
+
+    #[test]
+    fn keys_and_values_are_found_in_every_spelling() {
+        for text in [
+            r#"{"lon": 113.347776, "lat": 23.139564}"#,
+            r#"<P XZB="4851490.4193" YZB="29546865.2760"/>"#,
+            "<XZBZ>5065296.702</XZBZ><YZBZ>42552501.864</YZBZ>",
+            "北坐标3286969.02东坐标30606035.29",
+            "{x: 5071467.377, y: 42548605.450}",
+            "dh,jd,wd\n0,1040733.78,303843.62\n1,1040733.49,303843.05\n2,1040735.47,303841.89\n3,1040735.68,303842.02",
+            r#""mx": 12277426.55, "my": 2875421.22"#,
+            r#"{"z": 18, "x": 213678, "y": 113772}"#,
+        ] {
+            assert!(!rules(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn degrees_minutes_seconds_are_found() {
+        for text in [
+            "东经113度19分0.51秒，北纬23度7分55.53秒",
+            "E 87 37 53.79  N 43 47 59.08",
+            "110:22:35.15,20:00:11.16",
+            "113°19′0.51″ 23°7′55.53″",
+        ] {
+            assert!(!rules(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tables_without_keys_are_found_by_coherence() {
+        for text in [
+            "1,J1,3287121,30606857,50.92\n2,J2,3287144,30606837,46.74\n3,J3,3287163,30606705,16.70\n4,J4,3287023,30606643,45.64\n5,J5,3286979,30606667,8.49",
+            "0,3541077,104,40388684,009\n1,3541056,295,40388641,844\n2,3541011,831,40388616,073\n3,3540959,981,40388621,111\n4,3540909,010,40388704,552",
+            "0,4.526314695E+06,3.755550131E+07\n1,4.526318869E+06,3.755549956E+07\n2,4.526321688E+06,3.755546035E+07\n3,4.526315466E+06,3.755545705E+07\n",
+            "3392315.526\n35408350.349\n3392314.471\n35408325.382\n",
+            "0,\"3,790,806.016\",\"36,584,539.176\"\n1,\"3,790,794.162\",\"36,584,430.997\"\n",
+        ] {
+            assert!(!rules(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ordinary_numbers_are_left_alone() {
+        for text in [
+            "230102027014GB25194F68847075 13175856482 650102196508197964",
+            "2405,2272092.39,341072.19\n3211,2680912.62,534297.60\n2123,3575022.86,589466.69\n2825,2461165.28,441277.38",
+            "913,79.6481,44.4776\n3140,125.6348,42.0527\n1586,110.9909,43.0267\n952,97.8237,31.7444",
+            "室温 25°C 设定 21°，坡度 38°55′",
+            "申请人住址：东经路113号北纬路31号；坐标系统：2000国家大地坐标系",
+            "<X>7</X><Y>98.48</Y><Amount>2866334.60</Amount><Tax>418535.29</Tax>",
+            "2024-07-04 12:30:45 3.4383% 5341109.36",
+        ] {
+            assert_eq!(rules(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Words that are evidence by themselves, when the right thing stands behind them.
+
+use crate::finding::RuleClass;
+use crate::octets::tail;
+
+/// What must follow a word before it counts.
+#[derive(Clone, Copy)]
+enum Behind {
+    /// Nothing: the word has no other use.
+    Anything,
+    /// `<` before it, or `":` behind it: a name of an element or a JSON key, not a mention.
+    Markup,
+    /// A quote or bracket and then a number.
+    Value,
+    /// `(`, perhaps `Z` or `M`, and then two numbers with a space between.
+    Points,
+    /// `[` and a quote: a reference system in full.
+    Bracket,
+    /// `,` and a digit: a sentence of a receiver.
+    Comma,
+    /// A quote, and then at least six letters and digits.
+    Code,
+}
+
+const WORDS: &[(&str, &str, Behind)] = &[
+    ("zd_k_103", "national-element", Behind::Markup),
+    ("zh_k_105", "national-element", Behind::Markup),
+    ("ktt_gy_jzd", "national-element", Behind::Markup),
+    ("ktt_gy_jzx", "national-element", Behind::Markup),
+    ("ktf_zh_yhydzb", "national-element", Behind::Markup),
+    ("coordinates", "geometry", Behind::Value),
+    ("poslist", "geometry", Behind::Value),
+    ("encodeoffsets", "encoded-geometry", Behind::Markup),
+    ("utf8encoding", "encoded-geometry", Behind::Markup),
+    ("arcs", "topojson", Behind::Value),
+    ("rings", "esri-geometry", Behind::Value),
+    ("gpslatitude", "device-position", Behind::Value),
+    ("gpslongitude", "device-position", Behind::Value),
+    ("westboundlongitude", "bounding-box", Behind::Markup),
+    ("geohash", "geohash", Behind::Code),
+    ("point", "well-known-text", Behind::Points),
+    ("linestring", "well-known-text", Behind::Points),
+    ("polygon", "well-known-text", Behind::Points),
+    ("multipoint", "well-known-text", Behind::Points),
+    ("multilinestring", "well-known-text", Behind::Points),
+    ("multipolygon", "well-known-text", Behind::Points),
+    ("geometrycollection", "well-known-text", Behind::Points),
+    ("circularstring", "well-known-text", Behind::Points),
+    ("compoundcurve", "well-known-text", Behind::Points),
+    ("curvepolygon", "well-known-text", Behind::Points),
+    ("polyhedralsurface", "well-known-text", Behind::Points),
+    ("triangle", "well-known-text", Behind::Points),
+    ("projcs", "reference-system", Behind::Bracket),
+    ("geogcs", "reference-system", Behind::Bracket),
+    ("projcrs", "reference-system", Behind::Bracket),
+    ("geogcrs", "reference-system", Behind::Bracket),
+    ("gpgga", "receiver-sentence", Behind::Comma),
+    ("gngga", "receiver-sentence", Behind::Comma),
+    ("bdgga", "receiver-sentence", Behind::Comma),
+    ("gbgga", "receiver-sentence", Behind::Comma),
+    ("gprmc", "receiver-sentence", Behind::Comma),
+    ("gnrmc", "receiver-sentence", Behind::Comma),
+    ("gpgll", "receiver-sentence", Behind::Comma),
+    ("gngll", "receiver-sentence", Behind::Comma),
+    ("cndtf", "vct", Behind::Anything),
+];
+
+/// Longest word above.
+const WORD_BYTES_MAX: usize = 20;
+
+/// Lengths and first letters that occur above; nearly every word of a text fails here.
+const FIRST: [u32; 26] = first_letters();
+
+const fn first_letters() -> [u32; 26] {
+    let mut table = [0_u32; 26];
+    let mut i = 0;
+    while i < WORDS.len() {
+        let word = WORDS[i].0.as_bytes();
+        table[(word[0] - b'a') as usize] |= 1 << word.len();
+        i += 1;
+    }
+    table
+}
+
+/// The rule that a word in this place hits.
+pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> Option<(&'static str, RuleClass)> {
+    let first = word.as_bytes().first()?.to_ascii_lowercase();
+    let lengths = FIRST.get(usize::from(first.checked_sub(b'a')?))?;
+    if word.len() > WORD_BYTES_MAX || lengths & (1 << word.len()) == 0 {
+        return None;
+    }
+    let (_, rule, behind) = WORDS.iter().find(|(known, ..)| word.eq_ignore_ascii_case(known))?;
+    let rest = tail(bytes, end);
+    let holds = match behind {
+        Behind::Anything => true,
+        Behind::Markup => is_markup(bytes, start, rest),
+        Behind::Value => value_follows(rest),
+        Behind::Points => points_follow(rest),
+        Behind::Bracket => rest.starts_with(b"[\"") || rest.starts_with(b"[ \"") || rest.starts_with(b"[\\\""),
+        Behind::Comma => rest.first() == Some(&b',') && rest.iter().skip(1).take(12).any(u8::is_ascii_digit),
+        Behind::Code => code_follows(rest),
+    };
+    holds.then_some((*rule, RuleClass::Structural))
+}
+
+fn is_markup(bytes: &[u8], start: usize, rest: &[u8]) -> bool {
+    let before = start.checked_sub(1).and_then(|i| bytes.get(i)).copied().unwrap_or(0);
+    before == b'<' || before == b':' || rest.starts_with(b"\":") || rest.starts_with(b"\" :")
+}
+
+/// A closing quote or bracket directly behind, then only brackets, quotes, colons and spaces, then a number or `@@`.
+fn value_follows(rest: &[u8]) -> bool {
+    if !matches!(rest.first(), Some(b'"' | b'>' | b'=' | b'\'' | b':' | b'\\')) {
+        return false;
+    }
+    for byte in rest.iter().take(VALUE_GAP_MAX) {
+        match byte {
+            b'0'..=b'9' | b'@' => return true,
+            b'"' | b'>' | b'=' | b'\'' | b':' | b'[' | b' ' | b'\t' | b'\n' | b'\r' | b'-' | b'\\' | b'{' => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Indentation of pretty-printed GeoJSON stands between the key and its first number.
+const VALUE_GAP_MAX: usize = 160;
+
+fn points_follow(rest: &[u8]) -> bool {
+    let text: &[u8] = crate::octets::head(rest, 64);
+    let Some(open) = text.iter().position(|b| *b == b'(') else { return false };
+    // Between the keyword and the bracket only Z, M or ZM.
+    let (between, inside) = text.split_at(open);
+    if !between.iter().all(|b| matches!(b, b' ' | b'Z' | b'M' | b'z' | b'm' | b'\n' | b'\t' | b'\r')) {
+        return false;
+    }
+    let skip = inside.iter().take_while(|b| matches!(b, b'(' | b' ' | b'\n' | b'\t' | b'\r')).count();
+    let inside = tail(inside, skip);
+    if inside.first().is_some_and(u8::is_ascii_alphabetic) {
+        return inside.contains(&b'('); // a collection names its first member
+    }
+    let number = inside.iter().take_while(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E')).count();
+    let rest = tail(inside, number);
+    number > 0
+        && rest.first().is_some_and(u8::is_ascii_whitespace)
+        && rest.get(1).is_some_and(|b| matches!(b, b'0'..=b'9' | b'-' | b'.' | b' '))
+}
+
+fn code_follows(rest: &[u8]) -> bool {
+    let skip = rest.iter().take(6).take_while(|b| matches!(b, b'"' | b':' | b' ' | b'=' | b'>' | b'\'' | b',')).count();
+    let value = tail(rest, skip);
+    let length = value.iter().take(13).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let digit = value.iter().take(length).any(u8::is_ascii_digit);
+    skip > 0
+        && (6..=12).contains(&length)
+        && digit
+        && !value.iter().take(length).any(|b| matches!(b, b'a' | b'i' | b'l' | b'o'))
+}
+
+/// `8PJ54C8F+2X`: eight characters of the open location code, a plus, two or three more; over China.
+pub(crate) fn is_plus_code(bytes: &[u8], start: usize, plus: usize) -> bool {
+    let letter = |b: &u8| b"23456789CFGHJMPQRVWX".contains(b);
+    let Some(code) = bytes.get(start..plus) else { return false };
+    let behind = tail(bytes, plus + 1).iter().take(4).take_while(|b| letter(b)).count();
+    let next = bytes.get(plus + 1 + behind);
+    code.len() == 8
+        && code.iter().all(letter)
+        && code.iter().any(u8::is_ascii_alphabetic)
+        && matches!(code.first(), Some(b'7' | b'8' | b'9'))
+        && matches!(code.get(1), Some(b'M' | b'P' | b'Q' | b'R'))
+        && matches!(behind, 2 | 3)
+        && !next.is_some_and(u8::is_ascii_alphanumeric)
+}
+
+/// `49RGN4823157204` or `50SMC 12345 67890`: zones 43 to 53, bands N to U, an even count of digits.
+pub(crate) fn is_grid_reference(bytes: &[u8], start: usize, end: usize) -> bool {
+    let Some(code) = bytes.get(start..end) else { return false };
+    let Some((zone, rest)) = code.split_at_checked(2) else { return false };
+    let zone = std::str::from_utf8(zone).ok().and_then(|z| z.parse::<u32>().ok()).unwrap_or(0);
+    let Some((letters, digits)) = rest.split_at_checked(3) else { return false };
+    let column_set: &[u8] = match zone % 3 {
+        1 => b"ABCDEFGH",
+        2 => b"JKLMNPQR",
+        _ => b"STUVWXYZ",
+    };
+    let square = matches!(letters, [b'N' | b'P'..=b'U', column, row]
+        if column_set.contains(column) && b"ABCDEFGHJKLMNPQRSTUV".contains(row));
+    if !(43..=53).contains(&zone) || !square {
+        return false;
+    }
+    if digits.is_empty() {
+        // " 12345 67890"
+        let behind = crate::octets::head(tail(bytes, end), 12);
+        let mut parts = behind.split(|b| *b == b' ').filter(|p| !p.is_empty());
+        let digits = |p: &[u8]| p.iter().take_while(|b| b.is_ascii_digit()).count();
+        let first = parts.next().map_or(0, digits);
+        return first >= 4 && parts.next().map_or(0, digits) == first;
+    }
+    digits.iter().all(u8::is_ascii_digit) && matches!(digits.len(), 8 | 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scan::scan;
+
+    fn hits(text: &str) -> bool {
+        !scan(text).hits.is_empty()
+    }
+
+    #[test]
+    fn a_mention_is_no_element() {
+        assert!(hits("<ZD_K_103 ZDX=\"1\"/>"));
+        assert!(!hits("the element ZD_K_103 is dropped"));
+    }
+
+    #[test]
+    fn well_known_text_is_found_and_a_function_call_is_not() {
+        assert!(hits("POLYGON ((600005.4637441012 5204032.296556676, 1 2))"));
+        assert!(hits("MULTILINESTRING ( ( 0 0, 1 1), ( 0 0, 1 1) )"));
+        assert!(!hits("Point(1, 2)"));
+    }
+
+    #[test]
+    fn other_spellings_of_a_place_are_found() {
+        for text in [
+            "位置 MGRS 50SMC 12345 67890",
+            "49RGN4823157204",
+            "中心 8PJ54C8F+2X （",
+            "\"geohash\": \"yb4h3f27m\"",
+            "$GPGGA,021500.00,2513.7993,N,11020.1137,E,1",
+        ] {
+            assert!(hits(text), "{text}");
+        }
+        assert!(!hits("A4B54C8F+2X"));
+    }
+}

@@ -1,0 +1,445 @@
+//! Stories of parcels at a border: what crosses, what is stripped, what is refused, and that nothing hostile hurts.
+
+use std::io::{Cursor, Write};
+
+use guard::{DetectVerdict, FileFacts, Judgement, Moment, Parcel, Question, ReadSeek, Rules, detect, inspect};
+use protocol::{Name, Reason, Suite, Verdict};
+
+struct Drop {
+    name: String,
+    facts: Vec<FileFacts>,
+    contents: Vec<Vec<u8>>,
+}
+
+impl Drop {
+    fn of(name: &str, files: &[(&str, &[u8])]) -> Self {
+        Drop {
+            name: name.to_owned(),
+            facts: files.iter().map(|(p, b)| FileFacts { path: (*p).to_owned(), size: b.len() as u64 }).collect(),
+            contents: files.iter().map(|(_, b)| b.to_vec()).collect(),
+        }
+    }
+}
+
+impl Parcel for Drop {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn files(&self) -> &[FileFacts] {
+        &self.facts
+    }
+    fn open(&self, index: usize) -> std::io::Result<Box<dyn ReadSeek + '_>> {
+        let bytes = self.contents.get(index).ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(Box::new(Cursor::new(bytes)))
+    }
+}
+
+fn shipped(crossing: &str) -> Rules {
+    let path = format!("{}/../config/rules/{crossing}.toml", env!("CARGO_MANIFEST_DIR"));
+    Rules::parse(&std::fs::read_to_string(path).expect("shipped")).expect("loads")
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+/// The reason or verdict, as a word.
+fn ask(rules: &Rules, types: &[&str], moment: Moment, stripped: bool, drop: Drop) -> String {
+    let types: Vec<Name> = types.iter().map(|t| name(t)).collect();
+    let question = Question { rules, suite: Suite::Std, moment, types: &types, stripped };
+    match inspect(&question, drop) {
+        Judgement::Released(released) => format!("{:?} {}", released.verdict(), released.parcel_type()),
+        Judgement::Strip { files, .. } => format!("strip {}", files.len()),
+        Judgement::Quarantine { reason, .. } => format!("quarantine {reason}"),
+        Judgement::Refused { reason, .. } => format!("refused {reason}"),
+    }
+}
+
+const CLEAN_MESSAGE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Message><Head><BizMsgID>440106210123456789</BizMsgID></Head><Data><KTT_ZDJBXX ZDDM=\"440106024056GB81906\" DJ=\"5\" JG=\"7301721.5267\"/></Data></Message>";
+
+fn message_with_points() -> String {
+    CLEAN_MESSAGE.replace(
+        "</Data>",
+        "<KTT_GY_JZD JZDH=\"J1\" XZBZ=\"4851490.4193\" YZBZ=\"29546865.2760\"/><KTT_GY_JZD JZDH=\"J2\" XZBZ=\"4851357.6135\" YZBZ=\"29546783.9291\"/></Data>",
+    )
+}
+
+#[test]
+fn an_application_of_ordinary_files_crosses_inward() {
+    let rules = shipped("internet-extranet");
+    let drop = Drop::of(
+        "case-17",
+        &[("form.json", br#"{"ywh": "742751509445", "area": 48.55}"#), ("message.xml", CLEAN_MESSAGE.as_bytes())],
+    );
+    assert_eq!(ask(&rules, &["application"], Moment::Intake, false, drop), "Released application");
+}
+
+#[test]
+fn digests_and_labels_come_with_the_release() {
+    let rules = shipped("internet-extranet");
+    let types = [name("application")];
+    let question = Question { rules: &rules, suite: Suite::Gm, moment: Moment::Intake, types: &types, stripped: false };
+    let form = br#"{"ywh": "742751509445"}"#;
+    let Judgement::Released(released) = inspect(&question, Drop::of("case", &[("form.json", form)])) else {
+        unreachable!("an ordinary form is released");
+    };
+    assert_eq!(released.digests(), [(form.len() as u64, protocol::tree::root_of(Suite::Gm, form))]);
+    assert_eq!(released.labels(), [(name("business-number"), "742751509445".to_owned())]);
+    assert_eq!(released.rules_version(), rules.version());
+    assert_eq!(released.into_parcel().name(), "case");
+}
+
+#[test]
+fn points_are_refused_on_every_crossing_that_lands_outside() {
+    for (crossing, kind) in
+        [("internet-extranet", "application"), ("extranet-internet", "progress"), ("extranet-extranet", "application")]
+    {
+        let message = message_with_points();
+        let drop = Drop::of("m.xml", &[("m.xml", message.as_bytes())]);
+        assert_eq!(ask(&shipped(crossing), &[kind], Moment::Intake, false, drop), "refused coordinates", "{crossing}");
+    }
+}
+
+#[test]
+fn coordinates_from_a_higher_zone_are_an_incident_at_admission() {
+    let message = message_with_points();
+    let drop = Drop::of("m.xml", &[("m.xml", message.as_bytes())]);
+    let rules = shipped("intranet-extranet");
+    assert_eq!(ask(&rules, &["review-result"], Moment::Admission, false, drop), "refused incident");
+}
+
+#[test]
+fn a_review_result_is_stripped_and_then_crosses_as_stripped() {
+    let rules = shipped("intranet-extranet");
+    let types = [name("review-result")];
+    let question =
+        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+    let message = message_with_points();
+    let json =
+        br#"{"ywh": "1", "result": "ok", "geometry": {"type": "Point", "coordinates": [113.3477760, 23.1395638]}}"#;
+    let drop = Drop::of("r", &[("m.xml", message.as_bytes()), ("r.json", json)]);
+    let Judgement::Strip { mut parcel, files } = inspect(&question, drop) else { unreachable!("it can be stripped") };
+    assert_eq!(files.len(), 2);
+    for file in files {
+        assert!(!file.removed.is_empty());
+        let facts = parcel.facts.get_mut(file.index).expect("an index of the parcel");
+        facts.size = file.bytes.len() as u64;
+        *parcel.contents.get_mut(file.index).expect("an index of the parcel") = file.bytes;
+    }
+    let again = Question { stripped: true, ..question };
+    let Judgement::Released(released) = inspect(&again, parcel) else { unreachable!("stripped is clean") };
+    assert_eq!(released.verdict(), Verdict::Stripped);
+}
+
+#[test]
+fn what_was_stripped_once_is_not_stripped_again() {
+    let message = message_with_points();
+    let drop = Drop::of("m.xml", &[("m.xml", message.as_bytes())]);
+    assert_eq!(
+        ask(&shipped("intranet-extranet"), &["review-result"], Moment::Intake, true, drop),
+        "refused coordinates"
+    );
+}
+
+#[test]
+fn a_signed_message_with_points_must_be_issued_anew() {
+    let message = message_with_points().replace("</Data>", "</Data><Signature>AAAA</Signature>");
+    let drop = Drop::of("m.xml", &[("m.xml", message.as_bytes())]);
+    let rules = shipped("intranet-extranet");
+    assert_eq!(ask(&rules, &["review-result"], Moment::Intake, false, drop), "refused signed-needs-reissue");
+}
+
+#[test]
+fn an_archive_enters_the_internal_zone_uninspected_and_no_other() {
+    let secret = b"Salted__\x01\x02\x03\x04";
+    let inward = shipped("extranet-intranet");
+    let drop = || Drop::of("a.bin", &[("a.bin", secret.as_slice())]);
+    assert_eq!(ask(&inward, &["archive"], Moment::Intake, false, drop()), "Kept archive");
+    assert_eq!(ask(&inward, &["application"], Moment::Intake, false, drop()), "refused not-inspectable");
+    for outward in ["internet-extranet", "extranet-internet", "intranet-extranet", "extranet-extranet"] {
+        assert_eq!(ask(&shipped(outward), &["archive"], Moment::Intake, false, drop()), "refused type-not-registered");
+    }
+}
+
+#[test]
+fn what_is_not_registered_does_not_cross() {
+    let rules = shipped("internet-extranet");
+    let page = b"<html><body>hello</body></html>";
+    assert_eq!(
+        ask(&rules, &["application"], Moment::Intake, false, Drop::of("p", &[("p.html", page)])),
+        "refused kind-not-allowed"
+    );
+    assert_eq!(
+        ask(&rules, &["unheard-of"], Moment::Intake, false, Drop::of("p", &[("p.html", page)])),
+        "refused type-not-registered"
+    );
+    assert_eq!(
+        ask(&rules, &["registration-message"], Moment::Intake, false, Drop::of("p.xml", &[("p.xml", b"<a><b/></a>")])),
+        "refused schema-mismatch"
+    );
+    assert_eq!(
+        ask(&rules, &["application"], Moment::Intake, false, Drop::of("p", &[("../p.txt", b"x")])),
+        "refused bad-name"
+    );
+    assert_eq!(
+        ask(&rules, &["application"], Moment::Intake, false, Drop::of("p", &[("p.pdf", b"{\"a\": 1}")])),
+        "refused not-inspectable"
+    );
+}
+
+#[test]
+fn coordinates_in_a_name_are_coordinates() {
+    let rules = shipped("internet-extranet");
+    let drop = Drop::of("case", &[("4851490.419_29546865.276.txt", b"hello")]);
+    assert_eq!(ask(&rules, &["application"], Moment::Intake, false, drop), "refused coordinates");
+    let drop = Drop::of("113.3477760,23.1395638", &[("a.txt", b"hello")]);
+    assert_eq!(ask(&rules, &["application"], Moment::Intake, false, drop), "refused coordinates");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    let mut drop = Drop::of("case", &[("a.txt", b"hello")]);
+    drop.facts[0].size = 3;
+    assert_eq!(
+        ask(&shipped("internet-extranet"), &["application"], Moment::Intake, false, drop),
+        format!("refused {}", Reason::Changed)
+    );
+}
+
+// Detection in depth. Everything below is built here; no file of anybody else stands in this project.
+
+const POINTS: &str =
+    "1,J1,5066306.570,42550639.538,26.30\n2,J2,5066268.616,42550627.972,50.96\n3,J3,5066256.538,42550634.383,51.29\n";
+
+/// A ZIP archive with deflated members.
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut central) = (Vec::new(), Vec::new());
+    for (name, content) in files {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).expect("into memory");
+        let packed = encoder.finish().expect("into memory");
+        let mut crc = flate2::Crc::new();
+        crc.update(content);
+        let word = |n: usize| u32::try_from(n).expect("small").to_le_bytes();
+        let mut shared = vec![20, 0, 0, 0, 8, 0, 0, 0, 0, 0];
+        shared.extend_from_slice(&crc.sum().to_le_bytes());
+        shared.extend_from_slice(&word(packed.len()));
+        shared.extend_from_slice(&word(content.len()));
+        shared.extend_from_slice(&u16::try_from(name.len()).expect("small").to_le_bytes());
+        shared.extend_from_slice(&[0, 0]);
+        central.extend_from_slice(b"PK\x01\x02\x14\0");
+        central.extend_from_slice(&shared);
+        central.extend_from_slice(&[0; 10]);
+        central.extend_from_slice(&word(out.len()));
+        central.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"PK\x03\x04");
+        out.extend_from_slice(&shared);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(&packed);
+    }
+    let directory = u32::try_from(out.len()).expect("small");
+    let count = u16::try_from(files.len()).expect("small").to_le_bytes();
+    out.extend_from_slice(&central);
+    out.extend_from_slice(b"PK\x05\x06\0\0\0\0");
+    out.extend_from_slice(&count);
+    out.extend_from_slice(&count);
+    out.extend_from_slice(&u32::try_from(central.len()).expect("small").to_le_bytes());
+    out.extend_from_slice(&directory.to_le_bytes());
+    out.extend_from_slice(&[0, 0]);
+    out
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).expect("into memory");
+    encoder.finish().expect("into memory")
+}
+
+fn docx(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut all: Vec<(&str, &[u8])> = vec![("[Content_Types].xml", b"<Types/>")];
+    all.extend_from_slice(members);
+    zip(&all)
+}
+
+fn verdict(name: &str, bytes: &[u8]) -> DetectVerdict {
+    detect(name, bytes).verdict
+}
+
+#[test]
+fn a_point_hidden_in_a_zip_in_a_docx_is_found() {
+    let inner = zip(&[("readme", POINTS.as_bytes())]);
+    let document = docx(&[("word/document.xml", b"<d><t>hello</t></d>"), ("word/embeddings/x.bin", &inner)]);
+    let detection = detect("letter.docx", &document);
+    assert_eq!(detection.verdict, DetectVerdict::Coordinates);
+    assert!(detection.findings.iter().any(|f| f.at.contains("word/embeddings/x.bin!readme")));
+    assert!(detection.findings.iter().all(|f| !f.sample.contains("42550639")));
+}
+
+#[test]
+fn a_letter_without_points_is_clean() {
+    let document = docx(&[("word/document.xml", "<d><t>面积 120.35 平方米，价格 3,580,000.00 元</t></d>".as_bytes())]);
+    assert_eq!(verdict("letter.docx", &document), DetectVerdict::Clean);
+}
+
+#[test]
+fn digits_in_runs_of_their_own_are_read_together() {
+    let runs: String = "5066306.570 42550639.538".chars().map(|c| format!("<w:r><w:t>{c}</w:t></w:r>")).collect();
+    let body = format!("<w:p xmlns:w=\"w\">{runs}</w:p>");
+    assert_eq!(verdict("a.docx", &docx(&[("word/document.xml", body.as_bytes())])), DetectVerdict::Coordinates);
+}
+
+#[test]
+fn points_are_found_in_gzip_tar_and_every_encoding() {
+    assert_eq!(verdict("a.gz", &gzip(POINTS.as_bytes())), DetectVerdict::Coordinates);
+    let utf16: Vec<u8> = [0xFEFF].into_iter().chain(POINTS.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    assert_eq!(verdict("a.txt", &utf16), DetectVerdict::Coordinates);
+    let wide: String = POINTS
+        .chars()
+        .map(|c| char::from_u32(u32::from(c) + 0xfee0).filter(|_| c.is_ascii_graphic()).unwrap_or(c))
+        .collect();
+    assert_eq!(verdict("a.txt", wide.as_bytes()), DetectVerdict::Coordinates);
+    let escaped: String = POINTS.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+    assert_eq!(verdict("a.xml", format!("<a>{escaped}</a>").as_bytes()), DetectVerdict::Coordinates);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_clean() {
+    let mut locked = zip(&[("a.txt", b"hello hello hello")]);
+    locked[6] |= 1;
+    let central = locked.windows(4).position(|w| w == b"PK\x01\x02").expect("a directory");
+    locked[central + 8] |= 1;
+    assert_eq!(verdict("a.zip", &locked), DetectVerdict::Uninspectable);
+    let good = zip(&[("a.txt", b"hello")]);
+    let mut leading = b"MZ......".to_vec();
+    leading.extend_from_slice(&good);
+    let mut trailing = good.clone();
+    trailing.extend_from_slice(b"more");
+    for (name, bytes) in
+        [("lead.zip", &leading), ("trail.zip", &trailing), ("cut.zip", &good[..good.len() - 9].to_vec())]
+    {
+        assert_eq!(verdict(name, bytes), DetectVerdict::Uninspectable, "{name}");
+    }
+    for magic in [
+        &b"7z\xBC\xAF\x27\x1Cxxxx"[..],
+        b"Rar!\x1A\x07\x01\0",
+        b"BZh91AY&SY",
+        b"\xFD7zXZ\0\0",
+        b"-----BEGIN PGP MESSAGE-----",
+    ] {
+        assert_eq!(verdict("a", magic), DetectVerdict::Uninspectable);
+    }
+    assert_eq!(verdict("a.pdf", b"%PDF-1.4\n1 0 obj<</Encrypt 2 0 R>>endobj\n%%EOF"), DetectVerdict::Uninspectable);
+}
+
+#[test]
+fn a_name_that_differs_between_the_two_directories_is_not_inspectable() {
+    let mut bytes = zip(&[("a.txt", b"hello")]);
+    bytes[30] = b'b';
+    assert_eq!(verdict("a.zip", &bytes), DetectVerdict::Uninspectable);
+}
+
+#[test]
+fn a_zip_bomb_is_refused_quickly() {
+    let zeros = vec![0_u8; 32 << 20];
+    let bomb = zip(&[("0", &zeros), ("1", &zeros), ("2", &zeros)]);
+    let start = std::time::Instant::now();
+    assert_eq!(verdict("bomb.zip", &bomb), DetectVerdict::Uninspectable);
+    assert_eq!(verdict("bomb.gz", &gzip(&zeros)), DetectVerdict::Uninspectable);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_thousand_nested_archives_end_at_the_bound() {
+    let mut nest = POINTS.as_bytes().to_vec();
+    for _ in 0..1_000 {
+        // Stored, as compressing what is compressed grows by an eighth each time.
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(&nest).expect("into memory");
+        nest = encoder.finish().expect("into memory");
+    }
+    assert_eq!(verdict("a.gz", &nest), DetectVerdict::Uninspectable);
+    let deep = "[".repeat(100_000);
+    let _ = verdict("a.json", deep.as_bytes());
+    let deep = "<a>".repeat(100_000);
+    assert_eq!(verdict("a.xml", format!("<?xml version=\"1.0\"?>{deep}").as_bytes()), DetectVerdict::Uninspectable);
+}
+
+/// A generator that gives the same bytes every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % sides.max(1)
+    }
+}
+
+fn fixtures() -> Vec<(&'static str, Vec<u8>)> {
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\x1a\0\0\0\0\0\0\0\x01\0\x02\0\x05\0\x03\0\0\0\x2c\0\0\0\0\0\0\0\x17\0\0\0\x01\0\0\0\x08\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0".to_vec();
+    let mut jpeg = b"\xFF\xD8\xFF\xE1".to_vec();
+    jpeg.extend_from_slice(&u16::try_from(tiff.len() + 8).expect("small").to_be_bytes());
+    jpeg.extend_from_slice(b"Exif\0\0");
+    jpeg.extend_from_slice(&tiff);
+    jpeg.extend_from_slice(b"\xFF\xDA\x00\x02\x01\x02\x03\xFF\xD9");
+    let mut flate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    flate.write_all(b"BT (5066306.570 42550639.538) Tj ET").expect("into memory");
+    let page = flate.finish().expect("into memory");
+    let mut pdf = format!("%PDF-1.4\n1 0 obj<</Filter/FlateDecode/Length {}>>\nstream\n", page.len()).into_bytes();
+    pdf.extend_from_slice(&page);
+    pdf.extend_from_slice(b"\nendstream endobj\ntrailer<<>>\nstartxref\n0\n%%EOF");
+    let mut wkb = vec![1, 2, 0, 0, 0, 2, 0, 0, 0];
+    for value in [113.34_f64, 23.13, 113.35, 23.14] {
+        wkb.extend_from_slice(&value.to_le_bytes());
+    }
+    let mut film = b"\0\0\0\x10ftypqt  \0\0\0\0\0\0\0\x28moov\0\0\0\x20udta\0\0\0\x18\xA9xyz".to_vec();
+    film.extend_from_slice(b"\0\x0c\0\0+23.1+113.3/");
+    vec![
+        ("a.zip", zip(&[("a.csv", POINTS.as_bytes())])),
+        ("a.gz", gzip(POINTS.as_bytes())),
+        ("a.xml", message_with_points().into_bytes()),
+        ("a.json", br#"{"type":"Point","coordinates":[113.3477760, 23.1395638]}"#.to_vec()),
+        ("a.csv", POINTS.as_bytes().to_vec()),
+        ("a.tif", tiff),
+        ("a.jpg", jpeg),
+        ("a.pdf", pdf),
+        ("a.wkb", wkb),
+        ("a.mov", film),
+        ("a.eml", b"From: a@b\r\nTo: c@d\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=31=31=33.3477760, 23.1395638\r\n".to_vec()),
+        ("a.rtf", b"{\\rtf1 5066306.5{\\b 70} 42550639.538\\par}".to_vec()),
+    ]
+}
+
+#[test]
+fn every_fixture_is_found() {
+    for (name, bytes) in fixtures() {
+        assert_eq!(verdict(name, &bytes), DetectVerdict::Coordinates, "{name}");
+    }
+}
+
+#[test]
+fn mutated_and_truncated_files_never_panic_and_never_grow_without_bound() {
+    let mut dice = Dice(20_261_121);
+    let fixtures = fixtures();
+    for (name, bytes) in &fixtures {
+        for cut in 0..bytes.len().min(600) {
+            assert!(detect(name, &bytes[..cut]).findings.len() <= 200);
+        }
+    }
+    let start = std::time::Instant::now();
+    while start.elapsed().as_millis() < 1_000 {
+        let (name, bytes) = &fixtures[dice.roll(fixtures.len())];
+        let mut bytes = bytes.clone();
+        for _ in 0..=dice.roll(6) {
+            let at = dice.roll(bytes.len());
+            match dice.roll(4) {
+                0 => bytes[at] = u8::try_from(dice.roll(256)).expect("a byte"),
+                1 => bytes[at] = [0, 0xFF, 0x7F, 0x80][dice.roll(4)],
+                2 => bytes.truncate(at + 1),
+                _ => bytes.insert(at, u8::try_from(dice.roll(256)).expect("a byte")),
+            }
+        }
+        let detection = detect(name, &bytes);
+        assert!(detection.findings.len() <= 200);
+        assert!(detection.findings.iter().all(|f| f.rule != "parser-failed"), "{name}");
+    }
+}

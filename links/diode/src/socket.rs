@@ -1,0 +1,194 @@
+//! The two sockets. Batches of datagrams go down and up in one system call where the kernel can (GSO, GRO), one by
+//! one where it cannot; nothing is ever fragmented. The outgoing socket is never read, the incoming never written.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The most a UDP datagram, and so a batch of segments, may have.
+const BATCH_BYTES_MAX: usize = 65_000;
+/// Bytes of one receive buffer: the largest batch the kernel hands up.
+const BUFFER_BYTES: usize = 65_536;
+/// Receive buffers handed to one system call.
+const BUFFERS: usize = 32;
+/// A chunk is handed on when it holds this much; more only adds delay.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Asked of the kernel for the outgoing side: a few batches, so that a late thread does not idle the wire.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
+/// How long a full outgoing buffer is waited for before the batch counts as refused.
+const SEND_WAIT: Duration = Duration::from_millis(200);
+
+/// Sends only.
+pub(crate) struct Outgoing {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    target: SocketAddr,
+}
+
+impl Outgoing {
+    pub(crate) fn open(bind: Option<SocketAddr>, target: SocketAddr) -> io::Result<Outgoing> {
+        let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.bind(&bind.unwrap_or(any).into())?;
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        let socket = UdpSocket::from(socket);
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        if state.may_fragment() {
+            tracing::warn!("this kernel may fragment datagrams: keep mtu at or below that of the interface");
+        }
+        Ok(Outgoing { socket, state, target })
+    }
+
+    /// Datagrams of one size that may go in one call.
+    pub(crate) fn segments_max(&self, datagram_bytes: usize) -> usize {
+        self.state.max_gso_segments().min(BATCH_BYTES_MAX / datagram_bytes.max(1)).max(1)
+    }
+
+    /// Sends datagrams of `segment` bytes each that stand one after another.
+    pub(crate) fn send(&self, datagrams: &[u8], segment: usize) -> io::Result<()> {
+        let batch = segment.max(1) * self.segments_max(segment);
+        for part in datagrams.chunks(batch) {
+            if let Err(error) = self.send_batch(part, segment) {
+                // A kernel that promised offload and refuses it: the state has noticed, so one by one from here on.
+                if part.len() <= segment {
+                    return Err(error);
+                }
+                part.chunks(segment.max(1)).try_for_each(|datagram| self.send_batch(datagram, segment))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_batch(&self, contents: &[u8], segment: usize) -> io::Result<()> {
+        let segment_size = (contents.len() > segment).then_some(segment);
+        let transmit = Transmit { destination: self.target, ecn: None, contents, segment_size, src_ip: None };
+        loop {
+            match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(&self.socket, PollFlags::OUT, SEND_WAIT)? {
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Datagrams that came together: their bytes and the length of each.
+#[derive(Default)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lengths: Vec<u32>,
+}
+
+impl Chunk {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+    }
+
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().map_while(move |length| {
+            let (datagram, after) = rest.split_at_checked(*length as usize)?;
+            rest = after;
+            Some(datagram)
+        })
+    }
+}
+
+/// Receives only.
+pub(crate) struct Incoming {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Incoming {
+    /// Listens, with a buffer of `asked` bytes or what the kernel gives.
+    pub(crate) fn open(listen: SocketAddr, asked: usize) -> io::Result<Incoming> {
+        let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+        if listen.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_recv_buffer_size(asked)?;
+        if socket.recv_buffer_size()? < asked {
+            // With CAP_NET_ADMIN the kernel's ceiling does not hold; without it this fails and the warning stands.
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, asked);
+        }
+        socket.bind(&listen.into())?;
+        let socket = UdpSocket::from(socket);
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Incoming { socket, state, buffers: vec![vec![0; BUFFER_BYTES]; BUFFERS] })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(crate) fn buffer_bytes(&self) -> io::Result<usize> {
+        socket2::SockRef::from(&self.socket).recv_buffer_size()
+    }
+
+    /// Waits at most so long, then appends what is there until nothing is left or the chunk is full.
+    pub(crate) fn receive(&mut self, at_most: Duration, chunk: &mut Chunk) -> io::Result<()> {
+        if !wait(&self.socket, PollFlags::IN, at_most)? {
+            return Ok(());
+        }
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        while chunk.bytes.len() < CHUNK_BYTES {
+            let mut slices: Vec<IoSliceMut<'_>> = self.buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+            let count = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            for (meta, buffer) in metas.iter().zip(&self.buffers).take(count) {
+                let whole = buffer.get(..meta.len).unwrap_or_default();
+                chunk.bytes.extend_from_slice(whole);
+                let datagrams = whole.chunks(meta.stride.max(1));
+                chunk.lengths.extend(datagrams.map(|d| u32::try_from(d.len()).unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait(socket: &impl AsFd, flags: PollFlags, at_most: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(at_most).map_err(io::Error::other)?;
+    let mut fds = [PollFd::new(socket, flags)];
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_arrive_as_the_datagrams_they_were() {
+        let mut incoming = Incoming::open(([127, 0, 0, 1], 0).into(), 1 << 20).expect("a socket");
+        let outgoing = Outgoing::open(None, incoming.address().expect("bound")).expect("a socket");
+        let sent: Vec<u8> = (0..40_u8).flat_map(|n| [n; 1_000]).collect();
+        outgoing.send(&sent, 1_000).expect("sent");
+        outgoing.send(&sent[..500], 1_000).expect("sent");
+        let mut chunk = Chunk::default();
+        while chunk.lengths.len() < 41 {
+            incoming.receive(Duration::from_secs(5), &mut chunk).expect("received");
+        }
+        let lengths: Vec<usize> = chunk.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [vec![1_000; 40], vec![500]].concat());
+        assert_eq!(chunk.bytes[..40_000], sent);
+    }
+}

@@ -1,0 +1,243 @@
+//! Both ends with real sockets, threads and spools, over the loopback. Nothing sleeps: the bell of the receiving spool
+//! is waited on, with an end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diode_link::{Link, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send};
+use protocol::der_types::Octets;
+use protocol::keys::{OpeningKey, SigningKey};
+use protocol::parcel::Priority;
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::{BundleId, Crossing, Name, Suite, Timestamp, Trust, Zone};
+use spool::{EntryKind, Setup, Spool};
+
+const CROSSING: Crossing = Crossing::ExtranetToIntranet;
+/// Far beyond what it takes, for machines under load.
+const END: Duration = Duration::from_secs(60);
+
+struct Node {
+    spool: Spool,
+    key: SigningKey,
+    opening: OpeningKey,
+    name: Name,
+    zone: Zone,
+}
+
+fn node(root: &Path, zone: Zone, suite: Suite) -> Node {
+    let name = Name::new(zone.name()).expect("a zone's word is a name");
+    let key = SigningKey::generate(suite);
+    let setup = || Setup {
+        root: root.join(zone.name()),
+        node: name.clone(),
+        zone,
+        key: key.clone(),
+        disk: spool::disk::Disk::real(),
+        routes: Vec::new(),
+        crossings: vec![CROSSING],
+        now: Timestamp(1_795_305_600_000),
+        index_cache_bytes: 1 << 20,
+    };
+    spool::create(&setup()).expect("a tree");
+    let spool = Spool::open(setup()).expect("a spool");
+    Node { spool, opening: OpeningKey::generate(suite), key, name: name.clone(), zone }
+}
+
+fn trust(nodes: &[&Node], suite: Suite) -> Arc<Trust> {
+    let mut trust = Trust::default();
+    for node in nodes {
+        let keys = [(Use::Sign, node.key.public().to_spki()), (Use::Seal, node.opening.public().to_spki())];
+        for (usage, spki) in keys {
+            let (zone, holder, from) = (node.zone, node.name.clone(), "2026-11-21".to_owned());
+            let card = KeyCard { zone, holder, role: Role::Node, usage, suite, from, until: None, spki };
+            trust.add("card.pem", &card.to_text()).expect("a card");
+        }
+    }
+    Arc::new(trust)
+}
+
+struct Wire {
+    outside: Node,
+    inside: Node,
+    trust: Arc<Trust>,
+    suite: Suite,
+}
+
+impl Wire {
+    fn new(root: &Path, suite: Suite) -> Wire {
+        let (outside, inside) = (node(root, Zone::Extranet, suite), node(root, Zone::Intranet, suite));
+        let trust = trust(&[&outside, &inside], suite);
+        Wire { outside, inside, trust, suite }
+    }
+
+    fn link(&self, here: &Node, there: &Node) -> Link {
+        Link {
+            spool: here.spool.clone(),
+            crossing: CROSSING,
+            suite: self.suite,
+            key: here.key.clone(),
+            peer: there.name.clone(),
+            trust: self.trust.clone(),
+            opening: Some(here.opening.clone()),
+        }
+    }
+
+    fn receive(&self, listen: SocketAddr, stop: &Stop) -> Receiving {
+        receive(self.link(&self.inside, &self.outside), ReceiverSettings::on(listen), stop.clone()).expect("a receiver")
+    }
+
+    fn send(&self, target: SocketAddr, stop: &Stop, tune: impl Fn(&mut SenderSettings)) -> Sending {
+        let mut settings = SenderSettings::to(target);
+        tune(&mut settings);
+        send(self.link(&self.outside, &self.inside), settings, stop.clone()).expect("a sender")
+    }
+
+    fn drop_in(&self, sequence: u64, bytes: &[u8], kind: EntryKind) -> BundleId {
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&sequence.to_be_bytes());
+        let id = Octets(id);
+        let staged = self.outside.spool.layout().sealing().join(id.to_string());
+        self.outside.spool.disk().write(&staged, bytes).expect("written");
+        let outbox = self.outside.spool.outbox(CROSSING);
+        outbox.commit(&staged, &id, kind, Priority::Normal, 1, sequence).expect("committed");
+        id
+    }
+
+    /// Waits for so many entries on the other side.
+    fn arrived(&self, count: usize) -> Vec<spool::Entry> {
+        let end = Instant::now() + END;
+        let mut rung = self.inside.spool.bell().generation();
+        loop {
+            let entries = self.inside.spool.arrivals(CROSSING).completed().expect("a list");
+            if entries.len() >= count {
+                return entries;
+            }
+            assert!(Instant::now() < end, "{} of {count} arrived", entries.len());
+            rung = self.inside.spool.bell().wait(rung, Duration::from_secs(1));
+        }
+    }
+}
+
+fn content(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        out.extend_from_slice(&x.to_le_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
+
+fn here() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+#[test]
+fn entries_of_all_sizes_arrive_bit_for_bit_and_are_announced() {
+    for suite in Suite::ALL {
+        let root = tempfile::tempdir().expect("a folder");
+        let wire = Wire::new(root.path(), suite);
+        let stop = Stop::new();
+        let receiving = wire.receive(here(), &stop);
+        let sizes = [6_000_000, 1, 10_240, 300_000, 2_500_000];
+        let sent: Vec<(BundleId, Vec<u8>)> = (1..=60_u64)
+            .map(|n| {
+                let bytes =
+                    content(n, usize::try_from(n - 1).ok().and_then(|at| sizes.get(at)).copied().unwrap_or(10_240));
+                let kind = if n == 3 { EntryKind::Receipts } else { EntryKind::Bundle };
+                (wire.drop_in(n, &bytes, kind), bytes)
+            })
+            .collect();
+        let sending = wire.send(receiving.address, &stop, |s| s.rate_mbit = 400);
+        let entries = wire.arrived(60);
+        for (id, bytes) in &sent {
+            let entry = entries.iter().find(|entry| entry.id == *id).expect("every entry is there");
+            assert!(std::fs::read(&entry.path).expect("its file") == *bytes, "{id}");
+        }
+        assert_eq!(entries.iter().filter(|entry| entry.kind == EntryKind::Receipts).count(), 1);
+        stop.raise();
+        assert_eq!(sending.rounds(&sent[0].0).1, 3);
+        sending.join();
+        receiving.join();
+    }
+}
+
+#[test]
+fn what_was_sent_into_the_void_comes_with_a_later_round_of_a_later_start() {
+    let root = tempfile::tempdir().expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    let stop = Stop::new();
+    // A port is taken and let go again, so that the sender speaks to nobody at first.
+    let address = std::net::UdpSocket::bind(here()).and_then(|socket| socket.local_addr()).expect("a port");
+    let id = wire.drop_in(1, &content(1, 3_000_000), EntryKind::Bundle);
+    let mut stop_first = Stop::new();
+    let sending = wire.send(address, &stop_first, |s| {
+        s.round_every_s = 1;
+        s.rate_mbit = 400;
+    });
+    let end = Instant::now() + END;
+    while sending.rounds(&id).0 == 0 {
+        assert!(Instant::now() < end, "no round went out");
+        std::thread::yield_now();
+    }
+    let blocks = sending.status().blocks_cut;
+    let first = std::mem::take(&mut stop_first);
+    first.raise();
+    sending.join();
+    // The sender starts again and repeats its blocks under a new link key; it cuts none anew.
+    let sending = wire.send(address, &stop, |s| {
+        s.round_every_s = 1;
+        s.rate_mbit = 400;
+    });
+    let receiving = wire.receive(address, &stop);
+    assert_eq!(wire.arrived(1).len(), 1);
+    stop.raise();
+    let status = sending.status();
+    assert!(status.blocks_cut == 0 && blocks <= status.blocks, "{blocks} blocks, then {status:?}");
+    sending.join();
+    receiving.join();
+}
+
+/// `cargo test --release -p diode-link --test loopback -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn how_fast_it_goes() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    let stop = Stop::new();
+    let receiving = wire.receive(here(), &stop);
+    let mtu = std::env::var("MTU").ok().and_then(|text| text.parse().ok()).unwrap_or(1_500);
+    let rate = std::env::var("RATE").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let small = std::env::var("SMALL").is_ok();
+    let (count, bytes) = if small { (10_000_u64, 10_240) } else { (4, 256 << 20) };
+    let sample = content(1, bytes);
+    (1..=count).for_each(|n| {
+        wire.drop_in(n, &sample, EntryKind::Bundle);
+    });
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("our own line");
+        let fields: Vec<u64> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(|f| f.parse().unwrap_or(0)).collect();
+        (fields[11] + fields[12]) as f64 / 100.0
+    };
+    let (started, before) = (Instant::now(), cpu());
+    let sending = wire.send(receiving.address, &stop, |s| {
+        s.mtu = mtu;
+        s.rate_mbit = rate;
+        s.round_every_s = 600;
+        s.round_every_max_s = 600;
+    });
+    wire.arrived(usize::try_from(count).expect("small"));
+    let (seconds, spent) = (started.elapsed().as_secs_f64(), cpu() - before);
+    let gb = count as f64 * bytes as f64 / 1e9;
+    println!("{gb:.2} GB in {seconds:.2} s = {:.0} MB/s, {:.2} CPU s/GB both ends", gb * 1e3 / seconds, spent / gb);
+    println!("{:?}\n{:?}", sending.status(), receiving.status());
+    stop.raise();
+    sending.join();
+    receiving.join();
+}

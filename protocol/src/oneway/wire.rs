@@ -1,0 +1,529 @@
+//! A simulated wire with a seed: no sockets, no sleeps. It loses, repeats, delays, cuts and forges datagrams and kills
+//! either end; what must hold afterwards: every entry is delivered bit for bit or named as a gap, memory stays
+//! within its bounds, and on a wire that works again everything arrives.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::beacon::{Introduction, Pulse};
+use super::block;
+use super::gap::{Numbers, Ranges};
+use super::geometry::{Geometry, symbol_bytes_for};
+use super::open_block::Symbol;
+use super::receiver::{Ear, Event, Limits, Receiver};
+use super::sender::{Note, Sender, Tuning};
+use super::{BlockId, Kind, Moment, NextNumber, Plan, Waiting};
+use crate::aead::Aead;
+use crate::der_types::Octets;
+use crate::id::BundleId;
+use crate::keys::{KeyError, OpeningKey, SigningKey};
+use crate::name::Name;
+use crate::parcel::Priority;
+use crate::receipt::Head;
+use crate::suite::Suite;
+use crate::time::Timestamp;
+use crate::trust::{KeyCard, Role, Trust, Use};
+use crate::zone::{Crossing, Zone};
+
+const CROSSING: Crossing = Crossing::ExtranetToIntranet;
+const MEMORY: usize = 300_000;
+const DISK: u64 = 2_000_000;
+const STEP: Moment = Moment::from_millis(10);
+
+/// SplitMix64.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+    pub(super) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % below.max(1)
+    }
+    fn chance(&mut self, per_mille: u64) -> bool {
+        self.roll(1_000) < per_mille
+    }
+}
+
+/// Keys are dear, so a test makes them once.
+struct Office {
+    suite: Suite,
+    signing: SigningKey,
+    opening: OpeningKey,
+    trust: Arc<Trust>,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+impl Office {
+    fn new(suite: Suite) -> Office {
+        let signing = SigningKey::generate(suite);
+        let card = KeyCard {
+            zone: Zone::Extranet,
+            holder: name("extranet"),
+            role: Role::Node,
+            usage: Use::Sign,
+            suite,
+            from: "2026-11-21".to_owned(),
+            until: None,
+            spki: signing.public().to_spki(),
+        };
+        let mut trust = Trust::default();
+        trust.add("extranet.pem", &card.to_text()).unwrap();
+        Office { suite, signing, opening: OpeningKey::generate(suite), trust: Arc::new(trust) }
+    }
+
+    fn ear(&self) -> Ear {
+        let opening = self.opening.clone();
+        Ear {
+            crossing: CROSSING,
+            suite: self.suite,
+            source: name("extranet"),
+            me: name("intranet"),
+            trust: self.trust.clone(),
+            unwrap: Box::new(move |said: &Introduction| {
+                opening.unwrap_key(said.wrapped.as_bytes(), &said.wrap_context())
+            }),
+        }
+    }
+}
+
+/// How bad the wire is, in per mille.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    loss: u64,
+    burst: u64,
+    repeat: u64,
+    delay: u64,
+    cut: u64,
+    flip: u64,
+    forge: u64,
+    kill: u64,
+    rot: u64,
+}
+
+struct World<'a> {
+    office: &'a Office,
+    dice: Dice,
+    weather: Weather,
+    now: Moment,
+    link_epoch: u32,
+    sender: Sender,
+    outbox: Vec<(Waiting, Vec<u8>)>,
+    sequence: u64,
+    plans: BTreeMap<BlockId, (Plan, u32)>,
+    wire: Vec<(Moment, Vec<u8>)>,
+    outage: u64,
+    receiver: Receiver,
+    files: HashMap<BlockId, (Geometry, [u8; 8], Vec<Symbol>)>,
+    parts: HashMap<BundleId, (Ranges, Vec<u8>)>,
+    got: HashMap<BundleId, Vec<u8>>,
+    sent: HashMap<BundleId, Vec<u8>>,
+    numbers: Numbers,
+    last_wire: Vec<u8>,
+}
+
+fn tuning() -> Tuning {
+    Tuning {
+        block_bytes: 64 << 10,
+        symbol_bytes: symbol_bytes_for(1_200, false),
+        repair_percent: 15,
+        repair_first_percent: 5,
+        interleave: 2,
+        round_every: Moment::from_secs(2),
+        round_every_max: Moment::from_secs(8),
+    }
+}
+
+fn limits() -> Limits {
+    Limits { memory_bytes: MEMORY, disk_bytes: DISK, blocks: 64, silence_after: Moment::from_secs(10) }
+}
+
+fn start_sender(office: &Office, epoch: u32, now: Moment) -> Sender {
+    let secret = crate::aead::fresh_key(office.suite);
+    let what = (CROSSING, office.suite, epoch);
+    let (source, target) = (name("extranet"), name("intranet"));
+    let introduction =
+        Introduction::make(what, (&source, &target), Timestamp(1), &secret, &office.opening.public()).unwrap();
+    Sender::new(tuning(), what, introduction.sign(&office.signing), Aead::new(office.suite, &secret).unwrap(), now)
+}
+
+impl<'a> World<'a> {
+    fn new(office: &'a Office, seed: u64, weather: Weather) -> World<'a> {
+        World {
+            office,
+            dice: Dice::new(seed),
+            weather,
+            now: Moment::ZERO,
+            link_epoch: 1,
+            sender: start_sender(office, 1, Moment::ZERO),
+            outbox: Vec::new(),
+            sequence: 0,
+            plans: BTreeMap::new(),
+            wire: Vec::new(),
+            outage: 0,
+            receiver: Receiver::new(office.ear(), limits(), Moment::ZERO),
+            files: HashMap::new(),
+            parts: HashMap::new(),
+            got: HashMap::new(),
+            sent: HashMap::new(),
+            numbers: Numbers::default(),
+            last_wire: Vec::new(),
+        }
+    }
+
+    fn drop_in(&mut self) {
+        self.sequence += 1;
+        let size = [0, 300, 10_240, 10_240, 40_000, 200_000][self.dice.roll(6) as usize];
+        let priority = Priority::ALL[self.dice.roll(3) as usize];
+        let bytes: Vec<u8> = (0..size).map(|_| self.dice.roll(256) as u8).collect();
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        let waiting =
+            Waiting { id: Octets(id), kind: Kind::Bundle, priority, epoch: 5, sequence: self.sequence, bytes: size };
+        self.sent.insert(waiting.id, bytes.clone());
+        self.outbox.push((waiting, bytes));
+        self.tell_sender();
+    }
+
+    fn waiting(&self) -> Vec<Waiting> {
+        self.outbox.iter().map(|(waiting, _)| *waiting).collect()
+    }
+
+    fn tell_sender(&mut self) {
+        let waiting = self.waiting();
+        self.sender.set_outbox(&waiting);
+    }
+
+    /// A ferry brought receipts: what arrived leaves the outbox.
+    fn settle(&mut self) {
+        let got = &self.got;
+        self.outbox.retain(|(waiting, _)| !got.contains_key(&waiting.id));
+        self.tell_sender();
+    }
+
+    fn restart_sender(&mut self) {
+        self.link_epoch += 1;
+        self.sender = start_sender(self.office, self.link_epoch, self.now);
+        if self.dice.chance(300) {
+            self.plans.clear();
+        }
+        let waiting = self.waiting();
+        self.sender.restore(self.now, &waiting, self.plans.values().cloned().collect());
+        self.tell_sender();
+    }
+
+    fn restart_receiver(&mut self) {
+        if self.dice.chance(500) {
+            self.receiver.spill_all();
+            self.events();
+        }
+        self.receiver = Receiver::new(self.office.ear(), limits(), self.now);
+        for (id, (geometry, head, symbols)) in &self.files {
+            let indices: Vec<u16> = symbols.iter().map(|(index, _)| *index).collect();
+            self.receiver.restore(self.now, *id, *geometry, *head, &indices);
+        }
+        self.events();
+    }
+
+    fn step(&mut self) {
+        self.now += STEP;
+        if self.dice.chance(self.weather.kill) {
+            self.restart_sender();
+        }
+        if self.dice.chance(self.weather.kill) {
+            self.restart_receiver();
+        }
+        self.send();
+        let now = self.now;
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wire).into_iter().partition(|(at, _)| *at <= now);
+        self.wire = later;
+        for (_, datagram) in due {
+            let _ = self.receiver.handle(now, &datagram);
+            self.events();
+        }
+        self.receiver.tick(now);
+        self.events();
+        let (_, memory, disk) = self.receiver.open_blocks();
+        assert!(memory <= MEMORY + 80_000 && disk <= DISK, "{memory} {disk}");
+    }
+
+    fn send(&mut self) {
+        if self.sender.beacon_is_due(self.now) {
+            let next = vec![NextNumber { epoch: 5, next: self.sequence + 1 }];
+            let pulse = Pulse { at: Timestamp(7), next, head: Head::default() };
+            let datagram = self.sender.beacon(self.now, &pulse).unwrap();
+            self.launch(datagram);
+        }
+        while let Some(plan) = self.sender.wants(self.now) {
+            let sent = &self.sent;
+            let bytes = block::assemble::<()>(self.office.suite, plan.id, &plan.pieces, |piece, place| {
+                let from = piece.offset as usize;
+                place.copy_from_slice(&sent[&piece.entry][from..from + place.len()]);
+                Ok(())
+            });
+            self.sender.supply(plan.id, bytes.unwrap()).unwrap();
+        }
+        for _ in 0..40 {
+            let mut datagram = Vec::new();
+            if self.sender.next_frame(self.now, &mut datagram).is_none() {
+                break;
+            }
+            self.launch(datagram);
+        }
+        while let Some(note) = self.sender.poll_note() {
+            match note {
+                Note::Cut(plan) => drop(self.plans.insert(plan.id, ((*plan).clone(), 0))),
+                Note::Round { block, sent } => self.plans.get_mut(&block).into_iter().for_each(|plan| plan.1 = sent),
+                Note::Retired(id) => drop(self.plans.remove(&id)),
+                Note::EntryRound { entry, rounds } => {
+                    assert_eq!(self.sender.rounds(&entry).max(rounds), self.sender.rounds(&entry))
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, mut datagram: Vec<u8>) {
+        let Weather { loss, burst, repeat, delay, cut, flip, forge, .. } = self.weather;
+        if self.dice.chance(forge) {
+            let mut forged = self.last_wire.clone();
+            let at = self.dice.roll(forged.len() as u64) as usize;
+            forged.iter_mut().skip(at).take(4).for_each(|byte| *byte = byte.wrapping_add(1));
+            self.wire.push((self.now, forged));
+        }
+        if self.outage > 0 {
+            self.outage -= 1;
+            return;
+        }
+        if self.dice.chance(burst) {
+            self.outage = self.dice.roll(60);
+            return;
+        }
+        if self.dice.chance(loss) {
+            return;
+        }
+        let late = if self.dice.chance(delay) { self.now + STEP * (self.dice.roll(30) as u32) } else { self.now };
+        if self.dice.chance(repeat) {
+            self.wire.push((late + STEP, datagram.clone()));
+        }
+        self.last_wire.clone_from(&datagram);
+        if self.dice.chance(cut) {
+            datagram.truncate(self.dice.roll(datagram.len() as u64) as usize);
+        }
+        if self.dice.chance(flip) {
+            let at = self.dice.roll(datagram.len() as u64 * 8);
+            if let Some(byte) = datagram.get_mut((at / 8) as usize) {
+                *byte ^= 1 << (at % 8);
+            }
+        }
+        self.wire.push((late, datagram));
+    }
+
+    fn events(&mut self) {
+        while let Some(event) = self.receiver.poll_event() {
+            match event {
+                Event::Block(block) => block.pieces().for_each(|(piece, bytes)| {
+                    let part = self.parts.entry(piece.entry).or_default();
+                    part.1.resize(piece.entry_bytes as usize, 0);
+                    part.1[piece.offset as usize..piece.end() as usize].copy_from_slice(bytes);
+                    part.0.insert(piece.offset, piece.end());
+                    if part.0.covers(0, piece.entry_bytes) {
+                        assert!(part.1 == self.sent[&piece.entry], "a wrong byte in entry {}", piece.sequence);
+                        self.got.insert(piece.entry, part.1.clone());
+                        self.numbers.take(piece.epoch, piece.sequence);
+                    }
+                }),
+                Event::Spill { id, geometry, digest_head, mut symbols } => {
+                    if self.dice.chance(self.weather.rot) {
+                        symbols.first_mut().and_then(|(_, bytes)| bytes.first_mut()).into_iter().for_each(|b| *b ^= 1);
+                    }
+                    self.files.entry(id).or_insert((geometry, digest_head, Vec::new())).2.append(&mut symbols);
+                }
+                Event::Recall(id) => {
+                    let symbols = self.files.get(&id).map(|file| file.2.clone()).unwrap_or_default();
+                    self.receiver.recalled(id, &symbols);
+                }
+                Event::Forget(id) => drop(self.files.remove(&id)),
+                Event::Pulse { pulse, .. } => pulse.next.into_iter().for_each(|next| self.numbers.announce(next)),
+                Event::Evicted(_) | Event::Epoch(_) | Event::Silence { .. } | Event::Heard => {}
+            }
+        }
+    }
+
+    /// Delivered, or named.
+    fn check(&self) {
+        let gaps = self.numbers.gaps();
+        let announced = self.numbers.next().first().map_or(1, |next| next.next);
+        for sequence in 1..announced {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&sequence.to_be_bytes());
+            let named = gaps.iter().any(|gap| gap.missing.iter().any(|r| r.from <= sequence && sequence <= r.to));
+            assert_ne!(self.got.contains_key(&Octets(id)), named, "entry {sequence}: {gaps:?}");
+        }
+    }
+
+    fn run_until_all_arrived(&mut self, steps: u32) {
+        for _ in 0..steps {
+            if self.got.len() == self.sent.len() && self.numbers.gaps().is_empty() {
+                return;
+            }
+            self.step();
+        }
+        panic!("{} of {} arrived; {:?}", self.got.len(), self.sent.len(), self.receiver.counters());
+    }
+}
+
+fn stormy(dice: &mut Dice) -> Weather {
+    Weather {
+        loss: dice.roll(101),
+        burst: dice.roll(3),
+        repeat: dice.roll(100),
+        delay: dice.roll(300),
+        cut: dice.roll(20),
+        flip: dice.roll(20),
+        forge: dice.roll(50),
+        kill: dice.roll(6),
+        rot: dice.roll(100),
+    }
+}
+
+fn one_world(office: &Office, seed: u64) {
+    let weather = stormy(&mut Dice::new(seed ^ 0x5eed));
+    let mut world = World::new(office, seed, weather);
+    for round in 0..600 {
+        if world.dice.chance(30) && world.sequence < 12 {
+            world.drop_in();
+        }
+        world.step();
+        if round % 100 == 99 {
+            world.check();
+            if world.dice.chance(300) {
+                world.settle();
+            }
+        }
+    }
+    world.check();
+    world.weather = Weather::default();
+    world.run_until_all_arrived(4_000);
+    world.check();
+}
+
+fn worlds(suite: Suite, seeds: std::ops::Range<u64>) {
+    let office = Office::new(suite);
+    for seed in seeds {
+        let office = &office;
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one_world(office, seed)));
+        assert!(done.is_ok(), "the world of seed {seed} ({suite}) went wrong");
+    }
+}
+
+#[test]
+fn in_200_worlds_of_std_everything_is_delivered_or_named() {
+    worlds(Suite::Std, 0..200);
+}
+
+#[test]
+fn in_40_worlds_of_gm_everything_is_delivered_or_named() {
+    worlds(Suite::Gm, 1_000..1_040);
+}
+
+#[test]
+fn a_quiet_wire_delivers_in_one_round_without_repair() {
+    let office = Office::new(Suite::Std);
+    let mut world = World::new(&office, 1, Weather::default());
+    world.step();
+    (0..10).for_each(|_| world.drop_in());
+    world.run_until_all_arrived(150);
+    let counters = world.receiver.counters();
+    assert_eq!((counters.blocks_repaired, counters.blocks_bad, counters.auth_failed), (0, 0, 0), "{counters:?}");
+    assert!(world.plans.values().all(|(_, sent)| *sent <= 1));
+}
+
+#[test]
+fn an_outage_of_a_whole_round_is_healed_by_the_next_ones() {
+    let office = Office::new(Suite::Std);
+    let mut world = World::new(&office, 2, Weather { loss: 1_000, ..Weather::default() });
+    (0..8).for_each(|_| world.drop_in());
+    (0..100).for_each(|_| world.step());
+    assert!(world.got.is_empty());
+    world.weather = Weather::default();
+    world.run_until_all_arrived(2_000);
+}
+
+#[test]
+fn silence_is_said_once_and_ends_with_a_beacon() {
+    let office = Office::new(Suite::Std);
+    let mut receiver = Receiver::new(office.ear(), limits(), Moment::ZERO);
+    (0..300).for_each(|n| receiver.tick(Moment::from_millis(n * 100)));
+    let events: Vec<_> = std::iter::from_fn(|| receiver.poll_event()).collect();
+    assert!(matches!(events[..], [Event::Silence { .. }]), "{events:?}");
+    let mut sender = start_sender(&office, 3, Moment::ZERO);
+    let pulse = Pulse { at: Timestamp(0), next: Vec::new(), head: Head::default() };
+    let beacon = sender.beacon(Moment::ZERO, &pulse).unwrap();
+    receiver.handle(Moment::from_secs(31), &beacon).unwrap();
+    let events: Vec<_> = std::iter::from_fn(|| receiver.poll_event()).collect();
+    assert!(matches!(events[..], [Event::Epoch(_), Event::Heard, Event::Pulse { .. }]), "{events:?}");
+    assert!(receiver.handle(Moment::from_secs(32), &beacon).is_err(), "a beacon is heard once");
+}
+
+#[test]
+fn a_beacon_signed_by_anyone_else_or_for_anyone_else_is_refused_and_a_flood_is_bounded() {
+    let (office, stranger) = (Office::new(Suite::Std), Office::new(Suite::Std));
+    let mut receiver = Receiver::new(office.ear(), limits(), Moment::ZERO);
+    let pulse = Pulse { at: Timestamp(0), next: Vec::new(), head: Head::default() };
+    let wrong_key = Office { signing: stranger.signing.clone(), ..Office::new(Suite::Std) };
+    for n in 0..100 {
+        let forged = start_sender(&wrong_key, 10 + n, Moment::ZERO).beacon(Moment::ZERO, &pulse).unwrap();
+        let refused = receiver.handle(Moment::from_millis(1), &forged).unwrap_err();
+        let expected = if n < 20 { "Introduction" } else { "TooManySignatures" };
+        assert!(format!("{refused:?}").starts_with(expected), "{n}: {refused:?}");
+    }
+    let other_target =
+        Office { opening: stranger.opening.clone(), signing: office.signing.clone(), ..Office::new(Suite::Std) };
+    let misdirected = start_sender(&other_target, 10, Moment::ZERO).beacon(Moment::ZERO, &pulse).unwrap();
+    assert_eq!(receiver.handle(Moment::from_secs(2), &misdirected), Err(KeyError::CannotUnwrap.into()));
+    let good = start_sender(&office, 10, Moment::ZERO).beacon(Moment::ZERO, &pulse).unwrap();
+    assert_eq!(receiver.handle(Moment::from_secs(2), &good), Ok(()));
+    let past = start_sender(&office, 9, Moment::ZERO).beacon(Moment::ZERO, &pulse).unwrap();
+    assert!(receiver.handle(Moment::from_secs(2), &past).is_err());
+}
+
+#[test]
+fn no_bytes_from_outside_bring_a_decoder_down() {
+    let office = Office::new(Suite::Std);
+    let mut world = World::new(&office, 3, Weather::default());
+    world.drop_in();
+    world.send();
+    let mut samples: Vec<Vec<u8>> = world.wire.iter().map(|(_, bytes)| bytes.clone()).take(4).collect();
+    samples.extend(world.plans.values().map(|(plan, _)| plan.to_bytes()));
+    let plan = world.plans.values().next().unwrap().0.clone();
+    let whole = block::assemble::<()>(Suite::Std, plan.id, &plan.pieces, |_, _| Ok(())).unwrap();
+    samples.push(whole);
+    for round in 0..40_000 {
+        let dice = &mut world.dice;
+        let mut bytes = samples[dice.roll(samples.len() as u64) as usize].clone();
+        for _ in 0..=dice.roll(4) {
+            let at = dice.roll(bytes.len() as u64 + 1) as usize;
+            match dice.roll(4) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, dice.roll(256) as u8),
+                2 => {
+                    bytes.iter_mut().skip(at).take(1).for_each(|b| *b = [0, 1, 0x7f, 0x80, 0xff][dice.roll(5) as usize])
+                }
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|b| *b ^= 1 << dice.roll(8)),
+            }
+        }
+        let _ = world.receiver.handle(Moment::from_millis(round), &bytes);
+        let _ = Plan::parse(&bytes).inspect(|plan| assert_eq!(plan.to_bytes(), bytes));
+        let head = block::digest_head(&bytes);
+        if bytes.len() < 20_000 {
+            let _ = block::Block::open(Suite::Std, plan.id, &head, bytes);
+        }
+    }
+}

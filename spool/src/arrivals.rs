@@ -1,0 +1,200 @@
+//! What comes over one crossing, until it is whole. Verifies nothing; a whole file is renamed into `complete`, and that
+//! rename is the commit.
+//!
+//! Dying anywhere is safe: a partial file continues where it ends. After a restart of the machine partial files are
+//! thrown away when the spool is opened, because a power cut may leave a file longer than what was written to it; they
+//! cost a resend and nothing else.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use protocol::{BundleId, Crossing};
+
+use crate::entry::{Entry, EntryKind};
+use crate::spool::{Spool, SpoolError, locked};
+
+/// Whole files that one listing gives; the rest comes when these are dealt with.
+const COMPLETE_LIST_MAX: usize = 10_000;
+
+/// Ids that are being written at this moment, by crossing.
+pub(crate) type Busy = Arc<Mutex<HashSet<(Crossing, BundleId)>>>;
+
+/// The arrivals of one crossing.
+#[derive(Clone)]
+pub struct Arrivals {
+    pub(crate) spool: Spool,
+    pub(crate) crossing: Crossing,
+}
+
+/// What to do with an offer.
+pub enum Begin {
+    /// It is here, or was here: nothing needs to be sent.
+    Have,
+    /// Send from its offset on.
+    Partial(Partial),
+}
+
+impl Arrivals {
+    /// Begins or continues a file. Refused when the disk is nearly full ([`SpoolError::Full`]) and while another
+    /// connection writes the same one ([`SpoolError::Busy`]).
+    pub fn begin(&self, id: &BundleId, kind: EntryKind, size: u64) -> Result<Begin, SpoolError> {
+        if self.have(id, kind)? {
+            return Ok(Begin::Have);
+        }
+        let path = self.partial_path(id, kind);
+        let held = fs::metadata(&path).map_or(0, |about| about.len());
+        self.spool.room(size.saturating_sub(held))?;
+        let turn = Turn::take(self.spool.busy(), self.crossing, *id)?;
+        let disk = self.spool.disk();
+        let at = |source| SpoolError::disk(&path, source);
+        let file = disk.open_append(&path).map_err(at)?;
+        let mut offset = file.metadata().map_err(at)?.len();
+        if offset > size {
+            // It was announced with another size before: none of it can be trusted.
+            disk.truncate(&file, 0).map_err(at)?;
+            offset = 0;
+        }
+        let target = self.complete_path(id, kind);
+        Ok(Begin::Partial(Partial { spool: self.spool.clone(), file, path, target, size, offset, _turn: turn }))
+    }
+
+    fn have(&self, id: &BundleId, kind: EntryKind) -> Result<bool, SpoolError> {
+        let checked = self.spool.layout().checked().join(Entry::arrival_name(id, kind));
+        Ok(self.complete_path(id, kind).exists() || checked.exists() || self.spool.bundle_taken(id)?)
+    }
+
+    fn partial_path(&self, id: &BundleId, kind: EntryKind) -> PathBuf {
+        self.spool.layout().partial(self.crossing).join(Entry::arrival_name(id, kind))
+    }
+
+    fn complete_path(&self, id: &BundleId, kind: EntryKind) -> PathBuf {
+        self.spool.layout().complete(self.crossing).join(Entry::arrival_name(id, kind))
+    }
+
+    /// The whole files, oldest id first; priority and numbers are not known yet. At most 10,000.
+    pub fn completed(&self) -> Result<Vec<Entry>, SpoolError> {
+        list(&self.spool.layout().complete(self.crossing))
+    }
+
+    /// A whole file from elsewhere becomes complete: moved, or copied and synced across file systems. One that is here
+    /// already is removed from there.
+    pub fn take_file(&self, id: &BundleId, kind: EntryKind, path: &Path) -> Result<(), SpoolError> {
+        let disk = self.spool.disk();
+        let at = |source| SpoolError::disk(path, source);
+        if self.have(id, kind)? {
+            return disk.remove_file(path).map_err(at);
+        }
+        let about = fs::symlink_metadata(path).map_err(at)?;
+        if !about.is_file() {
+            return Err(at(std::io::ErrorKind::InvalidInput.into()));
+        }
+        self.spool.room(0)?;
+        disk.sync_file(&File::open(path).map_err(at)?).map_err(at)?;
+        match disk.move_new(path, &self.complete_path(id, kind)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.remove_file(path).map_err(at)?,
+            other => other.map_err(at)?,
+        }
+        self.spool.bell().ring();
+        Ok(())
+    }
+
+    /// A whole file was verified and its arrival recorded: from now on it lies in `checked` until it is relayed or
+    /// delivered. Dying before the rename is safe: the record says that it arrived, and doing it again is fine.
+    pub fn check_in(&self, entry: &Entry) -> Result<Entry, SpoolError> {
+        let target = self.spool.layout().checked().join(Entry::arrival_name(&entry.id, entry.kind));
+        self.spool.disk().rename(&entry.path, &target).map_err(|source| SpoolError::disk(&entry.path, source))?;
+        self.spool.bell().ring();
+        Ok(Entry { path: target, ..entry.clone() })
+    }
+}
+
+/// The arrivals in a directory, in the order of their ids and so of their sealing.
+pub(crate) fn list(dir: &Path) -> Result<Vec<Entry>, SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let mut found = Vec::new();
+    for file in fs::read_dir(dir).map_err(at)? {
+        let file = file.map_err(at)?;
+        // Whatever went between listing and looking is dealt with already.
+        let Ok(about) = file.metadata() else { continue };
+        found.extend(Entry::from_arrival(&file.path(), about.len()));
+    }
+    found.sort_by_key(|entry| entry.id);
+    found.truncate(COMPLETE_LIST_MAX);
+    Ok(found)
+}
+
+/// The right to write one partial file.
+struct Turn(Busy, (Crossing, BundleId));
+
+impl Turn {
+    fn take(busy: &Busy, crossing: Crossing, id: BundleId) -> Result<Turn, SpoolError> {
+        if locked(busy).insert((crossing, id)) {
+            Ok(Turn(busy.clone(), (crossing, id)))
+        } else {
+            Err(SpoolError::Busy { bundle: id })
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        locked(&self.0).remove(&self.1);
+    }
+}
+
+/// A file that is not whole yet. Dropping it keeps what came.
+pub struct Partial {
+    spool: Spool,
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    size: u64,
+    offset: u64,
+    _turn: Turn,
+}
+
+impl Partial {
+    /// Bytes that are here.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes the next bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        let end = self.offset + bytes.len() as u64;
+        if end > self.size {
+            return Err(SpoolError::TooMany { path: self.path.clone(), size: self.size, got: end });
+        }
+        let disk = self.spool.disk().clone();
+        if let Err(source) = disk.append(&mut self.file, bytes) {
+            // A full disk may have taken some of it; what stands in the file counts.
+            self.offset = self.file.metadata().map_or(self.offset, |about| about.len());
+            return Err(SpoolError::disk(&self.path, source));
+        }
+        self.offset = end;
+        Ok(())
+    }
+
+    /// All bytes are here: synced, renamed into `complete`, and the bell is rung.
+    pub fn finish(self) -> Result<(), SpoolError> {
+        if self.offset != self.size {
+            return Err(SpoolError::TooFew { path: self.path, size: self.size, got: self.offset });
+        }
+        let disk = self.spool.disk();
+        let at = |source| SpoolError::disk(&self.path, source);
+        disk.sync_data(&self.file).map_err(at)?;
+        disk.rename(&self.path, &self.target).map_err(at)?;
+        self.spool.bell().ring();
+        Ok(())
+    }
+
+    /// What came cannot be right: begins again at 0.
+    pub fn restart(&mut self) -> Result<(), SpoolError> {
+        self.spool.disk().truncate(&self.file, 0).map_err(|source| SpoolError::disk(&self.path, source))?;
+        self.offset = 0;
+        Ok(())
+    }
+}

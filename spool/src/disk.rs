@@ -1,0 +1,382 @@
+//! The one file that renames, links, removes and syncs. Everything durable goes through a [`Disk`], so that a test can
+//! take the power away after any effect and look at what is left.
+//!
+//! Two habits of disks are built in. A rename is durable only when both directories were synced. A failed fsync is
+//! never tried again on the same file: the kernel may have dropped the pages and would say yes the second time.
+#![allow(clippy::disallowed_methods, reason = "this is the one file that may")]
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{CWD, Mode, RenameFlags};
+
+/// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
+const DEPTH_MAX: u32 = 64;
+
+/// What is left of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Bytes that this process may still write.
+    pub bytes: u64,
+    /// Files that may still be made; the largest number where the file system does not count them.
+    pub inodes: u64,
+}
+
+/// A budget of effects for tests. Once it is spent every effect fails, as if the process had died just before it.
+#[derive(Clone, Debug)]
+pub struct Fuse(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl Fuse {
+    /// Lets so many effects happen.
+    #[must_use]
+    pub fn after(effects: u64) -> Fuse {
+        Fuse(Arc::new(Budget { used: AtomicU64::new(0), limit: effects }))
+    }
+    /// Has an effect been refused?
+    #[must_use]
+    pub fn burnt(&self) -> bool {
+        self.0.used.load(Ordering::SeqCst) > self.0.limit
+    }
+    /// Effects asked for so far, the refused ones included.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.used.load(Ordering::SeqCst)
+    }
+    fn blow(&self) -> bool {
+        self.0.used.fetch_add(1, Ordering::SeqCst) >= self.0.limit
+    }
+}
+
+/// What touches the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    fuse: Option<Fuse>,
+}
+
+impl Disk {
+    /// The disk.
+    #[must_use]
+    pub fn real() -> Disk {
+        Disk { fuse: None }
+    }
+
+    /// A disk that dies after a number of effects.
+    #[must_use]
+    pub fn with_fuse(fuse: Fuse) -> Disk {
+        Disk { fuse: Some(fuse) }
+    }
+
+    fn spend(&self) -> io::Result<()> {
+        match &self.fuse {
+            Some(fuse) if fuse.blow() => Err(io::Error::other("fuse burnt")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a directory and those above it, and syncs the parent of each that was missing.
+    pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.make_dirs(path, 0o777)
+    }
+
+    /// Makes a directory (and those above it) that only this user may enter. A setgid bit is inherited, so that files
+    /// made inside an outlet's staging still get the outlet's group.
+    pub fn create_dir_private(&self, path: &Path) -> io::Result<()> {
+        self.make_dirs(path, 0o700)
+    }
+
+    fn make_dirs(&self, path: &Path, mode: u32) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = parent(path);
+        if !parent.is_dir() {
+            self.make_dirs(parent, mode)?;
+        }
+        self.spend()?;
+        match fs::DirBuilder::new().mode(mode).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_dir(parent),
+        }
+    }
+
+    /// Sets the mode of a directory or file, setgid included.
+    pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.spend()?;
+        Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Puts a whole file in place: written aside, synced, renamed, its directory synced.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let aside = aside(path);
+        let mut file = self.create_or_truncate(&aside)?;
+        self.append(&mut file, bytes)?;
+        self.sync_file(&file)?;
+        drop(file);
+        self.rename(&aside, path)
+    }
+
+    /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again.
+    pub fn write_lazy(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let aside = aside(path);
+        let mut file = self.create_or_truncate(&aside)?;
+        self.append(&mut file, bytes)?;
+        drop(file);
+        self.spend()?;
+        fs::rename(&aside, path)
+    }
+
+    fn create_or_truncate(&self, path: &Path) -> io::Result<File> {
+        self.spend()?;
+        File::create(path)
+    }
+
+    /// A new file; one of that name must not exist.
+    pub fn create(&self, path: &Path) -> io::Result<File> {
+        self.spend()?;
+        OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    }
+
+    /// A file to write on at its end, made where it is missing.
+    pub fn open_append(&self, path: &Path) -> io::Result<File> {
+        self.spend()?;
+        OpenOptions::new().read(true).append(true).create(true).open(path)
+    }
+
+    /// A file to read and write anywhere, made where it is missing.
+    pub fn open_rw(&self, path: &Path) -> io::Result<File> {
+        self.spend()?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    }
+
+    /// Writes where the file stands. A burning fuse leaves half of the bytes, as a power cut does.
+    pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.spend() {
+            if self.fuse.as_ref().is_some_and(|fuse| fuse.used() == fuse.0.limit + 1) {
+                let (half, _) = bytes.split_at(bytes.len() / 2);
+                file.write_all(half)?;
+            }
+            return Err(error);
+        }
+        file.write_all(bytes)
+    }
+
+    /// Writes at a place in the file.
+    pub fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.spend()?;
+        file.write_all_at(bytes, offset)
+    }
+
+    /// Cuts a file to a length. Its content is durable only after a sync.
+    pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.spend()?;
+        file.set_len(bytes)
+    }
+
+    /// Syncs content and size and everything else. Not to be tried again where it failed.
+    pub fn sync_file(&self, file: &File) -> io::Result<()> {
+        self.spend()?;
+        file.sync_all()
+    }
+
+    /// Syncs content and size. Not to be tried again where it failed.
+    pub fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.spend()?;
+        file.sync_data()
+    }
+
+    /// Syncs a directory: what was made, renamed or removed in it is durable.
+    pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.spend()?;
+        File::open(path)?.sync_all()
+    }
+
+    /// Renames, over what was there, then syncs both directories.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend()?;
+        fs::rename(from, to)?;
+        self.sync_both(from, to)
+    }
+
+    /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories.
+    pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend()?;
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // NFS and some FUSE file systems do not know the flag. The daemon alone writes in these directories.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+                if fs::symlink_metadata(to).is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::rename(from, to)?;
+            }
+            other => other?,
+        }
+        self.sync_both(from, to)
+    }
+
+    fn sync_both(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (source, target) = (parent(from), parent(to));
+        self.sync_dir(target)?;
+        if source != target {
+            self.sync_dir(source)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file a second name; across file systems its content is copied and synced. The directory is synced.
+    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend()?;
+        match fs::hard_link(from, to) {
+            Ok(()) => self.sync_dir(parent(to)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) => self.copy(from, to),
+        }
+    }
+
+    /// Copies a file's content under a name that must not exist: written aside, synced, renamed, directory synced.
+    pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let aside = aside(to);
+        let mut file = self.create_or_truncate(&aside)?;
+        io::copy(&mut File::open(from)?, &mut file)?;
+        self.sync_file(&file)?;
+        self.rename_new(&aside, to)
+    }
+
+    /// Moves a file under a name that must not exist, by rename or, across file systems, by copy and removal.
+    pub fn move_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.rename_new(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.copy(from, to)?;
+                self.remove_file(from)
+            }
+            other => other,
+        }
+    }
+
+    /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.spend()?;
+        gone(fs::remove_file(path))
+    }
+
+    /// Removes an empty directory; a missing one is fine.
+    pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.spend()?;
+        gone(fs::remove_dir(path))
+    }
+
+    /// Removes a file or a directory with all that is in it, links unfollowed; a missing one is fine.
+    pub fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        self.remove_below(path, DEPTH_MAX)
+    }
+
+    fn remove_below(&self, path: &Path, depth: u32) -> io::Result<()> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(about) if about.is_dir() && depth == 0 => {
+                // Deeper than any parcel of ours: the library's own walk holds one directory open a level.
+                self.spend()?;
+                gone(fs::remove_dir_all(path))
+            }
+            Ok(about) if about.is_dir() => {
+                for child in fs::read_dir(path)? {
+                    self.remove_below(&child?.path(), depth - 1)?;
+                }
+                self.remove_dir(path)
+            }
+            Ok(_) => self.remove_file(path),
+        }
+    }
+
+    /// What is left of the file system a path stands on.
+    pub fn free(&self, path: &Path) -> io::Result<Free> {
+        let about = rustix::fs::statvfs(path)?;
+        // btrfs and some network file systems count no inodes and say 0 of 0.
+        let inodes = if about.f_files == 0 { u64::MAX } else { about.f_favail };
+        Ok(Free { bytes: about.f_bavail.saturating_mul(about.f_frsize), inodes })
+    }
+}
+
+/// Names that [`Disk::write`] makes on its way; what is left of them after a death may be thrown away.
+pub const ASIDE: &str = ".tmp-";
+
+fn aside(path: &Path) -> std::path::PathBuf {
+    /// Two threads that write the same file must not share the file aside.
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    // Not built from the target's name: that may already be as long as a name can be.
+    let mut name = OsString::from(ASIDE);
+    name.push(format!("{}-{turn}", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burnt_fuse_leaves_the_old_file_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        Disk::real().write(&path, b"old").unwrap();
+        for effects in 0..5 {
+            let fuse = Fuse::after(effects);
+            let written = Disk::with_fuse(fuse.clone()).write(&path, b"new and longer");
+            assert!(written.is_err() && fuse.burnt());
+            let found = fs::read(&path).unwrap();
+            // Effect 4 is the sync of the directory: the new file is there, whole.
+            assert_eq!(found, if effects < 4 { &b"old"[..] } else { &b"new and longer"[..] });
+        }
+        Disk::with_fuse(Fuse::after(5)).write(&path, b"new").unwrap();
+    }
+
+    #[test]
+    fn a_taken_name_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let disk = Disk::real();
+        disk.write(&one, b"1").unwrap();
+        disk.write(&two, b"2").unwrap();
+        assert_eq!(disk.rename_new(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.link(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&two).unwrap(), b"2");
+    }
+
+    #[test]
+    fn a_tree_goes_without_its_links_being_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("kept"));
+        let disk = Disk::real();
+        disk.create_dir_all(&tree.join("a/b")).unwrap();
+        disk.write(&kept, b"kept").unwrap();
+        std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
+        disk.remove_tree(&tree).unwrap();
+        disk.remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && kept.exists());
+    }
+}

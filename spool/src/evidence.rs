@@ -1,0 +1,22 @@
+//! What is kept of a bundle for the auditor, by day: `evidence/YYYY/MM/DD/<name>`. Written once, never changed here.
+//! Dying anywhere is safe: the file appears whole or not at all, and keeping it again is fine.
+
+use std::path::Path;
+
+use protocol::Timestamp;
+
+use crate::disk::Disk;
+use crate::spool::SpoolError;
+
+pub(crate) fn keep(disk: &Disk, dir: &Path, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
+    let civil = at.to_string();
+    let day = civil.split('T').next().unwrap_or("1970-01-01");
+    let dir = day.split('-').fold(dir.to_owned(), |dir, part| dir.join(part));
+    let path = dir.join(name);
+    let broken = |source| SpoolError::disk(&path, source);
+    if path.parent() != Some(&dir) || name.starts_with('.') {
+        return Err(broken(std::io::ErrorKind::InvalidInput.into()));
+    }
+    disk.create_dir_private(&dir).map_err(broken)?;
+    disk.write(&path, evidence).map_err(broken)
+}

@@ -1,0 +1,544 @@
+//! The ledger on disk: segments of records, the Merkle levels over them, and the last own checkpoint. Appends only.
+//!
+//! Many threads record at once and one sync serves them all: whoever finds nobody writing takes everything that waits,
+//! writes it, syncs it, and wakes the others.
+//!
+//! **Dying anywhere is safe.** A record is in the ledger when its segment was synced, and only then does `record`
+//! return. Levels are written after that and synced at checkpoints; above the last checkpoint they are computed anew.
+//! At open the last segment is always written anew, aside and by rename: that cuts a torn tail, and it brings pages that
+//! a failed sync may have left only in memory to the disk through another file. A failed sync poisons the ledger until
+//! the daemon starts again.
+//!
+//! **Damage.** A record that was once durable (level 0 or the checkpoint knows it) and cannot be read now, or has
+//! another digest, is damage: its segment is set aside and a new one starts. Its leaf stays in the tree, so every old
+//! head stays provable. Only when records *and* levels are gone does the ledger refuse to open.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, RwLock};
+
+use protocol::ledger::{self, Checkpoint, Local, Record};
+use protocol::receipt::{Head, Range};
+use protocol::suite::{Digest, Suite};
+use protocol::{Name, keys};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::levels::Levels;
+use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
+use crate::spool::{SpoolError, locked};
+
+/// Records that one sync serves. More would let one slow group hold everybody up; they wait for the next.
+const GROUP_MAX: usize = 1_024;
+/// Records between two checkpoints: what a start after a crash computes anew, a few milliseconds of digests.
+const CHECKPOINT_RECORDS: u64 = 4_096;
+const CHECKPOINT: &str = "checkpoint";
+const ABOUT: &str = "ledger.json";
+
+/// What is fixed when a ledger is made.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    version: u8,
+    node: Name,
+    suite: String,
+}
+
+/// Records of one damaged segment that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) segment: Segment,
+    pub(crate) records: Vec<Range>,
+}
+
+/// A record on its way into the ledger.
+struct Prepared {
+    frame: Vec<u8>,
+    leaf: Digest,
+    item: Item,
+}
+
+/// A record and its words, as the index takes them.
+pub(crate) struct Item {
+    pub(crate) record: Record,
+    pub(crate) local: Local,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Prepared>,
+    /// Tickets handed out, and tickets taken into a group.
+    issued: u64,
+    taken: u64,
+    busy: bool,
+    done: HashMap<u64, Result<u64, Failure>>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    full: bool,
+    cause: String,
+}
+
+struct Writer {
+    disk: Disk,
+    dir: PathBuf,
+    file: File,
+    bytes: usize,
+    levels: Levels,
+    checkpointed: u64,
+    poisoned: Option<String>,
+}
+
+/// The ledger of one node.
+pub(crate) struct Ledger {
+    suite: Suite,
+    dir: PathBuf,
+    node: Name,
+    key: keys::SigningKey,
+    queue: Mutex<Queue>,
+    turn: Condvar,
+    writer: Mutex<Writer>,
+    head: RwLock<Head>,
+}
+
+impl Ledger {
+    /// Opens or makes the ledger in a directory that exists.
+    pub(crate) fn open(
+        disk: &Disk,
+        dir: &Path,
+        node: &Name,
+        key: &keys::SigningKey,
+    ) -> Result<(Ledger, Vec<Damage>), SpoolError> {
+        let at = |source| SpoolError::disk(dir, source);
+        let suite = about(disk, dir, node, key.suite())?;
+        let mut levels = Levels::open(disk, dir, suite).map_err(at)?;
+        let checkpoint = read_checkpoint(dir, node)?;
+        recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
+        let damage = damage(dir, &levels, suite).map_err(at)?;
+        let (file, bytes) = last_segment(disk, dir, levels.size()).map_err(at)?;
+        let head = Head { size: levels.size(), root: levels.root() };
+        let mut writer = Writer {
+            disk: disk.clone(),
+            dir: dir.to_owned(),
+            file,
+            bytes,
+            levels,
+            checkpointed: checkpoint.map_or(0, |checkpoint| checkpoint.head.size),
+            poisoned: None,
+        };
+        writer.levels.trim().map_err(at)?;
+        if head.size > writer.checkpointed {
+            writer.checkpoint(node, key).map_err(at)?;
+        }
+        let ledger = Ledger {
+            suite,
+            dir: dir.to_owned(),
+            node: node.clone(),
+            key: key.clone(),
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            writer: Mutex::new(writer),
+            head: RwLock::new(head),
+        };
+        Ok((ledger, damage))
+    }
+
+    /// The digest suite, fixed when the ledger was made.
+    pub(crate) fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Durable size and root.
+    pub(crate) fn head(&self) -> Head {
+        *self.head.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Makes a record durable and gives its index. `apply` is called once a group, by one of the threads, with the
+    /// index of the group's first record, the records, and the head after them.
+    pub(crate) fn record(
+        &self,
+        mut record: Record,
+        local: Local,
+        apply: &dyn Fn(u64, &[Item], Head),
+    ) -> Result<u64, SpoolError> {
+        let kept = if local.is_empty() {
+            Vec::new()
+        } else {
+            let salt = keys::random::<32>();
+            record.local = Some(local.digest(self.suite, &salt));
+            [&salt[..], &local.to_bytes()].concat()
+        };
+        let bytes = record.to_bytes();
+        if bytes.len() > ledger::RECORD_BYTES_MAX || kept.len() > 32 + ledger::LOCAL_BYTES_MAX {
+            return Err(SpoolError::RecordTooLarge { bytes: bytes.len() + kept.len() });
+        }
+        let frame = segment::frame(&bytes, &kept);
+        let prepared = Prepared { frame, leaf: ledger::leaf(self.suite, &bytes), item: Item { record, local } };
+
+        let mut queue = locked(&self.queue);
+        let ticket = queue.issued;
+        queue.issued += 1;
+        queue.waiting.push(prepared);
+        loop {
+            if let Some(done) = queue.done.remove(&ticket) {
+                return done.map_err(|failure| self.failed(failure));
+            }
+            if queue.busy {
+                queue = self.turn.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
+                continue;
+            }
+            queue.busy = true;
+            let many = queue.waiting.len().min(GROUP_MAX);
+            let group: Vec<Prepared> = queue.waiting.drain(..many).collect();
+            let first_ticket = queue.taken;
+            queue.taken += many as u64;
+            drop(queue);
+            let result = self.commit(group, apply);
+            queue = locked(&self.queue);
+            for (at, ticket) in (first_ticket..).take(many).enumerate() {
+                queue.done.insert(ticket, result.clone().map(|first| first + at as u64));
+            }
+            queue.busy = false;
+            self.turn.notify_all();
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> SpoolError {
+        if failure.full {
+            SpoolError::LedgerFull { path: self.dir.clone() }
+        } else {
+            SpoolError::Poisoned { path: self.dir.clone(), cause: failure.cause }
+        }
+    }
+
+    fn commit(&self, group: Vec<Prepared>, apply: &dyn Fn(u64, &[Item], Head)) -> Result<u64, Failure> {
+        let mut writer = locked(&self.writer);
+        let first = writer.levels.size();
+        writer.append(&group.iter().flat_map(|prepared| &prepared.frame).copied().collect::<Vec<u8>>())?;
+        // From here on the group is durable and nothing below may take it back: a failure only stops the next one.
+        for prepared in &group {
+            writer.levels.push(prepared.leaf);
+        }
+        let head = Head { size: writer.levels.size(), root: writer.levels.root() };
+        if let Err(error) = writer.levels.flush() {
+            writer.poisoned = Some(error.to_string());
+        }
+        *self.head.write().unwrap_or_else(std::sync::PoisonError::into_inner) = head;
+        if let Err(error) = self.housekeeping(&mut writer) {
+            writer.poisoned = Some(error.to_string());
+        }
+        drop(writer);
+        let items: Vec<Item> = group.into_iter().map(|prepared| prepared.item).collect();
+        apply(first, &items, head);
+        Ok(first)
+    }
+
+    fn housekeeping(&self, writer: &mut Writer) -> io::Result<()> {
+        if writer.poisoned.is_some() {
+            return Ok(());
+        }
+        if writer.bytes >= SEGMENT_BYTES {
+            (writer.file, writer.bytes) = new_segment(&writer.disk, &writer.dir, writer.levels.size())?;
+        }
+        if writer.levels.size() >= writer.checkpointed + CHECKPOINT_RECORDS {
+            writer.checkpoint(&self.node, &self.key)?;
+        }
+        Ok(())
+    }
+
+    /// The signed note over the durable head.
+    pub(crate) fn checkpoint(&self) -> String {
+        Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)
+    }
+
+    /// The root over the first `size` records, where there are so many.
+    pub(crate) fn root_at(&self, size: u64) -> Result<Digest, SpoolError> {
+        let writer = locked(&self.writer);
+        writer.levels.root_at(size).map_err(|source| SpoolError::disk(&self.dir, source))
+    }
+
+    /// The proof that the durable ledger only added to what it was at `old` records, and the head it leads to.
+    pub(crate) fn consistency(&self, old: u64) -> Result<(Head, Vec<Digest>), SpoolError> {
+        let writer = locked(&self.writer);
+        let head = self.head();
+        let proof =
+            ledger::consistency_proof(self.suite, old, head.size, &mut |level, index| writer.levels.read(level, index));
+        proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
+    }
+
+    /// The proof that record `index` stands in the durable ledger, and the head it leads to.
+    pub(crate) fn inclusion(&self, index: u64) -> Result<(Head, Vec<Digest>), SpoolError> {
+        let writer = locked(&self.writer);
+        let head = self.head();
+        let proof =
+            ledger::inclusion_proof(self.suite, index, head.size, &mut |level, index| writer.levels.read(level, index));
+        proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
+    }
+
+    /// Hands every readable durable record from `from` on to `take`, in order.
+    pub(crate) fn read_from(
+        &self,
+        from: u64,
+        take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let at = |source| SpoolError::disk(&self.dir, source);
+        let size = self.head().size;
+        let segments = segment::list(&self.dir).map_err(at)?;
+        for (place, one) in segments.iter().enumerate() {
+            let end = segments.get(place + 1).map_or(size, |next| next.first).min(size);
+            if end <= from || one.first >= size {
+                continue;
+            }
+            let bytes = segment::load(&one.path).map_err(at)?;
+            for found in Frames::new(&bytes, one.first) {
+                if let Found::Record(stored) = found
+                    && (from..end).contains(&stored.index)
+                    && (one.health == Health::Sound || self.is_leaf(&stored))
+                {
+                    take(*stored)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Out of a segment that was set aside only records whose digest stands in the tree are believed.
+    fn is_leaf(&self, stored: &Stored) -> bool {
+        let writer = locked(&self.writer);
+        writer.levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, &stored.bytes))
+    }
+
+    /// Compares every record with its leaf and gives those that cannot be read or were changed.
+    pub(crate) fn scrub(&self) -> Result<Vec<Range>, SpoolError> {
+        let size = self.head().size;
+        let mut good = crate::ranges::Ranges::default();
+        self.read_from(0, &mut |stored| {
+            if self.is_leaf(&stored) {
+                good.insert(stored.index, stored.index);
+            }
+            Ok(())
+        })?;
+        Ok(if size == 0 { Vec::new() } else { good.missing(0, size - 1) })
+    }
+
+    /// A damaged segment was reported in the ledger: from now on it is only kept.
+    pub(crate) fn reported(&self, damage: &Damage) -> Result<(), SpoolError> {
+        let writer = locked(&self.writer);
+        let sealed = self.dir.join(segment::name(damage.segment.first, Health::Sealed));
+        writer.disk.rename(&damage.segment.path, &sealed).map_err(|source| SpoolError::disk(&sealed, source))
+    }
+}
+
+impl Writer {
+    /// Appends and syncs. On failure nothing of it counts.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if let Some(cause) = &self.poisoned {
+            return Err(Failure { full: false, cause: cause.clone() });
+        }
+        if let Err(error) = self.disk.append(&mut self.file, bytes) {
+            // Nothing was synced, so nothing was promised: what was written is taken back, and the next may try.
+            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if let Err(error) = self.disk.truncate(&self.file, self.bytes as u64) {
+                self.poisoned = Some(error.to_string());
+            }
+            return Err(Failure { full, cause: error.to_string() });
+        }
+        if let Err(error) = self.disk.sync_data(&self.file) {
+            self.poisoned = Some(error.to_string());
+            return Err(Failure { full: false, cause: error.to_string() });
+        }
+        self.bytes += bytes.len();
+        Ok(())
+    }
+
+    /// Syncs the levels, then writes the note that says so.
+    fn checkpoint(&mut self, node: &Name, key: &keys::SigningKey) -> io::Result<()> {
+        self.levels.sync()?;
+        let head = Head { size: self.levels.size(), root: self.levels.root() };
+        let note = Checkpoint { node: node.clone(), head }.sign(key);
+        self.disk.write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
+        self.checkpointed = head.size;
+        Ok(())
+    }
+}
+
+/// Reads or writes what is fixed about a ledger.
+fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<Suite, SpoolError> {
+    let path = dir.join(ABOUT);
+    let at = |source| SpoolError::disk(&path, source);
+    match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned() };
+            let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
+            disk.write(&path, &bytes).map_err(at)?;
+            Ok(suite)
+        }
+        Err(error) => Err(at(error)),
+        Ok(bytes) => {
+            let about: About = serde_json::from_slice(&bytes).map_err(|error| at(error.into()))?;
+            if about.node != *node {
+                return Err(SpoolError::OtherNode { path, found: about.node, expected: node.clone() });
+            }
+            about.suite.parse().map_err(|_| at(io::ErrorKind::InvalidData.into()))
+        }
+    }
+}
+
+fn read_checkpoint(dir: &Path, node: &Name) -> Result<Option<Checkpoint>, SpoolError> {
+    let path = dir.join(CHECKPOINT);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SpoolError::disk(&path, error)),
+        // Whose key signed it does not matter here: a key may have been rotated, and either way the root must agree.
+        Ok(note) => match Checkpoint::parse_unverified(&note) {
+            Ok(checkpoint) if checkpoint.node == *node => Ok(Some(checkpoint)),
+            _ => Err(SpoolError::disk(&path, io::ErrorKind::InvalidData.into())),
+        },
+    }
+}
+
+/// Brings levels and segments to one state: every record that was ever promised has its leaf.
+///
+/// 1. The levels up to the checkpoint must have its root; else they are computed from all records and must have it then.
+/// 2. Records above it give their leaves again. One that level 0 knows and that cannot be read keeps the leaf it had.
+/// 3. Segments with such records are set aside. A torn tail that level 0 does not know was promised to nobody.
+fn recover(
+    disk: &Disk,
+    dir: &Path,
+    suite: Suite,
+    key: &keys::SigningKey,
+    node: &Name,
+    checkpoint: Option<&Checkpoint>,
+    levels: &mut Levels,
+) -> Result<(), SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let promised = checkpoint.map_or(0, |checkpoint| checkpoint.head.size);
+    let on_disk = levels.leaves_on_disk().map_err(at)?;
+    // A checkpoint that our present key did not sign is compared, but nothing is skipped because of it.
+    let note = fs::read_to_string(dir.join(CHECKPOINT)).unwrap_or_default();
+    let own = Checkpoint::verify(&note, node, &key.public()).is_ok();
+    let agrees = checkpoint
+        .is_none_or(|c| on_disk >= promised && levels.root_at(promised).is_ok_and(|root| root == c.head.root));
+    let start = if agrees && own { promised } else { 0 };
+    levels.reset(start).map_err(at)?;
+    let known = if agrees { on_disk } else { 0 };
+    let mut segments = segment::list(dir).map_err(at)?;
+    if segments.first().is_none_or(|first| first.first > 0) && known > 0 {
+        // The oldest segment is gone as a whole: its place is kept, so that the damage is seen and reported.
+        let path = dir.join(segment::name(0, Health::Damaged));
+        disk.write(&path, b"").map_err(at)?;
+        segments.insert(0, Segment { first: 0, health: Health::Damaged, path });
+    }
+    for (place, one) in segments.iter().enumerate() {
+        let end = segments.get(place + 1).map(|next| next.first);
+        if end.is_some_and(|end| end <= start) {
+            continue;
+        }
+        let bytes = segment::load(&one.path).map_err(at)?;
+        let mut broken = false;
+        let mut next = one.first;
+        let mut leaves: Vec<(u64, Option<Digest>)> = Vec::new();
+        for found in Frames::new(&bytes, one.first) {
+            match found {
+                Found::Record(stored) => {
+                    next = stored.index + 1;
+                    leaves.push((stored.index, Some(ledger::leaf(suite, &stored.bytes))));
+                }
+                Found::Unreadable { index } if index < known => {
+                    next = index + 1;
+                    leaves.push((index, None));
+                }
+                Found::Unreadable { .. } | Found::Broken { .. } => break,
+            }
+        }
+        // Up to where the next segment starts, or level 0 knows of records, all must be there.
+        for missing in next..end.unwrap_or(known.max(next)) {
+            leaves.push((missing, None));
+        }
+        for (index, leaf) in leaves {
+            let kept =
+                if index < known { levels.read(0, index).ok().filter(|leaf| *leaf != Digest::default()) } else { None };
+            // Below the checkpoint the tree is right and the record is compared; above it the record is right.
+            let leaf = match (leaf, kept) {
+                (Some(leaf), Some(kept)) if index < promised && leaf != kept => {
+                    broken = true;
+                    kept
+                }
+                (Some(leaf), _) => leaf,
+                (None, Some(kept)) => {
+                    broken = true;
+                    kept
+                }
+                (None, None) => return Err(SpoolError::LedgerLost { path: dir.to_owned(), promised, readable: index }),
+            };
+            if index == levels.size() {
+                levels.push(leaf);
+            }
+        }
+        levels.flush().map_err(at)?;
+        if broken && one.health == Health::Sound {
+            let aside = dir.join(segment::name(one.first, Health::Damaged));
+            disk.rename(&one.path, &aside).map_err(at)?;
+        }
+    }
+    let lost = SpoolError::LedgerLost { path: dir.to_owned(), promised, readable: levels.size() };
+    if levels.size() < promised {
+        return Err(lost);
+    }
+    match checkpoint {
+        Some(c) if levels.root_at(promised).map_err(at)? != c.head.root => Err(lost),
+        _ => Ok(()),
+    }
+}
+
+/// What cannot be read of each segment that was set aside and not yet reported.
+fn damage(dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> {
+    let segments = segment::list(dir)?;
+    let mut all = Vec::new();
+    for (place, one) in segments.iter().enumerate().filter(|(_, one)| one.health == Health::Damaged) {
+        let end = segments.get(place + 1).map_or(levels.size(), |next| next.first);
+        let bytes = segment::load(&one.path)?;
+        let mut good = crate::ranges::Ranges::default();
+        for found in Frames::new(&bytes, one.first) {
+            if let Found::Record(stored) = found
+                && levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(suite, &stored.bytes))
+            {
+                good.insert(stored.index, stored.index);
+            }
+        }
+        let records = if end > one.first { good.missing(one.first, end - 1) } else { Vec::new() };
+        all.push(Damage { segment: one.clone(), records });
+    }
+    Ok(all)
+}
+
+/// The segment to append to: the last sound one, written anew with its sound records only, or a new one.
+fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize)> {
+    match segment::list(dir)?.pop() {
+        Some(last) if last.health == Health::Sound => {
+            let bytes = segment::load(&last.path)?;
+            let mut frames = Frames::new(&bytes, last.first);
+            let mut sound = segment::header(last.first).len();
+            while let Some(Found::Record(_)) = frames.next() {
+                sound = frames.position();
+            }
+            match bytes.get(..sound) {
+                // A segment that died before its header was whole holds nothing.
+                None => disk.write(&last.path, &segment::header(last.first))?,
+                Some(sound) => disk.write(&last.path, sound)?,
+            }
+            Ok((disk.open_append(&last.path)?, sound))
+        }
+        _ => new_segment(disk, dir, size),
+    }
+}
+
+fn new_segment(disk: &Disk, dir: &Path, first: u64) -> io::Result<(File, usize)> {
+    let path = dir.join(segment::name(first, Health::Sound));
+    let header = segment::header(first);
+    disk.write(&path, &header)?;
+    Ok((disk.open_append(&path)?, header.len()))
+}

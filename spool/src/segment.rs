@@ -1,0 +1,263 @@
+//! One file of ledger records, as bytes. Reads and frames; never writes, never repairs.
+//!
+//! ```text
+//! <first record, 16 hex digits>.seg          .damaged: set aside, not yet reported    .sealed: set aside, reported
+//! "TRILOCKL" (8) first record (8) | frame | frame | …                      numbers are big-endian
+//! frame   = length of payload (4) crc32 over length and payload (4) | payload
+//! payload = length of record (4) | record, DER | nothing, or salt (32) and Local, DER
+//! ```
+//! The checksum finds torn tails and tired disks. Only the Merkle tree says that nobody changed a record.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::ledger::{LOCAL_BYTES_MAX, Local, RECORD_BYTES_MAX, Record};
+
+/// A segment is closed above this: small enough to be written anew at every start, some 50,000 records.
+pub const SEGMENT_BYTES: usize = 16 << 20;
+/// A segment may grow over [`SEGMENT_BYTES`] by one group of records; a larger file is none of ours.
+pub const SEGMENT_READ_BYTES_MAX: u64 = 256 << 20;
+const MAGIC: &[u8; 8] = b"TRILOCKL";
+const SALT_BYTES: usize = 32;
+const PAYLOAD_BYTES_MAX: usize = 4 + RECORD_BYTES_MAX + SALT_BYTES + LOCAL_BYTES_MAX;
+
+/// The state of a segment file, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// In use.
+    Sound,
+    /// Set aside; its unreadable records are not yet reported in the ledger.
+    Damaged,
+    /// Set aside and reported.
+    Sealed,
+}
+
+impl Health {
+    const ALL: [Health; 3] = [Health::Sound, Health::Damaged, Health::Sealed];
+    const fn suffix(self) -> &'static str {
+        match self {
+            Health::Sound => "seg",
+            Health::Damaged => "damaged",
+            Health::Sealed => "sealed",
+        }
+    }
+}
+
+/// A segment in its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The index of its first record.
+    pub first: u64,
+    /// Its state.
+    pub health: Health,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The segments of a ledger directory, in order.
+pub fn list(ledger: &Path) -> io::Result<Vec<Segment>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(ledger)? {
+        let path = entry?.path();
+        let Some((stem, suffix)) =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
+        else {
+            continue;
+        };
+        let health = Health::ALL.into_iter().find(|health| health.suffix() == suffix);
+        let first = if stem.len() == 16 { u64::from_str_radix(stem, 16).ok() } else { None };
+        if let (Some(health), Some(first)) = (health, first) {
+            found.push(Segment { first, health, path });
+        }
+    }
+    found.sort_by_key(|segment| segment.first);
+    Ok(found)
+}
+
+/// The file name of a segment.
+#[must_use]
+pub fn name(first: u64, health: Health) -> String {
+    format!("{first:016x}.{}", health.suffix())
+}
+
+/// What a segment starts with.
+#[must_use]
+pub fn header(first: u64) -> Vec<u8> {
+    [&MAGIC[..], &first.to_be_bytes()].concat()
+}
+
+/// One record as it is written. `local` is empty, or the salt and the DER of the local part.
+#[must_use]
+pub fn frame(record: &[u8], local: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(4 + record.len() + local.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let inner = u32::try_from(record.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut crc = crc32fast::Hasher::new();
+    for part in [&length[..], &inner, record, local] {
+        crc.update(part);
+    }
+    [&length[..], &crc.finalize().to_be_bytes(), &inner, record, local].concat()
+}
+
+/// A record as it lies in its segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place in the ledger.
+    pub index: u64,
+    /// Its bytes, the leaf of the tree.
+    pub bytes: Vec<u8>,
+    /// What they say.
+    pub record: Record,
+    /// The salt and the local part, where there is one.
+    pub local: Option<([u8; SALT_BYTES], Local)>,
+}
+
+/// What stands at a place of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A whole record.
+    Record(Box<Stored>),
+    /// A record that cannot be read, but the one after it can.
+    Unreadable {
+        /// Its place in the ledger.
+        index: u64,
+    },
+    /// From here on nothing can be read: a torn tail, or damage.
+    Broken {
+        /// The place in the ledger that would be next.
+        index: u64,
+        /// Bytes of the segment that are sound.
+        sound: usize,
+    },
+}
+
+/// Walks the records of a segment's bytes. Ends after the last record or after [`Found::Broken`].
+pub struct Frames<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    index: u64,
+    ended: bool,
+}
+
+impl<'a> Frames<'a> {
+    /// Over the whole content of the segment that starts with record `first`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], first: u64) -> Self {
+        let expected = header(first);
+        let at = if bytes.starts_with(&expected) { expected.len() } else { 0 };
+        Frames { bytes, at, index: first, ended: false }
+    }
+
+    /// Bytes up to the end of the last item given.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Found;
+    fn next(&mut self) -> Option<Found> {
+        let rest = self.bytes.get(self.at..)?;
+        if self.ended || (rest.is_empty() && self.at > 0) {
+            return None;
+        }
+        let index = self.index;
+        if self.at > 0 {
+            if let Some((stored, length)) = read(rest, index) {
+                (self.at, self.index) = (self.at + length, index + 1);
+                return Some(Found::Record(Box::new(stored)));
+            }
+            // The length may still be right: then one record is lost and not the rest.
+            if let Some(length) = length_of(rest)
+                && rest.get(length..).and_then(|after| read(after, index + 1)).is_some()
+            {
+                (self.at, self.index) = (self.at + length, index + 1);
+                return Some(Found::Unreadable { index });
+            }
+        }
+        self.ended = true;
+        Some(Found::Broken { index, sound: self.at })
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Bytes of the frame that starts here, if its length is credible.
+fn length_of(bytes: &[u8]) -> Option<usize> {
+    let payload = usize::try_from(number(bytes, 0)?).ok()?;
+    (payload <= PAYLOAD_BYTES_MAX).then_some(8 + payload)
+}
+
+/// The record that starts here and the bytes of its frame.
+fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
+    let length = length_of(bytes)?;
+    let payload = bytes.get(8..length)?;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(bytes.get(..4)?);
+    crc.update(payload);
+    if number(bytes, 4)? != crc.finalize() {
+        return None;
+    }
+    let inner = usize::try_from(number(payload, 0)?).ok()?;
+    let (record, local) = payload.get(4..)?.split_at_checked(inner)?;
+    let local = match local.split_first_chunk::<SALT_BYTES>() {
+        Some((salt, der)) => Some((*salt, Local::parse(der).ok()?)),
+        None if local.is_empty() => None,
+        None => return None,
+    };
+    Some((Stored { index, bytes: record.to_vec(), record: Record::parse(record).ok()?, local }, length))
+}
+
+/// The content of a segment file, bounded.
+pub fn load(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::metadata(path)?.len();
+    if bytes > SEGMENT_READ_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ledger segment of {bytes} bytes")));
+    }
+    fs::read(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::Timestamp;
+    use protocol::ledger::Event;
+
+    fn three() -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = header(10);
+        let mut ends = vec![bytes.len()];
+        for at in 0..3 {
+            let record = Record::new(Event::NodeStarted, Timestamp(at)).to_bytes();
+            bytes.extend(frame(&record, b""));
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    #[test]
+    fn a_segment_cut_anywhere_gives_its_whole_records_and_then_says_broken() {
+        let (bytes, ends) = three();
+        for cut in 16..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            let found: Vec<Found> = Frames::new(&bytes[..cut], 10).collect();
+            let records = found.iter().filter(|found| matches!(found, Found::Record(_))).count();
+            assert_eq!(records, whole, "cut at {cut}");
+            assert_eq!(found.len() > whole, !ends.contains(&cut));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_one_record() {
+        let (bytes, ends) = three();
+        for at in ends[1] + 4..ends[2] {
+            let mut broken = bytes.clone();
+            broken[at] ^= 0x10;
+            let found: Vec<Found> = Frames::new(&broken, 10).collect();
+            assert!(matches!(found[1], Found::Unreadable { index: 11 }), "byte {at}");
+            assert!(matches!(&found[2], Found::Record(stored) if stored.index == 12));
+        }
+    }
+}

@@ -1,0 +1,689 @@
+//! The spool of one node, owned by one process. Everything a daemon's stages and links share, and nothing they decide.
+//!
+//! Opening finishes what a death left: the ledger is recovered and the index brought up to it; `sealing` and `opening`
+//! are emptied, because an interrupted seal or opening is thrown away; files written aside go; numbers reserved by the
+//! dead process and not used are recorded as withdrawn; a new epoch begins. Each of these steps may itself be
+//! interrupted and is done again by the next opening.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use protocol::keys::SigningKey;
+use protocol::ledger::{Event, Local, Record};
+use protocol::receipt::{EpochGaps, Head, Range};
+use protocol::suite::{Digest, Suite};
+use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
+
+use crate::arrivals::{self, Arrivals};
+use crate::bell::Bell;
+use crate::disk::{ASIDE, Disk, Free};
+use crate::entry::Entry;
+use crate::gaps::Seen;
+use crate::index::{Filter, Index};
+use crate::layout::Layout;
+use crate::ledger::Ledger;
+use crate::notice::{self, Notice};
+use crate::numbers::Numbers;
+use crate::outbox::Outbox;
+use crate::state::{ParcelState, State};
+
+/// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
+const FREE_BYTES_MIN: u64 = 256 << 20;
+/// A parcel of 50,000 files must not take the last inode from the ledger.
+const FREE_INODES_MIN: u64 = 4_096;
+/// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
+/// reserved nothing is none of them.
+const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
+/// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
+const ANNOUNCED_EVERY: u64 = 64;
+
+/// What stops the spool. Named for whoever must act: mostly the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk said no.
+    #[error("{path}: {source}")]
+    Disk {
+        /// What was touched.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The floor of free space is reached; nothing more is taken until there is room.
+    #[error(
+        "{path} has {bytes_free} bytes and {inodes_free} inodes left; {bytes_needed} bytes were asked for and {bytes_floor} bytes and {inodes_floor} inodes are kept"
+    )]
+    Full {
+        /// The spool.
+        path: PathBuf,
+        /// Left.
+        bytes_free: u64,
+        /// Left.
+        inodes_free: u64,
+        /// Asked for.
+        bytes_needed: u64,
+        /// Kept.
+        bytes_floor: u64,
+        /// Kept.
+        inodes_floor: u64,
+    },
+    /// Another process owns this spool.
+    #[error("{path} is held by another running daemon")]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The disk was full when a record was written; it was taken back and may be tried again.
+    #[error("no room for a record in {path}")]
+    LedgerFull {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// A write or sync of the ledger failed before: nothing is recorded until the daemon starts again.
+    #[error("the ledger {path} takes no record until the daemon is started again: {cause}")]
+    Poisoned {
+        /// The ledger.
+        path: PathBuf,
+        /// What failed.
+        cause: String,
+    },
+    /// Records and their digests are gone.
+    #[error(
+        "the ledger {path} holds {readable} records but {promised} were promised, and their digests are gone; restore it from a backup"
+    )]
+    LedgerLost {
+        /// The ledger.
+        path: PathBuf,
+        /// By its own checkpoint.
+        promised: u64,
+        /// What can be shown.
+        readable: u64,
+    },
+    /// A record over its limit.
+    #[error("a ledger record of {bytes} bytes is over the limit")]
+    RecordTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The spool belongs to another node.
+    #[error("{path} belongs to node {found}, not to {expected}")]
+    OtherNode {
+        /// The file that says so.
+        path: PathBuf,
+        /// Whose it is.
+        found: Name,
+        /// Who asks.
+        expected: Name,
+    },
+    /// The index cannot be read or written. The ledger has everything; `index rebuild` makes it anew.
+    #[error("the index {path}: {cause}")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Its words.
+        cause: String,
+    },
+    /// A crossing or route that was not set up.
+    #[error("{what} is not set up in this spool")]
+    NotSetUp {
+        /// Which.
+        what: String,
+    },
+    /// Somebody else is writing this bundle at the moment.
+    #[error("bundle {bundle} is being received over another connection")]
+    Busy {
+        /// Which.
+        bundle: BundleId,
+    },
+    /// More bytes came than were announced.
+    #[error("{path} was announced with {size} bytes and {got} came")]
+    TooMany {
+        /// The partial file.
+        path: PathBuf,
+        /// Announced.
+        size: u64,
+        /// Came.
+        got: u64,
+    },
+    /// Finished before all bytes were there.
+    #[error("{path} was announced with {size} bytes and only {got} are here")]
+    TooFew {
+        /// The partial file.
+        path: PathBuf,
+        /// Announced.
+        size: u64,
+        /// Here.
+        got: u64,
+    },
+    /// A drop that cannot be moved: a folder without write permission for the daemon's group.
+    #[error("{path} cannot be taken; a folder needs group write (umask 0002): {source}")]
+    CannotClaim {
+        /// The drop.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl SpoolError {
+    pub(crate) fn disk(path: &Path, source: io::Error) -> SpoolError {
+        SpoolError::Disk { path: path.to_owned(), source }
+    }
+}
+
+/// The lock of a mutex. A thread that panicked was our own bug; what it left is checked against the ledger anyway.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which directories a route has here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteDirs {
+    /// The route.
+    pub route: Name,
+    /// Apps drop here.
+    pub inlet: bool,
+    /// Apps pick up here.
+    pub outlet: bool,
+}
+
+/// What a spool is made and opened with.
+#[derive(Clone)]
+pub struct Setup {
+    /// Where it stands.
+    pub root: PathBuf,
+    /// Whose it is.
+    pub node: Name,
+    /// In which zone.
+    pub zone: Zone,
+    /// Signs checkpoints; its suite is the ledger's when that is made.
+    pub key: SigningKey,
+    /// What touches the disk.
+    pub disk: Disk,
+    /// The routes that begin or end here.
+    pub routes: Vec<RouteDirs>,
+    /// The crossings that begin or end here.
+    pub crossings: Vec<Crossing>,
+    /// The time, by the daemon's clock.
+    pub now: Timestamp,
+    /// Memory the index may keep pages in.
+    pub index_cache_bytes: usize,
+}
+
+/// Room that is kept free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// Bytes; 256 MiB unless set.
+    pub bytes: u64,
+    /// Inodes; 4,096 unless set.
+    pub inodes: u64,
+}
+
+/// What a scrub of the whole ledger found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scrub {
+    /// Records that cannot be read or do not have the digest they had.
+    pub unreadable: Vec<Range>,
+    /// The head it was done under.
+    pub head: Head,
+}
+
+/// Makes the tree. Doing it again changes nothing but modes that somebody changed.
+pub fn create(setup: &Setup) -> Result<(), SpoolError> {
+    let layout = Layout::new(&setup.root);
+    let disk = &setup.disk;
+    let shared = |path: PathBuf, mode| -> Result<(), SpoolError> {
+        let at = |source| SpoolError::disk(&path, source);
+        disk.create_dir_all(&path).map_err(at)?;
+        match fs::metadata(&path) {
+            Ok(about) if std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o7777 == mode => Ok(()),
+            _ => disk.set_mode(&path, mode).map_err(at),
+        }
+    };
+    let private = |path: PathBuf| disk.create_dir_private(&path).map_err(|source| SpoolError::disk(&path, source));
+    disk.create_dir_all(&setup.root).map_err(|source| SpoolError::disk(&setup.root, source))?;
+    for routes in ["inlet", "outlet", "notices", "desk"] {
+        // Passed through by apps and people of several groups; what they may see is decided one level below.
+        shared(setup.root.join(routes), 0o755)?;
+    }
+    for dirs in &setup.routes {
+        if dirs.inlet {
+            shared(layout.inlet(&dirs.route), 0o2770)?;
+            private(layout.claimed(&dirs.route))?;
+        }
+        if dirs.outlet {
+            shared(layout.outlet(&dirs.route), 0o2770)?;
+            private(layout.outlet_staging(&dirs.route))?;
+        }
+        shared(layout.notices(&dirs.route), 0o2770)?;
+    }
+    for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_trips(), layout.desk_incoming()] {
+        shared(desk, 0o2770)?;
+    }
+    shared(layout.status(), 0o2750)?;
+    for own in [
+        layout.desk_own(),
+        layout.sealing(),
+        layout.opening(),
+        layout.checked(),
+        layout.links(),
+        layout.quarantine(),
+        layout.evidence(),
+        layout.ledger(),
+        layout.index(),
+    ] {
+        private(own)?;
+    }
+    for crossing in &setup.crossings {
+        for own in [
+            layout.outbox(*crossing),
+            layout.partial(*crossing),
+            layout.complete(*crossing),
+            layout.receipts(*crossing),
+        ] {
+            private(own)?;
+        }
+    }
+    Ok(())
+}
+
+struct Inner {
+    node: Name,
+    zone: Zone,
+    layout: Layout,
+    disk: Disk,
+    bell: Arc<Bell>,
+    ledger: Ledger,
+    index: Index,
+    numbers: Numbers,
+    latest: AtomicU64,
+    outboxes: HashMap<Crossing, Outbox>,
+    busy: arrivals::Busy,
+    floor: RwLock<Floor>,
+    /// Held open as long as the spool is: the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+/// The spool of one node. Clones are the same spool.
+#[derive(Clone)]
+pub struct Spool(Arc<Inner>);
+
+impl Spool {
+    /// Takes the owner lock and opens the spool; the tree must have been made.
+    pub fn open(setup: Setup) -> Result<Spool, SpoolError> {
+        let layout = Layout::new(&setup.root);
+        let disk = setup.disk;
+        let lock = take_lock(&disk, &layout.lock())?;
+        sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
+        let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
+        let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
+        let bell = Arc::new(Bell::default());
+        let mut outboxes = HashMap::new();
+        for crossing in &setup.crossings {
+            outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell)?);
+        }
+        let epoch = Numbers::next_epoch(index.epoch(), setup.now);
+        let spool = Spool(Arc::new(Inner {
+            node: setup.node,
+            zone: setup.zone,
+            layout,
+            disk,
+            bell,
+            ledger,
+            index,
+            numbers: Numbers::new(epoch),
+            latest: AtomicU64::new(setup.now.0),
+            outboxes,
+            busy: arrivals::Busy::default(),
+            floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
+            _lock: lock,
+        }));
+        for one in &damage {
+            spool.record_ranges(Record::new(Event::LedgerDamaged, setup.now), &one.records)?;
+            spool.0.ledger.reported(one)?;
+        }
+        spool.withdraw_left_over(setup.now)?;
+        let mut started = Record::new(Event::EpochStarted, setup.now);
+        started.epoch = Some(epoch);
+        spool.record(started, Local::none())?;
+        spool.load_announced();
+        Ok(spool)
+    }
+
+    /// Whose spool it is.
+    #[must_use]
+    pub fn node(&self) -> &Name {
+        &self.0.node
+    }
+    /// In which zone.
+    #[must_use]
+    pub fn zone(&self) -> Zone {
+        self.0.zone
+    }
+    /// Its paths.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+    /// What touches its disk.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
+    /// Rung at every commit.
+    #[must_use]
+    pub fn bell(&self) -> &Bell {
+        &self.0.bell
+    }
+    pub(crate) fn shared_bell(&self) -> Arc<Bell> {
+        self.0.bell.clone()
+    }
+    /// The epoch of this start.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.numbers.epoch()
+    }
+    /// The digest suite of the ledger, fixed when it was made.
+    #[must_use]
+    pub fn ledger_suite(&self) -> Suite {
+        self.0.ledger.suite()
+    }
+    pub(crate) fn busy(&self) -> &arrivals::Busy {
+        &self.0.busy
+    }
+
+    /// Appends a record. On return it is durable and the index knows it. Many threads share one sync.
+    pub fn record(&self, record: Record, local: Local) -> Result<u64, SpoolError> {
+        let inner = &self.0;
+        inner.latest.fetch_max(record.at.0, Ordering::Relaxed);
+        let apply = |first, items: &[_], head| inner.index.apply(first, items, head, &inner.ledger);
+        let index = inner.ledger.record(record, local, &apply)?;
+        inner.bell.ring();
+        Ok(index)
+    }
+
+    fn record_ranges(&self, record: Record, ranges: &[Range]) -> Result<(), SpoolError> {
+        for range in ranges {
+            let mut one = record.clone();
+            (one.sequence, one.through) = (Some(range.from), Some(range.to));
+            self.record(one, Local::none())?;
+        }
+        Ok(())
+    }
+
+    /// Durable size and root of the ledger.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.0.ledger.head()
+    }
+
+    /// The present head, and the proof that it only added to the one at `old` records.
+    pub fn consistency(&self, old: u64) -> Result<(Head, Vec<Digest>), SpoolError> {
+        self.0.ledger.consistency(old)
+    }
+
+    /// The present head, and the proof that record `index` stands in it.
+    pub fn inclusion(&self, index: u64) -> Result<(Head, Vec<Digest>), SpoolError> {
+        self.0.ledger.inclusion(index)
+    }
+
+    /// The records from one on, in order, at most `limit`; those that cannot be read are left out.
+    pub fn records(&self, from: u64, limit: usize) -> Result<Vec<crate::segment::Stored>, SpoolError> {
+        let mut found = Vec::new();
+        self.0.ledger.read_from(from, &mut |stored| {
+            if found.len() < limit {
+                found.push(stored);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Compares every record with its digest in the tree. Slow; for a background thread.
+    pub fn scrub(&self) -> Result<Scrub, SpoolError> {
+        let head = self.head();
+        Ok(Scrub { unreadable: self.0.ledger.scrub()?, head })
+    }
+
+    /// The signed C2SP note over the durable head.
+    pub fn checkpoint(&self) -> Result<String, SpoolError> {
+        Ok(self.0.ledger.checkpoint())
+    }
+
+    /// What is known of a parcel.
+    pub fn parcel(&self, id: &ParcelId) -> Result<Option<ParcelState>, SpoolError> {
+        self.0.index.parcel(id, &self.0.ledger)
+    }
+    /// Parcels that fit, newest first.
+    pub fn parcels(&self, filter: &Filter, limit: usize) -> Result<Vec<ParcelState>, SpoolError> {
+        self.0.index.parcels(filter, limit, &self.0.ledger)
+    }
+    /// Whose bundle this is.
+    pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
+        Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
+    }
+    /// Was this bundle (or batch) taken here and settled?
+    pub fn bundle_taken(&self, id: &BundleId) -> Result<bool, SpoolError> {
+        Ok(self.0.index.bundle(id, &self.0.ledger)?.0)
+    }
+    /// How many parcels stand where, by route.
+    pub fn counts(&self) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
+        self.0.index.counts(&self.0.ledger)
+    }
+    /// Makes the index anew from the ledger.
+    pub fn rebuild_index(&self) -> Result<(), SpoolError> {
+        self.0.index.rebuild(&self.0.ledger)
+    }
+
+    /// Did this number of a peer come before?
+    pub fn seen(&self, peer: &Name, crossing: Crossing, epoch: u64, sequence: u64) -> Result<Seen, SpoolError> {
+        self.0.index.book(&self.0.ledger, |book| book.seen(peer, crossing, epoch, sequence))
+    }
+
+    /// A beacon said that numbers below `next_sequence` exist. Kept in memory and a snapshot; may be lost, the next
+    /// beacon says it again.
+    pub fn announce(&self, peer: &Name, crossing: Crossing, epoch: u64, next_sequence: u64) {
+        let news = self.0.index.book(&self.0.ledger, |book| {
+            let news = book.announce(peer, crossing, epoch, next_sequence);
+            (news && next_sequence.is_multiple_of(ANNOUNCED_EVERY)).then(|| announced_json(book))
+        });
+        if let Ok(Some(json)) = news {
+            // A snapshot that cannot be written is as good as one that was lost.
+            let _lost = self.0.disk.write_lazy(&self.announced_path(), json.to_string().as_bytes());
+        }
+    }
+
+    fn announced_path(&self) -> PathBuf {
+        self.0.layout.queues().join("announced.json")
+    }
+
+    fn load_announced(&self) {
+        type Lines = Vec<(Name, u8, u64, u64)>;
+        let lines = fs::read(self.announced_path()).ok().and_then(|bytes| serde_json::from_slice::<Lines>(&bytes).ok());
+        for (peer, crossing, epoch, next) in lines.unwrap_or_default() {
+            if let Some(crossing) = Crossing::from_code(crossing) {
+                let _known = self.0.index.book(&self.0.ledger, |book| book.announce(&peer, crossing, epoch, next));
+            }
+        }
+    }
+
+    /// The peer says that these numbers of its will never come; recorded, each only once.
+    pub fn withdraw(&self, peer: &Name, crossing: Crossing, epochs: &[EpochGaps]) -> Result<(), SpoolError> {
+        for gaps in epochs {
+            for range in gaps.missing.iter().filter(|range| range.from > 0 && range.from <= range.to) {
+                let news = self
+                    .0
+                    .index
+                    .book(&self.0.ledger, |book| book.not_yet_withdrawn(peer, crossing, gaps.epoch, *range))?;
+                let mut record = Record::new(Event::Withdrawn, self.latest());
+                record.peer = Some(peer.clone());
+                record.crossing = Some(crossing);
+                record.epoch = Some(gaps.epoch);
+                self.record_ranges(record, &news)?;
+            }
+            self.announce(peer, crossing, gaps.epoch, gaps.through.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    /// What is missing of a peer's numbers: announced or below the highest seen, and not withdrawn.
+    #[must_use]
+    pub fn gaps(&self, peer: &Name, crossing: Crossing) -> Vec<EpochGaps> {
+        self.0.index.book(&self.0.ledger, |book| book.gaps(peer, crossing)).unwrap_or_default()
+    }
+
+    /// The next number of a crossing of ours: its epoch and its sequence.
+    pub fn next_number(&self, crossing: Crossing) -> Result<(u64, u64), SpoolError> {
+        self.0.numbers.next(crossing, self.latest(), |record| self.record(record, Local::none()))
+    }
+
+    /// The spool is told no time after its start: what it records by itself bears the latest time it was given.
+    fn latest(&self) -> Timestamp {
+        Timestamp(self.0.latest.load(Ordering::Relaxed))
+    }
+
+    /// Our own numbers that will never come, to tell the peer.
+    #[must_use]
+    pub fn withdrawn(&self, crossing: Crossing) -> Vec<EpochGaps> {
+        let ask = |book: &mut crate::gaps::Book| book.withdrawn(crossing, WITHDRAWN_EPOCHS_MAX);
+        self.0.index.book(&self.0.ledger, ask).unwrap_or_default()
+    }
+
+    /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
+    fn withdraw_left_over(&self, now: Timestamp) -> Result<(), SpoolError> {
+        let left = self.0.index.book(&self.0.ledger, |book| book.left_over())?;
+        for (crossing, epoch, range) in left {
+            let outbox = self.0.outboxes.get(&crossing);
+            let mut unused = crate::ranges::Ranges::default();
+            for sequence in range.from..=range.to {
+                if outbox.is_none_or(|outbox| !outbox.holds(epoch, sequence)) {
+                    unused.insert(sequence, sequence);
+                }
+            }
+            let mut record = Record::new(Event::SequencesWithdrawn, now);
+            record.crossing = Some(crossing);
+            record.epoch = Some(epoch);
+            self.record_ranges(record, &unused.iter().collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// The outbox of a crossing. One that was not set up is empty and takes nothing.
+    #[must_use]
+    pub fn outbox(&self, crossing: Crossing) -> Outbox {
+        self.0
+            .outboxes
+            .get(&crossing)
+            .cloned()
+            .unwrap_or_else(|| Outbox::none(&self.0.disk, &self.0.layout.outbox(crossing), &self.0.bell))
+    }
+
+    /// The arrivals of a crossing.
+    #[must_use]
+    pub fn arrivals(&self, crossing: Crossing) -> Arrivals {
+        Arrivals { spool: self.clone(), crossing }
+    }
+
+    /// Parcels in our custody that are still to be delivered or relayed.
+    pub fn checked(&self) -> Result<Vec<Entry>, SpoolError> {
+        arrivals::list(&self.0.layout.checked())
+    }
+
+    /// Is there room for so many bytes above the floor?
+    pub fn room(&self, bytes: u64) -> Result<(), SpoolError> {
+        let floor = *self.0.floor.read().unwrap_or_else(PoisonError::into_inner);
+        let root = self.0.layout.root();
+        let Free { bytes: bytes_free, inodes: inodes_free } =
+            self.0.disk.free(root).map_err(|source| SpoolError::disk(root, source))?;
+        if bytes_free >= floor.bytes.saturating_add(bytes) && inodes_free >= floor.inodes {
+            return Ok(());
+        }
+        Err(SpoolError::Full {
+            path: root.to_owned(),
+            bytes_free,
+            inodes_free,
+            bytes_needed: bytes,
+            bytes_floor: floor.bytes,
+            inodes_floor: floor.inodes,
+        })
+    }
+
+    /// Sets the floor of free space.
+    pub fn set_floor(&self, floor: Floor) {
+        *self.0.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    /// Tells the app what became of its drop.
+    pub fn notice(&self, route: &Name, notice: &Notice) -> Result<(), SpoolError> {
+        notice::put(&self.0.disk, &self.0.layout.notices(route), notice)
+    }
+
+    /// Keeps what the auditor needs under the day it happened. Keeping the same again is fine.
+    pub fn keep_evidence(&self, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
+        crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), at, evidence, name)
+    }
+}
+
+fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
+    let at = |source| SpoolError::disk(path, source);
+    let file = disk.open_rw(path).map_err(at)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Locked { path: path.to_owned() }),
+        Err(error) => Err(at(error.into())),
+    }
+}
+
+/// Throws away what an interrupted process left half made.
+fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
+    for dir in [layout.sealing(), layout.opening()] {
+        for path in children(&dir)? {
+            disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
+        }
+    }
+    let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
+    swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
+    for crossing in crossings {
+        swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
+    }
+    for path in swept.iter().map(|dir| children(dir)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ASIDE.as_bytes())) {
+            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+        }
+    }
+    sweep_partial(disk, layout, crossings)
+}
+
+/// After a restart of the machine a partial file may be longer than what was written to it.
+fn sweep_partial(disk: &Disk, layout: &Layout, crossings: &[Crossing]) -> Result<(), SpoolError> {
+    let path = layout.queues().join("boot");
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if fs::read(&path).is_ok_and(|before| before == boot) {
+        return Ok(());
+    }
+    for crossing in crossings {
+        for partial in children(&layout.partial(*crossing))? {
+            disk.remove_file(&partial).map_err(|source| SpoolError::disk(&partial, source))?;
+        }
+    }
+    disk.write(&path, &boot).map_err(|source| SpoolError::disk(&path, source))
+}
+
+/// The paths in a directory; none where it is missing.
+pub(crate) fn children(dir: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(error)),
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(at)).collect(),
+    }
+}
+
+fn announced_json(book: &crate::gaps::Book) -> serde_json::Value {
+    book.announced()
+        .map(|(peer, crossing, epoch, next)| serde_json::json!([peer, crossing.code(), epoch, next]))
+        .collect()
+}

@@ -1,0 +1,491 @@
+//! From an arrived bundle to custody, and on: verify, open into a private place, guard, then deliver or relay.
+//!
+//! Why it may die anywhere: a bundle waits in `complete` until the ledger says `arrived`, then in `checked` until the
+//! ledger says `delivered` or `relayed`; only then is it removed. Plaintext lies in places that are wiped at start and
+//! is made again from the bundle. A delivery is one rename between two records: after `delivering`, a source that is
+//! still staged is renamed, one that is gone was delivered.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use guard::{Judgement, Moment, Question, Released};
+use protocol::bundle::{self, BundleError, Sink};
+use protocol::envelope::Envelope;
+use protocol::evidence::Evidence;
+use protocol::keys::KeyError;
+use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::{Manifest, ParcelError};
+use protocol::receipt::Outcome;
+use protocol::trust::TrustError;
+use protocol::{BundleId, Crossing, Reason, Signed, Timestamp};
+use spool::{Entry, EntryKind, Outlet, Seen, State};
+
+use crate::alarm::Alarm;
+use crate::config::{NameEncoding, RouteSettings};
+use crate::drop::{Drop, DropError};
+use crate::receipts::{self, Came};
+use crate::sealing::{self, Papers};
+use crate::station::{Station, StationError};
+
+/// A bundle is read in pieces of this size.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// The admission of a node. Remembers only which bundles it has given up on for now.
+#[derive(Default)]
+pub struct Admission {
+    /// Bundles in `checked` that an earlier process left; taken up once at start.
+    resumed: bool,
+}
+
+/// An opened and inspected bundle.
+struct Admitted {
+    envelope: Envelope,
+    manifest: Manifest,
+    statement: Signed,
+    custody: Vec<Signed>,
+    came: Came,
+    route: RouteSettings,
+    released: Released<Drop>,
+    evidence: Evidence,
+    place: PathBuf,
+}
+
+/// Why a bundle is not admitted.
+enum Obstacle {
+    /// The disk, or something else of ours: try again.
+    Later(StationError),
+    /// The bundle itself, before its origin is proven: nobody can be told.
+    Bundle(Reason, String),
+    /// The parcel inside: the nodes before are told.
+    Parcel(Box<(Came, Reason)>),
+}
+
+impl From<StationError> for Obstacle {
+    fn from(error: StationError) -> Self {
+        Obstacle::Later(error)
+    }
+}
+
+impl From<spool::SpoolError> for Obstacle {
+    fn from(error: spool::SpoolError) -> Self {
+        Obstacle::Later(error.into())
+    }
+}
+
+impl Admission {
+    /// Takes every complete bundle of every crossing that leads here. Returns how many came to an end.
+    pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
+        let mut done = 0;
+        if !self.resumed {
+            done += resume(station, now)?;
+            self.resumed = true;
+        }
+        let mut crossings: Vec<Crossing> = station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
+        crossings.sort_unstable();
+        crossings.dedup();
+        for crossing in crossings {
+            for entry in station.spool.arrivals(crossing).completed()? {
+                match entry.kind {
+                    EntryKind::Bundle => admit(station, crossing, &entry, now)?,
+                    EntryKind::Receipts => receipts::take(station, crossing, &entry, now)?,
+                }
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Takes up what stands in `checked`: custody is ours, the way on is still owed.
+fn resume(station: &Station, now: Timestamp) -> Result<usize, StationError> {
+    let folder = station.layout().checked();
+    let mut done = 0;
+    for entry in std::fs::read_dir(&folder).map_err(|cause| StationError::Io { path: folder.clone(), cause })? {
+        let path = entry.map_err(|cause| StationError::Io { path: folder.clone(), cause })?.path();
+        forward_checked(station, &path, now)?;
+        done += 1;
+    }
+    Ok(done)
+}
+
+fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(), StationError> {
+    let Ok(envelope) = peek(path) else {
+        return hold(station, path, Reason::Malformed, None, now);
+    };
+    let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)? else {
+        return hold(station, path, Reason::Malformed, None, now);
+    };
+    let Some(known) = station.spool.parcel(&parcel)? else {
+        return hold(station, path, Reason::Malformed, None, now);
+    };
+    match known.state {
+        State::Arrived => {}
+        State::Delivering => {
+            // The records on both sides of the rename tell where we died.
+            let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
+                return hold(station, path, Reason::Malformed, None, now);
+            };
+            let outlet = Outlet::open(&station.spool, &known.route)?;
+            let name = known.name.clone().unwrap_or_else(|| parcel.to_string());
+            if outlet.is_staged(&parcel) {
+                outlet.deliver(&parcel, name.as_ref())?;
+            }
+            return delivered(station, &came, path, now);
+        }
+        // Relayed, delivered or refused: only the receipt may be owed, and the removal.
+        _ => {
+            if let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) {
+                match known.state {
+                    State::Delivered => receipts::make(station, &came, Outcome::Delivered, None, now)?,
+                    State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
+                    _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
+                };
+            }
+            return remove(station, path);
+        }
+    }
+    match open(station, envelope.crossing, path, now) {
+        Ok(admitted) => forward(station, admitted, path, now),
+        Err(Obstacle::Later(error)) => Err(error),
+        Err(Obstacle::Bundle(reason, _)) => hold(station, path, reason, None, now),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
+    }
+}
+
+fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
+    let path = &entry.path;
+    // Known before: either we died between the record and the rename, or it came a second time.
+    if let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? {
+        if let Some(known) = station.spool.parcel(&parcel)? {
+            if let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id) {
+                if known.state == State::Arrived || known.state == State::Delivering {
+                    let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
+                    move_file(station, path, &checked)?;
+                    return forward_checked(station, &checked, now);
+                }
+                receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+                return remove(station, path);
+            }
+        }
+    }
+    match open(station, crossing, path, now) {
+        Ok(admitted) => {
+            record_arrived(station, &admitted, now)?;
+            let arrived = receipts::make(station, &admitted.came, Outcome::Arrived, None, now)?;
+            let mut evidence = admitted.evidence.clone();
+            evidence.receipts.push(arrived);
+            sealing::keep_evidence(station, &admitted.came.parcel, &admitted.envelope.bundle, evidence)?;
+            let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
+            move_file(station, path, &checked)?;
+            forward(station, admitted, &checked, now)
+        }
+        Err(Obstacle::Later(error)) => Err(error),
+        Err(Obstacle::Bundle(reason, words)) => {
+            tracing::warn!(bundle = %entry.id, %crossing, reason = reason.name(), "{words}");
+            station.alarms.raise(now, Alarm::NotAuthentic);
+            hold(station, path, reason, Some(crossing), now)
+        }
+        Err(Obstacle::Parcel(about)) if about.1 == Reason::Duplicate => {
+            let mut record = about.0.record(Event::Duplicate, now);
+            record.reason = Some(Reason::Duplicate);
+            station.spool.record(record, Local::none())?;
+            receipts::make(station, &about.0, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+            remove(station, path)
+        }
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
+    }
+}
+
+/// Every step between a file and an inspected parcel.
+fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> Result<Admitted, Obstacle> {
+    let envelope = peek(path).map_err(|error| obstacle(path, error))?;
+    if envelope.crossing != crossing || envelope.target != station.node || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source) {
+        return Err(Obstacle::Bundle(Reason::NoRoute, format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing)));
+    }
+    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(path, error.into()))?;
+    let statement = &custody.statement;
+    let came = Came {
+        parcel: statement.parcel,
+        statement: custody.statement_digest,
+        origin: statement.origin.clone(),
+        route: statement.route.clone(),
+        parcel_type: statement.parcel_type.clone(),
+        peer: envelope.source.clone(),
+        crossing,
+        bundle: envelope.bundle,
+        epoch: envelope.epoch,
+        sequence: envelope.sequence,
+    };
+    let known = station.spool.parcel(&statement.parcel)?;
+    let ours = known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
+    if !ours {
+        match station.spool.seen(&envelope.source, crossing, envelope.epoch, envelope.sequence)? {
+            Seen::New => {}
+            Seen::Before | Seen::BelowFloor if known.is_some() => return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate)))),
+            Seen::Before | Seen::BelowFloor => return Err(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned())),
+        }
+        if known.is_some() {
+            return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
+        }
+    }
+    let Some(route) = station.fits(statement, &envelope.source) else {
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+    };
+    let Some(rules) = station.rules.get(&crossing) else {
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+    };
+
+    let parcel = statement.parcel;
+    let outlet = if statement.target == station.node { Some(Outlet::open(&station.spool, &route.name)?) } else { None };
+    let place = match &outlet {
+        Some(outlet) => outlet.stage(&parcel)?,
+        None => station.layout().opening().join(parcel.to_string()),
+    };
+    let io_at = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| Obstacle::Later(StationError::Io { path, cause })
+    };
+    station.spool.disk().remove_tree(&place).map_err(io_at(&place))?;
+    station.spool.disk().create_dir_private(&place).map_err(io_at(&place))?;
+    let wipe = |obstacle: Obstacle| match station.spool.disk().remove_tree(&place) {
+        Ok(()) => obstacle,
+        Err(cause) => Obstacle::Later(StationError::Io { path: place.clone(), cause }),
+    };
+
+    let file = File::open(path).map_err(io_at(path))?;
+    let mut staging = Staging::new(station, &place, outlet.is_some());
+    let opened = bundle::open(&mut BufReader::with_capacity(READ_BUFFER_BYTES, file), &station.trust, &station.keyring.opening, &mut staging)
+        .map_err(|error| wipe(obstacle(path, error)))?;
+    match &outlet {
+        // Modes for the app, and everything synced, before the ledger says delivering.
+        Some(outlet) => outlet.settle(&parcel)?,
+        None => staging.sync().map_err(io_at(&place))?,
+    }
+
+    let held = Drop::read(&place.join(&opened.manifest.name), NameEncoding::Utf8).map_err(|error| match error {
+        DropError::Io { place, cause } => Obstacle::Later(StationError::Io { path: place, cause }),
+        DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+    })?;
+    let types = [statement.parcel_type.clone()];
+    let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
+    let released = match guard::inspect(&question, held) {
+        Judgement::Released(released) => released,
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
+        }
+        Judgement::Strip { .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+        }
+    };
+    let papers = |error: protocol::der_types::DerError| obstacle(path, BundleError::from(error));
+    Ok(Admitted {
+        statement: envelope.signed_statement().map_err(papers)?,
+        custody: envelope.signed_custody().map_err(papers)?,
+        route: route.clone(),
+        manifest: opened.manifest,
+        evidence: Evidence { envelope: opened.verified.envelope_bytes, footer: opened.verified.footer_bytes, receipts: Vec::new() },
+        envelope,
+        came,
+        released,
+        place,
+    })
+}
+
+/// Coordinates that come down from a higher zone are not a refusal but an incident.
+fn incident(crossing: Crossing, reason: Reason) -> Reason {
+    let from_above = crossing.source() > crossing.target();
+    if reason == Reason::Coordinates && from_above { Reason::Incident } else { reason }
+}
+
+fn obstacle(path: &Path, error: BundleError) -> Obstacle {
+    let words = error.to_string();
+    match error {
+        BundleError::Io(cause) => Obstacle::Later(StationError::Io { path: path.to_owned(), cause }),
+        BundleError::OtherRecipient { .. } | BundleError::Key(KeyError::CannotUnwrap) | BundleError::Parcel(ParcelError::Trust(TrustError::UnknownKey { .. })) => {
+            Obstacle::Bundle(Reason::UnknownKey, words)
+        }
+        BundleError::NotABundle { .. } | BundleError::CutShort { .. } | BundleError::Trailing | BundleError::TooLarge { .. } | BundleError::Parcel(ParcelError::Der(_)) => {
+            Obstacle::Bundle(Reason::Malformed, words)
+        }
+        _ => Obstacle::Bundle(Reason::NotAuthentic, words),
+    }
+}
+
+fn peek(path: &Path) -> Result<Envelope, BundleError> {
+    bundle::peek(&mut BufReader::new(File::open(path)?))
+}
+
+fn record_arrived(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), StationError> {
+    let mut record = admitted.came.record(Event::Arrived, now);
+    record.bytes = Some(admitted.manifest.content_bytes());
+    let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };
+    station.spool.record(record, local)?;
+    Ok(())
+}
+
+/// On from here: into the outlet, or sealed for the next crossing.
+fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
+    let Some(hop) = station.next_hop(&admitted.route) else {
+        return deliver(station, &admitted, checked, now);
+    };
+    let Some(rules) = station.rules.get(&hop.crossing) else {
+        return refuse(station, &admitted.came, Reason::NoRoute, checked, now);
+    };
+    // The next border has its own rules: what was let in is looked at again before it goes on.
+    let types = [admitted.came.parcel_type.clone()];
+    let question = Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
+    let released = match guard::inspect(&question, admitted.released.into_parcel()) {
+        Judgement::Released(released) => released,
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
+            return refuse(station, &admitted.came, reason, checked, now);
+        }
+        Judgement::Strip { .. } => return refuse(station, &admitted.came, Reason::Coordinates, checked, now),
+    };
+    let papers = Papers { statement: &admitted.statement, custody: &admitted.custody, manifest: &admitted.manifest, priority: admitted.envelope.priority };
+    let staged = match sealing::seal(station, &released, &papers, &hop, now) {
+        Ok(staged) => staged,
+        Err(StationError::Seal(_)) => return refuse(station, &admitted.came, Reason::Changed, checked, now),
+        Err(error) => return Err(error),
+    };
+    sealing::commit(station, Event::Relayed, &staged, &admitted.statement, &admitted.manifest, now)?;
+    wipe(station, &admitted.place)?;
+    remove(station, checked)
+}
+
+fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
+    let mut record = admitted.came.record(Event::Delivering, now);
+    record.bytes = Some(admitted.manifest.content_bytes());
+    station.spool.record(record, Local::none())?;
+    Outlet::open(&station.spool, &admitted.route.name)?.deliver(&admitted.came.parcel, admitted.manifest.name.as_ref())?;
+    delivered(station, &admitted.came, checked, now)
+}
+
+/// The rename is done: record, receipt, and the bundle goes.
+fn delivered(station: &Station, came: &Came, checked: &Path, now: Timestamp) -> Result<(), StationError> {
+    station.spool.record(came.record(Event::Delivered, now), Local::none())?;
+    let receipt = receipts::make(station, came, Outcome::Delivered, None, now)?;
+    add_receipt(station, came, receipt)?;
+    remove(station, checked)
+}
+
+/// Adds a receipt to the evidence of the bundle that a parcel came in, where that evidence exists.
+fn add_receipt(station: &Station, came: &Came, receipt: Vec<u8>) -> Result<(), StationError> {
+    let path = sealing::evidence_path(station, &came.parcel, &came.bundle);
+    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else { return Ok(()) };
+    evidence.receipts = vec![receipt];
+    sealing::keep_evidence(station, &came.parcel, &came.bundle, evidence)
+}
+
+/// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
+fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
+    let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
+    let mut record = came.record(event, now);
+    record.reason = Some(reason);
+    station.spool.record(record, Local::none())?;
+    station.alarms.raise(now, if reason == Reason::Incident { Alarm::Incident } else { Alarm::Refused });
+    receipts::make(station, came, Outcome::Refused, Some(reason), now)?;
+    wipe(station, &station.layout().opening().join(came.parcel.to_string()))?;
+    hold_file(station, path)
+}
+
+/// A bundle that proves nothing: recorded, held, nobody is told.
+fn hold(station: &Station, path: &Path, reason: Reason, crossing: Option<Crossing>, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::Refused, now);
+    record.crossing = crossing;
+    record.reason = Some(reason);
+    record.bundle = path.file_stem().and_then(|stem| stem.to_str()).and_then(BundleId::from_hex);
+    station.spool.record(record, Local::none())?;
+    hold_file(station, path)
+}
+
+fn hold_file(station: &Station, path: &Path) -> Result<(), StationError> {
+    let target = station.layout().quarantine().join(path.file_name().unwrap_or_default());
+    move_file(station, path, &target)
+}
+
+fn move_file(station: &Station, from: &Path, to: &Path) -> Result<(), StationError> {
+    station.spool.disk().rename(from, to).map_err(|cause| StationError::Io { path: to.to_owned(), cause })
+}
+
+fn remove(station: &Station, path: &Path) -> Result<(), StationError> {
+    station.spool.disk().remove_file(path).map_err(|cause| StationError::Io { path: path.to_owned(), cause })
+}
+
+fn wipe(station: &Station, place: &Path) -> Result<(), StationError> {
+    station.spool.disk().remove_tree(place).map_err(|cause| StationError::Io { path: place.to_owned(), cause })
+}
+
+/// Plaintext of a bundle on its way into a private folder.
+struct Staging<'a> {
+    station: &'a Station,
+    root: PathBuf,
+    files: Vec<(PathBuf, bool)>,
+    folders: HashSet<PathBuf>,
+    out: Option<BufWriter<File>>,
+    /// The outlet syncs what is staged in it.
+    synced_later: bool,
+}
+
+impl<'a> Staging<'a> {
+    fn new(station: &'a Station, root: &Path, synced_later: bool) -> Self {
+        Staging { station, root: root.to_owned(), files: Vec::new(), folders: HashSet::from([root.to_owned()]), out: None, synced_later }
+    }
+
+    /// Names below the root: the manifest was checked, so no path climbs.
+    fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
+        if self.folders.contains(folder) || !folder.starts_with(&self.root) {
+            return Ok(());
+        }
+        if let Some(above) = folder.parent() {
+            self.make_folder(above)?;
+        }
+        self.station.spool.disk().create_dir_all(folder)?;
+        self.folders.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Files were synced as they ended; the folders that name them follow.
+    fn sync(&self) -> io::Result<()> {
+        self.folders.iter().try_for_each(|folder| self.station.spool.disk().sync_dir(folder))
+    }
+}
+
+impl Sink for Staging<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> io::Result<()> {
+        let top = self.root.join(&manifest.name);
+        if manifest.folder {
+            self.make_folder(&top)?;
+        }
+        self.files = manifest
+            .files
+            .iter()
+            .map(|file| (if manifest.folder { top.join(&file.path) } else { top.clone() }, file.executable))
+            .collect();
+        Ok(())
+    }
+
+    fn begin(&mut self, index: usize) -> io::Result<()> {
+        let (path, _) = self.files.get(index).cloned().ok_or_else(|| io::Error::other("no such file"))?;
+        if let Some(folder) = path.parent() {
+            self.make_folder(folder)?;
+        }
+        self.out = Some(BufWriter::with_capacity(READ_BUFFER_BYTES, self.station.spool.disk().create(&path)?));
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), |out| out.write_all(bytes))
+    }
+
+    fn end(&mut self, index: usize) -> io::Result<()> {
+        let Some(out) = self.out.take() else { return Ok(()) };
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if self.files.get(index).is_some_and(|(_, executable)| *executable) {
+            file.set_permissions(std::fs::Permissions::from_mode(0o770))?;
+        }
+        if self.synced_later { Ok(()) } else { self.station.spool.disk().sync_file(&file) }
+    }
+}

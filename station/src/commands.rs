@@ -1,0 +1,270 @@
+//! The command line that all three daemons share. Sentences, remedies and exit codes are made here and nowhere below:
+//! 0 done, 1 refused or failed to verify, 2 usage or config, 3 disk, medium or I/O.
+
+mod ask;
+mod check;
+mod init;
+mod inspect;
+mod run;
+mod words;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use clap::{Parser, Subcommand};
+use protocol::Zone;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Config, Fault, PeerSettings};
+use crate::service::Stop;
+use crate::station::Station;
+
+pub use words::{Lang, Words};
+
+/// What a node's `[link]` table holds, and how its links start. Implemented in each program, the only place that
+/// knows both a zone and a transport.
+pub trait Links: DeserializeOwned + 'static {
+    /// What is wrong with the table, given the peers and their carriers.
+    fn faults(&self, zone: Zone, peers: &[PeerSettings]) -> Vec<Fault>;
+    /// Starts every link in threads of its own.
+    fn start(&self, station: &Arc<Station>, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>>;
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused, or something did not verify.
+    Refused = 1,
+    /// Wrong usage or config.
+    Config = 2,
+    /// Disk, medium or I/O.
+    Disk = 3,
+}
+
+#[derive(Parser)]
+#[command(version, about = "Trilock 三闸: the exchange node of one zone / 一个网区的交换节点")]
+struct Cli {
+    /// Language of messages: en or zh; by default from LANG. 消息语言
+    #[arg(long, global = true)]
+    lang: Option<String>,
+    /// Answers as JSON. 以 JSON 输出
+    #[arg(long, global = true)]
+    json: bool,
+    /// The config file. 配置文件
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM; SIGHUP reads the config again. 运行
+    Run,
+    /// Say everything that is wrong with the config. 检查配置
+    Check {
+        /// `gm`: also list every primitive in use that is not national, and exit 1. 国密合规检查
+        #[arg(long)]
+        profile: Option<String>,
+    },
+    /// Make the tree, groups and keys if absent; print the public keys to exchange. 初始化
+    Init,
+    /// What is where, and since when. 状态
+    Status,
+    /// Parcels, newest first. 投递件列表
+    List {
+        /// Only of this route.
+        #[arg(long)]
+        route: Option<String>,
+        /// Only in this state.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only changed since, milliseconds since 1970.
+        #[arg(long)]
+        since: Option<String>,
+        /// Only of this parcel type.
+        #[arg(long = "type")]
+        parcel_type: Option<String>,
+        /// Only with this label, NAME=VALUE.
+        #[arg(long)]
+        label: Option<String>,
+    },
+    /// Everything about one parcel. 查看投递件
+    Show {
+        /// Its id.
+        parcel: String,
+    },
+    /// What is missing on one-way crossings. 缺号
+    Gaps,
+    /// Send again what is still held: a parcel, or a range of numbers. 补发
+    Resend {
+        /// The parcel's id.
+        parcel: Option<String>,
+        /// Numbers A-B of a crossing.
+        #[arg(long)]
+        seq: Option<String>,
+        /// The crossing of those numbers.
+        #[arg(long)]
+        crossing: Option<String>,
+    },
+    /// Address a bundle to another key. 重新封装
+    Reseal {
+        /// The parcel's id.
+        parcel: String,
+        /// The key's id.
+        #[arg(long)]
+        to: String,
+    },
+    /// Switch a route. 启用或停用路由
+    Route {
+        /// `enable` or `disable`.
+        switch: String,
+        /// The route.
+        route: String,
+        /// Why; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Would this cross? 这些文件能否通过
+    Inspect {
+        /// The route it would take; without it every crossing from here is asked.
+        #[arg(long)]
+        route: Option<String>,
+        /// The detector alone, without the list of registered types.
+        #[arg(long)]
+        detect: bool,
+        /// Files or folders.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Seal by hand, where the config allows it. 手工封装
+    Seal {
+        /// The route.
+        #[arg(long)]
+        route: String,
+        /// What to seal.
+        path: PathBuf,
+        /// Where to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Open by hand, where the config allows it. 手工拆封
+    Open {
+        /// The bundle.
+        bundle: PathBuf,
+        /// Where to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// The look-up index. 索引
+    Index {
+        /// `rebuild`.
+        action: String,
+    },
+    /// Copy state, sealed to a key. 备份
+    Backup,
+    /// Start from a backup. 恢复
+    Restore,
+    /// The month in figures. 月报
+    Report {
+        /// YYYY-MM.
+        #[arg(long)]
+        month: String,
+    },
+}
+
+/// The whole program of a node.
+#[must_use]
+pub fn main<L: Links>(zone: Zone) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let help = !error.use_stderr();
+            // Nothing is left to say where even that cannot be printed.
+            let _printed = error.print();
+            return ExitCode::from(if help { 0 } else { 2 });
+        }
+    };
+    let lang = Lang::choose(cli.lang.as_deref());
+    let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(format!("/etc/trilock/{zone}.toml")));
+    let out = Words::new(lang, cli.json);
+    let exit = dispatch::<L>(zone, &path, cli.command, &out);
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out: &Words) -> Exit {
+    if let Command::Inspect { route: None, detect: true, paths } = &command {
+        // The detector needs no config: it is asked about files, not about a border.
+        return inspect::detect(paths, out);
+    }
+    let (config, text) = match Config::<L>::load(path) {
+        Ok(read) => read,
+        Err(error) => {
+            out.error(&error.to_string(), "mend the file, or name another with --config", "请修正配置文件，或用 --config 指定其他文件");
+            return Exit::Config;
+        }
+    };
+    match command {
+        Command::Check { profile } => return check::check(zone, path, &config, &text, profile.as_deref(), out),
+        Command::Init => return init::init(zone, &config, out),
+        _ => {}
+    }
+    let faults = check::faults(zone, &config);
+    if !faults.is_empty() {
+        check::print_faults(path, &text, &faults, out);
+        return Exit::Config;
+    }
+    match command {
+        Command::Run => run::run(zone, path, config, out),
+        Command::Inspect { route, detect, paths } => inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out),
+        Command::Status => ask::status(&config, out),
+        Command::List { route, state, since, parcel_type, label } => {
+            let arguments = [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
+            ask::ask(&config, zone, "list", arguments, out)
+        }
+        Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
+        Command::Gaps => ask::ask(&config, zone, "gaps", [], out),
+        Command::Resend { parcel, seq, crossing } => {
+            let range = match seq.as_deref().map(|seq| seq.split_once('-').unwrap_or((seq, seq))) {
+                Some((from, to)) if from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok() => Some((from.to_owned(), to.to_owned())),
+                Some(_) => {
+                    out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
+                    return Exit::Config;
+                }
+                None => None,
+            };
+            let (from, to) = range.unzip();
+            ask::ask(&config, zone, "resend", [("parcel", parcel), ("crossing", crossing), ("from", from), ("to", to)], out)
+        }
+        Command::Route { switch, route, reason } if switch == "enable" || switch == "disable" => {
+            let action = if switch == "enable" { "route-enable" } else { "route-disable" };
+            ask::ask(&config, zone, action, [("route", Some(route)), ("reason", Some(reason))], out)
+        }
+        Command::Route { .. } => {
+            out.error("route takes enable or disable", "route disable NAME --reason TEXT", "route disable 名称 --reason 原因");
+            Exit::Config
+        }
+        Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
+        Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
+            out.error(
+                "sealing and opening by hand is switched off here (node.manual = false)",
+                "drop into an inlet; by hand nothing ever leaves the internal zone",
+                "请使用投递口；业务内网的内容从不允许手工带出",
+            );
+            Exit::Refused
+        }
+        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } | Command::Backup | Command::Restore | Command::Report { .. } => {
+            out.error(
+                "this command is part of the contract but not of this version: it did nothing",
+                "see CHANGELOG.md for what this version can do",
+                "本版本尚未提供该命令，未执行任何操作；详见 CHANGELOG.md",
+            );
+            Exit::Config
+        }
+        Command::Check { .. } | Command::Init => Exit::Done,
+    }
+}

@@ -1,0 +1,154 @@
+//! `check`: everything that would go wrong, before it does.
+
+use std::path::Path;
+
+use protocol::trust::{Role, Use};
+use protocol::{Name, Suite, Zone};
+use serde_json::json;
+
+use super::{Exit, Links, Words};
+use crate::config::{Carrier, Config, Fault, place_of};
+use crate::keyring::{self, Keyring, SECURITY};
+use crate::station::load_rules;
+
+/// What is wrong with a config in itself, without looking at the disk.
+pub(super) fn faults<L: Links>(zone: Zone, config: &Config<L>) -> Vec<Fault> {
+    let mut faults = config.faults(zone);
+    faults.extend(config.link.faults(zone, &config.peers));
+    faults
+}
+
+/// Prints faults with line and column.
+pub(super) fn print_faults(path: &Path, text: &str, faults: &[Fault], out: &Words) {
+    for fault in faults {
+        let (line, column) = place_of(text, fault);
+        out.error(&format!("{}:{line}:{column}: {}: {}", path.display(), fault.at, fault.what), &fault.remedy, &fault.remedy);
+    }
+}
+
+/// The command.
+pub(super) fn check<L: Links>(zone: Zone, path: &Path, config: &Config<L>, text: &str, profile: Option<&str>, out: &Words) -> Exit {
+    let mut faults = faults(zone, config);
+    let mut warnings = Vec::new();
+    let mut fault = |at: &str, what: String, remedy: &str| faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() });
+
+    let keyring = Keyring::load(&config.node.keys, &config.node.name);
+    match &keyring {
+        Err(error) => fault("node.keys", error.to_string(), "run init, or mend the folder's owner and modes"),
+        Ok(keys) if keys.signing.suite() != config.node.suite => {
+            fault("node.suite", format!("the signing key is of suite {}", keys.signing.suite()), "make new keys with init in an empty folder, or change suite");
+        }
+        Ok(_) => {}
+    }
+    match keyring::load_trust(&config.node.trust) {
+        Err(error) => fault("node.trust", error.to_string(), "put the public key cards (*.pub.pem) of all nodes and people there"),
+        Ok(trust) => {
+            let mut nodes: Vec<&Name> = config.peers.iter().map(|peer| &peer.name).chain(config.routes.iter().flat_map(|route| &route.path)).collect();
+            nodes.sort_unstable();
+            nodes.dedup();
+            for node in nodes {
+                let direct = config.peer(node);
+                // The own cards are needed too: receipts of this node come back inside others' papers.
+                let mut wanted = vec![Use::Sign];
+                if direct.is_some() {
+                    wanted.push(Use::Seal);
+                }
+                if direct.is_some_and(|peer| peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
+                    wanted.push(Use::Link);
+                }
+                for usage in wanted {
+                    match trust.current(node, usage) {
+                        Err(error) => fault("node.trust", error.to_string(), "copy the card that `init` of that node printed"),
+                        Ok(card) if usage != Use::Link && card.suite != config.node.suite => {
+                            fault("node.suite", format!("{node}'s {usage} key is of suite {}", card.suite), "all nodes of an office use one suite");
+                        }
+                        Ok(_) => {}
+                    }
+                }
+            }
+            if !zone.may_hold_coordinates() {
+                let security = Name::new(SECURITY).ok().and_then(|name| trust.current(&name, Use::Seal).ok().cloned());
+                if security.is_none_or(|card| card.role != Role::Security) {
+                    fault("node.trust", "no security sealing key: refused parcels could not be kept safely".to_owned(), "copy security.seal.pub.pem, which init of the internal zone's node printed");
+                }
+            }
+            let approvers = trust.cards().filter(|card| card.role == Role::Approver).count();
+            if config.peers.iter().any(|peer| peer.send == Carrier::Ferry) && approvers < usize::from(config.ferry.approvals) {
+                warnings.push(format!("ferry.approvals = {} but only {approvers} approver cards are trusted", config.ferry.approvals));
+            }
+        }
+    }
+    if config.ferry.approvals == 1 {
+        warnings.push("ferry.approvals = 1: one person besides the exporter can let data out".to_owned());
+    }
+    let crossings = config.crossings(zone);
+    match load_rules(&config.node.rules, &crossings) {
+        Err(error) => fault("node.rules", error.to_string(), "install the rule file of every crossing, named after it"),
+        Ok(rules) => {
+            for route in &config.routes {
+                for kind in &route.types {
+                    if !rules.values().any(|rules| rules.parcel_type(kind).is_some()) {
+                        fault(&format!("route {}.types", route.name), format!("no rule file here registers the type {kind}"), "register the type in the crossing's rule file, or correct its name");
+                    }
+                }
+            }
+        }
+    }
+    let foreign = if profile == Some("gm") { not_national(config) } else { Vec::new() };
+    if let Some(other) = profile.filter(|profile| *profile != "gm") {
+        fault("--profile", format!("\"{other}\" is no profile"), "the only profile is gm");
+    }
+    print_faults(path, text, &faults, out);
+    for warning in &warnings {
+        out.say(&format!("warning: {warning}"), &format!("警告：{warning}"));
+    }
+    for primitive in &foreign {
+        out.say(&format!("not national: {primitive}"), &format!("非国密：{primitive}"));
+    }
+    let value = json!({
+        "ok": faults.is_empty() && foreign.is_empty(),
+        "faults": faults,
+        "warnings": warnings,
+        "not_national": foreign,
+        "active": active(zone, config),
+    });
+    if out.json() || (faults.is_empty() && foreign.is_empty()) {
+        out.result(&value, || {
+            let lines: Vec<String> = active(zone, config).into_iter().map(|line| format!("  {line}")).collect();
+            format!("{}\n{}", out.pick("the config is sound; active:", "配置无误；当前生效："), lines.join("\n"))
+        });
+    }
+    if !faults.is_empty() {
+        Exit::Config
+    } else if foreign.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Refused
+    }
+}
+
+fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {
+    let mut lines = vec![
+        format!("node {} in zone {zone}, suite {}", config.node.name, config.node.suite),
+        format!("spool {}", config.node.spool.display()),
+        "guard: in this process, panics caught; no sandboxed workers in this version".to_owned(),
+    ];
+    lines.extend(config.peers.iter().map(|peer| format!("peer {} in {}: send by {:?}, receive by {:?}", peer.name, peer.zone, peer.send, peer.receive).to_lowercase()));
+    lines.extend(config.routes.iter().map(|route| {
+        let path: Vec<&str> = route.path.iter().map(Name::as_str).collect();
+        format!("route {}: {}", route.name, path.join(" -> "))
+    }));
+    lines
+}
+
+/// Every primitive in use that is not national.
+fn not_national<L: Links>(config: &Config<L>) -> Vec<String> {
+    let mut found = Vec::new();
+    if config.node.suite == Suite::Std {
+        found.extend(["signatures: Ed25519", "key wrap: HPKE with X25519 and AES-256-GCM", "payload: AES-256-GCM", "digests and ledger: SHA-256"].map(str::to_owned));
+    }
+    if config.peers.iter().any(|peer| peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
+        found.push("gateway transport: TLS 1.3 with Ed25519 and AES or ChaCha20 (transport only; the bundle's own seal is what protects content)".to_owned());
+    }
+    found
+}

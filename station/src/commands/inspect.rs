@@ -1,0 +1,134 @@
+//! `inspect`: would this cross? One verdict a path, asked of the same guard that decides at work.
+
+use std::path::{Path, PathBuf};
+
+use guard::{DetectVerdict, Judgement, Moment, Question};
+use protocol::{Crossing, Name, Zone};
+use serde_json::{Value, json};
+
+use super::{Exit, Links, Words};
+use crate::config::Config;
+use crate::drop::{Drop, DropError};
+use crate::station::load_rules;
+
+/// The detector reads a file whole; larger ones are for `inspect --route`, which streams.
+const DETECT_BYTES_MAX: u64 = 64 << 20;
+/// Files walked in one call.
+const FILES_MAX: usize = 1_000_000;
+
+/// The detector alone, over files and the files of folders.
+pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
+    let mut files = Vec::new();
+    for path in paths {
+        if collect(path, &mut files).is_err() {
+            out.error(&format!("{}: cannot be read", path.display()), "name files or folders that exist", "请指定存在的文件或目录");
+            return Exit::Disk;
+        }
+    }
+    let mut worst = Exit::Done;
+    for path in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let small = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= DETECT_BYTES_MAX);
+        let (verdict, findings) = match small.then(|| std::fs::read(&path)) {
+            Some(Ok(bytes)) => {
+                let found = guard::detect(&name, &bytes);
+                (found.verdict, found.findings)
+            }
+            _ => (DetectVerdict::Uninspectable, Vec::new()),
+        };
+        if verdict != DetectVerdict::Clean {
+            worst = Exit::Refused;
+        }
+        print(&path, verdict.name(), &findings, out);
+    }
+    worst
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let meta = std::fs::metadata(path)?;
+    if meta.is_dir() {
+        let mut inside = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        inside.sort();
+        for entry in inside {
+            let link = std::fs::symlink_metadata(&entry)?.is_symlink();
+            if !link && files.len() < FILES_MAX {
+                collect(&entry, files)?;
+            }
+        }
+    } else {
+        files.push(path.to_owned());
+    }
+    Ok(())
+}
+
+fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
+    let rows: Vec<Value> = findings.iter().map(|f| json!({ "rule": f.rule, "class": f.class.name(), "at": f.at, "sample": f.sample })).collect();
+    out.result(&json!({ "path": path, "verdict": verdict, "findings": rows }), || {
+        let mut text = format!("{verdict}  {}", path.display());
+        for finding in findings {
+            text.push_str(&format!("\n    {} ({}) at {}: {}", finding.rule, finding.class.name(), finding.at, finding.sample));
+        }
+        text
+    });
+}
+
+/// Would these drops cross, by the rules and registered types of a route?
+pub(super) fn inspect<L: Links>(config: &Config<L>, zone: Zone, route: Option<&str>, detect_only: bool, paths: &[PathBuf], out: &Words) -> Exit {
+    if detect_only {
+        return detect(paths, out);
+    }
+    let rules = match load_rules(&config.node.rules, &config.crossings(zone)) {
+        Ok(rules) => rules,
+        Err(error) => {
+            out.error(&error.to_string(), "run `check`", "请运行 check");
+            return Exit::Config;
+        }
+    };
+    let routes: Vec<_> = config.routes.iter().filter(|known| route.is_none_or(|route| known.name.as_str() == route)).collect();
+    if routes.is_empty() {
+        out.error("no such route in this config", "see the [[route]] tables", "配置中没有该路由");
+        return Exit::Config;
+    }
+    let mut worst = Exit::Done;
+    for path in paths {
+        let mut best: Option<(String, &'static str, Vec<guard::Finding>)> = None;
+        for route in &routes {
+            let Some(crossing) = outward(config, zone, &route.path) else { continue };
+            let Some(rules) = rules.get(&crossing) else { continue };
+            let (verdict, findings) = judge(config, rules, route, path);
+            let better = verdict == "clean" || verdict == "stripped" || best.is_none();
+            if better {
+                best = Some((route.name.to_string(), verdict, findings));
+            }
+        }
+        let Some((route, verdict, findings)) = best else {
+            out.error("no route leaves from this node", "inspect on the node where the route begins", "请在路由起点节点上检查");
+            return Exit::Config;
+        };
+        if verdict != "clean" && verdict != "stripped" {
+            worst = Exit::Refused;
+        }
+        out.say(&format!("route {route}:"), &format!("路由 {route}："));
+        print(path, verdict, &findings, out);
+    }
+    worst
+}
+
+fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Crossing> {
+    let place = path.iter().position(|node| *node == config.node.name)?;
+    Crossing::between(zone, config.peer(path.get(place + 1)?)?.zone)
+}
+
+fn judge<L: Links>(config: &Config<L>, rules: &guard::Rules, route: &crate::config::RouteSettings, path: &Path) -> (&'static str, Vec<guard::Finding>) {
+    let drop = match Drop::read(path, route.names) {
+        Ok(drop) => drop,
+        Err(DropError::Unfit { reason, .. }) => return (reason.name(), Vec::new()),
+        Err(DropError::Io { .. }) => return ("unreadable", Vec::new()),
+    };
+    let question = Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
+    match guard::inspect(&question, drop) {
+        Judgement::Released(_) => ("clean", Vec::new()),
+        Judgement::Strip { .. } => ("stripped", Vec::new()),
+        Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => (reason.name(), findings),
+    }
+}

@@ -1,0 +1,95 @@
+//! `run`: the daemon. A reload builds everything anew from the config and carries on with the same spool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::Zone;
+
+use super::{Exit, Links, Words, check};
+use crate::clock;
+use crate::config::Config;
+use crate::service::{self, Ended, Stop};
+use crate::station::{Plan, Station, StationError};
+
+/// The command.
+pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out: &Words) -> Exit {
+    log_to();
+    loop {
+        match serve(zone, &config) {
+            Ok(Ended::Terminate) => {
+                service::notify(&[sd_notify::NotifyState::Stopping]);
+                tracing::info!("stopped");
+                return Exit::Done;
+            }
+            Ok(Ended::Reload) => {
+                service::notify(&[sd_notify::NotifyState::Reloading]);
+                match Config::<L>::load(path) {
+                    Ok((read, text)) => {
+                        let faults = check::faults(zone, &read);
+                        if faults.is_empty() {
+                            tracing::info!("config read again");
+                            config = read;
+                        } else {
+                            check::print_faults(path, &text, &faults, out);
+                            tracing::error!(faults = faults.len(), "the new config has faults; the old one stays in force");
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "the new config cannot be read; the old one stays in force"),
+                }
+            }
+            Err(error) => {
+                let (exit, en, zh) = match &error {
+                    StationError::Spool(_) | StationError::Io { .. } => (Exit::Disk, "see the message; run `check`, and make sure no other daemon owns the spool", "请根据提示处理；运行 check，并确认没有其他守护进程占用存转区"),
+                    _ => (Exit::Config, "run `check`: it names everything that is wrong", "请运行 check 查看全部问题"),
+                };
+                out.error(&error.to_string(), en, zh);
+                return exit;
+            }
+        }
+    }
+}
+
+fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError> {
+    // What the daemon makes is for itself and its groups, whatever the shell's mask was.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
+    let plan = Plan::from_config(config, zone)?;
+    let station = Arc::new(Station::open(plan, clock::now())?);
+    let stop = Stop::default();
+    let mut threads = service::start(&station, &stop)?;
+    match config.link.start(&station, &stop) {
+        Ok(links) => threads.extend(links),
+        Err(cause) => {
+            end(&station, &stop, threads);
+            return Err(StationError::Io { path: "link".into(), cause });
+        }
+    }
+    tracing::info!(node = %station.node, zone = %zone, suite = %station.suite, "serving");
+    let ended = service::wait_for_signal();
+    end(&station, &stop, threads);
+    ended.map_err(|cause| StationError::Io { path: "signals".into(), cause })
+}
+
+fn end(station: &Arc<Station>, stop: &Stop, threads: Vec<std::thread::JoinHandle<()>>) {
+    stop.set();
+    station.spool.bell().ring();
+    for thread in threads {
+        thread.thread().unpark();
+        let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+        if thread.join().is_err() {
+            tracing::error!(thread = name, "ended in a panic");
+        }
+    }
+}
+
+/// To journald where there is one, else to stderr. `RUST_LOG` chooses; `info` by default.
+fn log_to() {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = if under_systemd { tracing_journald::layer().ok() } else { None };
+    let plain = journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
+    if tracing_subscriber::registry().with(filter).with(journal).with(plain).try_init().is_err() {
+        tracing::debug!("a subscriber was set before");
+    }
+}

@@ -1,0 +1,507 @@
+//! One node's TOML file: who it is, whom it meets, which routes it serves. Unknown keys are refused, and every
+//! message names line and column. A link's own settings stand beside the link's code; this file only leaves room
+//! for them (`L`), because the station knows no transport.
+
+use std::path::{Path, PathBuf};
+
+use protocol::parcel::Priority;
+use protocol::{Crossing, Name, Suite, Zone};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Routes of one node. An office has about ten; more than this is a mistake.
+const ROUTES_MAX: usize = 256;
+/// Bytes of a config file.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// A whole config file. `L` is the struct of the node's links, each an optional table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config<L> {
+    /// This node.
+    pub node: NodeSettings,
+    /// The nodes it exchanges with, directly or along a route.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<PeerSettings>,
+    /// What it carries.
+    #[serde(default, rename = "route")]
+    pub routes: Vec<RouteSettings>,
+    /// The hand ferry, where one of its crossings uses it.
+    #[serde(default)]
+    pub ferry: FerrySettings,
+    /// Where alarms go besides the log.
+    #[serde(default)]
+    pub alarm: AlarmSettings,
+    /// The links of this zone.
+    pub link: L,
+}
+
+/// Who this node is and where its things lie.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Its name; the holder on its key cards.
+    pub name: Name,
+    /// The suite of the office: `std` or `gm`. All nodes of an office use the same.
+    #[serde(deserialize_with = "word")]
+    pub suite: Suite,
+    /// The root of its spool, on one file system with its inlets and outlets.
+    pub spool: PathBuf,
+    /// The folder of its own private keys, 0700: `<name>.sign.key.pem`, `<name>.seal.key.pem`, `<name>.link.key.pem`.
+    pub keys: PathBuf,
+    /// The folder of public key cards it believes.
+    pub trust: PathBuf,
+    /// The folder of rule files, one a crossing: `<crossing>.toml`.
+    pub rules: PathBuf,
+    /// Days that evidence is kept. Default 1,095; below 180 is refused, because the law asks for six months.
+    #[serde(default = "evidence_days")]
+    pub evidence_days: u32,
+    /// Days that a refused parcel is held. Default 30; at least 1.
+    #[serde(default = "quarantine_days")]
+    pub quarantine_days: u32,
+    /// May `seal` and `open` be used by hand here? Default no. Never for what leaves the internal zone.
+    #[serde(default)]
+    pub manual: bool,
+}
+
+/// A node at the other end of a crossing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSettings {
+    /// Its name; the holder on its key cards.
+    pub name: Name,
+    /// The zone it stands in.
+    #[serde(deserialize_with = "word")]
+    pub zone: Zone,
+    /// How bundles go to it.
+    pub send: Carrier,
+    /// How bundles come from it.
+    pub receive: Carrier,
+}
+
+impl PeerSettings {
+    /// Does anything go to or come from it this way?
+    #[must_use]
+    pub fn uses(&self, carrier: Carrier) -> bool {
+        self.send == carrier || self.receive == carrier
+    }
+}
+
+/// What carries bundles over a border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Carrier {
+    /// The two-way gateway.
+    Quic,
+    /// The one-way light gate.
+    Diode,
+    /// A purchased gate that moves files between two folders.
+    Folder,
+    /// A medium carried by a person.
+    Ferry,
+}
+
+impl Carrier {
+    /// Can an answer come back the way the question went?
+    #[must_use]
+    pub const fn is_two_way(self) -> bool {
+        matches!(self, Carrier::Quic)
+    }
+}
+
+/// From where to where, and what for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    /// The route's name: the inlet and outlet folders are called after it.
+    pub name: Name,
+    /// The nodes it passes, origin first. Every node of the route has the same list.
+    pub path: Vec<Name>,
+    /// The registered parcel types it carries; everything else is refused.
+    pub types: Vec<Name>,
+    /// How soon it matters: `urgent`, `normal` (default), `bulk`.
+    #[serde(default, deserialize_with = "priority")]
+    pub priority: Priority,
+    /// How an app says that a drop is complete: `rename`, `ready` or `settle`. Needed at the origin; no default,
+    /// because a wrong guess delivers half a file.
+    pub intake: Option<IntakeWord>,
+    /// With `settle`: seconds without a change before a drop counts as complete. Default 10, at least 1.
+    #[serde(default = "settle_s")]
+    pub settle_s: u32,
+    /// Encoding of names in the inlet: `utf-8` (default) or `gb18030`.
+    #[serde(default)]
+    pub names: NameEncoding,
+    /// Uids that may drop here besides the members of the route's group. Default none.
+    #[serde(default)]
+    pub app_uids: Vec<u32>,
+    /// What ends a parcel at its origin: `receipt` (default), or `rounds` for one-way routes on which no receipt is awaited.
+    #[serde(default)]
+    pub confirm: Confirm,
+    /// Days after which an unconfirmed parcel is alarmed as expired. Default 30, at least 1. It is never deleted for it.
+    #[serde(default = "expire_days")]
+    pub expire_days: u32,
+}
+
+/// See [`RouteSettings::intake`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntakeWord {
+    /// The app writes elsewhere on the same file system and renames in.
+    Rename,
+    /// The app writes `NAME`, then an empty `NAME.ready`.
+    Ready,
+    /// The app just writes; a drop is complete when it has been still for a while and is whole.
+    Settle,
+}
+
+/// See [`RouteSettings::names`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum NameEncoding {
+    /// UTF-8.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// GB 18030, and with it GBK.
+    #[serde(rename = "gb18030")]
+    Gb18030,
+}
+
+/// See [`RouteSettings::confirm`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirm {
+    /// Wait for the receipt, however it comes home.
+    #[default]
+    Receipt,
+    /// All rounds sent is enough: ends as "sent, unconfirmed".
+    Rounds,
+}
+
+/// The hand ferry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FerrySettings {
+    /// Countersignatures, besides the exporter's, before a trip may leave. Default 2. `check` warns at 1 and refuses
+    /// 0 where the trip leaves the internal zone.
+    #[serde(default = "approvals")]
+    pub approvals: u8,
+    /// Media of the register.
+    #[serde(default, rename = "medium")]
+    pub media: Vec<MediumSettings>,
+    /// Hours after which a staged trip that nobody confirmed is dissolved; its bundles wait for the next. Default 72.
+    #[serde(default = "trip_hours")]
+    pub trip_hours: u32,
+    /// Is a trip whose number is not the next one refused (`true`, default) or taken and alarmed?
+    #[serde(default = "yes")]
+    pub strict_order: bool,
+}
+
+/// A disc, stick or case of the media register.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediumSettings {
+    /// Its id in the register, as written on its label.
+    pub id: Name,
+    /// `out` of or `in` to this zone. A medium of one direction is refused in the other.
+    pub direction: Direction,
+}
+
+/// See [`MediumSettings::direction`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Leaves this zone.
+    Out,
+    /// Comes into this zone.
+    In,
+}
+
+/// Where alarms go besides the log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmSettings {
+    /// A program run with the alarm's code, state and words as arguments; at most one a second.
+    pub exec: Option<PathBuf>,
+    /// A syslog receiver, `ADDRESS:PORT`, RFC 5424 over UDP.
+    pub syslog: Option<std::net::SocketAddr>,
+}
+
+const fn evidence_days() -> u32 {
+    1_095
+}
+const fn quarantine_days() -> u32 {
+    30
+}
+const fn settle_s() -> u32 {
+    10
+}
+const fn expire_days() -> u32 {
+    30
+}
+const fn approvals() -> u8 {
+    2
+}
+const fn trip_hours() -> u32 {
+    72
+}
+const fn yes() -> bool {
+    true
+}
+
+impl Default for FerrySettings {
+    fn default() -> Self {
+        FerrySettings { approvals: approvals(), media: Vec::new(), trip_hours: trip_hours(), strict_order: true }
+    }
+}
+
+fn word<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Priority, D::Error> {
+    let word = String::deserialize(from)?;
+    Priority::ALL
+        .into_iter()
+        .find(|priority| priority.name() == word)
+        .ok_or_else(|| serde::de::Error::custom(format!("\"{word}\" is no priority; urgent, normal or bulk is meant")))
+}
+
+/// Why a config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error("config {path}: {cause}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// Its form; names line and column.
+    #[error("config {path}: {cause}")]
+    Form {
+        /// Which.
+        path: PathBuf,
+        /// With line and column.
+        cause: Box<toml::de::Error>,
+    },
+}
+
+/// A node along a route, as one node sees it.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// The neighbour.
+    pub peer: PeerSettings,
+    /// The crossing between this node and the neighbour, in the direction of travel.
+    pub crossing: Crossing,
+}
+
+impl<L: DeserializeOwned> Config<L> {
+    /// Reads a config file.
+    pub fn load(path: &Path) -> Result<(Config<L>, String), ConfigError> {
+        let read = || -> std::io::Result<String> {
+            if std::fs::metadata(path)?.len() > CONFIG_BYTES_MAX {
+                return Err(std::io::Error::other("the file is larger than 1 MiB"));
+            }
+            std::fs::read_to_string(path)
+        };
+        let text = read().map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+        let config = toml::from_str(&text).map_err(|cause| ConfigError::Form { path: path.to_owned(), cause: Box::new(cause) })?;
+        Ok((config, text))
+    }
+}
+
+impl<L> Config<L> {
+    /// The peer of a name.
+    #[must_use]
+    pub fn peer(&self, name: &Name) -> Option<&PeerSettings> {
+        self.peers.iter().find(|peer| peer.name == *name)
+    }
+
+    /// Every crossing this node takes part in, both directions, without repeats.
+    #[must_use]
+    pub fn crossings(&self, zone: Zone) -> Vec<Crossing> {
+        let mut crossings: Vec<Crossing> = self
+            .peers
+            .iter()
+            .flat_map(|peer| [Crossing::between(zone, peer.zone), Crossing::between(peer.zone, zone)])
+            .flatten()
+            .collect();
+        crossings.sort_unstable();
+        crossings.dedup();
+        crossings
+    }
+
+    /// Everything that is wrong, each as (where, what, remedy); empty where the node may start.
+    #[must_use]
+    pub fn faults(&self, zone: Zone) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |at: &str, what: String, remedy: &str| faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() });
+        if self.node.evidence_days < 180 {
+            fault("node.evidence_days", format!("{} days is below 180", self.node.evidence_days), "keep evidence for at least 180 days");
+        }
+        if self.node.quarantine_days == 0 {
+            fault("node.quarantine_days", "0 days would drop refused parcels at once".to_owned(), "set at least 1");
+        }
+        if self.routes.len() > ROUTES_MAX {
+            fault("route", format!("{} routes is over the limit of {ROUTES_MAX}", self.routes.len()), "merge routes");
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let at = format!("peer {}", peer.name);
+            if peer.name == self.node.name {
+                fault(&at, "is this node itself".to_owned(), "name the other node");
+            }
+            if self.peers.iter().skip(index + 1).any(|other| other.name == peer.name) {
+                fault(&at, "stands twice".to_owned(), "remove one of the two");
+            }
+            let Some(out) = Crossing::between(zone, peer.zone) else {
+                fault(&at, format!("no crossing joins {zone} and {}", peer.zone), "a peer stands in a neighbouring zone");
+                continue;
+            };
+            if zone == Zone::Intranet && (peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
+                fault(&at, "the internal zone has no two-way gateway".to_owned(), "use diode, folder or ferry");
+            }
+            if out == Crossing::IntranetToExtranet && peer.send != Carrier::Ferry {
+                fault(
+                    &format!("{at}.send"),
+                    "what leaves the internal zone is carried by a person".to_owned(),
+                    "send = \"ferry\"",
+                );
+            }
+            if self.ferry.approvals == 0 && out == Crossing::IntranetToExtranet {
+                fault("ferry.approvals", "0 would let one person carry data out alone".to_owned(), "set 2 (1 is warned about)");
+            }
+        }
+        for (index, route) in self.routes.iter().enumerate() {
+            let at = format!("route {}", route.name);
+            if self.routes.iter().skip(index + 1).any(|other| other.name == route.name) {
+                fault(&at, "stands twice".to_owned(), "remove one of the two");
+            }
+            let Some(place) = route.path.iter().position(|node| *node == self.node.name) else {
+                fault(&format!("{at}.path"), format!("does not pass {}", self.node.name), "list this node in path, or drop the route here");
+                continue;
+            };
+            if route.path.len() < 2 || route.path.len() > 4 {
+                fault(&format!("{at}.path"), format!("has {} nodes", route.path.len()), "a route has an origin and a target, and at most two nodes between");
+            }
+            let neighbours = [place.checked_sub(1), Some(place + 1)].into_iter().flatten().filter_map(|at| route.path.get(at));
+            for neighbour in neighbours {
+                if self.peer(neighbour).is_none() {
+                    fault(&format!("{at}.path"), format!("{neighbour} is no peer of this node"), "add a [[peer]] of that name");
+                }
+            }
+            if place == 0 && route.intake.is_none() {
+                fault(&format!("{at}.intake"), "is missing".to_owned(), "choose rename, ready or settle: how the app says that a drop is complete");
+            }
+            if route.types.is_empty() {
+                fault(&format!("{at}.types"), "is empty, so everything would be refused".to_owned(), "list the registered parcel types");
+            }
+            if route.expire_days == 0 || route.settle_s == 0 {
+                fault(&at, "expire_days and settle_s are at least 1".to_owned(), "set a number above 0");
+            }
+        }
+        faults
+    }
+}
+
+/// One thing wrong with a config.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Fault {
+    /// Where.
+    pub at: String,
+    /// What.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Fault {
+    /// A link's table is missing though a peer uses its carrier.
+    #[must_use]
+    pub fn unless_present(peers: &[PeerSettings], carrier: Carrier, present: bool, at: &str) -> Option<Fault> {
+        let user = peers.iter().find(|peer| peer.uses(carrier))?;
+        (!present).then(|| Fault {
+            at: at.to_owned(),
+            what: format!("is missing, but peer {} is reached by it", user.name),
+            remedy: format!("add the table [{at}]"),
+        })
+    }
+
+    /// What a link says of its own table.
+    #[must_use]
+    pub fn of(at: &str, error: Option<impl std::fmt::Display>) -> Option<Fault> {
+        error.map(|error| Fault { at: at.to_owned(), what: error.to_string(), remedy: "mend the value".to_owned() })
+    }
+}
+
+/// Line and column, from 1, of the first place where a text stands. For faults found after parsing.
+#[must_use]
+pub fn place_of(text: &str, fault: &Fault) -> (usize, usize) {
+    let mut words = fault.at.split(['.', ' ']);
+    let table = words.next().unwrap_or_default();
+    let rest: Vec<&str> = words.collect();
+    let mut in_table = false;
+    let mut best = (1, 1);
+    for (number, line) in text.lines().enumerate() {
+        let trimmed = line.trim();
+        if trimmed.starts_with('[') {
+            in_table = trimmed.trim_matches(['[', ']']) == table;
+            continue;
+        }
+        if !in_table {
+            continue;
+        }
+        for word in &rest {
+            if let Some(column) = line.find(word) {
+                best = (number + 1, column + 1);
+            }
+        }
+        if rest.last().is_some_and(|key| trimmed.starts_with(key)) {
+            return (number + 1, 1 + line.len() - line.trim_start().len());
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoLinks {}
+
+    fn text(extra: &str) -> String {
+        format!(
+            "[node]\nname = \"intranet\"\nsuite = \"std\"\nspool = \"/s\"\nkeys = \"/k\"\ntrust = \"/t\"\nrules = \"/r\"\n\
+             [[peer]]\nname = \"extranet\"\nzone = \"extranet\"\nsend = \"ferry\"\nreceive = \"diode\"\n[link]\n{extra}"
+        )
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let config: Config<NoLinks> = toml::from_str(text).unwrap();
+        config.faults(Zone::Intranet).into_iter().map(|f| f.at).collect()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = toml::from_str::<Config<NoLinks>>(&text("").replace("suite", "suit")).unwrap_err().to_string();
+        assert!(error.contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn what_leaves_the_internal_zone_is_carried_by_a_person() {
+        assert_eq!(faults(&text("")), Vec::<String>::new());
+        assert_eq!(faults(&text("").replace("\"ferry\"", "\"diode\"")), ["peer extranet.send"]);
+        assert_eq!(faults(&text("[ferry]\napprovals = 0\n")), ["ferry.approvals"]);
+        assert_eq!(faults(&text("").replace("\"diode\"", "\"quic\"")), ["peer extranet"]);
+    }
+
+    #[test]
+    fn a_route_from_here_must_say_how_its_apps_drop() {
+        let route = "[[route]]\nname = \"r\"\npath = [\"intranet\", \"extranet\"]\ntypes = [\"review-result\"]\n";
+        assert_eq!(faults(&text(route)), ["route r.intake"]);
+        assert_eq!(faults(&text(&format!("{route}intake = \"rename\"\n"))), Vec::<String>::new());
+        assert_eq!(faults(&text(&route.replace("extranet\"]", "city\"]"))), ["route r.path", "route r.intake"]);
+    }
+}

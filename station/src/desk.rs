@@ -1,0 +1,304 @@
+//! The desk: signed requests of people and tools, answered by the daemon. A request is acted on once; its answer is a
+//! file. What a person may ask depends on the role on their key card; the node's own command line signs with the
+//! node's key in a folder that only the daemon's user can write.
+//!
+//! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
+
+use std::path::{Path, PathBuf};
+
+use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::Label;
+use protocol::request::{ARGUMENTS_MAX, Request};
+use protocol::trust::Role;
+use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
+use serde_json::{Value, json};
+use spool::desk::Answer;
+
+use crate::alarm::Alarm;
+use crate::station::{Station, StationError};
+use crate::{housekeeping, receipts, trips};
+
+/// Requests answered in one step; the rest waits its turn.
+const REQUESTS_A_STEP: usize = 64;
+/// A request with all its arguments is far below this.
+const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// Rows of one list answer.
+const LIST_ROWS_MAX: usize = 10_000;
+
+/// A request that is not carried out, or is done with nothing to do.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Done all the same?
+    pub done: bool,
+    /// By code.
+    pub code: &'static str,
+    /// In English.
+    pub english: String,
+    /// In Chinese.
+    pub chinese: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    #[must_use]
+    pub fn new(code: &'static str, english: &str, chinese: &str) -> Refusal {
+        Refusal { done: false, code, english: english.to_owned(), chinese: chinese.to_owned() }
+    }
+}
+
+type Outcome = Result<Result<Value, Refusal>, StationError>;
+
+/// Answers what lies at the desk. Returns how many requests came to an end.
+pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
+    let mut done = 0;
+    for (folder, own) in [(station.layout().desk_own(), true), (station.layout().desk_requests(), false)] {
+        let io = |cause| StationError::Io { path: folder.clone(), cause };
+        for entry in std::fs::read_dir(&folder).map_err(io)?.take(REQUESTS_A_STEP) {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_none_or(|suffix| suffix != "req") {
+                continue;
+            }
+            answer_file(station, &path, own, now)?;
+            done += 1;
+        }
+    }
+    Ok(done)
+}
+
+fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Result<(), StationError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| StationError::Io { path, cause }
+    };
+    let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(Digest::from_hex);
+    let meta = std::fs::symlink_metadata(path).map_err(io(path))?;
+    let readable = meta.is_file() && meta.len() <= REQUEST_BYTES_MAX;
+    let answer = match (id, readable) {
+        (Some(id), true) => {
+            let bytes = std::fs::read(path).map_err(io(path))?;
+            match admit(station, &id, &bytes, own, now) {
+                Ok((request, role)) => carry_out(station, &request, role, now)?,
+                Err(refusal) => Err(refusal),
+            }
+        }
+        _ => Err(Refusal::new("malformed", "the request file is not a request", "请求文件格式不正确")),
+    };
+    if let Some(id) = id {
+        let answer = match answer {
+            Ok(details) => Answer { done: true, code: "done".to_owned(), message_en: "done".to_owned(), message_zh: "已完成".to_owned(), details },
+            Err(refusal) => {
+                if !refusal.done {
+                    tracing::warn!(code = refusal.code, "{}", refusal.english);
+                    station.alarms.raise(now, Alarm::RequestRefused);
+                }
+                Answer { done: refusal.done, code: refusal.code.to_owned(), message_en: refusal.english, message_zh: refusal.chinese, details: Value::Null }
+            }
+        };
+        let target = station.layout().desk_answers().join(format!("{id}.json"));
+        let text = serde_json::to_vec(&answer).map_err(|e| StationError::Io { path: target.clone(), cause: e.into() })?;
+        station.spool.disk().write(&target, &text).map_err(io(&target))?;
+    }
+    station.spool.disk().remove_file(path).map_err(io(path))
+}
+
+/// Reads a request and checks who asks.
+fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp) -> Result<(Request, Role), Refusal> {
+    let refuse = |words: &str| Refusal::new("not-authentic", words, "请求签名或内容无效");
+    let signed = Signed::parse::<Request>(bytes).map_err(|e| refuse(&e.to_string()))?;
+    let (request, role) = if own && signed.signer == station.keyring.signing.public().id() {
+        (signed.verify::<Request>(&station.keyring.signing.public()).map_err(|e| refuse(&e.to_string()))?, Role::Node)
+    } else {
+        let (request, card) = station.trust.verify::<Request>(&signed).map_err(|e| refuse(&e.to_string()))?;
+        if card.holder != request.person || card.role == Role::Node {
+            return Err(refuse("the request is not signed by the person it names"));
+        }
+        (request, card.role)
+    };
+    if request.id != *id || request.node != station.node || request.arguments.len() > ARGUMENTS_MAX {
+        return Err(refuse("the request is for another node, or not the one its file name says"));
+    }
+    // The day bounds replay of an old request file; answered ids are remembered by their answers until then.
+    const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
+    if now.since(request.at) > OLDEST_MS || request.at.since(now) > OLDEST_MS {
+        return Err(Refusal::new("too-old", "the request is older than a day, or the clocks differ by more", "请求已超过一天，或两机时钟相差过大"));
+    }
+    Ok((request, role))
+}
+
+fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips");
+    if changes {
+        let mut record = Record::new(Event::RequestAnswered, now);
+        record.person = Some(request.person.clone());
+        record.digest = Some(request.id);
+        station.spool.record(record, Local::none())?;
+    }
+    let may = |allowed: &[Role]| role == Role::Node || allowed.contains(&role);
+    let person = &request.person;
+    match request.action.as_str() {
+        "export" | "reexport" if may(&[Role::Operator]) => {
+            let again = if request.action.as_str() == "reexport" { number(request, "trip") } else { None };
+            let earlier = again.and_then(|number| trips::list(station).ok()?.into_iter().find(|trip| trip.trip == number && trip.direction == "out"));
+            let medium = name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
+            let carrier = name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
+            let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
+            let staged = trips::stage(station, &medium, &carrier, person, again, now)?;
+            Ok(staged.map(|trip| {
+                let folder = station.layout().desk_trips().join(trip.trip.to_string());
+                json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed })
+            }))
+        }
+        "approve" if may(&[Role::Approver]) => match number(request, "trip") {
+            Some(trip) => Ok(trips::approve(station, trip, person, now)?.map(|trip| json!({ "trip": trip.trip, "have": trip.approvals.len(), "needed": trip.needed }))),
+            None => Ok(Err(missing("trip"))),
+        },
+        "confirm" if may(&[Role::Operator]) => match (number(request, "trip"), name(request, "medium")) {
+            (Some(trip), Some(medium)) => Ok(trips::confirm(station, trip, &medium, person, now)?.map(|trip| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes }))),
+            _ => Ok(Err(missing("trip, medium"))),
+        },
+        "import" if may(&[Role::Operator]) => {
+            let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
+            let (Some(trip), Some(crossing)) = (number(request, "trip"), crossing) else { return Ok(Err(missing("trip, crossing"))) };
+            Ok(trips::import(station, crossing, trip, person, now)?.map(|(trip, skipped)| {
+                json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped })
+            }))
+        }
+        "resend" if may(&[Role::Operator]) => resend(station, request, now),
+        "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
+        "list" => list(station, request),
+        "show" => show(station, request),
+        "gaps" => Ok(Ok(housekeeping::gaps(station))),
+        "trips" => Ok(Ok(json!(trips::list(station)?))),
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" => Ok(Err(Refusal::new(
+            "role",
+            "the role on the key card may not ask for this",
+            "密钥卡上的角色无权提出该请求",
+        ))),
+        other => Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求"))),
+    }
+}
+
+fn missing(what: &str) -> Refusal {
+    Refusal::new("argument-missing", &format!("the request lacks {what}"), &format!("请求缺少 {what}"))
+}
+
+fn name(request: &Request, what: &str) -> Option<Name> {
+    request.argument(what).and_then(|word| Name::new(word).ok())
+}
+
+fn number(request: &Request, what: &str) -> Option<u64> {
+    request.argument(what).and_then(|word| word.parse().ok())
+}
+
+fn resend(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
+    let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
+    let mut resent = 0;
+    let mut crossings: Vec<Crossing> = station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
+    crossings.dedup();
+    let wanted = match parcel {
+        Some(parcel) => station.spool.parcel(&parcel)?.and_then(|state| state.sent).map(|sent| sent.bundle),
+        None => None,
+    };
+    let (from, to) = (number(request, "from"), number(request, "to"));
+    if parcel.is_none() && (from.is_none() || to.is_none()) {
+        return Ok(Err(missing("parcel, or from and to")));
+    }
+    for over in crossings.into_iter().filter(|over| crossing.is_none_or(|crossing| crossing == *over)) {
+        for entry in station.spool.outbox(over).entries()? {
+            let in_range = from.zip(to).is_some_and(|(from, to)| (from..=to).contains(&entry.sequence));
+            if wanted == Some(entry.id) || (parcel.is_none() && in_range) {
+                receipts::resend(station, over, &entry, now)?;
+                resent += 1;
+            }
+        }
+    }
+    if resent == 0 {
+        return Ok(Err(Refusal::new(
+            "nothing-to-resend",
+            "no such bundle is held here any more: its custody has passed, or the number was never used",
+            "本节点已不再保留该密封包：责任已转移，或该序号从未使用",
+        )));
+    }
+    Ok(Ok(json!({ "resent": resent })))
+}
+
+fn switch(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let off = request.action.as_str() == "route-disable";
+    let Some(route) = name(request, "route").filter(|route| station.route(route).is_some()) else {
+        return Ok(Err(Refusal::new("no-route", "no such route in this node's config", "配置中没有该路由")));
+    };
+    let mut record = Record::new(if off { Event::RouteDisabled } else { Event::RouteEnabled }, now);
+    record.route = Some(route.clone());
+    record.person = Some(request.person.clone());
+    station.spool.record(record, Local { name: request.argument("reason").map(str::to_owned), labels: Vec::new() })?;
+    station.switch(&route, off)?;
+    Ok(Ok(json!({ "route": route, "enabled": !off })))
+}
+
+/// A parcel as `list` and `show` print it.
+#[must_use]
+pub fn row(state: &spool::ParcelState) -> Value {
+    json!({
+        "parcel": state.parcel.to_string(),
+        "route": state.route,
+        "type": state.parcel_type,
+        "origin": state.origin,
+        "state": state.state.name(),
+        "reason": state.reason.map(protocol::Reason::name),
+        "name": state.name,
+        "bytes": state.bytes,
+        "first_ms": state.first.0,
+        "last_ms": state.last.0,
+        "custody_passed": state.custody_passed,
+        "came": state.came.as_ref().map(|came| json!({ "peer": came.peer, "crossing": came.crossing.name(), "bundle": came.bundle.to_string(), "epoch": came.epoch, "sequence": came.sequence })),
+        "sent": state.sent.as_ref().map(|sent| json!({ "crossing": sent.crossing.name(), "bundle": sent.bundle.to_string(), "epoch": sent.epoch, "sequence": sent.sequence })),
+    })
+}
+
+/// What `list` may ask for.
+#[must_use]
+pub fn filter_of(argument: impl Fn(&str) -> Option<String>) -> spool::Filter {
+    spool::Filter {
+        route: argument("route").and_then(|word| Name::new(&word).ok()),
+        state: argument("state").and_then(|word| spool::State::from_name(&word)),
+        since: argument("since").and_then(|word| word.parse().ok()).map(Timestamp),
+        parcel_type: argument("type").and_then(|word| Name::new(&word).ok()),
+        label: argument("label").and_then(|word| {
+            let (name, value) = word.split_once('=')?;
+            Some(Label { name: Name::new(name).ok()?, value: value.to_owned() })
+        }),
+        ..spool::Filter::default()
+    }
+}
+
+fn list(station: &Station, request: &Request) -> Outcome {
+    let filter = filter_of(|what| request.argument(what).map(str::to_owned));
+    let rows: Vec<Value> = station.spool.parcels(&filter, LIST_ROWS_MAX)?.iter().map(row).collect();
+    Ok(Ok(Value::Array(rows)))
+}
+
+fn show(station: &Station, request: &Request) -> Outcome {
+    let state = match request.argument("parcel").and_then(ParcelId::from_hex) {
+        Some(parcel) => station.spool.parcel(&parcel)?,
+        None => None,
+    };
+    Ok(state.map(|state| row(&state)).ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))
+}
+
+/// Answers older than a day go: their askers are gone.
+pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+    let folder = station.layout().desk_answers();
+    let io = |cause| StationError::Io { path: folder.clone(), cause };
+    for entry in std::fs::read_dir(&folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let age = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
+        if age > KEPT_MS {
+            let path: PathBuf = entry.path();
+            station.spool.disk().remove_file(&path).map_err(io)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! A parcel in the clear on this machine's disk: what an app dropped, or what was opened from a bundle. It lists what
+//! is there within bounds, follows no link, and hands its bytes to the guard and to the seal.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use guard::{FileFacts, Parcel, ReadSeek};
+use protocol::Reason;
+use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::NameEncoding;
+
+/// A parcel in the clear.
+#[derive(Debug)]
+pub struct Drop {
+    /// The file or folder itself.
+    place: PathBuf,
+    name: String,
+    folder: bool,
+    facts: Vec<FileFacts>,
+    files: Vec<DropFile>,
+}
+
+/// What a manifest says of a file besides its bytes.
+#[derive(Clone, Debug)]
+pub struct DropFile {
+    /// Where it lies.
+    pub place: PathBuf,
+    /// Its name as bytes, where they are not the UTF-8 of its path.
+    pub original: Option<Vec<u8>>,
+    /// May it be run?
+    pub executable: bool,
+    /// Last change, seconds since 1970.
+    pub modified_s: u64,
+}
+
+/// Why a drop cannot become a parcel.
+#[derive(Debug, thiserror::Error)]
+pub enum DropError {
+    /// The disk. Try again.
+    #[error("reading {place}: {cause}")]
+    Io {
+        /// What was read.
+        place: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// It will never do; the app must drop something else.
+    #[error("{reason}: {what}")]
+    Unfit {
+        /// By code.
+        reason: Reason,
+        /// In words, for the notice in the same zone.
+        what: String,
+    },
+}
+
+impl Drop {
+    /// Lists the one file or folder that stands in `holder`.
+    pub fn read(place: &Path, encoding: NameEncoding) -> Result<Drop, DropError> {
+        let name_bytes = place.file_name().unwrap_or_default();
+        let (name, _) = decode(name_bytes, encoding)?;
+        let meta = place.symlink_metadata().map_err(|cause| DropError::Io { place: place.to_owned(), cause })?;
+        let mut drop = Drop { place: place.to_owned(), name: name.clone(), folder: meta.is_dir(), facts: Vec::new(), files: Vec::new() };
+        if meta.is_dir() {
+            drop.walk(place, "", 1, encoding)?;
+            drop.sort();
+        } else {
+            drop.add(place, name, name_bytes, &meta)?;
+        }
+        Ok(drop)
+    }
+
+    fn walk(&mut self, folder: &Path, above: &str, depth: usize, encoding: NameEncoding) -> Result<(), DropError> {
+        if depth > PATH_DEPTH_MAX {
+            return Err(DropError::Unfit { reason: Reason::TooLarge, what: format!("folders deeper than {PATH_DEPTH_MAX}") });
+        }
+        let io = |cause| DropError::Io { place: folder.to_owned(), cause };
+        for entry in std::fs::read_dir(folder).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            let bytes = entry.file_name();
+            if ignored(&bytes) {
+                continue;
+            }
+            let (part, _) = decode(&bytes, encoding)?;
+            let path = if above.is_empty() { part } else { format!("{above}/{part}") };
+            let place = entry.path();
+            let meta = place.symlink_metadata().map_err(|cause| DropError::Io { place: place.clone(), cause })?;
+            if meta.is_dir() {
+                self.walk(&place, &path, depth + 1, encoding)?;
+            } else {
+                self.add(&place, path, &bytes, &meta)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, place: &Path, path: String, name: &OsStr, meta: &std::fs::Metadata) -> Result<(), DropError> {
+        if !meta.is_file() {
+            return Err(DropError::Unfit { reason: Reason::NotAFile, what: format!("{path} is a link, device, fifo or socket") });
+        }
+        if meta.nlink() > 1 {
+            return Err(DropError::Unfit { reason: Reason::NotAFile, what: format!("{path} is a hard link: it could change under us") });
+        }
+        if self.files.len() >= FILES_MAX {
+            return Err(DropError::Unfit { reason: Reason::TooLarge, what: format!("more than {FILES_MAX} files") });
+        }
+        check_path(&path).map_err(|cause| DropError::Unfit { reason: Reason::BadName, what: format!("a path {cause}") })?;
+        let utf8 = path.rsplit('/').next().unwrap_or_default();
+        self.files.push(DropFile {
+            place: place.to_owned(),
+            original: (name.as_bytes() != utf8.as_bytes()).then(|| name.as_bytes().to_vec()),
+            executable: meta.permissions().mode() & 0o100 != 0,
+            modified_s: u64::try_from(meta.mtime()).unwrap_or(0),
+        });
+        self.facts.push(FileFacts { path, size: meta.len() });
+        Ok(())
+    }
+
+    /// One order for one content, whatever the file system lists first.
+    fn sort(&mut self) {
+        let mut both: Vec<_> = self.facts.drain(..).zip(self.files.drain(..)).collect();
+        both.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+        (self.facts, self.files) = both.into_iter().unzip();
+    }
+
+    /// A folder, or one file?
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.folder
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// What the manifest says of each file besides its bytes, in the order of [`Parcel::files`].
+    #[must_use]
+    pub fn details(&self) -> &[DropFile] {
+        &self.files
+    }
+
+    /// Opens a file of it for reading, following no link.
+    pub fn open_file(&self, index: usize) -> io::Result<File> {
+        let file = self.files.get(index).ok_or_else(|| io::Error::other("no such file in the parcel"))?;
+        let opened = rustix::fs::open(&file.place, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        let opened = File::from(opened);
+        if !opened.metadata()?.is_file() {
+            return Err(io::Error::other("no longer a regular file"));
+        }
+        Ok(opened)
+    }
+}
+
+impl Parcel for Drop {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn files(&self) -> &[FileFacts] {
+        &self.facts
+    }
+    fn open(&self, index: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
+        Ok(Box::new(self.open_file(index)?))
+    }
+}
+
+/// What desktops leave behind: never part of a parcel.
+#[must_use]
+pub fn ignored(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    bytes.starts_with(b"~$") || bytes.starts_with(b".") || bytes.eq_ignore_ascii_case(b"thumbs.db") || bytes.eq_ignore_ascii_case(b"desktop.ini")
+}
+
+fn decode(name: &OsStr, encoding: NameEncoding) -> Result<(String, bool), DropError> {
+    if let Some(text) = name.to_str() {
+        return Ok((text.to_owned(), false));
+    }
+    if encoding == NameEncoding::Gb18030 {
+        let (text, _, broken) = encoding_rs::GB18030.decode(name.as_bytes());
+        if !broken {
+            return Ok((text.into_owned(), true));
+        }
+    }
+    Err(DropError::Unfit {
+        reason: Reason::BadName,
+        what: "a name is not in the encoding of the route (see `names` in its config)".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn links_are_refused_and_desktop_litter_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let case = dir.path().join("case");
+        std::fs::create_dir_all(case.join("scans")).unwrap();
+        std::fs::write(case.join("scans/2.jpg"), b"2").unwrap();
+        std::fs::write(case.join("a.json"), b"{}").unwrap();
+        std::fs::write(case.join("Thumbs.db"), b"x").unwrap();
+        let drop = Drop::read(&case, NameEncoding::Utf8).unwrap();
+        assert_eq!(drop.files().iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["a.json", "scans/2.jpg"]);
+
+        std::os::unix::fs::symlink("/etc/passwd", case.join("b")).unwrap();
+        assert!(matches!(Drop::read(&case, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::NotAFile, .. })));
+        std::fs::remove_file(case.join("b")).unwrap();
+        std::fs::hard_link(case.join("a.json"), dir.path().join("other")).unwrap();
+        assert!(matches!(Drop::read(&case, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::NotAFile, .. })));
+    }
+
+    #[test]
+    fn a_gbk_name_travels_as_utf8_and_is_kept_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let gbk = b"\xb2\xe2\xca\xd4.txt".to_vec();
+        let place = dir.path().join(std::ffi::OsString::from_vec(gbk.clone()));
+        std::fs::write(&place, b"x").unwrap();
+        assert!(matches!(Drop::read(&place, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::BadName, .. })));
+        let drop = Drop::read(&place, NameEncoding::Gb18030).unwrap();
+        assert_eq!(drop.name(), "测试.txt");
+        assert_eq!(drop.details()[0].original.as_deref(), Some(gbk.as_slice()));
+    }
+}

@@ -1,0 +1,189 @@
+//! A node's own keys and the cards it believes, read from their folders. `init` makes what is absent.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
+use protocol::trust::{KeyCard, Role, TrustError, Use};
+use protocol::{Name, Suite, Timestamp, Trust, Zone};
+use rustix::fs::Mode;
+
+/// Cards in one trust folder: nodes of a few offices and their people.
+const CARDS_MAX: usize = 4_096;
+/// The holder of the key that quarantine outside the internal zone is sealed to.
+pub const SECURITY: &str = "security";
+
+/// Why keys or cards cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The disk.
+    #[error("{path}: {cause}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// A private key.
+    #[error("{path}: {cause}")]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: KeyError,
+    },
+    /// Others can read a private key.
+    #[error("{path} may be read by others (mode {mode:o}); chmod 600 it")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A card.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Too many.
+    #[error("{path} holds more than {CARDS_MAX} cards")]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// A node's private keys.
+pub struct Keyring {
+    /// Signs statements, entries, receipts, checkpoints.
+    pub signing: SigningKey,
+    /// Opens what is sealed to this node.
+    pub opening: OpeningKey,
+    /// Identifies it on the gateway; Ed25519 in both suites, because TLS knows no other here.
+    pub link: SigningKey,
+}
+
+fn key_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+    folder.join(format!("{holder}.{usage}.key.pem"))
+}
+
+fn card_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+    folder.join(format!("{holder}.{usage}.pub.pem"))
+}
+
+fn read_private(path: &Path) -> Result<String, KeyringError> {
+    use std::os::unix::fs::PermissionsExt;
+    let io = |cause| KeyringError::Io { path: path.to_owned(), cause };
+    let meta = fs::metadata(path).map_err(io)?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyringError::Open { path: path.to_owned(), mode });
+    }
+    if meta.len() > KEY_FILE_BYTES_MAX as u64 {
+        return Err(io(io::Error::other("larger than any key file")));
+    }
+    fs::read_to_string(path).map_err(io)
+}
+
+impl Keyring {
+    /// Reads the node's keys.
+    pub fn load(folder: &Path, node: &Name) -> Result<Keyring, KeyringError> {
+        let signing = |usage| {
+            let path = key_file(folder, node.as_str(), usage);
+            let pem = read_private(&path)?;
+            SigningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
+        };
+        let path = key_file(folder, node.as_str(), Use::Seal);
+        let pem = read_private(&path)?;
+        let opening = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
+        Ok(Keyring { signing: signing(Use::Sign)?, opening, link: signing(Use::Link)? })
+    }
+
+    /// Makes what is absent, 0600, and writes a public card beside each key. Returns the cards, made or found.
+    /// In the zone where coordinates may rest, the office's security key is made too: quarantine outside is sealed to it.
+    pub fn init(folder: &Path, node: &Name, zone: Zone, suite: Suite, now: Timestamp) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| KeyringError::Io { path, cause }
+        };
+        make_private_dir(folder).map_err(io(folder))?;
+        let day = now.to_string().chars().take(10).collect::<String>();
+        let mut wanted = vec![(node.as_str().to_owned(), Use::Sign, suite, Role::Node), (node.as_str().to_owned(), Use::Seal, suite, Role::Node), (node.as_str().to_owned(), Use::Link, Suite::Std, Role::Node)];
+        if zone.may_hold_coordinates() {
+            wanted.push((SECURITY.to_owned(), Use::Seal, suite, Role::Security));
+        }
+        let mut cards = Vec::new();
+        for (holder, usage, suite, role) in wanted {
+            let path = key_file(folder, &holder, usage);
+            let bad = |cause| KeyringError::Key { path: path.clone(), cause };
+            if !path.exists() {
+                let pem = match usage {
+                    Use::Seal => OpeningKey::generate(suite).to_pem(None),
+                    Use::Sign | Use::Link => SigningKey::generate(suite).to_pem(None),
+                }
+                .map_err(bad)?;
+                write_new_private(&path, pem.as_bytes()).map_err(io(&path))?;
+            }
+            let pem = read_private(&path)?;
+            let spki = match usage {
+                Use::Seal => OpeningKey::from_pem(&pem, None).map_err(bad)?.public().to_spki(),
+                Use::Sign | Use::Link => SigningKey::from_pem(&pem, None).map_err(bad)?.public().to_spki(),
+            };
+            let card_path = card_file(folder, &holder, usage);
+            let holder = Name::new(&holder).map_err(|e| KeyringError::Io { path: card_path.clone(), cause: io::Error::other(e.to_string()) })?;
+            let card = KeyCard { zone, holder, role, usage, suite, from: day.clone(), until: None, spki };
+            if !card_path.exists() {
+                write_new_private(&card_path, card.to_text().as_bytes()).map_err(io(&card_path))?;
+            }
+            cards.push((card_path, card));
+        }
+        Ok(cards)
+    }
+}
+
+/// Reads every `*.pub.pem` of a trust folder.
+pub fn load_trust(folder: &Path) -> Result<Trust, KeyringError> {
+    let io = |cause| KeyringError::Io { path: folder.to_owned(), cause };
+    let mut trust = Trust::default();
+    let mut count = 0;
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !file.ends_with(".pub.pem") {
+            continue;
+        }
+        count += 1;
+        if count > CARDS_MAX {
+            return Err(KeyringError::TooMany { path: folder.to_owned() });
+        }
+        let bad = |cause| KeyringError::Io { path: path.clone(), cause };
+        if fs::metadata(&path).map_err(bad)?.len() > KEY_FILE_BYTES_MAX as u64 {
+            return Err(bad(io::Error::other("larger than any key card")));
+        }
+        trust.add(&file, &fs::read_to_string(&path).map_err(bad)?)?;
+    }
+    Ok(trust)
+}
+
+fn make_private_dir(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists()) {
+        make_private_dir(above)?;
+    }
+    rustix::fs::mkdir(folder, Mode::RWXU)?;
+    Ok(())
+}
+
+/// A new file of mode 0600; never over an existing one.
+fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    rustix::fs::fsync(&file)?;
+    if let Some(folder) = path.parent() {
+        rustix::fs::fsync(fs::File::open(folder)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,425 @@
+//! Receipts: made where something became of a parcel, batched for the crossing that leads home, taken where they
+//! arrive, relayed unchanged until the origin knows.
+//!
+//! Why it may die anywhere: a receipt is a file named after its parcel and outcome, so making it twice makes it once.
+//! A batch is recorded under its number before it enters the outbox; its receipts are removed after that. Taking a
+//! batch twice records the same facts twice and changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use protocol::evidence::Evidence;
+use protocol::id::{moment_of, new_id};
+use protocol::keys;
+use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::{OctetString, Priority, VERSION};
+use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
+use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
+
+use crate::alarm::Alarm;
+use crate::config::Carrier;
+use crate::sealing;
+use crate::station::{Station, StationError};
+
+/// A receipt file is one signed receipt of a few hundred bytes.
+const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
+/// Receipts gather this long before they take a number of a one-way crossing: a batch costs a record and a frame.
+const GATHER_MS: u64 = 1_000;
+/// Batches a receiver has not confirmed are kept on a one-way crossing this long: longer than any ferry interval.
+const BATCH_KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+
+/// How a parcel came to this node, with everything a receipt must say.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// The parcel.
+    pub parcel: ParcelId,
+    /// Digest of its signed statement.
+    pub statement: Digest,
+    /// Its origin.
+    pub origin: Name,
+    /// Its route.
+    pub route: Name,
+    /// Its type.
+    pub parcel_type: Name,
+    /// The node before.
+    pub peer: Name,
+    /// The crossing it came by.
+    pub crossing: Crossing,
+    /// The bundle it came in.
+    pub bundle: BundleId,
+    /// The crossing's numbers.
+    pub epoch: u64,
+    /// See `epoch`.
+    pub sequence: u64,
+}
+
+impl Came {
+    /// From what the index keeps.
+    #[must_use]
+    pub fn of_state(state: &ParcelState, came: &spool::Came) -> Came {
+        Came {
+            parcel: state.parcel,
+            statement: state.statement,
+            origin: state.origin.clone(),
+            route: state.route.clone(),
+            parcel_type: state.parcel_type.clone(),
+            peer: came.peer.clone(),
+            crossing: came.crossing,
+            bundle: came.bundle,
+            epoch: came.epoch,
+            sequence: came.sequence,
+                    }
+    }
+
+    /// A record about it.
+    #[must_use]
+    pub fn record(&self, event: Event, now: Timestamp) -> Record {
+        let mut record = Record::new(event, now);
+        record.parcel = Some(self.parcel);
+        record.bundle = Some(self.bundle);
+        record.origin = Some(self.origin.clone());
+        record.route = Some(self.route.clone());
+        record.parcel_type = Some(self.parcel_type.clone());
+        record.peer = Some(self.peer.clone());
+        record.crossing = Some(self.crossing);
+        record.epoch = Some(self.epoch);
+        record.sequence = Some(self.sequence);
+        record.digest = Some(self.statement);
+        record
+    }
+}
+
+/// Makes a receipt and leaves it for the next batch home. Returns its bytes.
+pub fn make(station: &Station, came: &Came, outcome: Outcome, reason: Option<Reason>, now: Timestamp) -> Result<Vec<u8>, StationError> {
+    let receipt = Receipt {
+        version: VERSION,
+        parcel: came.parcel,
+        statement: came.statement,
+        node: station.node.clone(),
+        outcome,
+        reason,
+        bundle: came.bundle,
+        crossing: came.crossing,
+        epoch: came.epoch,
+        sequence: came.sequence,
+        at: now,
+        head: station.spool.head(),
+    };
+    let bytes = Signed::make(&station.keyring.signing, &receipt).to_bytes();
+    leave(station, came.crossing.back(), &came.peer, &receipt, &bytes)?;
+    Ok(bytes)
+}
+
+fn leave(station: &Station, crossing: Crossing, peer: &Name, receipt: &Receipt, bytes: &[u8]) -> Result<(), StationError> {
+    let name = format!("{peer}.{}.{}.{}.receipt", receipt.parcel, receipt.node, receipt.outcome.name());
+    let path = station.layout().receipts(crossing).join(name);
+    station.spool.disk().write(&path, bytes).map_err(|cause| StationError::Io { path, cause })?;
+    station.spool.bell().ring();
+    Ok(())
+}
+
+/// Batches receipts for every crossing that can leave by itself; the ferry's wait for the next trip.
+#[derive(Default)]
+pub struct Receipts {
+    gathering: std::collections::HashMap<Name, Timestamp>,
+}
+
+impl Receipts {
+    /// Sends what has gathered. Returns how many batches left.
+    pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
+        let mut sent = 0;
+        for peer in &station.peers {
+            let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+            if peer.send == Carrier::Ferry {
+                continue;
+            }
+            let waiting = waiting(station, crossing, &peer.name)?;
+            let unsaid = !station.spool.withdrawn(crossing).is_empty() && !peer.send.is_two_way() && !self.gathering.contains_key(&peer.name);
+            if waiting.is_empty() && !unsaid {
+                continue;
+            }
+            let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
+            if !peer.send.is_two_way() && now.since(since) < GATHER_MS && waiting.len() < BATCH_RECEIPTS_MAX {
+                continue;
+            }
+            if batch(station, crossing, &peer.name, false, now)?.is_some() {
+                sent += 1;
+            }
+            self.gathering.insert(peer.name.clone(), now);
+        }
+        retire(station, now)?;
+        Ok(sent)
+    }
+}
+
+/// Old receipt batches on one-way crossings go after a while: nobody can confirm them there, and what they say comes
+/// again with the next receipt of the same parcel or is answered by `resend`.
+fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    for peer in station.peers.iter().filter(|peer| !peer.send.is_two_way() && peer.send != Carrier::Ferry) {
+        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+        let outbox = station.spool.outbox(crossing);
+        for entry in outbox.entries()? {
+            if entry.kind == EntryKind::Receipts && now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
+                outbox.remove(&entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn waiting(station: &Station, crossing: Crossing, peer: &Name) -> Result<Vec<PathBuf>, StationError> {
+    let folder = station.layout().receipts(crossing);
+    let io = |cause| StationError::Io { path: folder.clone(), cause };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".receipt") && name.split('.').next() == Some(peer.as_str()) {
+            files.push(path);
+        }
+        if files.len() >= BATCH_RECEIPTS_MAX {
+            break;
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Puts what waits for a peer into one signed batch in the outbox. `reports` adds this node's gap reports on
+/// one-way crossings from that peer.
+pub fn batch(station: &Station, crossing: Crossing, peer: &Name, reports: bool, now: Timestamp) -> Result<Option<BundleId>, StationError> {
+    let files = waiting(station, crossing, peer)?;
+    let octets = |bytes: Vec<u8>| OctetString::new(bytes).ok();
+    let read = |path: &PathBuf| -> Option<OctetString> {
+        let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= RECEIPT_BYTES_MAX);
+        small.then(|| std::fs::read(path).ok()).flatten().and_then(octets)
+    };
+    let receipts: Vec<OctetString> = files.iter().filter_map(read).collect();
+    let mut gap_reports = Vec::new();
+    if reports {
+        let inward = crossing.back();
+        let report = GapReport { version: VERSION, node: station.node.clone(), crossing: inward, at: now, epochs: station.spool.gaps(peer, inward) };
+        if !report.epochs.is_empty() {
+            station.spool.record(with_crossing(Record::new(Event::GapReported, now), inward, peer), Local::none())?;
+        }
+        gap_reports.extend(octets(Signed::make(&station.keyring.signing, &report).to_bytes()));
+    }
+    let withdrawn = station.spool.withdrawn(crossing);
+    if receipts.is_empty() && gap_reports.is_empty() && withdrawn.is_empty() {
+        return Ok(None);
+    }
+    let (epoch, sequence) = station.spool.next_number(crossing)?;
+    let id = new_id(now, keys::random());
+    let batch = ReceiptBatch {
+        version: VERSION,
+        batch: id,
+        crossing,
+        source: station.node.clone(),
+        target: peer.clone(),
+        epoch,
+        sequence,
+        at: now,
+        head: station.spool.head(),
+        receipts,
+        gap_reports,
+        withdrawn,
+    };
+    let path = station.layout().sealing().join(format!("{id}.receipts"));
+    station
+        .spool
+        .disk()
+        .write(&path, &Signed::make(&station.keyring.signing, &batch).to_bytes())
+        .map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+    let mut record = with_crossing(Record::new(Event::ReceiptsSent, now), crossing, peer);
+    record.bundle = Some(id);
+    record.epoch = Some(epoch);
+    record.sequence = Some(sequence);
+    station.spool.record(record, Local::none())?;
+    station.spool.outbox(crossing).commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence)?;
+    for file in files {
+        station.spool.disk().remove_file(&file).map_err(|cause| StationError::Io { path: file, cause })?;
+    }
+    Ok(Some(id))
+}
+
+fn with_crossing(mut record: Record, crossing: Crossing, peer: &Name) -> Record {
+    record.crossing = Some(crossing);
+    record.peer = Some(peer.clone());
+    record
+}
+
+/// A staged batch found at start: its number was recorded as used unless it stands among the withdrawn.
+pub fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
+    let bytes = std::fs::read(path).map_err(|cause| StationError::Io { path: path.to_owned(), cause })?;
+    let Some(batch) = Signed::parse::<ReceiptBatch>(&bytes).ok().and_then(|signed| signed.read_unverified::<ReceiptBatch>().ok()) else {
+        return Ok(false);
+    };
+    let gone = station.spool.withdrawn(batch.crossing).iter().any(|epoch| {
+        epoch.epoch == batch.epoch && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&batch.sequence))
+    });
+    if gone {
+        return Ok(false);
+    }
+    station.spool.outbox(batch.crossing).commit(path, &batch.batch, EntryKind::Receipts, Priority::Urgent, batch.epoch, batch.sequence)?;
+    Ok(true)
+}
+
+/// Takes a batch that arrived.
+pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
+    let path = &entry.path;
+    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
+    let read = if too_large { None } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
+    let Some(batch) = read.filter(|batch| batch.batch == entry.id) else {
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        tracing::warn!(entry = %entry.id, %crossing, "a receipt batch did not verify and is held in quarantine");
+        let target = station.layout().quarantine().join(path.file_name().unwrap_or_default());
+        return station.spool.disk().rename(path, &target).map_err(io);
+    };
+    if station.spool.seen(&batch.source, crossing, batch.epoch, batch.sequence)? == Seen::New {
+        for signed in batch.read_receipts().unwrap_or_default() {
+            take_receipt(station, &signed, now)?;
+        }
+        for signed in batch.read_gap_reports().unwrap_or_default() {
+            take_gap_report(station, &batch.source, &signed, now)?;
+        }
+        station.spool.withdraw(&batch.source, crossing, &batch.withdrawn)?;
+        let mut record = with_crossing(Record::new(Event::NumberTaken, now), crossing, &batch.source);
+        record.bundle = Some(batch.batch);
+        record.epoch = Some(batch.epoch);
+        record.sequence = Some(batch.sequence);
+        station.spool.record(record, Local::none())?;
+    }
+    station.spool.disk().remove_file(path).map_err(io)
+}
+
+fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Option<ReceiptBatch> {
+    let signed = Signed::parse::<ReceiptBatch>(bytes).ok()?;
+    let claimed: ReceiptBatch = signed.read_unverified().ok()?;
+    let batch: ReceiptBatch = station.trust.verify_from_node(&signed, &claimed.source).ok()?;
+    let fits = batch.version == VERSION
+        && batch.crossing == crossing
+        && batch.target == station.node
+        && batch.receipts.len() <= BATCH_RECEIPTS_MAX
+        && station.peers_sending(crossing).any(|peer| peer.name == batch.source);
+    fits.then_some(batch)
+}
+
+/// One receipt: about a parcel that passed here, or one that did not and is ignored.
+fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<(), StationError> {
+    let Ok(claimed) = signed.read_unverified::<Receipt>() else { return Ok(()) };
+    let Ok(receipt) = station.trust.verify_from_node::<Receipt>(signed, &claimed.node) else {
+        tracing::warn!(node = %claimed.node, "a receipt did not verify and was not taken");
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        return Ok(());
+    };
+    let Some(state) = station.spool.parcel(&receipt.parcel)? else { return Ok(()) };
+    let Some(sent) = state.sent.clone().filter(|_| state.statement == receipt.statement) else {
+        tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
+        return Ok(());
+    };
+    let mut record = Record::new(Event::ReceiptTaken, now);
+    record.parcel = Some(receipt.parcel);
+    record.bundle = Some(receipt.bundle);
+    record.peer = Some(receipt.node.clone());
+    record.crossing = Some(receipt.crossing);
+    record.outcome = Some(receipt.outcome);
+    record.reason = receipt.reason;
+    record.digest = Some(receipt.statement);
+    station.spool.record(record, Local::none())?;
+
+    let bytes = signed.to_bytes();
+    // The next node answers for it now, whatever it did with it: our copy may go.
+    if receipt.bundle == sent.bundle {
+        add_to_evidence(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+        let outbox = station.spool.outbox(sent.crossing);
+        if let Some(entry) = outbox.find(&sent.bundle)? {
+            let mut passed = Record::new(Event::CustodyPassed, now);
+            passed.parcel = Some(receipt.parcel);
+            passed.bundle = Some(sent.bundle);
+            passed.peer = Some(receipt.node.clone());
+            passed.crossing = Some(sent.crossing);
+            station.spool.record(passed, Local::none())?;
+            outbox.remove(&entry)?;
+        }
+    } else {
+        add_to_evidence(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+    }
+    match &state.came {
+        Some(came) => leave(station, came.crossing.back(), &came.peer, &receipt, &bytes),
+        None => tell(station, &state, &receipt, now),
+    }
+}
+
+fn add_to_evidence(station: &Station, parcel: &ParcelId, bundle: &BundleId, receipt: Vec<u8>) -> Result<(), StationError> {
+    let path = sealing::evidence_path(station, parcel, bundle);
+    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else { return Ok(()) };
+    evidence.receipts = vec![receipt];
+    sealing::keep_evidence(station, parcel, bundle, evidence)
+}
+
+/// The origin learns: a notice in the route's folder.
+fn tell(station: &Station, state: &ParcelState, receipt: &Receipt, now: Timestamp) -> Result<(), StationError> {
+    let ended = matches!(state.state, spool::State::Delivered | spool::State::Refused | spool::State::Quarantined);
+    let word = match receipt.outcome {
+        // A later "arrived" of a parcel that was delivered long ago tells nothing new.
+        Outcome::Arrived | Outcome::Duplicate if ended => return Ok(()),
+        Outcome::Arrived => NoticeState::Sent,
+        Outcome::Delivered => NoticeState::Delivered,
+        Outcome::Refused => NoticeState::Refused,
+        Outcome::Quarantined => NoticeState::Quarantined,
+        Outcome::Duplicate => NoticeState::Duplicate,
+    };
+    let details = serde_json::json!({ "by": receipt.node, "said_at": receipt.at.to_string() });
+    notify(station, state, word, receipt.reason, details, now)
+}
+
+/// Writes the notice of a parcel that began here.
+pub(crate) fn notify(station: &Station, state: &ParcelState, word: NoticeState, reason: Option<Reason>, details: serde_json::Value, now: Timestamp) -> Result<(), StationError> {
+    let name = state.name.clone().unwrap_or_else(|| state.parcel.to_string());
+    let claimed = moment_of(&state.parcel);
+    let notice = Notice { parcel: state.parcel, name: name.into(), route: state.route.clone(), state: word, reason, claimed, at: now, details };
+    station.spool.notice(&state.route, &notice)?;
+    Ok(())
+}
+
+/// What a receiver is missing of ours is sent again: the entries still stand in the outbox, the link is told.
+fn take_gap_report(station: &Station, source: &Name, signed: &Signed, now: Timestamp) -> Result<(), StationError> {
+    let Ok(report) = station.trust.verify_from_node::<GapReport>(signed, source) else {
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        return Ok(());
+    };
+    station.spool.record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;
+    let outbox = station.spool.outbox(report.crossing);
+    let entries = outbox.entries()?;
+    let missing = |entry: &Entry| {
+        report.epochs.iter().any(|epoch| {
+            epoch.epoch == entry.epoch && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&entry.sequence))
+        })
+    };
+    for entry in entries {
+        if missing(&entry) {
+            resend(station, report.crossing, &entry, now)?;
+        } else if entry.kind == EntryKind::Receipts && report.at > moment_of(&entry.id) && known_through(&report, &entry) {
+            // Named neither missing nor unknown: it arrived, and a batch needs no other receipt.
+            outbox.remove(&entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn known_through(report: &GapReport, entry: &Entry) -> bool {
+    report.epochs.iter().any(|epoch| epoch.epoch == entry.epoch && entry.sequence <= epoch.through)
+}
+
+/// Asks the link to send an entry again from its first round.
+pub fn resend(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::Resent, now);
+    record.bundle = Some(entry.id);
+    record.crossing = Some(crossing);
+    record.epoch = Some(entry.epoch);
+    record.sequence = Some(entry.sequence);
+    station.spool.record(record, Local::none())?;
+    station.spool.outbox(crossing).ask_again(entry);
+    Ok(())
+}

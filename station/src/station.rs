@@ -1,0 +1,278 @@
+//! One node at work: its spool, keys, trust, rules and routes, shared by all stages. Built from a config; holds no
+//! state of its own that the spool does not hold better.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use guard::Rules;
+use protocol::parcel::ParcelStatement;
+use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
+use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
+
+use crate::alarm::Alarms;
+use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::keyring::{Keyring, KeyringError};
+
+/// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
+const INDEX_CACHE_BYTES: usize = 32 << 20;
+
+/// Why a node cannot start or a stage cannot go on. A stage's error means: try again, nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Keys or cards.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// A file.
+    #[error("{path}: {cause}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// A rule file.
+    #[error("rules {path}: {cause}")]
+    Rules {
+        /// Which.
+        path: PathBuf,
+        /// With line and column.
+        cause: String,
+    },
+    /// A bundle could not be sealed for a reason of ours.
+    #[error("sealing: {0}")]
+    Seal(protocol::bundle::BundleError),
+    /// A key that is needed is not in the trust folder.
+    #[error(transparent)]
+    Trust(#[from] protocol::trust::TrustError),
+}
+
+/// What a station is built from.
+pub struct Plan {
+    /// The node's settings.
+    pub node: NodeSettings,
+    /// Its zone, given by the program.
+    pub zone: Zone,
+    /// Its neighbours.
+    pub peers: Vec<PeerSettings>,
+    /// Its routes.
+    pub routes: Vec<RouteSettings>,
+    /// The hand ferry.
+    pub ferry: FerrySettings,
+    /// Every crossing it takes part in.
+    pub crossings: Vec<Crossing>,
+    /// Its keys.
+    pub keyring: Keyring,
+    /// Whom it believes.
+    pub trust: Trust,
+    /// Rules by crossing.
+    pub rules: BTreeMap<Crossing, Rules>,
+    /// Where alarms go.
+    pub alarms: Alarms,
+    /// The disk, or one with a fuse.
+    pub disk: Disk,
+}
+
+/// One node at work.
+pub struct Station {
+    /// The spool, where stages and links meet.
+    pub spool: Spool,
+    /// This node.
+    pub node: Name,
+    /// Its zone.
+    pub zone: Zone,
+    /// The office's suite.
+    pub suite: Suite,
+    /// Its keys.
+    pub keyring: Keyring,
+    /// Whom it believes.
+    pub trust: Arc<Trust>,
+    /// Rules by crossing.
+    pub rules: BTreeMap<Crossing, Rules>,
+    /// Its routes.
+    pub routes: Vec<RouteSettings>,
+    /// Its neighbours.
+    pub peers: Vec<PeerSettings>,
+    /// The hand ferry.
+    pub ferry: FerrySettings,
+    /// Its settings.
+    pub settings: NodeSettings,
+    /// Where alarms go.
+    pub alarms: Alarms,
+    /// Routes that an operator has switched off.
+    pub switched_off: Mutex<std::collections::BTreeSet<Name>>,
+}
+
+/// What a config asks of the disk before anything runs.
+#[must_use]
+pub fn setup(node: &NodeSettings, zone: Zone, routes: &[RouteSettings], crossings: &[Crossing], keyring: &Keyring, disk: Disk, now: Timestamp) -> Setup {
+    Setup {
+        root: node.spool.clone(),
+        node: node.name.clone(),
+        zone,
+        key: keyring.signing.clone(),
+        disk,
+        routes: routes
+            .iter()
+            .map(|route| RouteDirs {
+                route: route.name.clone(),
+                inlet: route.path.first() == Some(&node.name),
+                outlet: route.path.last() == Some(&node.name),
+            })
+            .collect(),
+        crossings: crossings.to_vec(),
+        now,
+        index_cache_bytes: INDEX_CACHE_BYTES,
+    }
+}
+
+/// Reads the rule file of every crossing a node takes part in.
+pub fn load_rules(folder: &Path, crossings: &[Crossing]) -> Result<BTreeMap<Crossing, Rules>, StationError> {
+    let mut rules = BTreeMap::new();
+    for crossing in crossings {
+        let path = folder.join(format!("{crossing}.toml"));
+        let text = std::fs::read_to_string(&path).map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+        let read = Rules::parse(&text).map_err(|cause| StationError::Rules { path: path.clone(), cause: cause.to_string() })?;
+        if read.crossing() != *crossing {
+            return Err(StationError::Rules { path, cause: format!("holds the rules of {}", read.crossing()) });
+        }
+        rules.insert(*crossing, read);
+    }
+    Ok(rules)
+}
+
+impl Plan {
+    /// Reads keys, cards and rules that a config names.
+    pub fn from_config<L>(config: &Config<L>, zone: Zone) -> Result<Plan, StationError> {
+        let crossings = config.crossings(zone);
+        Ok(Plan {
+            keyring: Keyring::load(&config.node.keys, &config.node.name)?,
+            trust: crate::keyring::load_trust(&config.node.trust)?,
+            rules: load_rules(&config.node.rules, &crossings)?,
+            alarms: Alarms::new(&config.node.name, &config.alarm),
+            node: config.node.clone(),
+            zone,
+            peers: config.peers.clone(),
+            routes: config.routes.clone(),
+            ferry: config.ferry.clone(),
+            crossings,
+            disk: Disk::real(),
+        })
+    }
+}
+
+impl Station {
+    /// Takes the spool and finishes what an earlier process left half done.
+    pub fn open(plan: Plan, now: Timestamp) -> Result<Station, StationError> {
+        let setup = setup(&plan.node, plan.zone, &plan.routes, &plan.crossings, &plan.keyring, plan.disk, now);
+        let station = Station {
+            spool: Spool::open(setup)?,
+            node: plan.node.name.clone(),
+            zone: plan.zone,
+            suite: plan.node.suite,
+            keyring: plan.keyring,
+            trust: Arc::new(plan.trust),
+            rules: plan.rules,
+            routes: plan.routes,
+            peers: plan.peers,
+            ferry: plan.ferry,
+            settings: plan.node,
+            alarms: plan.alarms,
+            switched_off: Mutex::default(),
+        };
+        station.load_switches();
+        crate::sealing::recover(&station)?;
+        Ok(station)
+    }
+
+    /// The route of a name.
+    #[must_use]
+    pub fn route(&self, name: &Name) -> Option<&RouteSettings> {
+        self.routes.iter().find(|route| route.name == *name)
+    }
+
+    /// The neighbour of a name.
+    #[must_use]
+    pub fn peer(&self, name: &Name) -> Option<&PeerSettings> {
+        self.peers.iter().find(|peer| peer.name == *name)
+    }
+
+    /// The next hop of a route after this node; none where this node is its target.
+    #[must_use]
+    pub fn next_hop(&self, route: &RouteSettings) -> Option<Hop> {
+        let place = route.path.iter().position(|node| *node == self.node)?;
+        let peer = self.peer(route.path.get(place + 1)?)?.clone();
+        Some(Hop { crossing: Crossing::between(self.zone, peer.zone)?, peer })
+    }
+
+    /// Does a statement fit the route of its name, as this node knows it, when it comes from `source`?
+    #[must_use]
+    pub fn fits(&self, statement: &ParcelStatement, source: &Name) -> Option<&RouteSettings> {
+        let route = self.route(&statement.route)?;
+        let place = route.path.iter().position(|node| *node == self.node)?;
+        let before = route.path.get(place.checked_sub(1)?)?;
+        let fits = route.path.first() == Some(&statement.origin)
+            && route.path.last() == Some(&statement.target)
+            && before == source
+            && route.types.contains(&statement.parcel_type);
+        fits.then_some(route)
+    }
+
+    /// The peer that sends over a crossing to this node. The file names of arrivals carry the crossing only; the
+    /// envelope names the peer, and it must be one of these.
+    pub fn peers_sending(&self, crossing: Crossing) -> impl Iterator<Item = &PeerSettings> {
+        self.peers.iter().filter(move |peer| Crossing::between(peer.zone, self.zone) == Some(crossing))
+    }
+
+    /// The peers this node sends to over a crossing.
+    pub fn peers_receiving(&self, crossing: Crossing) -> impl Iterator<Item = &PeerSettings> {
+        self.peers.iter().filter(move |peer| Crossing::between(self.zone, peer.zone) == Some(crossing))
+    }
+
+    /// The register's direction of a medium.
+    #[must_use]
+    pub fn medium_direction(&self, id: &Name) -> Option<Direction> {
+        self.ferry.media.iter().find(|medium| medium.id == *id).map(|medium| medium.direction)
+    }
+
+    /// The paths of the spool.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        self.spool.layout()
+    }
+
+    /// Is a route switched off?
+    #[must_use]
+    pub fn is_off(&self, route: &Name) -> bool {
+        self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(route)
+    }
+
+    /// Switches a route off or on; the choice outlives a restart.
+    pub fn switch(&self, route: &Name, off: bool) -> Result<(), StationError> {
+        let text = {
+            let mut switched = self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if off {
+                switched.insert(route.clone());
+            } else {
+                switched.remove(route);
+            }
+            switched.iter().map(|name| format!("{name}\n")).collect::<String>()
+        };
+        let path = self.switch_file();
+        self.spool.disk().write(&path, text.as_bytes()).map_err(|cause| StationError::Io { path, cause })
+    }
+
+    fn switch_file(&self) -> PathBuf {
+        self.layout().status().join("routes-off")
+    }
+
+    fn load_switches(&self) {
+        let text = std::fs::read_to_string(self.switch_file()).unwrap_or_default();
+        let names = text.lines().filter_map(|line| Name::new(line).ok());
+        self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(names);
+    }
+}
