@@ -97,14 +97,26 @@ pub(crate) struct TripLine {
     pub(crate) files: u64,
     #[serde(default)]
     pub(crate) bytes: u64,
+    /// How many have signed, or who.
     #[serde(default)]
-    pub(crate) approvals: u64,
+    pub(crate) approvals: serde_json::Value,
     #[serde(default)]
     pub(crate) needed: u64,
     #[serde(default)]
     pub(crate) settled: serde_json::Value,
     #[serde(default)]
+    pub(crate) bundles: Option<u64>,
+    #[serde(default)]
     pub(crate) at: serde_json::Value,
+    #[serde(default)]
+    pub(crate) at_ms: Option<u64>,
+}
+
+impl TripLine {
+    /// How many have signed.
+    pub(crate) fn signed(&self) -> u64 {
+        self.approvals.as_array().map_or_else(|| self.approvals.as_u64().unwrap_or(0), |people| people.len() as u64)
+    }
 }
 
 /// A node's desk.

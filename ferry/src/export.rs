@@ -126,13 +126,6 @@ impl Export {
         arguments.extend(self.bytes_max.map(|bytes| ("bytes-max", bytes.to_string())));
         arguments.extend(self.wait.then(|| ("wait", "yes".to_owned())));
         let answer = desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS)?;
-        if answer.code == "nothing-waiting" {
-            voice.object(&json!({"code": answer.code, "files": 0}));
-            voice.line(
-                voice.language.pick("Nothing waits to be carried. No trip was opened.", "没有待摆渡的文件，未开批次。"),
-            );
-            return Ok(());
-        }
         self.to.write(voice, &desk, &answer, "export")
     }
 }
@@ -162,6 +155,13 @@ impl Destination {
 
     fn write(&self, voice: Voice, desk: &Desk, answer: &Answer, action: &'static str) -> Result<(), ExportError> {
         let language = voice.language;
+        if answer.code == "nothing-waiting" {
+            voice.object(&json!({"code": answer.code, "files": 0}));
+            voice.line(
+                language.pick("Nothing waits to be carried. No trip was opened.", "没有待摆渡的文件，未开批次。"),
+            );
+            return Ok(());
+        }
         let trip = desk::number(answer, action, "trip")?;
         let staged = Folder::open(&desk.staged(trip)).map_err(MediumError::from)?;
         let papers = Papers::read(&staged)?;

@@ -16,14 +16,17 @@ use serde_json::json;
 use spool::disk::Disk;
 
 use crate::approve::put;
-use crate::copying::{CopyError, copy_line, room, write_error};
-use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError};
+use crate::copying::{CopyError, copy_line, read_line, room, write_error};
+use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
 use crate::medium::{Medium, MediumError, strangers};
 use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
 use crate::trustdir::{self, TrustDirError};
 use crate::words::{Voice, groups, say, size};
+
+/// What the daemon leaves in a trip's folder when it has taken the trip in. Whoever removed it would let the trip in twice.
+const DAEMONS_NOTE: &str = "trip.json";
 
 /// What stops an import.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +100,13 @@ impl Import {
             Some(trip) => vec![trip],
             None => {
                 let known = desk.trips()?;
-                // Numbers count by crossing: a trip of ours that went out under the same number is another trip.
+                // Numbers count by crossing. What cannot be read is not done: its failure must be heard.
                 let done = |trip: u64| {
-                    known.iter().any(|line| line.trip == trip && line.direction == "in" && line.state == "imported")
+                    let crossing =
+                        medium.trip(trip).map(|(_, papers)| papers.waybill.crossing.to_string()).unwrap_or_default();
+                    let same =
+                        |line: &&TripLine| line.trip == trip && line.direction == "in" && line.crossing == crossing;
+                    known.iter().find(same).is_some_and(|line| line.state == "imported")
                 };
                 on_medium.into_iter().filter(|trip| !done(*trip)).collect()
             }
@@ -142,8 +149,12 @@ impl Import {
         let crossing = papers.waybill.crossing;
         let place = desk.layout.desk_incoming().join(format!("{crossing}-{trip}"));
         let disk = Disk::real();
-        if !is_there(&place, &papers) {
-            self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?;
+        match Earlier::at(&place, &papers) {
+            // The folder is the daemon's memory of the trip now; it will say that it was imported before.
+            Earlier::Imported => {}
+            // What is gone from it the daemon took before it died. Signatures may have been added since.
+            Earlier::Laid => put_approvals(&disk, &folder, &approvals, &place)?,
+            Earlier::Nothing => self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?,
         }
         let arguments =
             [("trip", trip.to_string()), ("waybill", papers.digest.to_string()), ("crossing", crossing.to_string())];
@@ -161,7 +172,7 @@ impl Import {
             "trip {trip} from {source}: imported. {files} files, {amount}; waybill {digest}",
             "批次 {trip}（来自 {source}）：已导入。{files} 个文件，{amount}；运单 {digest}"
         ));
-        if answer.code == "trip-skipped" {
+        if answer.code == "trip-skipped" || answer.details.get("skipped") == Some(&json!(true)) {
             voice.warn(&say!(
                 language,
                 "a trip before {trip} was never imported here: find its medium, or ask the sender to `ferry reexport` it",
@@ -202,11 +213,7 @@ impl Import {
             let _ = disk.remove_tree(&aside);
         }
         copied?;
-        for approval in approvals {
-            if let Some(bytes) = read_approval(folder, &approval.file)? {
-                put(disk, &aside, &approval.file, &bytes, DESK_FILE)?;
-            }
-        }
+        put_approvals(disk, folder, approvals, &aside)?;
         let waybill = aside.join(WAYBILL);
         disk.write(&waybill, &papers.bytes).map_err(|cause| write_error(&waybill, cause))?;
         open_to_the_daemon(disk, &aside)?;
@@ -280,15 +287,39 @@ fn here(desk: &Desk, bill: &Waybill) -> Result<(), ImportError> {
     })
 }
 
-/// Did an earlier import of the same papers already bring everything? The daemon verifies it again either way.
-fn is_there(place: &Path, papers: &Papers) -> bool {
-    let Ok(folder) = Folder::open(place) else { return false };
-    Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes)
-        && papers
-            .waybill
-            .lines
-            .iter()
-            .all(|line| folder.file(line_file_name(line)).is_ok_and(|(_, bytes)| bytes == line.size))
+/// What an earlier import left in the desk.
+enum Earlier {
+    /// Nothing, or something that must be laid anew.
+    Nothing,
+    /// The same trip, laid and not yet taken in.
+    Laid,
+    /// The daemon has taken it in.
+    Imported,
+}
+
+impl Earlier {
+    fn at(place: &Path, papers: &Papers) -> Earlier {
+        if place.join(DAEMONS_NOTE).symlink_metadata().is_ok() {
+            return Earlier::Imported;
+        }
+        let Ok(folder) = Folder::open(place) else { return Earlier::Nothing };
+        let quiet = indicatif::ProgressBar::hidden();
+        let sound = |line: &WaybillLine| match read_line(&folder, line, papers.signed.suite, &quiet, &mut |_| Ok(())) {
+            Err(CopyError::Folder(error)) => error.is_missing(),
+            read => read.is_ok(),
+        };
+        let same = Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes);
+        if same && papers.waybill.lines.iter().all(sound) { Earlier::Laid } else { Earlier::Nothing }
+    }
+}
+
+fn put_approvals(disk: &Disk, folder: &Folder, approvals: &[Countersigned], place: &Path) -> Result<(), ImportError> {
+    for approval in approvals {
+        if let Some(bytes) = read_approval(folder, &approval.file)? {
+            put(disk, place, &approval.file, &bytes, DESK_FILE)?;
+        }
+    }
+    Ok(())
 }
 
 /// The daemon is another account of the desk's group: it must be able to read the files and to take them away.

@@ -103,15 +103,16 @@ fn trip_line(voice: Voice, line: &TripLine) -> String {
     let state = language.pick(line.state.as_str(), state_zh(&line.state));
     let medium = line.medium.as_deref().unwrap_or("-");
     let carrier = line.carrier.as_deref().unwrap_or("-");
-    let at = plain(&line.at);
+    let at = line.at_ms.map_or_else(|| plain(&line.at), |at| protocol::Timestamp(at).to_string());
     let settled = match &line.settled {
         Value::Null => String::new(),
+        _ if line.direction == "in" => String::new(),
         value => {
-            let done = plain(value);
-            say!(language, ", settled {done}", "，已销账 {done}")
+            let (done, of) = (plain(value), line.bundles.map(|all| format!("/{all}")).unwrap_or_default());
+            say!(language, ", settled {done}{of}", "，已销账 {done}{of}")
         }
     };
-    let (approvals, needed) = (line.approvals, line.needed);
+    let (approvals, needed) = (line.signed(), line.needed);
     say!(
         language,
         "trip {trip:>5} {way} {state:<9} {files} files, {amount}, medium {medium}, carrier {carrier}, {approvals}/{needed} signed{settled}  {at}",
@@ -133,7 +134,7 @@ fn state_zh(state: &str) -> &str {
 
 /// The command that moves a trip on, where a person has to.
 fn next_step(voice: Voice, line: &TripLine) -> Option<String> {
-    let (trip, left) = (line.trip, line.needed.saturating_sub(line.approvals));
+    let (trip, left) = (line.trip, line.needed.saturating_sub(line.signed()));
     if line.direction == "in" {
         return None;
     }

@@ -637,12 +637,11 @@ fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
     }
 }
 
-/// Throws away what an interrupted process left half made.
+/// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be
+/// recorded and only its rename owed, and whoever seals knows that.
 fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
-    for dir in [layout.sealing(), layout.opening()] {
-        for path in children(&dir)? {
-            disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        }
+    for path in children(&layout.opening())? {
+        disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
     swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));

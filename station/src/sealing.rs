@@ -298,7 +298,7 @@ fn file_entry(station: &Station, drop: &Drop, index: usize) -> Result<FileEntry,
     Ok(FileEntry { path, original: None, size: tree.bytes(), digest: tree.root(), executable: false, modified_s: 0 })
 }
 
-/// Finishes or throws away what an earlier process left under `queues/sealing`, and wipes plaintext it was reading.
+/// Finishes or throws away what an earlier process left under `queues/sealing`.
 pub fn recover(station: &Station) -> Result<(), StationError> {
     let folder = station.layout().sealing();
     let io = |cause| StationError::Io { path: folder.clone(), cause };
@@ -307,11 +307,6 @@ pub fn recover(station: &Station) -> Result<(), StationError> {
         if !finish(station, &path)? {
             station.spool.disk().remove_tree(&path).map_err(io)?;
         }
-    }
-    let opening = station.layout().opening();
-    let io = |cause| StationError::Io { path: opening.clone(), cause };
-    for entry in std::fs::read_dir(&opening).map_err(io)? {
-        station.spool.disk().remove_tree(&entry.map_err(io)?.path()).map_err(io)?;
     }
     Ok(())
 }

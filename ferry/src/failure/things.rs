@@ -291,6 +291,11 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
             "this trip was imported before; nothing to do. `ferry trips` shows when",
             "该批次此前已导入，无需再做；ferry trips 可查时间",
         ),
+        "trip-skipped" => (
+            "import the trip before it first; if its medium is lost, the sender runs `ferry reexport`",
+            "请先导入前一批次；若介质遗失，请发送方执行 ferry reexport",
+        ),
+        "role" => ("use the key of a person with the right role", "请使用具有相应角色人员的密钥"),
         "foreign-trip" => {
             ("the medium belongs to another office or crossing; return it", "介质属于其他单位或跨区段；请退回")
         }

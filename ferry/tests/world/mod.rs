@@ -433,8 +433,8 @@ impl Answering {
         let signed = Signed::make(&self.key, &bill);
         fs::write(folder.join("waybill"), signed.to_bytes()).unwrap();
         let trips = json!([{"trip": trip, "crossing": "intranet-extranet", "direction": "out", "state": "staged",
-            "medium": bill.medium, "carrier": bill.carrier, "files": files, "bytes": total, "approvals": 0, "needed": 2,
-            "settled": null, "at": "2026-11-22T00:00:00Z"}]);
+            "medium": bill.medium, "carrier": bill.carrier, "files": files, "bytes": total, "approvals": [], "needed": 2,
+            "settled": 0, "bundles": 2, "at_ms": 1_795_305_599_999_u64}]);
         fs::write(self.layout.status().join("trips.json"), trips.to_string()).unwrap();
         let details = json!({"trip": trip, "waybill": signed.digest().to_string(), "files": files, "bytes": total,
             "folder": folder, "approvals_needed": 2});
@@ -454,6 +454,8 @@ impl Answering {
 
     fn import(&mut self, request: &Request, trip: u64) -> (bool, &'static str, Value) {
         let crossing = request.argument("crossing").unwrap().to_owned();
+        let noted = self.layout.desk_incoming().join(format!("{crossing}-{trip}/trip.json")).exists();
+        assert_eq!(noted, !self.imported.is_empty(), "ferry leaves the daemon's note alone");
         if self.imported.contains(&(trip, crossing.clone())) {
             return (false, "trip-repeated", json!({}));
         }
@@ -466,10 +468,13 @@ impl Answering {
             bytes += fs::metadata(folder.join(line_file_name(line))).unwrap().len();
         }
         assert_eq!(fs::read_dir(folder.join("approvals")).unwrap().count(), 2);
-        // The daemon takes the files away.
-        fs::remove_dir_all(&folder).unwrap();
+        // The daemon takes the files away and leaves its note.
+        for line in &bill.lines {
+            fs::remove_file(folder.join(line_file_name(line))).unwrap();
+        }
+        fs::write(folder.join("trip.json"), b"{}").unwrap();
         self.imported.push((trip, crossing));
-        let trips = json!([{"trip": trip, "crossing": "intranet-extranet", "direction": "in", "state": "imported"}]);
+        let trips = json!([{"trip": trip, "crossing": "intranet-extranet", "direction": "in", "state": "imported", "approvals": ["qian", "sun"]}]);
         fs::write(self.layout.status().join("trips.json"), trips.to_string()).unwrap();
         let bundles = bill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count();
         (

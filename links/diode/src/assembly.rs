@@ -33,6 +33,8 @@ pub(crate) enum KeepError {
     Spool(#[from] SpoolError),
     #[error("a part of an entry: {0}")]
     Disk(#[from] io::Error),
+    #[error("what came of entry {id} could not be synced and was thrown away: {cause}")]
+    Lost { id: BundleId, cause: io::Error },
     #[error("{PARTS_MAX} large entries are under way already")]
     TooMany,
     #[error("entry {id} is announced with {now} bytes and was with {before}")]
@@ -64,7 +66,7 @@ pub(crate) fn entry_kind(kind: Kind) -> EntryKind {
 }
 
 impl Assembly {
-    /// Takes up what an earlier start left; parts without ranges are removed.
+    /// Takes up what an earlier start left; parts without ranges, and of entries that came another way, are removed.
     pub(crate) fn open(disk: Disk, folder: PathBuf, arrivals: Arrivals) -> io::Result<Assembly> {
         disk.create_dir_all(&folder)?;
         let mut parts = HashMap::new();
@@ -76,10 +78,13 @@ impl Assembly {
             if ending == "ranges" {
                 let part = BundleId::from_hex(stem).and_then(|id| read_ranges(id, &std::fs::read(&path).ok()?));
                 match part {
-                    Some(part) if folder.join(format!("{stem}.part")).exists() => {
+                    Some(part) if !is_here(&arrivals, &part) && folder.join(format!("{stem}.part")).exists() => {
                         parts.insert(part.id, Arc::new(Mutex::new(part)));
                     }
-                    _ => disk.remove_file(&path)?,
+                    _ => {
+                        disk.remove_file(&path)?;
+                        disk.remove_file(&folder.join(format!("{stem}.part")))?;
+                    }
                 }
             } else if !ranges.exists() {
                 disk.remove_file(&path)?;
@@ -102,7 +107,7 @@ impl Assembly {
     }
 
     /// Makes durable what was written: the driver stops.
-    pub(crate) fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&self) -> Result<(), KeepError> {
         let parts: Vec<_> = self.lock().values().cloned().collect();
         for part in parts {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,22 +173,23 @@ impl Assembly {
     }
 
     /// After a failed sync nobody knows what the file holds: it is thrown away and comes again, never synced twice.
-    fn sync_bytes(&self, part: &mut Part) -> io::Result<()> {
+    fn sync_bytes(&self, part: &mut Part) -> Result<(), KeepError> {
         if part.unsynced == 0 {
             return Ok(());
         }
         let path = self.path(&part.id, "part");
         let synced = self.disk.open_rw(&path).and_then(|file| self.disk.sync_data(&file));
-        if synced.is_err() {
-            part.here = Ranges::default();
-            self.disk.remove_file(&self.path(&part.id, "ranges"))?;
-            self.disk.remove_file(&path)?;
-        }
         part.unsynced = 0;
-        synced
+        let Err(cause) = synced else { return Ok(()) };
+        part.here = Ranges::default();
+        let removed = self.disk.remove_file(&self.path(&part.id, "ranges")).and_then(|()| self.disk.remove_file(&path));
+        if let Err(error) = removed {
+            tracing::warn!(%error, entry = %part.id, "a part that could not be synced cannot be removed either");
+        }
+        Err(KeepError::Lost { id: part.id, cause })
     }
 
-    fn sync(&self, part: &mut Part) -> io::Result<()> {
+    fn sync(&self, part: &mut Part) -> Result<(), KeepError> {
         self.sync_bytes(part)?;
         let mut out = vec![part.kind as u8];
         out.extend_from_slice(&part.bytes.to_be_bytes());
@@ -191,7 +197,7 @@ impl Assembly {
             out.extend_from_slice(&from.to_be_bytes());
             out.extend_from_slice(&to.to_be_bytes());
         }
-        self.disk.write(&self.path(&part.id, "ranges"), &out)
+        Ok(self.disk.write(&self.path(&part.id, "ranges"), &out)?)
     }
 
     /// The entry's part; `None` where the spool has the entry already.
@@ -224,6 +230,10 @@ impl Assembly {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BundleId, Arc<Mutex<Part>>>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_here(arrivals: &Arrivals, part: &Part) -> bool {
+    matches!(arrivals.begin(&part.id, entry_kind(part.kind), part.bytes), Ok(Begin::Have))
 }
 
 fn read_ranges(id: BundleId, bytes: &[u8]) -> Option<Part> {

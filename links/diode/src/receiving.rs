@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ use protocol::oneway::receiver::Ear;
 use protocol::oneway::{Block, BlockId, Event, Introduction, Moment, Pulse, Receiver};
 use spool::Spool;
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, KeepError};
 use crate::clock::{self, Clock};
 use crate::settings::ReceiverSettings;
 use crate::socket::{Chunk, Incoming};
@@ -52,6 +52,7 @@ struct Shared {
     entries: AtomicU64,
     keep_errors: AtomicU64,
     undone: Mutex<Vec<BlockId>>,
+    undo_all: AtomicBool,
 }
 
 impl Receiving {
@@ -171,6 +172,10 @@ fn keep(whole: &Mutex<mpsc::Receiver<Block>>, assembly: &Assembly, shared: &Shar
                 shared.entries.fetch_add(entries, Ordering::Relaxed);
             }
             Err(error) => {
+                if matches!(error, KeepError::Lost { .. }) {
+                    // Pieces of blocks that were done before went with it.
+                    shared.undo_all.store(true, Ordering::Release);
+                }
                 shared.undone.lock().unwrap_or_else(PoisonError::into_inner).push(block.id);
                 if shared.keep_errors.fetch_add(1, Ordering::Relaxed).is_multiple_of(256) {
                     tracing::error!(%error, block = %block.id, "what came over the one-way link cannot be kept; a later round brings it again");
@@ -286,6 +291,9 @@ impl Work {
     }
 
     fn publish(&mut self, now: Moment) {
+        if self.shared.undo_all.swap(false, Ordering::AcqRel) {
+            self.receiver.undo_all();
+        }
         for id in self.shared.undone.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             self.receiver.undo(id);
         }

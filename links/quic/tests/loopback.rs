@@ -110,7 +110,7 @@ impl Node {
     fn put(&self, crossing: Crossing, kind: EntryKind, priority: Priority, content: &[u8]) -> BundleId {
         let id = new_id(Timestamp(1_795_305_600_000), keys::random());
         let staged = self.folder.path().join(format!("staged-{id}"));
-        std::fs::write(&staged, content).unwrap();
+        self.spool.disk().write(&staged, content).unwrap();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         self.spool.outbox(crossing).commit(&staged, &id, kind, priority, 1, sequence).unwrap();
         id
@@ -251,9 +251,10 @@ fn small_and_large_entries_cross_both_ways_and_receipts_leave_the_outbox() {
     let id = extranet.put(BACK, EntryKind::Bundle, Priority::Urgent, b"urgent");
     internet.wait("an urgent entry", || internet.holds(BACK, &id, b"urgent"));
     println!("one small entry on an idle link: {} us", urgent.elapsed().as_micros());
-    let status = dialler.status();
-    let peer = status.peers.get(&internet.name).unwrap();
-    assert!(peer.connected && peer.connections == 1 && peer.entries_sent >= 202, "{peer:?}");
+    let peer = || dialler.status().peers.get(&internet.name).unwrap().clone();
+    // An entry has arrived before its `stored` is back.
+    extranet.wait("the urgent entry is answered", || peer().entries_sent >= 202);
+    assert!(peer().connected && peer().connections == 1, "{:?}", peer());
 }
 
 #[test]

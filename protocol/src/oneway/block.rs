@@ -9,7 +9,7 @@
 //! covers the link key, the key covers the frames, the frames carry the digest.
 
 use super::BlockId;
-use super::geometry::BLOCK_BYTES_MAX;
+use super::geometry::{BLOCK_BYTES_MAX, SYMBOL_BYTES_MAX};
 use super::octets::Octets;
 use crate::id::BundleId;
 use crate::suite::{Digest, Suite};
@@ -100,7 +100,9 @@ pub fn assemble<E>(
     mut read: impl FnMut(&Piece, &mut [u8]) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
     let content: u64 = pieces.iter().map(|piece| u64::from(piece.length)).sum();
-    let mut bytes = Vec::with_capacity(usize::try_from(bytes_for(pieces.len(), content)).unwrap_or_default());
+    // Room for the zeros behind the last symbol too, so that filling them in moves nothing.
+    let room = bytes_for(pieces.len(), content) + u64::from(SYMBOL_BYTES_MAX);
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     bytes.extend_from_slice(&MAGIC);
     bytes.push(VERSION);
     bytes.extend_from_slice(&u16::try_from(pieces.len()).expect("the planner keeps to PIECES_MAX").to_be_bytes());

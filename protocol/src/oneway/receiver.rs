@@ -297,6 +297,12 @@ impl Receiver {
         self.done.remove(&id);
     }
 
+    /// Content of blocks that were handed over was lost, nobody knows of which: every block counts again.
+    pub fn undo_all(&mut self) {
+        self.done.clear();
+        self.done_order.clear();
+    }
+
     /// Lets time pass: silent blocks go to disk, a silent link is said to be one.
     pub fn tick(&mut self, now: Moment) {
         if now < self.ticked + TICK_EVERY {

@@ -527,3 +527,64 @@ fn no_bytes_from_outside_bring_a_decoder_down() {
         }
     }
 }
+
+/// `cargo nextest run -p protocol --features open --run-ignored only --no-capture how_fast`
+#[test]
+#[ignore = "a measurement"]
+fn how_fast_the_state_machines_go() {
+    for suite in Suite::ALL {
+        let office = Office::new(suite);
+        let tuning = Tuning { block_bytes: 2 << 20, symbol_bytes: 1_408, interleave: 8, ..tuning() };
+        let secret = crate::aead::fresh_key(suite);
+        let (source, target) = (name("extranet"), name("intranet"));
+        let what = (CROSSING, suite, 1);
+        let said =
+            Introduction::make(what, (&source, &target), Timestamp(1), &secret, &office.opening.public()).unwrap();
+        let key = Aead::new(suite, &secret).unwrap();
+        let mut sender = Sender::new(tuning, what, said.sign(&office.signing), key, Moment::ZERO);
+        let mut receiver = Receiver::new(office.ear(), Limits { memory_bytes: 64 << 20, ..limits() }, Moment::ZERO);
+        let pulse = Pulse { at: Timestamp(0), next: Vec::new(), head: Head::default() };
+        receiver.handle(Moment::ZERO, &sender.beacon(Moment::ZERO, &pulse).unwrap()).unwrap();
+        let bytes: u64 = 256 << 20;
+        let entry = Waiting {
+            id: Octets([1; 16]),
+            kind: Kind::Bundle,
+            priority: Priority::Normal,
+            epoch: 1,
+            sequence: 1,
+            bytes,
+        };
+        sender.set_outbox(&[entry]);
+        let (mut sending, mut receiving) = (Moment::ZERO, Moment::ZERO);
+        let mut batch = Vec::new();
+        let mut came = 0;
+        while came < bytes {
+            let started = std::time::Instant::now();
+            while let Some(plan) = sender.wants(Moment::ZERO) {
+                let block = block::assemble::<()>(suite, plan.id, &plan.pieces, |piece, place| {
+                    place.fill(piece.offset as u8);
+                    Ok(())
+                });
+                sender.supply(plan.id, block.unwrap()).unwrap();
+            }
+            batch.clear();
+            let mut size = 1;
+            for _ in 0..44 {
+                size = sender.next_frame(Moment::ZERO, &mut batch).unwrap_or(size);
+            }
+            sending += started.elapsed();
+            let started = std::time::Instant::now();
+            for datagram in batch.chunks(size) {
+                receiver.handle(Moment::ZERO, datagram).unwrap();
+                while let Some(event) = receiver.poll_event() {
+                    if let Event::Block(block) = event {
+                        came += block.directory().iter().map(|piece| u64::from(piece.length)).sum::<u64>();
+                    }
+                }
+            }
+            receiving += started.elapsed();
+        }
+        let rate = |took: Moment| bytes as f64 / 1e6 / took.as_secs_f64();
+        println!("{suite}: send {:.0} MB/s, receive {:.0} MB/s", rate(sending), rate(receiving));
+    }
+}
