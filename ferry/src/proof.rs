@@ -457,6 +457,7 @@ fn hold_custody(
             protocol::Verdict::Released => "released",
             protocol::Verdict::Stripped => "stripped",
             protocol::Verdict::Kept => "kept",
+            protocol::Verdict::Held => "held",
         };
         proof.holds.push(say!(
             language,

@@ -35,7 +35,8 @@ impl Links for InternetLinks {
         let mut threads = Vec::new();
         if let Some(settings) = &self.quic {
             let ends = quic_link::Stop::new();
-            let link = quic_link::Link::new(station.spool.clone(), station.keyring.link.clone(), Arc::clone(&station.trust));
+            let link =
+                quic_link::Link::new(station.spool.clone(), station.keyring.link.clone(), Arc::clone(&station.trust));
             threads.push(quic_link::run(link, settings.clone(), ends.clone())?);
             stop.also(move || ends.stop());
         }
@@ -46,7 +47,11 @@ impl Links for InternetLinks {
     }
 }
 
-fn folder(station: &Arc<Station>, settings: &folder_link::Settings, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
+fn folder(
+    station: &Arc<Station>,
+    settings: &folder_link::Settings,
+    stop: &Stop,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
     for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
         let ends = folder_link::Stop::new();

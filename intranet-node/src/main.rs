@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use protocol::{Crossing, Zone};
 use serde::Deserialize;
+use station::alarm::Alarm;
 use station::commands::{self, Links};
 use station::config::{Carrier, Fault, PeerSettings};
 use station::service::Stop;
@@ -46,7 +47,9 @@ impl Links for IntranetLinks {
                     trust: Arc::clone(&station.trust),
                     opening: Some(station.keyring.opening.clone()),
                 };
-                threads.extend(diode_link::receive(link, settings.clone(), ends.clone())?.threads);
+                let mut receiving = diode_link::receive(link, settings.clone(), ends.clone())?;
+                threads.append(&mut receiving.threads);
+                station.watch(Alarm::LinkSilent, move || receiving.status().silent);
                 stop.also(move || ends.raise());
             }
         }
@@ -57,7 +60,11 @@ impl Links for IntranetLinks {
     }
 }
 
-fn folder(station: &Arc<Station>, settings: &folder_link::Settings, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
+fn folder(
+    station: &Arc<Station>,
+    settings: &folder_link::Settings,
+    stop: &Stop,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
     for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
         let ends = folder_link::Stop::new();
@@ -69,7 +76,9 @@ fn folder(station: &Arc<Station>, settings: &folder_link::Settings, stop: &Stop)
             peer: peer.name.clone(),
             trust: Arc::clone(&station.trust),
         };
-        threads.extend(folder_link::start(&link, settings, &ends)?.threads);
+        let mut running = folder_link::start(&link, settings, &ends)?;
+        threads.append(&mut running.threads);
+        station.watch(Alarm::LinkSilent, move || running.status().1.is_some_and(|incoming| incoming.silent));
         stop.also(move || ends.raise());
     }
     Ok(threads)

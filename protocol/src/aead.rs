@@ -77,11 +77,10 @@ impl Aead {
         tag: &[u8; TAG_BYTES],
     ) -> Result<(), TagMismatch> {
         match &self.inner {
-            Inner::Aes(key) => {
-                key.open_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(additional), tag, bytes)
-                    .map(|_| ())
-                    .map_err(|_| TagMismatch)
-            }
+            Inner::Aes(key) => key
+                .open_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(additional), tag, bytes)
+                .map(|_| ())
+                .map_err(|_| TagMismatch),
             Inner::Sm4(key) => key
                 .decrypt_inout_detached(&nonce.into(), additional, bytes.into(), &(*tag).into())
                 .map_err(|_| TagMismatch),
@@ -115,7 +114,10 @@ mod tests {
             text.extend([byte; 8]);
         }
         let tag = Aead::new(Suite::Gm, key.as_bytes()).unwrap().seal(nonce.0, aad.as_bytes(), &mut text);
-        assert_eq!(Octets::<64>::from_slice(&text).unwrap().to_string(), "17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d");
+        assert_eq!(
+            Octets::<64>::from_slice(&text).unwrap().to_string(),
+            "17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d"
+        );
         assert_eq!(Octets(tag).to_string(), "83de3541e4c2b58177e065a9bf7b62ec");
     }
 

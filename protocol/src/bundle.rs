@@ -260,7 +260,9 @@ pub fn seal<R: Read>(
     }
     let root = chunks.finish()?;
 
-    let footer = Signed::make(plan.key, &Footer { version: VERSION, envelope: envelope_digest, root, payload_bytes: payload }).to_bytes();
+    let footer =
+        Signed::make(plan.key, &Footer { version: VERSION, envelope: envelope_digest, root, payload_bytes: payload })
+            .to_bytes();
     let footer_length = part_length("footer", footer.len(), OBJECT_BYTES_MAX)?;
     out.write_all(&footer_length.to_be_bytes())?;
     out.write_all(&footer)?;
@@ -392,10 +394,11 @@ fn limit_payload(stated: u64) -> Result<(), BundleError> {
 }
 
 fn part_length(part: &'static str, bytes: usize, limit: usize) -> Result<u32, BundleError> {
-    u32::try_from(bytes)
-        .ok()
-        .filter(|_| bytes <= limit)
-        .ok_or(BundleError::TooLarge { part, stated: bytes as u64, limit: limit as u64 })
+    u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(BundleError::TooLarge {
+        part,
+        stated: bytes as u64,
+        limit: limit as u64,
+    })
 }
 
 /// A length and so many bytes; the length is checked before anything is allocated.
@@ -442,8 +445,8 @@ pub use opening::{Opened, Sink, open};
 #[cfg(feature = "open")]
 mod opening {
     use super::{
-        Aead, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES, Tree, Trust, Verified, io, nonce,
-        walk, wrap_context, read_head,
+        Aead, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES, Tree, Trust,
+        Verified, io, nonce, read_head, walk, wrap_context,
     };
     use crate::keys::OpeningKey;
 
@@ -469,17 +472,29 @@ mod opening {
     }
 
     /// Opens a bundle in one pass: every step of [`super::verify`], and every chunk, file and digest inside.
-    pub fn open(input: &mut impl Read, trust: &Trust, key: &OpeningKey, sink: &mut dyn Sink) -> Result<Opened, BundleError> {
+    pub fn open(
+        input: &mut impl Read,
+        trust: &Trust,
+        key: &OpeningKey,
+        sink: &mut dyn Sink,
+    ) -> Result<Opened, BundleError> {
         let (head, envelope) = read_head(input)?;
         if envelope.recipient != key.public().id() {
             return Err(BundleError::OtherRecipient { recipient: envelope.recipient });
         }
         let context = wrap_context(envelope.bundle, envelope.crossing);
         let content_key = key.unwrap_key(envelope.wrapped_key.as_bytes(), &context)?;
-        let aead = Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(crate::keys::KeyError::CannotUnwrap))?;
+        let aead =
+            Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(crate::keys::KeyError::CannotUnwrap))?;
         let additional = envelope.suite.digest(&head);
         let wanted = envelope.prove(trust)?.statement.manifest;
-        let mut reader = PlainReader { suite: envelope.suite, wanted, state: State::Length(Vec::with_capacity(4)), manifest: None, sink };
+        let mut reader = PlainReader {
+            suite: envelope.suite,
+            wanted,
+            state: State::Length(Vec::with_capacity(4)),
+            manifest: None,
+            sink,
+        };
 
         // The head was read to find the key; the walk reads it again from memory.
         let mut again = super::MAGIC.to_vec();
@@ -490,7 +505,8 @@ mod opening {
             let tag_at = chunk.len().checked_sub(TAG_BYTES).ok_or(BundleError::ChunkChanged { index })?;
             let (bytes, tag) = chunk.split_at_mut(tag_at);
             let tag: &[u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| BundleError::ChunkChanged { index })?;
-            aead.open(nonce(index, last), additional.as_bytes(), bytes, tag).map_err(|_| BundleError::ChunkChanged { index })?;
+            aead.open(nonce(index, last), additional.as_bytes(), bytes, tag)
+                .map_err(|_| BundleError::ChunkChanged { index })?;
             reader.take(bytes)
         })?;
         let manifest = reader.finish()?;
@@ -523,7 +539,11 @@ mod opening {
                         let Ok(length) = <[u8; 4]>::try_from(have.as_slice()) else { return Ok(()) };
                         let stated = u32::from_be_bytes(length) as usize;
                         if stated > MANIFEST_BYTES_MAX {
-                            return Err(BundleError::TooLarge { part: "manifest", stated: stated as u64, limit: MANIFEST_BYTES_MAX as u64 });
+                            return Err(BundleError::TooLarge {
+                                part: "manifest",
+                                stated: stated as u64,
+                                limit: MANIFEST_BYTES_MAX as u64,
+                            });
                         }
                         self.state = State::Manifest { length: stated, bytes: Vec::new() };
                     }

@@ -157,8 +157,7 @@ macro_rules! impl_der_code {
             type Error = der::Error;
             fn decode_value<R: der::Reader<'a>>(reader: &mut R, header: der::Header) -> der::Result<Self> {
                 let code = u8::decode_value(reader, header)?;
-                Self::from_code(code)
-                    .ok_or_else(|| der::ErrorKind::Value { tag: der::Tag::Integer }.into())
+                Self::from_code(code).ok_or_else(|| der::ErrorKind::Value { tag: der::Tag::Integer }.into())
             }
         }
     };

@@ -71,7 +71,11 @@ impl Evidence {
         rest = tail;
         let count = usize::from(u16::from_be_bytes(*count));
         if count > RECEIPTS_MAX {
-            return Err(ParcelError::OverLimit { what: "number of receipts", found: count as u64, limit: RECEIPTS_MAX as u64 });
+            return Err(ParcelError::OverLimit {
+                what: "number of receipts",
+                found: count as u64,
+                limit: RECEIPTS_MAX as u64,
+            });
         }
         let receipts = (0..count).map(|_| take_part(&mut rest).ok_or(BROKEN)).collect::<Result<_, _>>()?;
         if rest.is_empty() { Ok(Evidence { envelope, footer, receipts }) } else { Err(BROKEN) }

@@ -130,7 +130,9 @@ impl SigningKey {
     pub fn generate(suite: Suite) -> Self {
         match suite {
             Suite::Std => SigningKey::Ed25519(ed25519_dalek::SigningKey::from_bytes(&random())),
-            Suite::Gm => SigningKey::Sm2(sm2_signer(&sm2_secret()).expect("the user id is short and the scalar in range")),
+            Suite::Gm => {
+                SigningKey::Sm2(sm2_signer(&sm2_secret()).expect("the user id is short and the scalar in range"))
+            }
         }
     }
 
@@ -211,7 +213,9 @@ impl VerifyingKey {
             }
             EC_PUBLIC_KEY => {
                 info.algorithm.assert_parameters_oid(SM2_CURVE).map_err(|e| bad(e.to_string()))?;
-                sm2::dsa::VerifyingKey::from_sec1_bytes(SM2_USER_ID, raw).map(VerifyingKey::Sm2).map_err(|e| bad(e.to_string()))
+                sm2::dsa::VerifyingKey::from_sec1_bytes(SM2_USER_ID, raw)
+                    .map(VerifyingKey::Sm2)
+                    .map_err(|e| bad(e.to_string()))
             }
             oid => Err(KeyError::WrongAlgorithm { oid: oid.to_string(), wanted: WANTED }),
         }
@@ -222,7 +226,9 @@ impl VerifyingKey {
     pub fn to_spki(&self) -> Vec<u8> {
         match self {
             VerifyingKey::Ed25519(key) => curve25519_spki(ED25519, key.as_bytes()),
-            VerifyingKey::Sm2(key) => sm2_spki(&sm2::PublicKey::from_affine(*key.as_affine()).expect("a verifying key is a point of the curve")),
+            VerifyingKey::Sm2(key) => sm2_spki(
+                &sm2::PublicKey::from_affine(*key.as_affine()).expect("a verifying key is a point of the curve"),
+            ),
         }
     }
 
@@ -248,9 +254,8 @@ impl VerifyingKey {
                 .is_ok_and(|signature| key.verify_strict(bytes, &signature).is_ok()),
             VerifyingKey::Sm2(key) => {
                 // A DER signature is accepted in its one canonical form only.
-                sm2::dsa::Signature::from_der(signature).is_ok_and(|parsed| {
-                    parsed.to_der().as_bytes() == signature && key.verify(bytes, &parsed).is_ok()
-                })
+                sm2::dsa::Signature::from_der(signature)
+                    .is_ok_and(|parsed| parsed.to_der().as_bytes() == signature && key.verify(bytes, &parsed).is_ok())
             }
         };
         if good { Ok(()) } else { Err(KeyError::BadSignature) }
@@ -307,8 +312,10 @@ impl OpeningKey {
             OpeningKey::X25519(secret) => {
                 type Kem = hpke::kem::X25519HkdfSha256;
                 let (encapped, sealed) = wrapped.split_at_checked(32).ok_or(KeyError::CannotUnwrap)?;
-                let secret = <Kem as hpke::Kem>::PrivateKey::from_bytes(secret.as_slice()).map_err(|_| KeyError::CannotUnwrap)?;
-                let encapped = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapped).map_err(|_| KeyError::CannotUnwrap)?;
+                let secret = <Kem as hpke::Kem>::PrivateKey::from_bytes(secret.as_slice())
+                    .map_err(|_| KeyError::CannotUnwrap)?;
+                let encapped =
+                    <Kem as hpke::Kem>::EncappedKey::from_bytes(encapped).map_err(|_| KeyError::CannotUnwrap)?;
                 hpke::single_shot_open::<hpke::aead::AesGcm256, hpke::kdf::HkdfSha256, Kem>(
                     &hpke::OpModeR::Base,
                     &secret,
@@ -322,7 +329,9 @@ impl OpeningKey {
             }
             OpeningKey::Sm2(secret) => {
                 // SM2 encryption binds no context: the key is wrapped together with the context's SM3 digest.
-                let opened = sm2::pke::DecryptingKey::new(secret.clone()).decrypt_der(wrapped).map_err(|_| KeyError::CannotUnwrap)?;
+                let opened = sm2::pke::DecryptingKey::new(secret.clone())
+                    .decrypt_der(wrapped)
+                    .map_err(|_| KeyError::CannotUnwrap)?;
                 let opened = Zeroizing::new(opened);
                 let (bound, key) = opened.split_at_checked(32).ok_or(KeyError::CannotUnwrap)?;
                 if bound != Suite::Gm.digest(context).as_bytes() {
@@ -347,7 +356,9 @@ impl SealingKey {
         let raw = info.subject_public_key.as_bytes().unwrap_or_default();
         let bad = |cause: String| KeyError::NotAKey { wanted: WANTED, cause };
         match info.algorithm.oid {
-            X25519 => raw.try_into().map(SealingKey::X25519).map_err(|_| bad(format!("{} bytes instead of 32", raw.len()))),
+            X25519 => {
+                raw.try_into().map(SealingKey::X25519).map_err(|_| bad(format!("{} bytes instead of 32", raw.len())))
+            }
             EC_PUBLIC_KEY => {
                 info.algorithm.assert_parameters_oid(SM2_CURVE).map_err(|e| bad(e.to_string()))?;
                 sm2::PublicKey::from_sec1_bytes(raw).map(SealingKey::Sm2).map_err(|e| bad(e.to_string()))
@@ -388,13 +399,12 @@ impl SealingKey {
             SealingKey::X25519(public) => {
                 type Kem = hpke::kem::X25519HkdfSha256;
                 let public = <Kem as hpke::Kem>::PublicKey::from_bytes(public).map_err(|_| KeyError::CannotUnwrap)?;
-                let (encapped, sealed) = hpke::single_shot_seal_with_rng::<hpke::aead::AesGcm256, hpke::kdf::HkdfSha256, Kem>(
-                    &hpke::OpModeS::Base,
-                    &public,
-                    WRAP_INFO,
-                    key,
-                    context,
-                    &mut random,
+                let (encapped, sealed) = hpke::single_shot_seal_with_rng::<
+                    hpke::aead::AesGcm256,
+                    hpke::kdf::HkdfSha256,
+                    Kem,
+                >(
+                    &hpke::OpModeS::Base, &public, WRAP_INFO, key, context, &mut random
                 )
                 .map_err(|_| KeyError::CannotUnwrap)?;
                 let mut wrapped = encapped.to_bytes().to_vec();
@@ -404,7 +414,9 @@ impl SealingKey {
             SealingKey::Sm2(public) => {
                 let mut bound = Zeroizing::new(Suite::Gm.digest(context).as_bytes().to_vec());
                 bound.extend_from_slice(key);
-                sm2::pke::EncryptingKey::new(*public).encrypt_der(&mut random, &bound).map_err(|_| KeyError::CannotUnwrap)
+                sm2::pke::EncryptingKey::new(*public)
+                    .encrypt_der(&mut random, &bound)
+                    .map_err(|_| KeyError::CannotUnwrap)
             }
         }
     }
@@ -426,7 +438,9 @@ pub fn public_pem(spki: &[u8]) -> String {
 
 fn public_document(pem: &str) -> Result<Vec<u8>, KeyError> {
     const WANTED: &str = "public key";
-    let start = pem.find("-----BEGIN").ok_or_else(|| KeyError::NotAKey { wanted: WANTED, cause: "no BEGIN line".to_owned() })?;
+    let start = pem
+        .find("-----BEGIN")
+        .ok_or_else(|| KeyError::NotAKey { wanted: WANTED, cause: "no BEGIN line".to_owned() })?;
     let body = pem.get(start..).unwrap_or_default();
     let bad = |cause: String| KeyError::NotAKey { wanted: WANTED, cause };
     let (label, document) = der::pem::decode_vec(body.as_bytes()).map_err(|e| bad(e.to_string()))?;
@@ -454,7 +468,8 @@ fn private_document(pem: &str, passphrase: Option<&str>, wanted: &'static str) -
 /// The 32 bytes of a curve25519 key: an OCTET STRING inside the OCTET STRING (RFC 8410).
 fn inner_32(info: &PrivateKeyInfoRef<'_>, wanted: &'static str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let inner = <&OctetStringRef>::from_der(info.private_key.as_bytes()).map_err(not_a(wanted))?;
-    let bytes = inner.as_bytes().try_into().map_err(|_| KeyError::NotAKey { wanted, cause: "not 32 bytes".to_owned() })?;
+    let bytes =
+        inner.as_bytes().try_into().map_err(|_| KeyError::NotAKey { wanted, cause: "not 32 bytes".to_owned() })?;
     Ok(Zeroizing::new(bytes))
 }
 
@@ -468,16 +483,19 @@ fn private_pem(document: &[u8], passphrase: Option<&str>) -> Result<Zeroizing<St
         None => ("PRIVATE KEY", Zeroizing::new(document.to_vec())),
         Some(passphrase) => {
             let info = PrivateKeyInfoRef::from_der(document).map_err(not_a("private key"))?;
-            let encrypted = info
-                .encrypt_with_rng(&mut UnwrapErr(getrandom::SysRng), passphrase)
-                .map_err(|e| bad(e.to_string()))?;
+            let encrypted =
+                info.encrypt_with_rng(&mut UnwrapErr(getrandom::SysRng), passphrase).map_err(|e| bad(e.to_string()))?;
             ("ENCRYPTED PRIVATE KEY", Zeroizing::new(encrypted.as_bytes().to_vec()))
         }
     };
     der::pem::encode_string(label, der::pem::LineEnding::LF, &bytes).map(Zeroizing::new).map_err(|e| bad(e.to_string()))
 }
 
-fn curve25519_pem(oid: ObjectIdentifier, secret: &[u8; 32], passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
+fn curve25519_pem(
+    oid: ObjectIdentifier,
+    secret: &[u8; 32],
+    passphrase: Option<&str>,
+) -> Result<Zeroizing<String>, KeyError> {
     let inner = OctetStringRef::new(secret).map_err(not_a("private key"))?;
     let inner = Zeroizing::new(inner.to_der().map_err(not_a("private key"))?);
     let outer = OctetStringRef::new(&inner).map_err(not_a("private key"))?;
@@ -487,7 +505,8 @@ fn curve25519_pem(oid: ObjectIdentifier, secret: &[u8; 32], passphrase: Option<&
 }
 
 fn sm2_pem(secret: &sm2::SecretKey, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
-    let document = secret.to_pkcs8_der().map_err(|e| KeyError::NotAKey { wanted: "private key", cause: e.to_string() })?;
+    let document =
+        secret.to_pkcs8_der().map_err(|e| KeyError::NotAKey { wanted: "private key", cause: e.to_string() })?;
     private_pem(document.as_bytes(), passphrase)
 }
 
@@ -553,7 +572,8 @@ mod tests {
         for suite in Suite::ALL {
             let key = SigningKey::generate(suite);
             let signature = key.sign(b"bytes");
-            let public = VerifyingKey::from_pem(&format!("Zone: extranet\n{}", public_pem(&key.public().to_spki()))).unwrap();
+            let public =
+                VerifyingKey::from_pem(&format!("Zone: extranet\n{}", public_pem(&key.public().to_spki()))).unwrap();
             assert!(public.verify(b"bytes", &signature).is_ok());
             assert!(public.verify(b"byteS", &signature).is_err());
             let mut longer = signature.clone();

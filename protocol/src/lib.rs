@@ -1,5 +1,6 @@
 //! Every byte that leaves a machine, and both ends' state machines. Holds no file, socket, clock or rule:
 //! time, randomness and bytes arrive as arguments. `FORMAT.md` beside this crate says the same in prose.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 // One bundle: head, payload, foot; and what is kept of it.
 pub mod bundle;
@@ -37,5 +38,5 @@ pub use time::Timestamp;
 pub use trust::Trust;
 pub use verdict::{Reason, Verdict};
 pub use zone::{Crossing, Zone};
-pub mod oneway;
 pub mod exchange;
+pub mod oneway;

@@ -275,7 +275,8 @@ impl Manifest {
             total = total.checked_add(file.size).ok_or(ParcelError::Disagree("the sizes of the files overflow"))?;
         }
         for path in seen.keys() {
-            let is_also_a_folder = path.match_indices('/').any(|(at, _)| path.get(..at).is_some_and(|above| seen.contains_key(above)));
+            let is_also_a_folder =
+                path.match_indices('/').any(|(at, _)| path.get(..at).is_some_and(|above| seen.contains_key(above)));
             if is_also_a_folder {
                 return Err(ParcelError::Disagree("a path is both a file and a folder"));
             }

@@ -102,8 +102,11 @@ impl Signed {
         if offered != self.signer || key.suite() != self.suite {
             return Err(SignedError::OtherKey { what: T::WHAT, named: self.signer, offered });
         }
-        key.verify(&self.signed_bytes::<T>(), self.signature.as_bytes())
-            .map_err(|cause| SignedError::Signature { what: T::WHAT, signer: self.signer, cause })?;
+        key.verify(&self.signed_bytes::<T>(), self.signature.as_bytes()).map_err(|cause| SignedError::Signature {
+            what: T::WHAT,
+            signer: self.signer,
+            cause,
+        })?;
         Ok(self.read_unverified()?)
     }
 

@@ -141,6 +141,9 @@ mod tests {
 
     #[test]
     fn nothing_has_the_digest_of_the_empty_string() {
-        assert_eq!(root_of(Suite::Std, b"").to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            root_of(Suite::Std, b"").to_string(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 }

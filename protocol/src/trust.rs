@@ -142,10 +142,13 @@ impl Trust {
     pub fn add(&mut self, file: &str, text: &str) -> Result<Digest, TrustError> {
         let card = KeyCard::parse(text).map_err(|cause| TrustError::BadCard { file: file.to_owned(), cause })?;
         let id = card.id();
-        if let Some(known) = self.cards.get(&id) {
-            if known.holder != card.holder || known.zone != card.zone || known.role != card.role || known.usage != card.usage {
-                return Err(TrustError::Twice { id, first: known.holder.clone(), second: card.holder });
-            }
+        if let Some(known) = self.cards.get(&id)
+            && (known.holder != card.holder
+                || known.zone != card.zone
+                || known.role != card.role
+                || known.usage != card.usage)
+        {
+            return Err(TrustError::Twice { id, first: known.holder.clone(), second: card.holder });
         }
         self.cards.insert(id, card);
         Ok(id)
@@ -326,11 +329,15 @@ mod tests {
         let key = SigningKey::generate(Suite::Gm);
         let text = card(&key).to_text();
         assert_eq!(Trust::default().add("a.pem", &text), Ok(key.public().id()));
-        for (from, to) in [("gm", "std"), ("Role: node", "Role: king"), ("Zone: extranet\n", ""), ("2026-11-21", "tomorrow")] {
+        for (from, to) in
+            [("gm", "std"), ("Role: node", "Role: king"), ("Zone: extranet\n", ""), ("2026-11-21", "tomorrow")]
+        {
             assert!(Trust::default().add("a.pem", &text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
         }
         let other = card(&SigningKey::generate(Suite::Gm)).to_text();
-        let swapped = text.split_once("-----BEGIN").unwrap().0.to_owned() + "-----BEGIN" + other.split_once("-----BEGIN").unwrap().1;
+        let swapped = text.split_once("-----BEGIN").unwrap().0.to_owned()
+            + "-----BEGIN"
+            + other.split_once("-----BEGIN").unwrap().1;
         assert!(Trust::default().add("a.pem", &swapped).is_err());
     }
 }

@@ -14,11 +14,13 @@ pub enum Verdict {
     Stripped = 2,
     /// Let through uninspected, because its type may enter the internal zone so.
     Kept = 3,
+    /// Refused, and sealed to the office's security key: addressed to no node.
+    Held = 4,
 }
 
 impl Verdict {
     /// All verdicts.
-    pub const ALL: [Verdict; 3] = [Verdict::Released, Verdict::Stripped, Verdict::Kept];
+    pub const ALL: [Verdict; 4] = [Verdict::Released, Verdict::Stripped, Verdict::Kept, Verdict::Held];
 }
 
 macro_rules! reasons {

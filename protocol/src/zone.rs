@@ -71,7 +71,9 @@ impl Crossing {
     pub const fn source(self) -> Zone {
         match self {
             Crossing::InternetToExtranet => Zone::Internet,
-            Crossing::ExtranetToInternet | Crossing::ExtranetToIntranet | Crossing::ExtranetToExtranet => Zone::Extranet,
+            Crossing::ExtranetToInternet | Crossing::ExtranetToIntranet | Crossing::ExtranetToExtranet => {
+                Zone::Extranet
+            }
             Crossing::IntranetToExtranet => Zone::Intranet,
         }
     }
@@ -81,7 +83,9 @@ impl Crossing {
     pub const fn target(self) -> Zone {
         match self {
             Crossing::ExtranetToInternet => Zone::Internet,
-            Crossing::InternetToExtranet | Crossing::IntranetToExtranet | Crossing::ExtranetToExtranet => Zone::Extranet,
+            Crossing::InternetToExtranet | Crossing::IntranetToExtranet | Crossing::ExtranetToExtranet => {
+                Zone::Extranet
+            }
             Crossing::ExtranetToIntranet => Zone::Intranet,
         }
     }

@@ -158,7 +158,11 @@ fn every_byte_of_a_bundle_counts() {
         for at in 0..bytes.len() {
             let mut broken = bytes.clone();
             broken[at] ^= 0x20;
-            assert!(bundle::verify(&mut broken.as_slice(), &world.trust).is_err(), "{suite}: byte {at} of {}", bytes.len());
+            assert!(
+                bundle::verify(&mut broken.as_slice(), &world.trust).is_err(),
+                "{suite}: byte {at} of {}",
+                bytes.len()
+            );
         }
     }
 }
@@ -179,7 +183,10 @@ fn a_bundle_cut_anywhere_or_with_a_tail_is_refused() {
 fn a_file_that_changed_after_inspection_is_never_sealed() {
     let world = world(Suite::Std);
     for shown in [b"other words".as_slice(), b"some wordz", b"some"] {
-        assert!(matches!(seal(&world, &[("a", b"some words")], &[shown]), Err(BundleError::FileDiffers { index: 0, .. })));
+        assert!(matches!(
+            seal(&world, &[("a", b"some words")], &[shown]),
+            Err(BundleError::FileDiffers { index: 0, .. })
+        ));
     }
 }
 

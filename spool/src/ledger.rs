@@ -254,6 +254,15 @@ impl Ledger {
         Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)
     }
 
+    /// Syncs the levels and leaves a checkpoint, where the last one is older than the head.
+    pub(crate) fn write_checkpoint(&self) -> Result<(), SpoolError> {
+        let mut writer = locked(&self.writer);
+        if writer.poisoned.is_some() || writer.levels.size() == writer.checkpointed {
+            return Ok(());
+        }
+        writer.checkpoint(&self.node, &self.key).map_err(|source| SpoolError::disk(&self.dir, source))
+    }
+
     /// The root over the first `size` records, where there are so many.
     pub(crate) fn root_at(&self, size: u64) -> Result<Digest, SpoolError> {
         let writer = locked(&self.writer);

@@ -7,6 +7,7 @@
 //!
 //! Without the feature `owner` only the layout, the desk and the reading of ledger segments are left: what `ferry`
 //! and a person's tools need.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 pub mod desk;
 pub mod disk;

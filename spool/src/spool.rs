@@ -453,6 +453,11 @@ impl Spool {
         Ok(self.0.ledger.checkpoint())
     }
 
+    /// Leaves a checkpoint beside the ledger, where the last one is older than the head.
+    pub fn write_checkpoint(&self) -> Result<(), SpoolError> {
+        self.0.ledger.write_checkpoint()
+    }
+
     /// What is known of a parcel.
     pub fn parcel(&self, id: &ParcelId) -> Result<Option<ParcelState>, SpoolError> {
         self.0.index.parcel(id, &self.0.ledger)

@@ -83,7 +83,8 @@ impl Admission {
             done += resume(station, now)?;
             self.resumed = true;
         }
-        let mut crossings: Vec<Crossing> = station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
+        let mut crossings: Vec<Crossing> =
+            station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
         crossings.sort_unstable();
         crossings.dedup();
         for crossing in crossings {
@@ -158,18 +159,17 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
 fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
     let path = &entry.path;
     // Known before: either we died between the record and the rename, or it came a second time.
-    if let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? {
-        if let Some(known) = station.spool.parcel(&parcel)? {
-            if let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id) {
-                if known.state == State::Arrived || known.state == State::Delivering {
-                    let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
-                    move_file(station, path, &checked)?;
-                    return forward_checked(station, &checked, now);
-                }
-                receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
-                return remove(station, path);
-            }
+    if let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)?
+        && let Some(known) = station.spool.parcel(&parcel)?
+        && let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id)
+    {
+        if known.state == State::Arrived || known.state == State::Delivering {
+            let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
+            move_file(station, path, &checked)?;
+            return forward_checked(station, &checked, now);
         }
+        receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+        return remove(station, path);
     }
     match open(station, crossing, path, now) {
         Ok(admitted) => {
@@ -202,8 +202,14 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
 /// Every step between a file and an inspected parcel.
 fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> Result<Admitted, Obstacle> {
     let envelope = peek(path).map_err(|error| obstacle(path, error))?;
-    if envelope.crossing != crossing || envelope.target != station.node || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source) {
-        return Err(Obstacle::Bundle(Reason::NoRoute, format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing)));
+    if envelope.crossing != crossing
+        || envelope.target != station.node
+        || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source)
+    {
+        return Err(Obstacle::Bundle(
+            Reason::NoRoute,
+            format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing),
+        ));
     }
     let custody = envelope.prove(&station.trust).map_err(|error| obstacle(path, error.into()))?;
     let statement = &custody.statement;
@@ -220,12 +226,17 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
         sequence: envelope.sequence,
     };
     let known = station.spool.parcel(&statement.parcel)?;
-    let ours = known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
+    let ours =
+        known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
     if !ours {
         match station.spool.seen(&envelope.source, crossing, envelope.epoch, envelope.sequence)? {
             Seen::New => {}
-            Seen::Before | Seen::BelowFloor if known.is_some() => return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate)))),
-            Seen::Before | Seen::BelowFloor => return Err(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned())),
+            Seen::Before | Seen::BelowFloor if known.is_some() => {
+                return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
+            }
+            Seen::Before | Seen::BelowFloor => {
+                return Err(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned()));
+            }
         }
         if known.is_some() {
             return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
@@ -257,8 +268,13 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
 
     let file = File::open(path).map_err(io_at(path))?;
     let mut staging = Staging::new(station, &place, outlet.is_some());
-    let opened = bundle::open(&mut BufReader::with_capacity(READ_BUFFER_BYTES, file), &station.trust, &station.keyring.opening, &mut staging)
-        .map_err(|error| wipe(obstacle(path, error)))?;
+    let opened = bundle::open(
+        &mut BufReader::with_capacity(READ_BUFFER_BYTES, file),
+        &station.trust,
+        &station.keyring.opening,
+        &mut staging,
+    )
+    .map_err(|error| wipe(obstacle(path, error)))?;
     match &outlet {
         // Modes for the app, and everything synced, before the ledger says delivering.
         Some(outlet) => outlet.settle(&parcel)?,
@@ -286,7 +302,11 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
         custody: envelope.signed_custody().map_err(papers)?,
         route: route.clone(),
         manifest: opened.manifest,
-        evidence: Evidence { envelope: opened.verified.envelope_bytes, footer: opened.verified.footer_bytes, receipts: Vec::new() },
+        evidence: Evidence {
+            envelope: opened.verified.envelope_bytes,
+            footer: opened.verified.footer_bytes,
+            receipts: Vec::new(),
+        },
         envelope,
         came,
         released,
@@ -304,12 +324,16 @@ fn obstacle(path: &Path, error: BundleError) -> Obstacle {
     let words = error.to_string();
     match error {
         BundleError::Io(cause) => Obstacle::Later(StationError::Io { path: path.to_owned(), cause }),
-        BundleError::OtherRecipient { .. } | BundleError::Key(KeyError::CannotUnwrap) | BundleError::Parcel(ParcelError::Trust(TrustError::UnknownKey { .. })) => {
+        BundleError::OtherRecipient { .. }
+        | BundleError::Key(KeyError::CannotUnwrap)
+        | BundleError::Parcel(ParcelError::Trust(TrustError::UnknownKey { .. })) => {
             Obstacle::Bundle(Reason::UnknownKey, words)
         }
-        BundleError::NotABundle { .. } | BundleError::CutShort { .. } | BundleError::Trailing | BundleError::TooLarge { .. } | BundleError::Parcel(ParcelError::Der(_)) => {
-            Obstacle::Bundle(Reason::Malformed, words)
-        }
+        BundleError::NotABundle { .. }
+        | BundleError::CutShort { .. }
+        | BundleError::Trailing
+        | BundleError::TooLarge { .. }
+        | BundleError::Parcel(ParcelError::Der(_)) => Obstacle::Bundle(Reason::Malformed, words),
         _ => Obstacle::Bundle(Reason::NotAuthentic, words),
     }
 }
@@ -336,7 +360,8 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
     };
     // The next border has its own rules: what was let in is looked at again before it goes on.
     let types = [admitted.came.parcel_type.clone()];
-    let question = Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
+    let question =
+        Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
     let released = match guard::inspect(&question, admitted.released.into_parcel()) {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
@@ -344,7 +369,12 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
         }
         Judgement::Strip { .. } => return refuse(station, &admitted.came, Reason::Coordinates, checked, now),
     };
-    let papers = Papers { statement: &admitted.statement, custody: &admitted.custody, manifest: &admitted.manifest, priority: admitted.envelope.priority };
+    let papers = Papers {
+        statement: &admitted.statement,
+        custody: &admitted.custody,
+        manifest: &admitted.manifest,
+        priority: admitted.envelope.priority,
+    };
     let staged = match sealing::seal(station, &released, &papers, &hop, now) {
         Ok(staged) => staged,
         Err(StationError::Seal(_)) => return refuse(station, &admitted.came, Reason::Changed, checked, now),
@@ -359,7 +389,8 @@ fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestam
     let mut record = admitted.came.record(Event::Delivering, now);
     record.bytes = Some(admitted.manifest.content_bytes());
     station.spool.record(record, Local::none())?;
-    Outlet::open(&station.spool, &admitted.route.name)?.deliver(&admitted.came.parcel, admitted.manifest.name.as_ref())?;
+    Outlet::open(&station.spool, &admitted.route.name)?
+        .deliver(&admitted.came.parcel, admitted.manifest.name.as_ref())?;
     delivered(station, &admitted.came, checked, now)
 }
 
@@ -374,7 +405,9 @@ fn delivered(station: &Station, came: &Came, checked: &Path, now: Timestamp) -> 
 /// Adds a receipt to the evidence of the bundle that a parcel came in, where that evidence exists.
 fn add_receipt(station: &Station, came: &Came, receipt: Vec<u8>) -> Result<(), StationError> {
     let path = sealing::evidence_path(station, &came.parcel, &came.bundle);
-    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else { return Ok(()) };
+    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else {
+        return Ok(());
+    };
     evidence.receipts = vec![receipt];
     sealing::keep_evidence(station, &came.parcel, &came.bundle, evidence)
 }
@@ -392,7 +425,13 @@ fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Time
 }
 
 /// A bundle that proves nothing: recorded, held, nobody is told.
-fn hold(station: &Station, path: &Path, reason: Reason, crossing: Option<Crossing>, now: Timestamp) -> Result<(), StationError> {
+fn hold(
+    station: &Station,
+    path: &Path,
+    reason: Reason,
+    crossing: Option<Crossing>,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let mut record = Record::new(Event::Refused, now);
     record.crossing = crossing;
     record.reason = Some(reason);
@@ -431,7 +470,14 @@ struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     fn new(station: &'a Station, root: &Path, synced_later: bool) -> Self {
-        Staging { station, root: root.to_owned(), files: Vec::new(), folders: HashSet::from([root.to_owned()]), out: None, synced_later }
+        Staging {
+            station,
+            root: root.to_owned(),
+            files: Vec::new(),
+            folders: HashSet::from([root.to_owned()]),
+            out: None,
+            synced_later,
+        }
     }
 
     /// Names below the root: the manifest was checked, so no path climbs.

@@ -11,7 +11,8 @@ use protocol::{Name, Timestamp};
 
 use crate::config::AlarmSettings;
 
-/// A standing alarm speaks again after this long: often enough to be seen by the next shift.
+/// A standing alarm speaks again after this long, often enough to be seen by the next shift; one that tells of an event
+/// and not of a state is cleared when nothing of it was seen for as long.
 const REPEAT_MS: u64 = 60 * 60 * 1000;
 
 macro_rules! alarms {
@@ -50,8 +51,6 @@ alarms! {
     CannotClaim = "cannot-claim", "a drop cannot be taken: the folder lacks group write (umask 0002 for the app)", "投递件无法领取：目录缺少组写权限（应用需设 umask 0002）";
     /// Retention ended without a receipt.
     Expired = "parcel-expired", "parcels have waited for a receipt longer than the route allows", "投递件等待回执超过时限";
-    /// Quarantine cannot be sealed.
-    NoSecurityKey = "no-security-key", "no security sealing key is trusted here, so refused parcels stay where they are", "信任库中没有安全员封装密钥，被拒绝的投递件原地保留";
     /// A one-way link is silent.
     LinkSilent = "link-silent", "no beacon has come over the one-way link", "单向链路无信标";
     /// Something is missing on a one-way link.
@@ -62,6 +61,23 @@ alarms! {
     RequestRefused = "request-refused", "a request at the desk was refused", "办理台请求被拒绝";
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";
+}
+
+impl Alarm {
+    /// Does it tell of something that happened, and not of something that is so?
+    #[must_use]
+    pub const fn is_event(self) -> bool {
+        matches!(
+            self,
+            Alarm::NotAuthentic
+                | Alarm::Incident
+                | Alarm::Refused
+                | Alarm::CannotClaim
+                | Alarm::RequestRefused
+                | Alarm::TripOrder
+                | Alarm::LedgerDamaged
+        )
+    }
 }
 
 /// Where alarms go, and which stand.
@@ -81,6 +97,7 @@ struct Inner {
 struct Standing {
     since: Timestamp,
     spoken: Timestamp,
+    last: Timestamp,
     count: u64,
 }
 
@@ -99,8 +116,9 @@ impl Alarms {
     /// Something is wrong now. Speaks at once when it is new, then once an hour while it stands.
     pub fn raise(&self, now: Timestamp, alarm: Alarm) {
         let mut standing = self.inner.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = standing.entry(alarm).or_insert(Standing { since: now, spoken: Timestamp(0), count: 0 });
+        let entry = standing.entry(alarm).or_insert(Standing { since: now, spoken: Timestamp(0), last: now, count: 0 });
         entry.count += 1;
+        entry.last = now;
         if entry.count == 1 || now.since(entry.spoken) >= REPEAT_MS {
             entry.spoken = now;
             let count = entry.count;
@@ -115,6 +133,19 @@ impl Alarms {
         if let Some(standing) = gone {
             self.inner.speak(now, alarm, "cleared", standing.count);
         }
+    }
+
+    /// Clears what tells of events and has been quiet for an hour.
+    pub fn rest(&self, now: Timestamp) {
+        let quiet: Vec<Alarm> = {
+            let standing = self.inner.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            standing
+                .iter()
+                .filter(|(alarm, s)| alarm.is_event() && now.since(s.last) >= REPEAT_MS)
+                .map(|(alarm, _)| *alarm)
+                .collect()
+        };
+        quiet.into_iter().for_each(|alarm| self.clear(now, alarm));
     }
 
     /// What stands, with since when and how often.
@@ -155,7 +186,13 @@ impl Inner {
         if let Some((socket, target)) = &self.syslog {
             let severity = if state == "raised" { 4 } else { 5 };
             // RFC 5424: facility 16 (local0), no structured data.
-            let line = format!("<{}>1 {now} {} trilock - {} - {state} {}", 16 * 8 + severity, self.node, alarm.code(), alarm.english());
+            let line = format!(
+                "<{}>1 {now} {} trilock - {} - {state} {}",
+                16 * 8 + severity,
+                self.node,
+                alarm.code(),
+                alarm.english()
+            );
             if let Err(error) = socket.send_to(line.as_bytes(), target) {
                 tracing::warn!(%target, %error, "the syslog receiver cannot be reached");
             }

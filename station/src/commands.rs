@@ -204,7 +204,11 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
     let (config, text) = match Config::<L>::load(path) {
         Ok(read) => read,
         Err(error) => {
-            out.error(&error.to_string(), "mend the file, or name another with --config", "请修正配置文件，或用 --config 指定其他文件");
+            out.error(
+                &error.to_string(),
+                "mend the file, or name another with --config",
+                "请修正配置文件，或用 --config 指定其他文件",
+            );
             return Exit::Config;
         }
     };
@@ -220,17 +224,22 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
     }
     match command {
         Command::Run => run::run(zone, path, config, out),
-        Command::Inspect { route, detect, paths } => inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out),
+        Command::Inspect { route, detect, paths } => {
+            inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
+        }
         Command::Status => ask::status(&config, out),
         Command::List { route, state, since, parcel_type, label } => {
-            let arguments = [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
+            let arguments =
+                [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
         Command::Gaps => ask::ask(&config, zone, "gaps", [], out),
         Command::Resend { parcel, seq, crossing } => {
             let range = match seq.as_deref().map(|seq| seq.split_once('-').unwrap_or((seq, seq))) {
-                Some((from, to)) if from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok() => Some((from.to_owned(), to.to_owned())),
+                Some((from, to)) if from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok() => {
+                    Some((from.to_owned(), to.to_owned()))
+                }
                 Some(_) => {
                     out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
                     return Exit::Config;
@@ -238,14 +247,24 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 None => None,
             };
             let (from, to) = range.unzip();
-            ask::ask(&config, zone, "resend", [("parcel", parcel), ("crossing", crossing), ("from", from), ("to", to)], out)
+            ask::ask(
+                &config,
+                zone,
+                "resend",
+                [("parcel", parcel), ("crossing", crossing), ("from", from), ("to", to)],
+                out,
+            )
         }
         Command::Route { switch, route, reason } if switch == "enable" || switch == "disable" => {
             let action = if switch == "enable" { "route-enable" } else { "route-disable" };
             ask::ask(&config, zone, action, [("route", Some(route)), ("reason", Some(reason))], out)
         }
         Command::Route { .. } => {
-            out.error("route takes enable or disable", "route disable NAME --reason TEXT", "route disable 名称 --reason 原因");
+            out.error(
+                "route takes enable or disable",
+                "route disable NAME --reason TEXT",
+                "route disable 名称 --reason 原因",
+            );
             Exit::Config
         }
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
@@ -257,7 +276,13 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } | Command::Backup | Command::Restore | Command::Report { .. } => {
+        Command::Index { .. }
+        | Command::Reseal { .. }
+        | Command::Seal { .. }
+        | Command::Open { .. }
+        | Command::Backup
+        | Command::Restore
+        | Command::Report { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

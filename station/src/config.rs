@@ -220,7 +220,8 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmSettings {
-    /// A program run with the alarm's code, state and words as arguments; at most one a second.
+    /// A program run with the alarm's code, state (`raised` or `cleared`) and words as arguments: once when an alarm is
+    /// raised, once an hour while it stands, once when it is cleared. Default none.
     pub exec: Option<PathBuf>,
     /// A syslog receiver, `ADDRESS:PORT`, RFC 5424 over UDP.
     pub syslog: Option<std::net::SocketAddr>,
@@ -254,7 +255,9 @@ impl Default for FerrySettings {
     }
 }
 
-fn word<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(from: D) -> Result<T, D::Error> {
+fn word<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
 }
 
@@ -306,7 +309,8 @@ impl<L: DeserializeOwned> Config<L> {
             std::fs::read_to_string(path)
         };
         let text = read().map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        let config = toml::from_str(&text).map_err(|cause| ConfigError::Form { path: path.to_owned(), cause: Box::new(cause) })?;
+        let config = toml::from_str(&text)
+            .map_err(|cause| ConfigError::Form { path: path.to_owned(), cause: Box::new(cause) })?;
         Ok((config, text))
     }
 }
@@ -336,9 +340,15 @@ impl<L> Config<L> {
     #[must_use]
     pub fn faults(&self, zone: Zone) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut fault = |at: &str, what: String, remedy: &str| faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() });
+        let mut fault = |at: &str, what: String, remedy: &str| {
+            faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() })
+        };
         if self.node.evidence_days < 180 {
-            fault("node.evidence_days", format!("{} days is below 180", self.node.evidence_days), "keep evidence for at least 180 days");
+            fault(
+                "node.evidence_days",
+                format!("{} days is below 180", self.node.evidence_days),
+                "keep evidence for at least 180 days",
+            );
         }
         if self.node.quarantine_days == 0 {
             fault("node.quarantine_days", "0 days would drop refused parcels at once".to_owned(), "set at least 1");
@@ -355,7 +365,11 @@ impl<L> Config<L> {
                 fault(&at, "stands twice".to_owned(), "remove one of the two");
             }
             let Some(out) = Crossing::between(zone, peer.zone) else {
-                fault(&at, format!("no crossing joins {zone} and {}", peer.zone), "a peer stands in a neighbouring zone");
+                fault(
+                    &at,
+                    format!("no crossing joins {zone} and {}", peer.zone),
+                    "a peer stands in a neighbouring zone",
+                );
                 continue;
             };
             if zone == Zone::Intranet && (peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
@@ -369,7 +383,11 @@ impl<L> Config<L> {
                 );
             }
             if self.ferry.approvals == 0 && out == Crossing::IntranetToExtranet {
-                fault("ferry.approvals", "0 would let one person carry data out alone".to_owned(), "set 2 (1 is warned about)");
+                fault(
+                    "ferry.approvals",
+                    "0 would let one person carry data out alone".to_owned(),
+                    "set 2 (1 is warned about)",
+                );
             }
         }
         for (index, route) in self.routes.iter().enumerate() {
@@ -378,23 +396,44 @@ impl<L> Config<L> {
                 fault(&at, "stands twice".to_owned(), "remove one of the two");
             }
             let Some(place) = route.path.iter().position(|node| *node == self.node.name) else {
-                fault(&format!("{at}.path"), format!("does not pass {}", self.node.name), "list this node in path, or drop the route here");
+                fault(
+                    &format!("{at}.path"),
+                    format!("does not pass {}", self.node.name),
+                    "list this node in path, or drop the route here",
+                );
                 continue;
             };
             if route.path.len() < 2 || route.path.len() > 4 {
-                fault(&format!("{at}.path"), format!("has {} nodes", route.path.len()), "a route has an origin and a target, and at most two nodes between");
+                fault(
+                    &format!("{at}.path"),
+                    format!("has {} nodes", route.path.len()),
+                    "a route has an origin and a target, and at most two nodes between",
+                );
             }
-            let neighbours = [place.checked_sub(1), Some(place + 1)].into_iter().flatten().filter_map(|at| route.path.get(at));
+            let neighbours =
+                [place.checked_sub(1), Some(place + 1)].into_iter().flatten().filter_map(|at| route.path.get(at));
             for neighbour in neighbours {
                 if self.peer(neighbour).is_none() {
-                    fault(&format!("{at}.path"), format!("{neighbour} is no peer of this node"), "add a [[peer]] of that name");
+                    fault(
+                        &format!("{at}.path"),
+                        format!("{neighbour} is no peer of this node"),
+                        "add a [[peer]] of that name",
+                    );
                 }
             }
             if place == 0 && route.intake.is_none() {
-                fault(&format!("{at}.intake"), "is missing".to_owned(), "choose rename, ready or settle: how the app says that a drop is complete");
+                fault(
+                    &format!("{at}.intake"),
+                    "is missing".to_owned(),
+                    "choose rename, ready or settle: how the app says that a drop is complete",
+                );
             }
             if route.types.is_empty() {
-                fault(&format!("{at}.types"), "is empty, so everything would be refused".to_owned(), "list the registered parcel types");
+                fault(
+                    &format!("{at}.types"),
+                    "is empty, so everything would be refused".to_owned(),
+                    "list the registered parcel types",
+                );
             }
             if route.expire_days == 0 || route.settle_s == 0 {
                 fault(&at, "expire_days and settle_s are at least 1".to_owned(), "set a number above 0");

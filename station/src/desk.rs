@@ -85,17 +85,30 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
     };
     if let Some(id) = id {
         let answer = match answer {
-            Ok(details) => Answer { done: true, code: "done".to_owned(), message_en: "done".to_owned(), message_zh: "已完成".to_owned(), details },
+            Ok(details) => Answer {
+                done: true,
+                code: "done".to_owned(),
+                message_en: "done".to_owned(),
+                message_zh: "已完成".to_owned(),
+                details,
+            },
             Err(refusal) => {
                 if !refusal.done {
                     tracing::warn!(code = refusal.code, "{}", refusal.english);
                     station.alarms.raise(now, Alarm::RequestRefused);
                 }
-                Answer { done: refusal.done, code: refusal.code.to_owned(), message_en: refusal.english, message_zh: refusal.chinese, details: Value::Null }
+                Answer {
+                    done: refusal.done,
+                    code: refusal.code.to_owned(),
+                    message_en: refusal.english,
+                    message_zh: refusal.chinese,
+                    details: Value::Null,
+                }
             }
         };
         let target = station.layout().desk_answers().join(format!("{id}.json"));
-        let text = serde_json::to_vec(&answer).map_err(|e| StationError::Io { path: target.clone(), cause: e.into() })?;
+        let text =
+            serde_json::to_vec(&answer).map_err(|e| StationError::Io { path: target.clone(), cause: e.into() })?;
         station.spool.disk().write(&target, &text).map_err(io(&target))?;
     }
     station.spool.disk().remove_file(path).map_err(io(path))
@@ -120,7 +133,11 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
     // The day bounds replay of an old request file; answered ids are remembered by their answers until then.
     const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
     if now.since(request.at) > OLDEST_MS || request.at.since(now) > OLDEST_MS {
-        return Err(Refusal::new("too-old", "the request is older than a day, or the clocks differ by more", "请求已超过一天，或两机时钟相差过大"));
+        return Err(Refusal::new(
+            "too-old",
+            "the request is older than a day, or the clocks differ by more",
+            "请求已超过一天，或两机时钟相差过大",
+        ));
     }
     Ok((request, role))
 }
@@ -138,9 +155,13 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
     match request.action.as_str() {
         "export" | "reexport" if may(&[Role::Operator]) => {
             let again = if request.action.as_str() == "reexport" { number(request, "trip") } else { None };
-            let earlier = again.and_then(|number| trips::list(station).ok()?.into_iter().find(|trip| trip.trip == number && trip.direction == "out"));
-            let medium = name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
-            let carrier = name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
+            let earlier = again.and_then(|number| {
+                trips::list(station).ok()?.into_iter().find(|trip| trip.trip == number && trip.direction == "out")
+            });
+            let medium =
+                name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
+            let carrier =
+                name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
             let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
             let staged = trips::stage(station, &medium, &carrier, person, again, now)?;
             Ok(staged.map(|trip| {
@@ -149,16 +170,20 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
             }))
         }
         "approve" if may(&[Role::Approver]) => match number(request, "trip") {
-            Some(trip) => Ok(trips::approve(station, trip, person, now)?.map(|trip| json!({ "trip": trip.trip, "have": trip.approvals.len(), "needed": trip.needed }))),
+            Some(trip) => Ok(trips::approve(station, trip, person, now)?
+                .map(|trip| json!({ "trip": trip.trip, "have": trip.approvals.len(), "needed": trip.needed }))),
             None => Ok(Err(missing("trip"))),
         },
         "confirm" if may(&[Role::Operator]) => match (number(request, "trip"), name(request, "medium")) {
-            (Some(trip), Some(medium)) => Ok(trips::confirm(station, trip, &medium, person, now)?.map(|trip| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes }))),
+            (Some(trip), Some(medium)) => Ok(trips::confirm(station, trip, &medium, person, now)?
+                .map(|trip| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes }))),
             _ => Ok(Err(missing("trip, medium"))),
         },
         "import" if may(&[Role::Operator]) => {
             let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
-            let (Some(trip), Some(crossing)) = (number(request, "trip"), crossing) else { return Ok(Err(missing("trip, crossing"))) };
+            let (Some(trip), Some(crossing)) = (number(request, "trip"), crossing) else {
+                return Ok(Err(missing("trip, crossing")));
+            };
             Ok(trips::import(station, crossing, trip, person, now)?.map(|(trip, skipped)| {
                 json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped })
             }))
@@ -169,12 +194,12 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "show" => show(station, request),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" => Ok(Err(Refusal::new(
-            "role",
-            "the role on the key card may not ask for this",
-            "密钥卡上的角色无权提出该请求",
-        ))),
-        other => Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求"))),
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" => Ok(
+            Err(Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求")),
+        ),
+        other => {
+            Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
+        }
     }
 }
 
@@ -194,7 +219,8 @@ fn resend(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
     let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
     let mut resent = 0;
-    let mut crossings: Vec<Crossing> = station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
+    let mut crossings: Vec<Crossing> =
+        station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
     crossings.dedup();
     let wanted = match parcel {
         Some(parcel) => station.spool.parcel(&parcel)?.and_then(|state| state.sent).map(|sent| sent.bundle),
@@ -283,7 +309,9 @@ fn show(station: &Station, request: &Request) -> Outcome {
         Some(parcel) => station.spool.parcel(&parcel)?,
         None => None,
     };
-    Ok(state.map(|state| row(&state)).ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))
+    Ok(state
+        .map(|state| row(&state))
+        .ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))
 }
 
 /// Answers older than a day go: their askers are gone.
@@ -294,7 +322,9 @@ pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
-        let age = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
+        let age = modified
+            .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+            .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
         if age > KEPT_MS {
             let path: PathBuf = entry.path();
             station.spool.disk().remove_file(&path).map_err(io)?;

@@ -66,7 +66,13 @@ impl Drop {
         let name_bytes = place.file_name().unwrap_or_default();
         let (name, _) = decode(name_bytes, encoding)?;
         let meta = place.symlink_metadata().map_err(|cause| DropError::Io { place: place.to_owned(), cause })?;
-        let mut drop = Drop { place: place.to_owned(), name: name.clone(), folder: meta.is_dir(), facts: Vec::new(), files: Vec::new() };
+        let mut drop = Drop {
+            place: place.to_owned(),
+            name: name.clone(),
+            folder: meta.is_dir(),
+            facts: Vec::new(),
+            files: Vec::new(),
+        };
         if meta.is_dir() {
             drop.walk(place, "", 1, encoding)?;
             drop.sort();
@@ -78,7 +84,10 @@ impl Drop {
 
     fn walk(&mut self, folder: &Path, above: &str, depth: usize, encoding: NameEncoding) -> Result<(), DropError> {
         if depth > PATH_DEPTH_MAX {
-            return Err(DropError::Unfit { reason: Reason::TooLarge, what: format!("folders deeper than {PATH_DEPTH_MAX}") });
+            return Err(DropError::Unfit {
+                reason: Reason::TooLarge,
+                what: format!("folders deeper than {PATH_DEPTH_MAX}"),
+            });
         }
         let io = |cause| DropError::Io { place: folder.to_owned(), cause };
         for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -102,15 +111,22 @@ impl Drop {
 
     fn add(&mut self, place: &Path, path: String, name: &OsStr, meta: &std::fs::Metadata) -> Result<(), DropError> {
         if !meta.is_file() {
-            return Err(DropError::Unfit { reason: Reason::NotAFile, what: format!("{path} is a link, device, fifo or socket") });
+            return Err(DropError::Unfit {
+                reason: Reason::NotAFile,
+                what: format!("{path} is a link, device, fifo or socket"),
+            });
         }
         if meta.nlink() > 1 {
-            return Err(DropError::Unfit { reason: Reason::NotAFile, what: format!("{path} is a hard link: it could change under us") });
+            return Err(DropError::Unfit {
+                reason: Reason::NotAFile,
+                what: format!("{path} is a hard link: it could change under us"),
+            });
         }
         if self.files.len() >= FILES_MAX {
             return Err(DropError::Unfit { reason: Reason::TooLarge, what: format!("more than {FILES_MAX} files") });
         }
-        check_path(&path).map_err(|cause| DropError::Unfit { reason: Reason::BadName, what: format!("a path {cause}") })?;
+        check_path(&path)
+            .map_err(|cause| DropError::Unfit { reason: Reason::BadName, what: format!("a path {cause}") })?;
         let utf8 = path.rsplit('/').next().unwrap_or_default();
         self.files.push(DropFile {
             place: place.to_owned(),
@@ -150,7 +166,11 @@ impl Drop {
     /// Opens a file of it for reading, following no link.
     pub fn open_file(&self, index: usize) -> io::Result<File> {
         let file = self.files.get(index).ok_or_else(|| io::Error::other("no such file in the parcel"))?;
-        let opened = rustix::fs::open(&file.place, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        let opened = rustix::fs::open(
+            &file.place,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         let opened = File::from(opened);
         if !opened.metadata()?.is_file() {
             return Err(io::Error::other("no longer a regular file"));
@@ -175,7 +195,10 @@ impl Parcel for Drop {
 #[must_use]
 pub fn ignored(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
-    bytes.starts_with(b"~$") || bytes.starts_with(b".") || bytes.eq_ignore_ascii_case(b"thumbs.db") || bytes.eq_ignore_ascii_case(b"desktop.ini")
+    bytes.starts_with(b"~$")
+        || bytes.starts_with(b".")
+        || bytes.eq_ignore_ascii_case(b"thumbs.db")
+        || bytes.eq_ignore_ascii_case(b"desktop.ini")
 }
 
 fn decode(name: &OsStr, encoding: NameEncoding) -> Result<(String, bool), DropError> {
@@ -195,6 +218,7 @@ fn decode(name: &OsStr, encoding: NameEncoding) -> Result<(String, bool), DropEr
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test drops files as an app does")]
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStringExt;
@@ -211,10 +235,16 @@ mod tests {
         assert_eq!(drop.files().iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["a.json", "scans/2.jpg"]);
 
         std::os::unix::fs::symlink("/etc/passwd", case.join("b")).unwrap();
-        assert!(matches!(Drop::read(&case, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::NotAFile, .. })));
+        assert!(matches!(
+            Drop::read(&case, NameEncoding::Utf8),
+            Err(DropError::Unfit { reason: Reason::NotAFile, .. })
+        ));
         std::fs::remove_file(case.join("b")).unwrap();
         std::fs::hard_link(case.join("a.json"), dir.path().join("other")).unwrap();
-        assert!(matches!(Drop::read(&case, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::NotAFile, .. })));
+        assert!(matches!(
+            Drop::read(&case, NameEncoding::Utf8),
+            Err(DropError::Unfit { reason: Reason::NotAFile, .. })
+        ));
     }
 
     #[test]
@@ -223,7 +253,10 @@ mod tests {
         let gbk = b"\xb2\xe2\xca\xd4.txt".to_vec();
         let place = dir.path().join(std::ffi::OsString::from_vec(gbk.clone()));
         std::fs::write(&place, b"x").unwrap();
-        assert!(matches!(Drop::read(&place, NameEncoding::Utf8), Err(DropError::Unfit { reason: Reason::BadName, .. })));
+        assert!(matches!(
+            Drop::read(&place, NameEncoding::Utf8),
+            Err(DropError::Unfit { reason: Reason::BadName, .. })
+        ));
         let drop = Drop::read(&place, NameEncoding::Gb18030).unwrap();
         assert_eq!(drop.name(), "测试.txt");
         assert_eq!(drop.details()[0].original.as_deref(), Some(gbk.as_slice()));

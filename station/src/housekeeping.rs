@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use spool::NoticeState;
 
 use crate::alarm::Alarm;
-use crate::config::Carrier;
+use crate::config::{Carrier, Confirm};
 use crate::station::{Station, StationError};
 use crate::{desk, receipts, trips};
 
@@ -38,6 +38,9 @@ impl Housekeeping {
             self.published = now;
             trips::step(station, now)?;
             watch(station, now)?;
+            station.look(now);
+            station.alarms.rest(now);
+            station.spool.write_checkpoint()?;
             self.tell_rounds(station, now)?;
             self.publish(station, now)?;
         }
@@ -60,7 +63,9 @@ impl Housekeeping {
                     continue;
                 }
                 let parcel = station.spool.parcel_of_bundle(&bundle)?;
-                let Some(state) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else { continue };
+                let Some(state) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
+                    continue;
+                };
                 if state.origin == station.node && !state.custody_passed {
                     let details = json!({ "round": round, "of": of, "confirmed": false });
                     receipts::notify(station, &state, NoticeState::Sent, None, details, now)?;
@@ -75,7 +80,8 @@ impl Housekeeping {
     pub fn publish(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
         let folder = station.layout().status();
         let ferry = trips::outward(station).map(|(crossing, target)| json!({ "crossing": crossing.name(), "target": target, "approvals": station.ferry.approvals }));
-        let node = json!({ "node": station.node, "zone": station.zone.name(), "suite": station.suite.name(), "ferry": ferry });
+        let node =
+            json!({ "node": station.node, "zone": station.zone.name(), "suite": station.suite.name(), "ferry": ferry });
         self.write(station, &folder.join("node.json"), &node)?;
         self.write(station, &folder.join("trips.json"), &json!(trips::list(station)?))?;
         let media: Vec<Value> = station
@@ -102,7 +108,8 @@ impl Housekeeping {
 /// The state of the node in one object: what `status` prints.
 pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError> {
     let mut queues = Vec::new();
-    let mut crossings: Vec<Crossing> = station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
+    let mut crossings: Vec<Crossing> =
+        station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
     crossings.sort_unstable();
     crossings.dedup();
     for crossing in crossings {
@@ -123,7 +130,8 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
         .map(|(alarm, since, count)| json!({ "code": alarm.code(), "since_ms": since.0, "count": count, "en": alarm.english(), "zh": alarm.chinese() }))
         .collect();
     let head = station.spool.head();
-    let off: Vec<&protocol::Name> = station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
+    let off: Vec<&protocol::Name> =
+        station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
     Ok(json!({
         "node": station.node,
         "zone": station.zone.name(),
@@ -165,12 +173,22 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
     } else {
         station.alarms.clear(now, Alarm::Gaps);
     }
-    let longest = station.routes.iter().map(|route| u64::from(route.expire_days)).max().unwrap_or(30) * DAY_MS;
+    let shortest = station.routes.iter().map(|route| u64::from(route.expire_days)).min().unwrap_or(30) * DAY_MS;
     let mut expired = false;
     for peer in &station.peers {
         let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
-        let entries = station.spool.outbox(crossing).entries()?;
-        expired |= entries.iter().any(|entry| entry.kind == spool::EntryKind::Bundle && now.since(protocol::id::moment_of(&entry.id)) > longest);
+        for entry in station.spool.outbox(crossing).entries()? {
+            let age = now.since(protocol::id::moment_of(&entry.id));
+            if entry.kind != spool::EntryKind::Bundle || age <= shortest {
+                continue;
+            }
+            let parcel = station.spool.parcel_of_bundle(&entry.id)?;
+            let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+            let route = state.and_then(|state| station.route(&state.route));
+            // A route that ends with its rounds waits for no receipt.
+            expired |= route
+                .is_none_or(|route| route.confirm == Confirm::Receipt && age > u64::from(route.expire_days) * DAY_MS);
+        }
     }
     if expired {
         station.alarms.raise(now, Alarm::Expired);
@@ -203,7 +221,9 @@ fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(protocol::ParcelId::from_hex);
-        let old = id.is_some_and(|id| now.since(protocol::id::moment_of(&id)) > u64::from(station.settings.quarantine_days) * DAY_MS);
+        let old = id.is_some_and(|id| {
+            now.since(protocol::id::moment_of(&id)) > u64::from(station.settings.quarantine_days) * DAY_MS
+        });
         if old {
             disk.remove_tree(&path).map_err(io)?;
         }

@@ -120,8 +120,13 @@ impl Door {
         match self.judge(station, claim)? {
             Fate::Accept { released, removed } => match self.accept(station, claim.parcel, &released, now) {
                 Ok(()) => {
-                    let state = if released.verdict() == Verdict::Stripped { NoticeState::Stripped } else { NoticeState::Accepted };
-                    let details: Vec<String> = removed.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
+                    let state = if released.verdict() == Verdict::Stripped {
+                        NoticeState::Stripped
+                    } else {
+                        NoticeState::Accepted
+                    };
+                    let details: Vec<String> =
+                        removed.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
                     self.tell(station, claim, state, None, &details, now)?;
                     self.remove(station, claim)
                 }
@@ -144,7 +149,9 @@ impl Door {
         let drop = match Drop::read(&claim.path, self.route.names) {
             Ok(drop) => drop,
             Err(DropError::Io { place: path, cause }) => return Err(StationError::Io { path, cause }),
-            Err(DropError::Unfit { reason, what }) => return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] }),
+            Err(DropError::Unfit { reason, what }) => {
+                return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] });
+            }
         };
         Ok(match self.ask(station, drop, false) {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
@@ -156,7 +163,10 @@ impl Door {
             }
             Judgement::Strip { parcel: drop, files } => {
                 let copy = stripped_copy(station, claim.parcel, &drop, &files)?;
-                let again = Drop::read(&copy, self.route.names).map_err(|error| StationError::Io { path: copy, cause: std::io::Error::other(error.to_string()) })?;
+                let again = Drop::read(&copy, self.route.names).map_err(|error| StationError::Io {
+                    path: copy,
+                    cause: std::io::Error::other(error.to_string()),
+                })?;
                 match self.ask(station, again, true) {
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
@@ -165,9 +175,12 @@ impl Door {
                     Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
                         Fate::Refuse { drop: Some(drop), reason, quarantined: false, details: shown(&findings) }
                     }
-                    Judgement::Strip { .. } => {
-                        Fate::Refuse { drop: Some(drop), reason: Reason::Coordinates, quarantined: false, details: Vec::new() }
-                    }
+                    Judgement::Strip { .. } => Fate::Refuse {
+                        drop: Some(drop),
+                        reason: Reason::Coordinates,
+                        quarantined: false,
+                        details: Vec::new(),
+                    },
                 }
             }
         })
@@ -175,14 +188,21 @@ impl Door {
 
     fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Judgement<Drop> {
         match station.rules.get(&self.hop.crossing) {
-            Some(rules) => {
-                guard::inspect(&Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped }, drop)
-            }
+            Some(rules) => guard::inspect(
+                &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
+                drop,
+            ),
             None => Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() },
         }
     }
 
-    fn accept(&self, station: &Station, parcel: ParcelId, released: &Released<Drop>, now: Timestamp) -> Result<(), StationError> {
+    fn accept(
+        &self,
+        station: &Station,
+        parcel: ParcelId,
+        released: &Released<Drop>,
+        now: Timestamp,
+    ) -> Result<(), StationError> {
         let manifest = sealing::manifest_of(released);
         let statement = sealing::state(station, &self.route, parcel, released, &manifest, now);
         let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: self.route.priority };
@@ -203,21 +223,31 @@ impl Door {
     ) -> Result<(), StationError> {
         // What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
         if let Some(drop) = drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()) {
-            sealing::quarantine(station, claim.parcel, &drop, now)?;
+            sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now)?;
         }
         let mut record = Record::new(if quarantined { Event::Quarantined } else { Event::Refused }, now);
         record.parcel = Some(claim.parcel);
         record.origin = Some(station.node.clone());
         record.route = Some(self.route.name.clone());
         record.reason = Some(reason);
-        station.spool.record(record, Local { name: Some(claim.name.to_string_lossy().into_owned()), labels: Vec::new() })?;
+        station
+            .spool
+            .record(record, Local { name: Some(claim.name.to_string_lossy().into_owned()), labels: Vec::new() })?;
         station.alarms.raise(now, Alarm::Refused);
         let state = if quarantined { NoticeState::Quarantined } else { NoticeState::Refused };
         self.tell(station, claim, state, Some(reason), &details, now)?;
         self.remove(station, claim)
     }
 
-    fn tell(&self, station: &Station, claim: &Claim, state: NoticeState, reason: Option<Reason>, details: &[String], now: Timestamp) -> Result<(), StationError> {
+    fn tell(
+        &self,
+        station: &Station,
+        claim: &Claim,
+        state: NoticeState,
+        reason: Option<Reason>,
+        details: &[String],
+        now: Timestamp,
+    ) -> Result<(), StationError> {
         let notice = Notice {
             parcel: claim.parcel,
             name: claim.name.clone(),
@@ -250,7 +280,12 @@ fn stripped_place(station: &Station, parcel: ParcelId) -> PathBuf {
 }
 
 /// A private copy of a drop with some files replaced. Waste until its seal is recorded; made anew after a death.
-fn stripped_copy(station: &Station, parcel: ParcelId, drop: &Drop, files: &[StrippedFile]) -> Result<PathBuf, StationError> {
+fn stripped_copy(
+    station: &Station,
+    parcel: ParcelId,
+    drop: &Drop,
+    files: &[StrippedFile],
+) -> Result<PathBuf, StationError> {
     let disk = station.spool.disk();
     let root = stripped_place(station, parcel);
     let io = |cause| StationError::Io { path: root.clone(), cause };

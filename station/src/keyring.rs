@@ -14,6 +14,12 @@ const CARDS_MAX: usize = 4_096;
 /// The holder of the key that quarantine outside the internal zone is sealed to.
 pub const SECURITY: &str = "security";
 
+/// That holder as a name.
+#[must_use]
+pub fn security() -> Name {
+    Name::new(SECURITY).expect("the word is a well-formed name")
+}
+
 /// Why keys or cards cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
@@ -100,14 +106,24 @@ impl Keyring {
 
     /// Makes what is absent, 0600, and writes a public card beside each key. Returns the cards, made or found.
     /// In the zone where coordinates may rest, the office's security key is made too: quarantine outside is sealed to it.
-    pub fn init(folder: &Path, node: &Name, zone: Zone, suite: Suite, now: Timestamp) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
+    pub fn init(
+        folder: &Path,
+        node: &Name,
+        zone: Zone,
+        suite: Suite,
+        now: Timestamp,
+    ) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |cause| KeyringError::Io { path, cause }
         };
         make_private_dir(folder).map_err(io(folder))?;
         let day = now.to_string().chars().take(10).collect::<String>();
-        let mut wanted = vec![(node.as_str().to_owned(), Use::Sign, suite, Role::Node), (node.as_str().to_owned(), Use::Seal, suite, Role::Node), (node.as_str().to_owned(), Use::Link, Suite::Std, Role::Node)];
+        let mut wanted = vec![
+            (node.as_str().to_owned(), Use::Sign, suite, Role::Node),
+            (node.as_str().to_owned(), Use::Seal, suite, Role::Node),
+            (node.as_str().to_owned(), Use::Link, Suite::Std, Role::Node),
+        ];
         if zone.may_hold_coordinates() {
             wanted.push((SECURITY.to_owned(), Use::Seal, suite, Role::Security));
         }
@@ -115,13 +131,17 @@ impl Keyring {
         for (holder, usage, suite, role) in wanted {
             let path = key_file(folder, &holder, usage);
             let bad = |cause| KeyringError::Key { path: path.clone(), cause };
+            if holder == SECURITY && !path.exists() && card_file(folder, &holder, usage).exists() {
+                // The key was taken to the safe; its card stays what others trust.
+                continue;
+            }
             if !path.exists() {
                 let pem = match usage {
                     Use::Seal => OpeningKey::generate(suite).to_pem(None),
                     Use::Sign | Use::Link => SigningKey::generate(suite).to_pem(None),
                 }
                 .map_err(bad)?;
-                write_new_private(&path, pem.as_bytes()).map_err(io(&path))?;
+                write_new(&path, pem.as_bytes(), 0o600).map_err(io(&path))?;
             }
             let pem = read_private(&path)?;
             let spki = match usage {
@@ -129,10 +149,11 @@ impl Keyring {
                 Use::Sign | Use::Link => SigningKey::from_pem(&pem, None).map_err(bad)?.public().to_spki(),
             };
             let card_path = card_file(folder, &holder, usage);
-            let holder = Name::new(&holder).map_err(|e| KeyringError::Io { path: card_path.clone(), cause: io::Error::other(e.to_string()) })?;
+            let holder = Name::new(&holder)
+                .map_err(|e| KeyringError::Io { path: card_path.clone(), cause: io::Error::other(e.to_string()) })?;
             let card = KeyCard { zone, holder, role, usage, suite, from: day.clone(), until: None, spki };
             if !card_path.exists() {
-                write_new_private(&card_path, card.to_text().as_bytes()).map_err(io(&card_path))?;
+                write_new(&card_path, card.to_text().as_bytes(), 0o644).map_err(io(&card_path))?;
             }
             cards.push((card_path, card));
         }
@@ -175,12 +196,13 @@ fn make_private_dir(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A new file of mode 0600; never over an existing one.
-fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// A new file; never over an existing one. The mode is set after the mask has had its say: a card is for everyone.
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
     rustix::fs::fsync(&file)?;
     if let Some(folder) = path.parent() {
         rustix::fs::fsync(fs::File::open(folder)?)?;

@@ -3,6 +3,7 @@
 //!
 //! Each stage is a `step(now)` that takes from one queue and commits to another; its doc says why it may die between
 //! any two lines. `service` runs the stages in named threads; the simulated world calls the same steps by hand.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 pub mod alarm;
 pub mod clock;

@@ -68,7 +68,7 @@ impl Came {
             bundle: came.bundle,
             epoch: came.epoch,
             sequence: came.sequence,
-                    }
+        }
     }
 
     /// A record about it.
@@ -90,7 +90,13 @@ impl Came {
 }
 
 /// Makes a receipt and leaves it for the next batch home. Returns its bytes.
-pub fn make(station: &Station, came: &Came, outcome: Outcome, reason: Option<Reason>, now: Timestamp) -> Result<Vec<u8>, StationError> {
+pub fn make(
+    station: &Station,
+    came: &Came,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    now: Timestamp,
+) -> Result<Vec<u8>, StationError> {
     let receipt = Receipt {
         version: VERSION,
         parcel: came.parcel,
@@ -110,7 +116,13 @@ pub fn make(station: &Station, came: &Came, outcome: Outcome, reason: Option<Rea
     Ok(bytes)
 }
 
-fn leave(station: &Station, crossing: Crossing, peer: &Name, receipt: &Receipt, bytes: &[u8]) -> Result<(), StationError> {
+fn leave(
+    station: &Station,
+    crossing: Crossing,
+    peer: &Name,
+    receipt: &Receipt,
+    bytes: &[u8],
+) -> Result<(), StationError> {
     let name = format!("{peer}.{}.{}.{}.receipt", receipt.parcel, receipt.node, receipt.outcome.name());
     let path = station.layout().receipts(crossing).join(name);
     station.spool.disk().write(&path, bytes).map_err(|cause| StationError::Io { path, cause })?;
@@ -134,7 +146,9 @@ impl Receipts {
                 continue;
             }
             let waiting = waiting(station, crossing, &peer.name)?;
-            let unsaid = !station.spool.withdrawn(crossing).is_empty() && !peer.send.is_two_way() && !self.gathering.contains_key(&peer.name);
+            let unsaid = !station.spool.withdrawn(crossing).is_empty()
+                && !peer.send.is_two_way()
+                && !self.gathering.contains_key(&peer.name);
             if waiting.is_empty() && !unsaid {
                 continue;
             }
@@ -187,7 +201,13 @@ fn waiting(station: &Station, crossing: Crossing, peer: &Name) -> Result<Vec<Pat
 
 /// Puts what waits for a peer into one signed batch in the outbox. `reports` adds this node's gap reports on
 /// one-way crossings from that peer.
-pub fn batch(station: &Station, crossing: Crossing, peer: &Name, reports: bool, now: Timestamp) -> Result<Option<BundleId>, StationError> {
+pub fn batch(
+    station: &Station,
+    crossing: Crossing,
+    peer: &Name,
+    reports: bool,
+    now: Timestamp,
+) -> Result<Option<BundleId>, StationError> {
     let files = waiting(station, crossing, peer)?;
     let octets = |bytes: Vec<u8>| OctetString::new(bytes).ok();
     let read = |path: &PathBuf| -> Option<OctetString> {
@@ -198,7 +218,13 @@ pub fn batch(station: &Station, crossing: Crossing, peer: &Name, reports: bool, 
     let mut gap_reports = Vec::new();
     if reports {
         let inward = crossing.back();
-        let report = GapReport { version: VERSION, node: station.node.clone(), crossing: inward, at: now, epochs: station.spool.gaps(peer, inward) };
+        let report = GapReport {
+            version: VERSION,
+            node: station.node.clone(),
+            crossing: inward,
+            at: now,
+            epochs: station.spool.gaps(peer, inward),
+        };
         if !report.epochs.is_empty() {
             station.spool.record(with_crossing(Record::new(Event::GapReported, now), inward, peer), Local::none())?;
         }
@@ -251,16 +277,26 @@ fn with_crossing(mut record: Record, crossing: Crossing, peer: &Name) -> Record 
 /// A staged batch found at start: its number was recorded as used unless it stands among the withdrawn.
 pub fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
     let bytes = std::fs::read(path).map_err(|cause| StationError::Io { path: path.to_owned(), cause })?;
-    let Some(batch) = Signed::parse::<ReceiptBatch>(&bytes).ok().and_then(|signed| signed.read_unverified::<ReceiptBatch>().ok()) else {
+    let Some(batch) =
+        Signed::parse::<ReceiptBatch>(&bytes).ok().and_then(|signed| signed.read_unverified::<ReceiptBatch>().ok())
+    else {
         return Ok(false);
     };
     let gone = station.spool.withdrawn(batch.crossing).iter().any(|epoch| {
-        epoch.epoch == batch.epoch && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&batch.sequence))
+        epoch.epoch == batch.epoch
+            && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&batch.sequence))
     });
     if gone {
         return Ok(false);
     }
-    station.spool.outbox(batch.crossing).commit(path, &batch.batch, EntryKind::Receipts, Priority::Urgent, batch.epoch, batch.sequence)?;
+    station.spool.outbox(batch.crossing).commit(
+        path,
+        &batch.batch,
+        EntryKind::Receipts,
+        Priority::Urgent,
+        batch.epoch,
+        batch.sequence,
+    )?;
     Ok(true)
 }
 
@@ -351,9 +387,16 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
     }
 }
 
-fn add_to_evidence(station: &Station, parcel: &ParcelId, bundle: &BundleId, receipt: Vec<u8>) -> Result<(), StationError> {
+fn add_to_evidence(
+    station: &Station,
+    parcel: &ParcelId,
+    bundle: &BundleId,
+    receipt: Vec<u8>,
+) -> Result<(), StationError> {
     let path = sealing::evidence_path(station, parcel, bundle);
-    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else { return Ok(()) };
+    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else {
+        return Ok(());
+    };
     evidence.receipts = vec![receipt];
     sealing::keep_evidence(station, parcel, bundle, evidence)
 }
@@ -375,10 +418,26 @@ fn tell(station: &Station, state: &ParcelState, receipt: &Receipt, now: Timestam
 }
 
 /// Writes the notice of a parcel that began here.
-pub(crate) fn notify(station: &Station, state: &ParcelState, word: NoticeState, reason: Option<Reason>, details: serde_json::Value, now: Timestamp) -> Result<(), StationError> {
+pub(crate) fn notify(
+    station: &Station,
+    state: &ParcelState,
+    word: NoticeState,
+    reason: Option<Reason>,
+    details: serde_json::Value,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let name = state.name.clone().unwrap_or_else(|| state.parcel.to_string());
     let claimed = moment_of(&state.parcel);
-    let notice = Notice { parcel: state.parcel, name: name.into(), route: state.route.clone(), state: word, reason, claimed, at: now, details };
+    let notice = Notice {
+        parcel: state.parcel,
+        name: name.into(),
+        route: state.route.clone(),
+        state: word,
+        reason,
+        claimed,
+        at: now,
+        details,
+    };
     station.spool.notice(&state.route, &notice)?;
     Ok(())
 }
@@ -389,18 +448,24 @@ fn take_gap_report(station: &Station, source: &Name, signed: &Signed, now: Times
         station.alarms.raise(now, Alarm::NotAuthentic);
         return Ok(());
     };
-    station.spool.record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;
+    station
+        .spool
+        .record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;
     let outbox = station.spool.outbox(report.crossing);
     let entries = outbox.entries()?;
     let missing = |entry: &Entry| {
         report.epochs.iter().any(|epoch| {
-            epoch.epoch == entry.epoch && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&entry.sequence))
+            epoch.epoch == entry.epoch
+                && epoch.missing.iter().any(|range| (range.from..=range.to).contains(&entry.sequence))
         })
     };
     for entry in entries {
         if missing(&entry) {
             resend(station, report.crossing, &entry, now)?;
-        } else if entry.kind == EntryKind::Receipts && report.at > moment_of(&entry.id) && known_through(&report, &entry) {
+        } else if entry.kind == EntryKind::Receipts
+            && report.at > moment_of(&entry.id)
+            && known_through(&report, &entry)
+        {
             // Named neither missing nor unknown: it arrived, and a batch needs no other receipt.
             outbox.remove(&entry)?;
         }

@@ -18,12 +18,12 @@ use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION, link_digest};
 use protocol::trust::Use;
-use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Timestamp};
+use protocol::{BundleId, Crossing, ParcelId, Signed, Timestamp, Verdict};
 use spool::EntryKind;
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
-use crate::keyring::SECURITY;
+use crate::keyring::security;
 use crate::station::{Station, StationError};
 
 /// A bundle is written in pieces of this size: four chunks, so that a system call carries enough.
@@ -75,7 +75,11 @@ pub fn manifest_of(released: &Released<Drop>) -> Manifest {
                 modified_s: detail.modified_s,
             })
             .collect(),
-        labels: released.labels().iter().map(|(name, value)| Label { name: name.clone(), value: value.clone() }).collect(),
+        labels: released
+            .labels()
+            .iter()
+            .map(|(name, value)| Label { name: name.clone(), value: value.clone() })
+            .collect(),
     }
 }
 
@@ -85,7 +89,14 @@ fn der_octets(bytes: Vec<u8>) -> Result<protocol::parcel::OctetString, ()> {
 
 /// The statement that the origin signs about a released parcel.
 #[must_use]
-pub fn state(station: &Station, route: &RouteSettings, parcel: ParcelId, released: &Released<Drop>, manifest: &Manifest, now: Timestamp) -> Signed {
+pub fn state(
+    station: &Station,
+    route: &RouteSettings,
+    parcel: ParcelId,
+    released: &Released<Drop>,
+    manifest: &Manifest,
+    now: Timestamp,
+) -> Signed {
     let target = route.path.last().unwrap_or(&station.node);
     let statement = ParcelStatement {
         version: VERSION,
@@ -114,13 +125,22 @@ pub struct Papers<'a> {
 }
 
 /// Seals a released parcel for a hop, under a number of its crossing.
-pub fn seal(station: &Station, released: &Released<Drop>, papers: &Papers<'_>, hop: &Hop, now: Timestamp) -> Result<Staged, StationError> {
+pub fn seal(
+    station: &Station,
+    released: &Released<Drop>,
+    papers: &Papers<'_>,
+    hop: &Hop,
+    now: Timestamp,
+) -> Result<Staged, StationError> {
     let recipient = station.trust.sealing_key(&hop.peer.name)?;
     let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
     let entry = CustodyEntry {
         version: VERSION,
         statement: papers.statement.digest(),
-        previous: papers.custody.last().map_or_else(|| papers.statement.digest(), |entry| link_digest(papers.statement.suite, entry)),
+        previous: papers
+            .custody
+            .last()
+            .map_or_else(|| papers.statement.digest(), |entry| link_digest(papers.statement.suite, entry)),
         node: station.node.clone(),
         crossing: hop.crossing,
         rules: released.rules_version().to_owned(),
@@ -148,9 +168,16 @@ pub fn seal(station: &Station, released: &Released<Drop>, papers: &Papers<'_>, h
     };
     let path = station.layout().sealing().join(format!("{id}.bundle"));
     match write(station, &path, &plan, released.parcel()) {
-        Ok(sealed) => {
-            Ok(Staged { id, crossing: hop.crossing, epoch, sequence, path, bytes: sealed.bytes, envelope: sealed.envelope, footer: sealed.footer })
-        }
+        Ok(sealed) => Ok(Staged {
+            id,
+            crossing: hop.crossing,
+            epoch,
+            sequence,
+            path,
+            bytes: sealed.bytes,
+            envelope: sealed.envelope,
+            footer: sealed.footer,
+        }),
         Err(error) => {
             let removed = station.spool.disk().remove_file(&path);
             withdraw(station, hop.crossing, epoch, sequence, now)?;
@@ -175,7 +202,13 @@ fn write(station: &Station, path: &Path, plan: &SealPlan<'_>, drop: &Drop) -> Re
 }
 
 /// A number that was drawn and will never be used: the other side must not wait for it.
-pub fn withdraw(station: &Station, crossing: Crossing, epoch: u64, sequence: u64, now: Timestamp) -> Result<(), StationError> {
+pub fn withdraw(
+    station: &Station,
+    crossing: Crossing,
+    epoch: u64,
+    sequence: u64,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let mut record = Record::new(Event::SequencesWithdrawn, now);
     record.crossing = Some(crossing);
     record.epoch = Some(epoch);
@@ -186,7 +219,14 @@ pub fn withdraw(station: &Station, crossing: Crossing, epoch: u64, sequence: u64
 }
 
 /// Commits a staged bundle: the ledger first, then the rename. `event` is `Accepted` at the origin, `Relayed` after it.
-pub fn commit(station: &Station, event: Event, staged: &Staged, statement: &Signed, manifest: &Manifest, now: Timestamp) -> Result<(), StationError> {
+pub fn commit(
+    station: &Station,
+    event: Event,
+    staged: &Staged,
+    statement: &Signed,
+    manifest: &Manifest,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let said: ParcelStatement = statement.read_unverified().map_err(|e| StationError::Seal(e.into()))?;
     let mut record = Record::new(event, now);
     record.parcel = Some(said.parcel);
@@ -201,8 +241,20 @@ pub fn commit(station: &Station, event: Event, staged: &Staged, statement: &Sign
     record.bytes = Some(manifest.content_bytes());
     let local = Local { name: Some(manifest.name.clone()), labels: manifest.labels.clone() };
     station.spool.record(record, local)?;
-    station.spool.outbox(staged.crossing).commit(&staged.path, &staged.id, EntryKind::Bundle, said.priority, staged.epoch, staged.sequence)?;
-    keep_evidence(station, &said.parcel, &staged.id, Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() })
+    station.spool.outbox(staged.crossing).commit(
+        &staged.path,
+        &staged.id,
+        EntryKind::Bundle,
+        said.priority,
+        staged.epoch,
+        staged.sequence,
+    )?;
+    keep_evidence(
+        station,
+        &said.parcel,
+        &staged.id,
+        Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() },
+    )
 }
 
 /// Where the evidence of a bundle lies: under the day its parcel was claimed.
@@ -215,7 +267,12 @@ pub fn evidence_path(station: &Station, parcel: &ParcelId, bundle: &BundleId) ->
 }
 
 /// Writes evidence, or adds its receipts to what is there.
-pub fn keep_evidence(station: &Station, parcel: &ParcelId, bundle: &BundleId, mut evidence: Evidence) -> Result<(), StationError> {
+pub fn keep_evidence(
+    station: &Station,
+    parcel: &ParcelId,
+    bundle: &BundleId,
+    mut evidence: Evidence,
+) -> Result<(), StationError> {
     let path = evidence_path(station, parcel, bundle);
     if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) {
         let new: Vec<_> = evidence.receipts.drain(..).filter(|receipt| !known.receipts.contains(receipt)).collect();
@@ -229,7 +286,13 @@ pub fn keep_evidence(station: &Station, parcel: &ParcelId, bundle: &BundleId, mu
 
 /// Seals a refused parcel to the office's security key and leaves it in quarantine. Where coordinates may rest, it is
 /// only moved. Returns once it is durable; the caller then removes the drop.
-pub fn quarantine(station: &Station, parcel: ParcelId, drop: &Drop, now: Timestamp) -> Result<(), StationError> {
+pub fn quarantine(
+    station: &Station,
+    parcel: ParcelId,
+    drop: &Drop,
+    crossing: Crossing,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let disk = station.spool.disk();
     let folder = station.layout().quarantine();
     if station.zone.may_hold_coordinates() {
@@ -239,11 +302,18 @@ pub fn quarantine(station: &Station, parcel: ParcelId, drop: &Drop, now: Timesta
         let target = place.join(drop.place().file_name().unwrap_or_default());
         return disk.rename(drop.place(), &target).map_err(io);
     }
-    let security = Name::new(SECURITY).map_err(|e| StationError::Io { path: folder.clone(), cause: io::Error::other(e.to_string()) })?;
+    let security = security();
     let card = station.trust.current(&security, Use::Seal)?;
     let recipient = SealingKey::from_spki(&card.spki).map_err(|e| StationError::Trust(e.into()))?;
     let files = (0..drop.files().len()).map(|index| file_entry(station, drop, index)).collect::<Result<Vec<_>, _>>()?;
-    let manifest = Manifest { salt: Octets(keys::random()), version: VERSION, name: drop.name().to_owned(), folder: drop.is_folder(), files, labels: Vec::new() };
+    let manifest = Manifest {
+        salt: Octets(keys::random()),
+        version: VERSION,
+        name: drop.name().to_owned(),
+        folder: drop.is_folder(),
+        files,
+        labels: Vec::new(),
+    };
     let statement = ParcelStatement {
         version: VERSION,
         parcel,
@@ -256,10 +326,21 @@ pub fn quarantine(station: &Station, parcel: ParcelId, drop: &Drop, now: Timesta
         manifest: station.suite.digest(&manifest.to_bytes()),
     };
     let statement = Signed::make(&station.keyring.signing, &statement);
-    // Never on its way anywhere: it has no number and no custody entry, so no node would admit it.
+    let entry = CustodyEntry {
+        version: VERSION,
+        statement: statement.digest(),
+        previous: statement.digest(),
+        node: station.node.clone(),
+        crossing,
+        rules: station.rules.get(&crossing).map(|rules| rules.version().to_owned()).unwrap_or_default(),
+        verdict: Verdict::Held,
+        at: now,
+    };
+    let custody = [Signed::make(&station.keyring.signing, &entry)];
+    // Never on its way anywhere: it has no number and its target is no node, so none would admit it.
     let plan = SealPlan {
         bundle: new_id(now, keys::random()),
-        crossing: Crossing::ExtranetToIntranet,
+        crossing,
         epoch: 0,
         sequence: 0,
         source: &station.node,
@@ -270,7 +351,7 @@ pub fn quarantine(station: &Station, parcel: ParcelId, drop: &Drop, now: Timesta
         recipient: &recipient,
         keeper: &recipient,
         statement: &statement,
-        custody: &[],
+        custody: &custody,
         manifest: &manifest,
     };
     let place = folder.join(format!("{parcel}.bundle"));
@@ -319,9 +400,20 @@ fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
         "bundle" => {
             let Ok(envelope) = bundle::peek(&mut file) else { return Ok(false) };
             let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)? else { return Ok(false) };
-            let owed = station.spool.parcel(&parcel)?.and_then(|state| state.sent).is_some_and(|sent| sent.bundle == envelope.bundle);
+            let owed = station
+                .spool
+                .parcel(&parcel)?
+                .and_then(|state| state.sent)
+                .is_some_and(|sent| sent.bundle == envelope.bundle);
             if owed {
-                station.spool.outbox(envelope.crossing).commit(path, &envelope.bundle, EntryKind::Bundle, envelope.priority, envelope.epoch, envelope.sequence)?;
+                station.spool.outbox(envelope.crossing).commit(
+                    path,
+                    &envelope.bundle,
+                    EntryKind::Bundle,
+                    envelope.priority,
+                    envelope.epoch,
+                    envelope.sequence,
+                )?;
             }
             Ok(owed)
         }

@@ -34,6 +34,7 @@ pub struct Stop {
 #[derive(Default)]
 struct StopInner {
     flag: AtomicBool,
+    failed: AtomicBool,
     also: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -49,6 +50,20 @@ impl Stop {
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.inner.flag.load(Ordering::SeqCst)
+    }
+
+    /// Ends the daemon because it cannot go on: `run` exits with an error.
+    pub fn fail(&self) {
+        self.inner.failed.store(true, Ordering::SeqCst);
+        if signal_hook::low_level::raise(signal_hook::consts::SIGTERM).is_err() {
+            self.set();
+        }
+    }
+
+    /// Did it end for that?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.inner.failed.load(Ordering::SeqCst)
     }
 
     /// Tells somebody else too, at once where it is already time.
@@ -100,6 +115,12 @@ fn stage(
                         station.alarms.clear(clock::now(), Alarm::DiskError);
                         station.alarms.clear(clock::now(), Alarm::SpoolFull);
                     }
+                }
+                Err(StationError::Spool(error @ SpoolError::Poisoned { .. })) => {
+                    // Only a fresh start reads the ledger from the disk again; systemd gives one.
+                    tracing::error!(stage = name, %error, "the daemon ends so that it can start anew");
+                    station.alarms.raise(clock::now(), Alarm::LedgerDamaged);
+                    stop.fail();
                 }
                 Err(error) => {
                     failing = true;

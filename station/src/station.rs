@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use guard::Rules;
 use protocol::parcel::ParcelStatement;
+use protocol::trust::Use;
 use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
 use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
-use crate::alarm::Alarms;
+use crate::alarm::{Alarm, Alarms};
 use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::{Keyring, KeyringError, security};
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
@@ -103,13 +104,26 @@ pub struct Station {
     pub settings: NodeSettings,
     /// Where alarms go.
     pub alarms: Alarms,
+    /// What else is to be watched: links and other things this crate does not know.
+    watches: Mutex<Vec<Watch>>,
     /// Routes that an operator has switched off.
     pub switched_off: Mutex<std::collections::BTreeSet<Name>>,
 }
 
+/// Says whether an alarm is to stand.
+pub type Watch = (Alarm, Box<dyn Fn() -> bool + Send>);
+
 /// What a config asks of the disk before anything runs.
 #[must_use]
-pub fn setup(node: &NodeSettings, zone: Zone, routes: &[RouteSettings], crossings: &[Crossing], keyring: &Keyring, disk: Disk, now: Timestamp) -> Setup {
+pub fn setup(
+    node: &NodeSettings,
+    zone: Zone,
+    routes: &[RouteSettings],
+    crossings: &[Crossing],
+    keyring: &Keyring,
+    disk: Disk,
+    now: Timestamp,
+) -> Setup {
     Setup {
         root: node.spool.clone(),
         node: node.name.clone(),
@@ -136,7 +150,8 @@ pub fn load_rules(folder: &Path, crossings: &[Crossing]) -> Result<BTreeMap<Cros
     for crossing in crossings {
         let path = folder.join(format!("{crossing}.toml"));
         let text = std::fs::read_to_string(&path).map_err(|cause| StationError::Io { path: path.clone(), cause })?;
-        let read = Rules::parse(&text).map_err(|cause| StationError::Rules { path: path.clone(), cause: cause.to_string() })?;
+        let read = Rules::parse(&text)
+            .map_err(|cause| StationError::Rules { path: path.clone(), cause: cause.to_string() })?;
         if read.crossing() != *crossing {
             return Err(StationError::Rules { path, cause: format!("holds the rules of {}", read.crossing()) });
         }
@@ -168,6 +183,10 @@ impl Plan {
 impl Station {
     /// Takes the spool and finishes what an earlier process left half done.
     pub fn open(plan: Plan, now: Timestamp) -> Result<Station, StationError> {
+        if !plan.zone.may_hold_coordinates() {
+            // Without it a refused parcel could neither stay in the clear nor be sealed.
+            plan.trust.current(&security(), Use::Seal)?;
+        }
         let setup = setup(&plan.node, plan.zone, &plan.routes, &plan.crossings, &plan.keyring, plan.disk, now);
         let station = Station {
             spool: Spool::open(setup)?,
@@ -182,6 +201,7 @@ impl Station {
             ferry: plan.ferry,
             settings: plan.node,
             alarms: plan.alarms,
+            watches: Mutex::default(),
             switched_off: Mutex::default(),
         };
         station.load_switches();
@@ -239,6 +259,27 @@ impl Station {
         self.ferry.media.iter().find(|medium| medium.id == *id).map(|medium| medium.direction)
     }
 
+    /// Has housekeeping look at something: the alarm stands while `is_so` says yes.
+    pub fn watch(&self, alarm: Alarm, is_so: impl Fn() -> bool + Send + 'static) {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner).push((alarm, Box::new(is_so)));
+    }
+
+    /// Raises and clears what is watched.
+    pub fn look(&self, now: Timestamp) {
+        // Two links may watch for one alarm: it stands while either says so.
+        let mut standing: BTreeMap<Alarm, bool> = BTreeMap::new();
+        for (alarm, is_so) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            *standing.entry(*alarm).or_default() |= is_so();
+        }
+        for (alarm, stands) in standing {
+            if stands {
+                self.alarms.raise(now, alarm);
+            } else {
+                self.alarms.clear(now, alarm);
+            }
+        }
+    }
+
     /// The paths of the spool.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -248,13 +289,13 @@ impl Station {
     /// Is a route switched off?
     #[must_use]
     pub fn is_off(&self, route: &Name) -> bool {
-        self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(route)
+        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).contains(route)
     }
 
     /// Switches a route off or on; the choice outlives a restart.
     pub fn switch(&self, route: &Name, off: bool) -> Result<(), StationError> {
         let text = {
-            let mut switched = self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut switched = self.switched_off.lock().unwrap_or_else(PoisonError::into_inner);
             if off {
                 switched.insert(route.clone());
             } else {
@@ -273,6 +314,6 @@ impl Station {
     fn load_switches(&self) {
         let text = std::fs::read_to_string(self.switch_file()).unwrap_or_default();
         let names = text.lines().filter_map(|line| Name::new(line).ok());
-        self.switched_off.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(names);
+        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
     }
 }

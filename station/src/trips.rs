@@ -131,9 +131,20 @@ pub fn outward(station: &Station) -> Option<(Crossing, Name)> {
 }
 
 /// Stages everything that waits for the ferry.
-pub fn stage(station: &Station, medium: &Name, carrier: &Name, exporter: &Name, again: Option<u64>, now: Timestamp) -> Result<Result<Trip, Refusal>, StationError> {
+pub fn stage(
+    station: &Station,
+    medium: &Name,
+    carrier: &Name,
+    exporter: &Name,
+    again: Option<u64>,
+    now: Timestamp,
+) -> Result<Result<Trip, Refusal>, StationError> {
     let Some((crossing, target)) = outward(station) else {
-        return Ok(Err(Refusal::new("no-ferry", "no crossing of this node is carried by ferry", "本节点没有以摆渡为载体的跨区段")));
+        return Ok(Err(Refusal::new(
+            "no-ferry",
+            "no crossing of this node is carried by ferry",
+            "本节点没有以摆渡为载体的跨区段",
+        )));
     };
     if let Err(refusal) = check_medium(station, medium, Direction::Out) {
         return Ok(Err(refusal));
@@ -142,16 +153,27 @@ pub fn stage(station: &Station, medium: &Name, carrier: &Name, exporter: &Name, 
     let mine: Vec<&Trip> = known.iter().filter(|trip| trip.direction == "out").collect();
     if let Some(number) = again {
         match mine.iter().find(|trip| trip.trip == number) {
-            None => return Ok(Err(Refusal::new("no-such-trip", "no trip of that number was staged here", "没有该编号的批次"))),
+            None => {
+                return Ok(Err(Refusal::new(
+                    "no-such-trip",
+                    "no trip of that number was staged here",
+                    "没有该编号的批次",
+                )));
+            }
             Some(trip) if trip.state == TripState::Settled => {
-                return Ok(Err(Refusal::new("trip-settled", "every bundle of that trip is receipted; nothing is to be carried again", "该批次已全部回执，无需再次摆渡")));
+                return Ok(Err(Refusal::new(
+                    "trip-settled",
+                    "every bundle of that trip is receipted; nothing is to be carried again",
+                    "该批次已全部回执，无需再次摆渡",
+                )));
             }
             Some(_) => {}
         }
     }
     // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
     receipts::batch(station, crossing, &target, true, now)?;
-    let open = |trip: &&&Trip| !matches!(trip.state, TripState::Settled | TripState::Expired) && Some(trip.trip) != again;
+    let open =
+        |trip: &&&Trip| !matches!(trip.state, TripState::Settled | TripState::Expired) && Some(trip.trip) != again;
     let travelling: BTreeSet<&String> = mine.iter().filter(open).flat_map(|trip| trip.ids.iter()).collect();
     let number = again.unwrap_or_else(|| mine.iter().map(|trip| trip.trip).max().unwrap_or(0) + 1);
     let place = folder(station, number);
@@ -171,14 +193,18 @@ pub fn stage(station: &Station, medium: &Name, carrier: &Name, exporter: &Name, 
             EntryKind::Receipts => LineKind::Receipts,
         };
         let digest = file_digest(station, &entry.path)?;
-        let line = WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
+        let line =
+            WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
         let copy = place.join(line_file_name(&line));
         disk.link(&entry.path, &copy).map_err(io_at(&copy))?;
         lines.push(line);
     }
     if lines.is_empty() {
         disk.remove_tree(&place).map_err(io_at(&place))?;
-        return Ok(Err(Refusal { done: true, ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容") }));
+        return Ok(Err(Refusal {
+            done: true,
+            ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
+        }));
     }
     let waybill = Waybill {
         version: VERSION,
@@ -229,13 +255,29 @@ fn open_to_group(place: &Path) -> std::io::Result<()> {
 
 fn check_medium(station: &Station, medium: &Name, wanted: Direction) -> Result<(), Refusal> {
     match station.medium_direction(medium) {
-        None => Err(Refusal::new("medium-unknown", "the medium is not in the register ([[ferry.medium]])", "介质未登记（见配置 [[ferry.medium]]）")),
-        Some(found) if found != wanted => Err(Refusal::new("medium-direction", "the medium is registered for the other direction", "介质登记的方向与本次摆渡相反")),
+        None => Err(Refusal::new(
+            "medium-unknown",
+            "the medium is not in the register ([[ferry.medium]])",
+            "介质未登记（见配置 [[ferry.medium]]）",
+        )),
+        Some(found) if found != wanted => Err(Refusal::new(
+            "medium-direction",
+            "the medium is registered for the other direction",
+            "介质登记的方向与本次摆渡相反",
+        )),
         Some(_) => Ok(()),
     }
 }
 
-fn record(station: &Station, event: Event, trip: u64, crossing: Crossing, person: &Name, digest: Option<Digest>, now: Timestamp) -> Result<(), StationError> {
+fn record(
+    station: &Station,
+    event: Event,
+    trip: u64,
+    crossing: Crossing,
+    person: &Name,
+    digest: Option<Digest>,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let mut record = Record::new(event, now);
     record.trip = Some(trip);
     record.crossing = Some(crossing);
@@ -260,7 +302,12 @@ fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
 }
 
 /// The people who have validly countersigned a waybill: approvers, each once, neither exporter nor carrier.
-fn approvers(station: &Station, place: &Path, waybill: &Waybill, digest: &Digest) -> Result<BTreeSet<Name>, StationError> {
+fn approvers(
+    station: &Station,
+    place: &Path,
+    waybill: &Waybill,
+    digest: &Digest,
+) -> Result<BTreeSet<Name>, StationError> {
     let folder = place.join("approvals");
     let mut people = BTreeSet::new();
     let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(people) };
@@ -303,7 +350,12 @@ fn read_waybill(station: &Station, place: &Path) -> Result<Option<(Waybill, Dige
 }
 
 /// Counts the countersignatures that lie at the desk.
-pub fn approve(station: &Station, number: u64, person: &Name, now: Timestamp) -> Result<Result<Trip, Refusal>, StationError> {
+pub fn approve(
+    station: &Station,
+    number: u64,
+    person: &Name,
+    now: Timestamp,
+) -> Result<Result<Trip, Refusal>, StationError> {
     let place = folder(station, number);
     let (Some(mut trip), Some((waybill, digest))) = (load(&place), read_waybill(station, &place)?) else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
@@ -326,17 +378,31 @@ pub fn approve(station: &Station, number: u64, person: &Name, now: Timestamp) ->
 }
 
 /// The operator has read everything back from the written medium.
-pub fn confirm(station: &Station, number: u64, medium: &Name, person: &Name, now: Timestamp) -> Result<Result<Trip, Refusal>, StationError> {
+pub fn confirm(
+    station: &Station,
+    number: u64,
+    medium: &Name,
+    person: &Name,
+    now: Timestamp,
+) -> Result<Result<Trip, Refusal>, StationError> {
     let place = folder(station, number);
     let (Some(mut trip), Some((waybill, digest))) = (load(&place), read_waybill(station, &place)?) else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
     if waybill.medium != *medium {
-        return Ok(Err(Refusal::new("medium-other", "the trip was staged for another medium", "该批次登记的是另一介质")));
+        return Ok(Err(Refusal::new(
+            "medium-other",
+            "the trip was staged for another medium",
+            "该批次登记的是另一介质",
+        )));
     }
     let people = approvers(station, &place, &waybill, &digest)?;
     if people.len() < usize::from(trip.needed) {
-        return Ok(Err(Refusal::new("approvals-missing", "not enough people have countersigned; use ferry approve", "会签人数不足，请使用 ferry approve")));
+        return Ok(Err(Refusal::new(
+            "approvals-missing",
+            "not enough people have countersigned; use ferry approve",
+            "会签人数不足，请使用 ferry approve",
+        )));
     }
     trip.approvals = people.iter().map(Name::to_string).collect();
     if matches!(trip.state, TripState::Staged | TripState::Approved) {
@@ -348,12 +414,26 @@ pub fn confirm(station: &Station, number: u64, medium: &Name, person: &Name, now
 }
 
 /// Takes a trip that `ferry` has laid into `desk/incoming`.
-pub fn import(station: &Station, crossing: Crossing, number: u64, person: &Name, now: Timestamp) -> Result<Result<(Trip, bool), Refusal>, StationError> {
+pub fn import(
+    station: &Station,
+    crossing: Crossing,
+    number: u64,
+    person: &Name,
+    now: Timestamp,
+) -> Result<Result<(Trip, bool), Refusal>, StationError> {
     let place = incoming_folder(station, crossing, number);
     let Some((waybill, digest)) = read_waybill(station, &place)? else {
-        return Ok(Err(Refusal::new("not-authentic", "the waybill does not verify against the trust folder", "运单未通过验证")));
+        return Ok(Err(Refusal::new(
+            "not-authentic",
+            "the waybill does not verify against the trust folder",
+            "运单未通过验证",
+        )));
     };
-    if waybill.trip != number || waybill.crossing != crossing || waybill.target != station.node || !station.peers_sending(crossing).any(|peer| peer.name == waybill.source) {
+    if waybill.trip != number
+        || waybill.crossing != crossing
+        || waybill.target != station.node
+        || !station.peers_sending(crossing).any(|peer| peer.name == waybill.source)
+    {
         station.alarms.raise(now, Alarm::TripOrder);
         return Ok(Err(Refusal::new("foreign-trip", "the trip is not for this node", "该批次不是发往本节点的")));
     }
@@ -361,23 +441,39 @@ pub fn import(station: &Station, crossing: Crossing, number: u64, person: &Name,
         return Ok(Err(refusal));
     }
     let known = list(station)?;
-    let imported: BTreeSet<u64> = known.iter().filter(|trip| trip.direction == "in" && trip.crossing == crossing.to_string()).map(|trip| trip.trip).collect();
+    let imported: BTreeSet<u64> = known
+        .iter()
+        .filter(|trip| trip.direction == "in" && trip.crossing == crossing.to_string())
+        .map(|trip| trip.trip)
+        .collect();
     if imported.contains(&number) && load(&place).is_some_and(|trip| trip.state == TripState::Imported) {
         station.alarms.raise(now, Alarm::TripOrder);
-        return Ok(Err(Refusal::new("trip-repeated", "this trip was imported before; nothing was taken twice", "该批次已导入过，未重复接收")));
+        return Ok(Err(Refusal::new(
+            "trip-repeated",
+            "this trip was imported before; nothing was taken twice",
+            "该批次已导入过，未重复接收",
+        )));
     }
     let skipped = number != imported.iter().max().map_or(1, |last| last + 1);
     if skipped {
         station.alarms.raise(now, Alarm::TripOrder);
         if station.ferry.strict_order {
-            return Ok(Err(Refusal::new("trip-skipped", "a trip before this one is missing; import it first, or set ferry.strict_order = false", "之前的批次尚未导入")));
+            return Ok(Err(Refusal::new(
+                "trip-skipped",
+                "a trip before this one is missing; import it first, or set ferry.strict_order = false",
+                "之前的批次尚未导入",
+            )));
         }
     }
     // The receiver decides how many people must have agreed, not the paper it is handed.
     let needed = usize::from(station.ferry.approvals.max(waybill.approvals));
     let people = approvers(station, &place, &waybill, &digest)?;
     if people.len() < needed {
-        return Ok(Err(Refusal::new("approvals-missing", "the trip carries too few valid countersignatures", "运单会签不足")));
+        return Ok(Err(Refusal::new(
+            "approvals-missing",
+            "the trip carries too few valid countersignatures",
+            "运单会签不足",
+        )));
     }
     for line in &waybill.lines {
         let path = place.join(line_file_name(line));
@@ -388,7 +484,11 @@ pub fn import(station: &Station, crossing: Crossing, number: u64, person: &Name,
             LineKind::Receipts => EntryKind::Receipts,
         };
         if !meta.is_file() || meta.len() != line.size || file_digest(station, &path)? != line.digest {
-            return Ok(Err(Refusal::new("not-authentic", "a file differs from the waybill; nothing more was taken", "文件与运单不符")));
+            return Ok(Err(Refusal::new(
+                "not-authentic",
+                "a file differs from the waybill; nothing more was taken",
+                "文件与运单不符",
+            )));
         }
         station.spool.arrivals(crossing).take_file(&line.id, kind, &path)?;
     }
@@ -432,7 +532,9 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
                 for id in &ids {
                     let parcel = station.spool.parcel_of_bundle(id)?;
                     let passed = match parcel {
-                        Some(parcel) => station.spool.parcel(&parcel)?.is_some_and(|state| state.custody_passed || state.sent.is_none_or(|sent| sent.bundle != *id)),
+                        Some(parcel) => station.spool.parcel(&parcel)?.is_some_and(|state| {
+                            state.custody_passed || state.sent.is_none_or(|sent| sent.bundle != *id)
+                        }),
                         None => false,
                     };
                     settled += u64::from(passed);

@@ -8,6 +8,7 @@
 //! Takes sealed bundles from one spool and commits them to another; sees no plaintext, knows no rule. The receiving
 //! side opens a socket and never sends on it, the sending side never reads. What the link keeps for itself lies under
 //! `queues/links/diode-<crossing>/` and may be lost at the cost of sending again.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 use std::sync::Arc;
 

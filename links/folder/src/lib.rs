@@ -8,6 +8,7 @@
 //! One-way, nothing answers: a file that the gate took is written again in rounds until the entry leaves the outbox.
 //! Two-way, the same runs in both directions and custody comes back the way the bundle went. Sealed files only; sees
 //! no plaintext and knows no rule.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@
 //!              send  receive           a stream an entry, protocol::exchange says what comes next
 //! ```
 //! Async ends here: [`run`] gives back a plain thread handle.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod dial;
 mod hub;

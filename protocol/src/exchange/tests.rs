@@ -105,16 +105,17 @@ impl World {
 
     fn move_there(&mut self, transfer: Transfer) {
         let stream = self.streams.get_mut(&transfer).unwrap();
-        if stream.streaming && stream.there.len() < 3 {
-            if let Some((offset, length)) = self.sender.piece(transfer, 600) {
-                let item = self.sender_item(transfer);
-                let bytes = content(&item);
-                let from = usize::try_from(offset).unwrap();
-                let bytes = &bytes[from..from + length as usize];
-                self.sent_bytes += bytes.len() as u64;
-                let frame = Frame::Chunk { offset, bytes }.encode();
-                self.streams.get_mut(&transfer).unwrap().there.push_back(frame);
-            }
+        if stream.streaming
+            && stream.there.len() < 3
+            && let Some((offset, length)) = self.sender.piece(transfer, 600)
+        {
+            let item = self.sender_item(transfer);
+            let bytes = content(&item);
+            let from = usize::try_from(offset).unwrap();
+            let bytes = &bytes[from..from + length as usize];
+            self.sent_bytes += bytes.len() as u64;
+            let frame = Frame::Chunk { offset, bytes }.encode();
+            self.streams.get_mut(&transfer).unwrap().there.push_back(frame);
         }
         let Some(bytes) = self.streams.get_mut(&transfer).unwrap().there.pop_front() else { return };
         let frame = read(&bytes);
@@ -177,7 +178,7 @@ impl World {
 fn full_outbox() -> Vec<Item> {
     let mut items: Vec<Item> = (0..24)
         .map(|at: u8| {
-            let kind = if at % 3 == 0 { Kind::Receipts } else { Kind::Bundle };
+            let kind = if at.is_multiple_of(3) { Kind::Receipts } else { Kind::Bundle };
             item(at, kind, Priority::ALL[usize::from(at) % 3], 1 + u64::from(at) * 150)
         })
         .collect();

@@ -17,7 +17,13 @@ use crate::station::{Plan, Station};
 const ANSWER_WITHIN_MS: u64 = 20_000;
 
 /// Asks and prints.
-pub(super) fn ask<L: Links, const N: usize>(config: &Config<L>, zone: Zone, action: &str, arguments: [(&str, Option<String>); N], out: &Words) -> Exit {
+pub(super) fn ask<L: Links, const N: usize>(
+    config: &Config<L>,
+    zone: Zone,
+    action: &str,
+    arguments: [(&str, Option<String>); N],
+    out: &Words,
+) -> Exit {
     let keyring = match Keyring::load(&config.node.keys, &config.node.name) {
         Ok(keyring) => keyring,
         Err(error) => {
@@ -32,7 +38,15 @@ pub(super) fn ask<L: Links, const N: usize>(config: &Config<L>, zone: Zone, acti
             labels.push(Label { name, value });
         }
     }
-    let request = Request { version: VERSION, id: Octets(keys::random()), node: config.node.name.clone(), action, person, at: clock::now(), arguments: labels };
+    let request = Request {
+        version: VERSION,
+        id: Octets(keys::random()),
+        node: config.node.name.clone(),
+        action,
+        person,
+        at: clock::now(),
+        arguments: labels,
+    };
     let signed = Signed::make(&keyring.signing, &request).to_bytes();
     let layout = Layout::new(&config.node.spool);
     let answered = if running(&layout) {
@@ -46,7 +60,11 @@ pub(super) fn ask<L: Links, const N: usize>(config: &Config<L>, zone: Zone, acti
             Exit::Done
         }
         Ok(answer) => {
-            out.error(&format!("{}: {}", answer.code, out.pick(&answer.message_en, &answer.message_zh)), "nothing was changed", "未作任何更改");
+            out.error(
+                &format!("{}: {}", answer.code, out.pick(&answer.message_en, &answer.message_zh)),
+                "nothing was changed",
+                "未作任何更改",
+            );
             Exit::Refused
         }
         Err(error) => {
@@ -63,8 +81,25 @@ fn running(layout: &Layout) -> bool {
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
 }
 
+/// Opening the spool as root would leave files that the daemon's user cannot write.
+fn is_foreign(layout: &Layout) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(layout.root()).is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw())
+}
+
+const FOREIGN: &str = "no daemon is running, and the spool belongs to another user: run this as that user, for example runuser -u trilock -- ... / 守护进程未运行且存转区属于其他用户，请以该用户运行，例如 runuser -u trilock";
+
 /// No daemon: take the spool, answer the one request, let go.
-fn alone<L: Links>(config: &Config<L>, zone: Zone, layout: &Layout, request: &Request, signed: &[u8]) -> Result<spool::Answer, String> {
+fn alone<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
+    layout: &Layout,
+    request: &Request,
+    signed: &[u8],
+) -> Result<spool::Answer, String> {
+    if is_foreign(layout) {
+        return Err(FOREIGN.to_owned());
+    }
     let plan = Plan::from_config(config, zone).map_err(|e| e.to_string())?;
     let station = Station::open(plan, clock::now()).map_err(|e| e.to_string())?;
     let path = layout.desk_own().join(format!("{}.req", request.id));
@@ -81,12 +116,20 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
     let path = layout.status().join("status.json");
     let value: Option<Value> = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let Some(value) = value else {
-        out.error(&format!("no snapshot at {}", path.display()), "start the daemon: systemctl start trilock-ZONE", "请启动守护进程：systemctl start trilock-ZONE");
+        out.error(
+            &format!("no snapshot at {}", path.display()),
+            "start the daemon: systemctl start trilock-ZONE",
+            "请启动守护进程：systemctl start trilock-ZONE",
+        );
         return Exit::Disk;
     };
     let alive = running(&layout);
     out.result(&value, || {
-        let line = if alive { out.pick("the daemon is running", "守护进程运行中") } else { out.pick("the daemon is NOT running; this is its last word", "守护进程未运行；以下为最后状态") };
+        let line = if alive {
+            out.pick("the daemon is running", "守护进程运行中")
+        } else {
+            out.pick("the daemon is NOT running; this is its last word", "守护进程未运行；以下为最后状态")
+        };
         format!("{line}\n{}", table(&value))
     });
     Exit::Done
@@ -96,18 +139,28 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
 pub(super) fn rebuild<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> Exit {
     let layout = Layout::new(&config.node.spool);
     if running(&layout) {
-        out.error("the daemon is running and owns the index", "stop it first: systemctl stop trilock-ZONE", "请先停止守护进程");
+        out.error(
+            "the daemon is running and owns the index",
+            "stop it first: systemctl stop trilock-ZONE",
+            "请先停止守护进程",
+        );
         return Exit::Refused;
     }
-    let done = std::fs::remove_dir_all(layout.index())
-        .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    if is_foreign(&layout) {
+        out.error(FOREIGN, "nothing was changed", "未作任何更改");
+        return Exit::Refused;
+    }
+    let done = spool::Disk::real()
+        .remove_tree(&layout.index())
         .map_err(|e| e.to_string())
         .and_then(|()| Plan::from_config(config, zone).map_err(|e| e.to_string()))
         .and_then(|plan| Station::open(plan, clock::now()).map_err(|e| e.to_string()));
     match done {
         Ok(station) => {
             let records = station.spool.head().size;
-            out.result(&serde_json::json!({ "records": records }), || format!("{records} {}", out.pick("records read; the index is rebuilt", "条记录已读取，索引已重建")));
+            out.result(&serde_json::json!({ "records": records }), || {
+                format!("{records} {}", out.pick("records read; the index is rebuilt", "条记录已读取，索引已重建"))
+            });
             Exit::Done
         }
         Err(error) => {
@@ -123,21 +176,33 @@ fn table(value: &Value) -> String {
         match value {
             Value::String(text) => text.clone(),
             Value::Null => "-".to_owned(),
-            Value::Array(items) if items.iter().all(|item| !item.is_object()) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+            Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
+                items.iter().map(cell).collect::<Vec<_>>().join(", ")
+            }
             other => other.to_string(),
         }
     }
     fn line(object: &serde_json::Map<String, Value>) -> String {
-        object.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{key}={}", cell(value))).collect::<Vec<_>>().join("  ")
+        object
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| format!("{key}={}", cell(value)))
+            .collect::<Vec<_>>()
+            .join("  ")
     }
     match value {
         Value::Array(rows) if rows.is_empty() => "-".to_owned(),
-        Value::Array(rows) => rows.iter().map(|row| row.as_object().map_or_else(|| cell(row), line)).collect::<Vec<_>>().join("\n"),
+        Value::Array(rows) => {
+            rows.iter().map(|row| row.as_object().map_or_else(|| cell(row), line)).collect::<Vec<_>>().join("\n")
+        }
         Value::Object(object) => object
             .iter()
             .map(|(key, value)| match value {
                 Value::Array(rows) if rows.iter().any(Value::is_object) => {
-                    let rows: Vec<String> = rows.iter().map(|row| format!("    {}", row.as_object().map_or_else(|| cell(row), line))).collect();
+                    let rows: Vec<String> = rows
+                        .iter()
+                        .map(|row| format!("    {}", row.as_object().map_or_else(|| cell(row), line)))
+                        .collect();
                     format!("{key}:\n{}", rows.join("\n"))
                 }
                 other => format!("{key}: {}", cell(other)),

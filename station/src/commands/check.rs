@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Exit, Links, Words};
 use crate::config::{Carrier, Config, Fault, place_of};
-use crate::keyring::{self, Keyring, SECURITY};
+use crate::keyring::{self, Keyring};
 use crate::station::load_rules;
 
 /// What is wrong with a config in itself, without looking at the disk.
@@ -22,28 +22,52 @@ pub(super) fn faults<L: Links>(zone: Zone, config: &Config<L>) -> Vec<Fault> {
 pub(super) fn print_faults(path: &Path, text: &str, faults: &[Fault], out: &Words) {
     for fault in faults {
         let (line, column) = place_of(text, fault);
-        out.error(&format!("{}:{line}:{column}: {}: {}", path.display(), fault.at, fault.what), &fault.remedy, &fault.remedy);
+        out.error(
+            &format!("{}:{line}:{column}: {}: {}", path.display(), fault.at, fault.what),
+            &fault.remedy,
+            &fault.remedy,
+        );
     }
 }
 
 /// The command.
-pub(super) fn check<L: Links>(zone: Zone, path: &Path, config: &Config<L>, text: &str, profile: Option<&str>, out: &Words) -> Exit {
+pub(super) fn check<L: Links>(
+    zone: Zone,
+    path: &Path,
+    config: &Config<L>,
+    text: &str,
+    profile: Option<&str>,
+    out: &Words,
+) -> Exit {
     let mut faults = faults(zone, config);
     let mut warnings = Vec::new();
-    let mut fault = |at: &str, what: String, remedy: &str| faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() });
+    let mut fault = |at: &str, what: String, remedy: &str| {
+        faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() })
+    };
 
     let keyring = Keyring::load(&config.node.keys, &config.node.name);
     match &keyring {
         Err(error) => fault("node.keys", error.to_string(), "run init, or mend the folder's owner and modes"),
         Ok(keys) if keys.signing.suite() != config.node.suite => {
-            fault("node.suite", format!("the signing key is of suite {}", keys.signing.suite()), "make new keys with init in an empty folder, or change suite");
+            fault(
+                "node.suite",
+                format!("the signing key is of suite {}", keys.signing.suite()),
+                "make new keys with init in an empty folder, or change suite",
+            );
         }
         Ok(_) => {}
     }
     match keyring::load_trust(&config.node.trust) {
-        Err(error) => fault("node.trust", error.to_string(), "put the public key cards (*.pub.pem) of all nodes and people there"),
+        Err(error) => {
+            fault("node.trust", error.to_string(), "put the public key cards (*.pub.pem) of all nodes and people there")
+        }
         Ok(trust) => {
-            let mut nodes: Vec<&Name> = config.peers.iter().map(|peer| &peer.name).chain(config.routes.iter().flat_map(|route| &route.path)).collect();
+            let mut nodes: Vec<&Name> = config
+                .peers
+                .iter()
+                .map(|peer| &peer.name)
+                .chain(config.routes.iter().flat_map(|route| &route.path))
+                .collect();
             nodes.sort_unstable();
             nodes.dedup();
             for node in nodes {
@@ -58,23 +82,38 @@ pub(super) fn check<L: Links>(zone: Zone, path: &Path, config: &Config<L>, text:
                 }
                 for usage in wanted {
                     match trust.current(node, usage) {
-                        Err(error) => fault("node.trust", error.to_string(), "copy the card that `init` of that node printed"),
+                        Err(error) => {
+                            fault("node.trust", error.to_string(), "copy the card that `init` of that node printed")
+                        }
                         Ok(card) if usage != Use::Link && card.suite != config.node.suite => {
-                            fault("node.suite", format!("{node}'s {usage} key is of suite {}", card.suite), "all nodes of an office use one suite");
+                            fault(
+                                "node.suite",
+                                format!("{node}'s {usage} key is of suite {}", card.suite),
+                                "all nodes of an office use one suite",
+                            );
                         }
                         Ok(_) => {}
                     }
                 }
             }
             if !zone.may_hold_coordinates() {
-                let security = Name::new(SECURITY).ok().and_then(|name| trust.current(&name, Use::Seal).ok().cloned());
-                if security.is_none_or(|card| card.role != Role::Security) {
-                    fault("node.trust", "no security sealing key: refused parcels could not be kept safely".to_owned(), "copy security.seal.pub.pem, which init of the internal zone's node printed");
+                let card = trust.current(&keyring::security(), Use::Seal).ok();
+                if card.is_none_or(|card| card.role != Role::Security) {
+                    fault(
+                        "node.trust",
+                        "no security sealing key: refused parcels could not be kept safely".to_owned(),
+                        "copy security.seal.pub.pem, which init of the internal zone's node printed",
+                    );
                 }
             }
             let approvers = trust.cards().filter(|card| card.role == Role::Approver).count();
-            if config.peers.iter().any(|peer| peer.send == Carrier::Ferry) && approvers < usize::from(config.ferry.approvals) {
-                warnings.push(format!("ferry.approvals = {} but only {approvers} approver cards are trusted", config.ferry.approvals));
+            if config.peers.iter().any(|peer| peer.send == Carrier::Ferry)
+                && approvers < usize::from(config.ferry.approvals)
+            {
+                warnings.push(format!(
+                    "ferry.approvals = {} but only {approvers} approver cards are trusted",
+                    config.ferry.approvals
+                ));
             }
         }
     }
@@ -88,7 +127,11 @@ pub(super) fn check<L: Links>(zone: Zone, path: &Path, config: &Config<L>, text:
             for route in &config.routes {
                 for kind in &route.types {
                     if !rules.values().any(|rules| rules.parcel_type(kind).is_some()) {
-                        fault(&format!("route {}.types", route.name), format!("no rule file here registers the type {kind}"), "register the type in the crossing's rule file, or correct its name");
+                        fault(
+                            &format!("route {}.types", route.name),
+                            format!("no rule file here registers the type {kind}"),
+                            "register the type in the crossing's rule file, or correct its name",
+                        );
                     }
                 }
             }
@@ -133,7 +176,10 @@ fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {
         format!("spool {}", config.node.spool.display()),
         "guard: in this process, panics caught; no sandboxed workers in this version".to_owned(),
     ];
-    lines.extend(config.peers.iter().map(|peer| format!("peer {} in {}: send by {:?}, receive by {:?}", peer.name, peer.zone, peer.send, peer.receive).to_lowercase()));
+    lines.extend(config.peers.iter().map(|peer| {
+        format!("peer {} in {}: send by {:?}, receive by {:?}", peer.name, peer.zone, peer.send, peer.receive)
+            .to_lowercase()
+    }));
     lines.extend(config.routes.iter().map(|route| {
         let path: Vec<&str> = route.path.iter().map(Name::as_str).collect();
         format!("route {}: {}", route.name, path.join(" -> "))
@@ -145,7 +191,15 @@ fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {
 fn not_national<L: Links>(config: &Config<L>) -> Vec<String> {
     let mut found = Vec::new();
     if config.node.suite == Suite::Std {
-        found.extend(["signatures: Ed25519", "key wrap: HPKE with X25519 and AES-256-GCM", "payload: AES-256-GCM", "digests and ledger: SHA-256"].map(str::to_owned));
+        found.extend(
+            [
+                "signatures: Ed25519",
+                "key wrap: HPKE with X25519 and AES-256-GCM",
+                "payload: AES-256-GCM",
+                "digests and ledger: SHA-256",
+            ]
+            .map(str::to_owned),
+        );
     }
     if config.peers.iter().any(|peer| peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
         found.push("gateway transport: TLS 1.3 with Ed25519 and AES or ChaCha20 (transport only; the bundle's own seal is what protects content)".to_owned());

@@ -27,7 +27,8 @@ pub(super) fn init<L: Links>(zone: Zone, config: &Config<L>, out: &Words) -> Exi
         }
     };
     let made = Keyring::load(&config.node.keys, &config.node.name).map_err(|e| e.to_string()).and_then(|keyring| {
-        let setup = station::setup(&config.node, zone, &config.routes, &config.crossings(zone), &keyring, Disk::real(), now);
+        let setup =
+            station::setup(&config.node, zone, &config.routes, &config.crossings(zone), &keyring, Disk::real(), now);
         spool::create(&setup).map_err(|e| e.to_string())
     });
     if let Err(error) = made {
@@ -95,7 +96,8 @@ fn owners<L: Links>(zone: Zone, config: &Config<L>, notes: &mut Vec<String>) {
                 set_mode(&folder, 0o2770);
             }
         }
-        notes.push(format!("let the app of route {} in: usermod -a -G {group} ITS-ACCOUNT   (zone {zone})", route.name));
+        notes
+            .push(format!("let the app of route {} in: usermod -a -G {group} ITS-ACCOUNT   (zone {zone})", route.name));
     }
 }
 
@@ -107,5 +109,11 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }

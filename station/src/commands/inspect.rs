@@ -21,7 +21,11 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
     let mut files = Vec::new();
     for path in paths {
         if collect(path, &mut files).is_err() {
-            out.error(&format!("{}: cannot be read", path.display()), "name files or folders that exist", "请指定存在的文件或目录");
+            out.error(
+                &format!("{}: cannot be read", path.display()),
+                "name files or folders that exist",
+                "请指定存在的文件或目录",
+            );
             return Exit::Disk;
         }
     }
@@ -47,7 +51,8 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let meta = std::fs::metadata(path)?;
     if meta.is_dir() {
-        let mut inside = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let mut inside =
+            std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
         inside.sort();
         for entry in inside {
             let link = std::fs::symlink_metadata(&entry)?.is_symlink();
@@ -62,18 +67,34 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
-    let rows: Vec<Value> = findings.iter().map(|f| json!({ "rule": f.rule, "class": f.class.name(), "at": f.at, "sample": f.sample })).collect();
+    let rows: Vec<Value> = findings
+        .iter()
+        .map(|f| json!({ "rule": f.rule, "class": f.class.name(), "at": f.at, "sample": f.sample }))
+        .collect();
     out.result(&json!({ "path": path, "verdict": verdict, "findings": rows }), || {
         let mut text = format!("{verdict}  {}", path.display());
         for finding in findings {
-            text.push_str(&format!("\n    {} ({}) at {}: {}", finding.rule, finding.class.name(), finding.at, finding.sample));
+            text.push_str(&format!(
+                "\n    {} ({}) at {}: {}",
+                finding.rule,
+                finding.class.name(),
+                finding.at,
+                finding.sample
+            ));
         }
         text
     });
 }
 
 /// Would these drops cross, by the rules and registered types of a route?
-pub(super) fn inspect<L: Links>(config: &Config<L>, zone: Zone, route: Option<&str>, detect_only: bool, paths: &[PathBuf], out: &Words) -> Exit {
+pub(super) fn inspect<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
+    route: Option<&str>,
+    detect_only: bool,
+    paths: &[PathBuf],
+    out: &Words,
+) -> Exit {
     if detect_only {
         return detect(paths, out);
     }
@@ -84,7 +105,8 @@ pub(super) fn inspect<L: Links>(config: &Config<L>, zone: Zone, route: Option<&s
             return Exit::Config;
         }
     };
-    let routes: Vec<_> = config.routes.iter().filter(|known| route.is_none_or(|route| known.name.as_str() == route)).collect();
+    let routes: Vec<_> =
+        config.routes.iter().filter(|known| route.is_none_or(|route| known.name.as_str() == route)).collect();
     if routes.is_empty() {
         out.error("no such route in this config", "see the [[route]] tables", "配置中没有该路由");
         return Exit::Config;
@@ -102,7 +124,11 @@ pub(super) fn inspect<L: Links>(config: &Config<L>, zone: Zone, route: Option<&s
             }
         }
         let Some((route, verdict, findings)) = best else {
-            out.error("no route leaves from this node", "inspect on the node where the route begins", "请在路由起点节点上检查");
+            out.error(
+                "no route leaves from this node",
+                "inspect on the node where the route begins",
+                "请在路由起点节点上检查",
+            );
             return Exit::Config;
         };
         if verdict != "clean" && verdict != "stripped" {
@@ -119,16 +145,24 @@ fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Cr
     Crossing::between(zone, config.peer(path.get(place + 1)?)?.zone)
 }
 
-fn judge<L: Links>(config: &Config<L>, rules: &guard::Rules, route: &crate::config::RouteSettings, path: &Path) -> (&'static str, Vec<guard::Finding>) {
+fn judge<L: Links>(
+    config: &Config<L>,
+    rules: &guard::Rules,
+    route: &crate::config::RouteSettings,
+    path: &Path,
+) -> (&'static str, Vec<guard::Finding>) {
     let drop = match Drop::read(path, route.names) {
         Ok(drop) => drop,
         Err(DropError::Unfit { reason, .. }) => return (reason.name(), Vec::new()),
         Err(DropError::Io { .. }) => return ("unreadable", Vec::new()),
     };
-    let question = Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
+    let question =
+        Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
     match guard::inspect(&question, drop) {
         Judgement::Released(_) => ("clean", Vec::new()),
         Judgement::Strip { .. } => ("stripped", Vec::new()),
-        Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => (reason.name(), findings),
+        Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
+            (reason.name(), findings)
+        }
     }
 }

@@ -31,7 +31,10 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                             config = read;
                         } else {
                             check::print_faults(path, &text, &faults, out);
-                            tracing::error!(faults = faults.len(), "the new config has faults; the old one stays in force");
+                            tracing::error!(
+                                faults = faults.len(),
+                                "the new config has faults; the old one stays in force"
+                            );
                         }
                     }
                     Err(error) => tracing::error!(%error, "the new config cannot be read; the old one stays in force"),
@@ -39,7 +42,11 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
             }
             Err(error) => {
                 let (exit, en, zh) = match &error {
-                    StationError::Spool(_) | StationError::Io { .. } => (Exit::Disk, "see the message; run `check`, and make sure no other daemon owns the spool", "请根据提示处理；运行 check，并确认没有其他守护进程占用存转区"),
+                    StationError::Spool(_) | StationError::Io { .. } => (
+                        Exit::Disk,
+                        "see the message; run `check`, and make sure no other daemon owns the spool",
+                        "请根据提示处理；运行 check，并确认没有其他守护进程占用存转区",
+                    ),
                     _ => (Exit::Config, "run `check`: it names everything that is wrong", "请运行 check 查看全部问题"),
                 };
                 out.error(&error.to_string(), en, zh);
@@ -66,6 +73,12 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError
     tracing::info!(node = %station.node, zone = %zone, suite = %station.suite, "serving");
     let ended = service::wait_for_signal();
     end(&station, &stop, threads);
+    if stop.has_failed() {
+        return Err(StationError::Io {
+            path: station.layout().ledger(),
+            cause: std::io::Error::other("the ledger took no more records; see the log"),
+        });
+    }
     ended.map_err(|cause| StationError::Io { path: "signals".into(), cause })
 }
 
@@ -85,10 +98,12 @@ fn end(station: &Arc<Station>, stop: &Stop, threads: Vec<std::thread::JoinHandle
 fn log_to() {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = if under_systemd { tracing_journald::layer().ok() } else { None };
-    let plain = journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
+    let plain =
+        journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false));
     if tracing_subscriber::registry().with(filter).with(journal).with(plain).try_init().is_err() {
         tracing::debug!("a subscriber was set before");
     }

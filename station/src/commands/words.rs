@@ -15,7 +15,10 @@ impl Lang {
     /// From `--lang`, else from the environment.
     #[must_use]
     pub fn choose(asked: Option<&str>) -> Lang {
-        let word = asked.map(str::to_owned).or_else(|| std::env::var("LC_ALL").ok().filter(|v| !v.is_empty())).or_else(|| std::env::var("LANG").ok());
+        let word = asked
+            .map(str::to_owned)
+            .or_else(|| std::env::var("LC_ALL").ok().filter(|v| !v.is_empty()))
+            .or_else(|| std::env::var("LANG").ok());
         if word.is_some_and(|word| word.starts_with("zh")) { Lang::Zh } else { Lang::En }
     }
 }
