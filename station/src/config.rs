@@ -473,33 +473,38 @@ impl Fault {
     }
 }
 
-/// Line and column, from 1, of the first place where a text stands. For faults found after parsing.
+/// Line and column, from 1, of what a fault is about: its table, in the table the entry it names, there its key.
 #[must_use]
 pub fn place_of(text: &str, fault: &Fault) -> (usize, usize) {
-    let mut words = fault.at.split(['.', ' ']);
-    let table = words.next().unwrap_or_default();
-    let rest: Vec<&str> = words.collect();
-    let mut in_table = false;
-    let mut best = (1, 1);
+    let words: Vec<&str> = fault.at.split(['.', ' ']).collect();
+    let key_in_what = fault.what.split([' ', ':']).next().unwrap_or_default();
+    let mut best = (0, (1, 1));
+    let mut header = String::new();
+    let mut named = false;
     for (number, line) in text.lines().enumerate() {
         let trimmed = line.trim();
+        let column = 1 + line.len() - line.trim_start().len();
         if trimmed.starts_with('[') {
-            in_table = trimmed.trim_matches(['[', ']']) == table;
-            continue;
+            header = trimmed.trim_matches(['[', ']']).to_owned();
+            named = false;
         }
+        let depth = header.split('.').count();
+        let in_table = !header.is_empty() && words.get(..depth).is_some_and(|table| table.join(".") == header);
         if !in_table {
             continue;
         }
-        for word in &rest {
-            if let Some(column) = line.find(word) {
-                best = (number + 1, column + 1);
-            }
-        }
-        if rest.last().is_some_and(|key| trimmed.starts_with(key)) {
-            return (number + 1, 1 + line.len() - line.trim_start().len());
+        let rest = words.get(depth..).unwrap_or_default();
+        named |= rest.first().is_some_and(|name| trimmed.contains(&format!("\"{name}\"")));
+        let is_key = |word: &str| !word.is_empty() && trimmed.split('=').next().is_some_and(|key| key.trim() == word);
+        // A key of another entry of the same table is no better than the table's head.
+        let ours = named || rest.len() < 2;
+        let key = ours && (rest.last().is_some_and(|key| is_key(key)) || is_key(key_in_what));
+        let score = if key { 3 } else { 1 + usize::from(named) };
+        if score > best.0 {
+            best = (score, (number + 1, column));
         }
     }
-    best
+    best.1
 }
 
 #[cfg(test)]
@@ -526,6 +531,16 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line() {
         let error = toml::from_str::<Config<NoLinks>>(&text("").replace("suite", "suit")).unwrap_err().to_string();
         assert!(error.contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_found_after_parsing_is_shown_where_it_stands() {
+        let text = "[node]\nname = \"a\"\n[[route]]\nname = \"x\"\nintake = \"rename\"\n[[route]]\nname = \"y\"\ntypes = []\n[link.folder]\nscan_ms = 0\n";
+        let at = |at: &str, what: &str| place_of(text, &Fault { at: at.to_owned(), what: what.to_owned(), remedy: String::new() });
+        assert_eq!(at("route y.types", "is empty"), (8, 1));
+        assert_eq!(at("route y.intake", "is missing"), (7, 1));
+        assert_eq!(at("link.folder", "scan_ms = 0 is not between 1 and 9"), (10, 1));
+        assert_eq!(at("node.evidence_days", "5 days is below 180"), (1, 1));
     }
 
     #[test]

@@ -5,4 +5,5 @@
 pub mod gate;
 pub mod office;
 pub mod papers;
+pub mod programs;
 pub mod relay;

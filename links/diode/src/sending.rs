@@ -31,8 +31,6 @@ const SCAN_EVERY: Duration = Duration::from_secs(2);
 const SCAN_SHARE: u32 = 10;
 /// What may leave in one go: 2 ms of the rate, but a batch at least and not more than a small buffer bears.
 const BURST_BYTES: std::ops::RangeInclusive<u64> = 65_536..=524_288;
-/// The snapshot of rounds is for people.
-const ROUNDS_EVERY: Duration = Duration::from_secs(5);
 /// A refused datagram is counted; it is told once a minute.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -98,8 +96,6 @@ struct Run {
     rung: u64,
     scanned: Moment,
     scan_from: Moment,
-    rounds_written: Moment,
-    rounds_changed: bool,
     complained: Option<Moment>,
 }
 
@@ -145,8 +141,6 @@ impl Run {
             rung,
             scanned: Moment::ZERO,
             scan_from: Moment::ZERO,
-            rounds_written: Moment::ZERO,
-            rounds_changed: false,
             complained: None,
         };
         run.take_outbox(&waiting);
@@ -160,12 +154,11 @@ impl Run {
             self.beacon(now);
             let loaded = self.load(now);
             let sent = self.frames(now);
-            self.notes(now);
+            self.notes();
             if !sent && !loaded {
                 self.rest(now);
             }
         }
-        self.write_rounds();
     }
 
     fn scan(&mut self, now: Moment) {
@@ -297,7 +290,7 @@ impl Run {
         self.status.segments_max = self.socket.segments_max(segment) as u64;
     }
 
-    fn notes(&mut self, now: Moment) {
+    fn notes(&mut self) {
         while let Some(note) = self.sender.poll_note() {
             let kept = match note {
                 Note::Cut(plan) => {
@@ -307,17 +300,12 @@ impl Run {
                 Note::Round { block, sent } => self.book.round(block, sent),
                 Note::Retired(id) => self.book.retired(id),
                 Note::EntryRound { entry, rounds } => {
-                    self.rounds_changed = true;
                     self.link.spool.outbox(self.link.crossing).went(&entry, rounds, self.shared.rounds_max);
                     self.shared.rounds.lock().unwrap_or_else(PoisonError::into_inner).insert(entry, rounds);
                     Ok(())
                 }
             };
             self.mind(kept);
-        }
-        if self.rounds_changed && now >= self.rounds_written + ROUNDS_EVERY {
-            self.rounds_written = now;
-            self.write_rounds();
         }
     }
 
@@ -332,16 +320,6 @@ impl Run {
         }
     }
 
-    /// `rounds.json`: what notices and `status` show without asking this thread.
-    fn write_rounds(&mut self) {
-        self.rounds_changed = false;
-        let rounds = self.shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines: Vec<String> = rounds.iter().map(|(id, n)| format!("\"{id}\":{n}")).collect();
-        drop(rounds);
-        let text = format!("{{\"of\":{},\"entries\":{{{}}}}}\n", self.shared.rounds_max, lines.join(","));
-        let written = self.link.spool.disk().write_lazy(&self.link.folder().join("rounds.json"), text.as_bytes());
-        self.mind(written);
-    }
 
     fn publish(&mut self) {
         self.status.blocks = self.sender.blocks() as u64;

@@ -23,6 +23,8 @@ use crate::state::{Course, State};
 
 /// Rounds do not come more seldom than once a day.
 const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
+/// Rounds after which a notice calls an entry sent and unconfirmed, as on the wire.
+const ROUNDS_TOLD: u32 = 3;
 /// Files that one step writes, so that a beacon never waits for a whole outbox.
 const WRITES_A_STEP_MAX: usize = 256;
 
@@ -106,6 +108,11 @@ impl Outgoing {
         let there = self.there()?;
         let mut changed = self.forget_departed(&entries, &there)?;
         (self.status.entries, self.status.too_large, self.status.waiting) = (entries.len() as u64, 0, 0);
+        for id in self.spool.outbox(self.crossing).asked_again() {
+            if let Some(course) = self.state.courses.get_mut(&id) {
+                course.due = now;
+            }
+        }
         let mut writes = 0;
         for entry in &entries {
             changed |= self.state.number(entry.epoch, entry.sequence);
@@ -181,6 +188,7 @@ impl Outgoing {
         }
         let rounds = self.rounds(&id).saturating_add(1);
         self.state.courses.insert(id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
+        self.spool.outbox(self.crossing).went(&id, rounds, ROUNDS_TOLD);
         true
     }
 

@@ -26,7 +26,7 @@ pub struct Settings {
     /// a row see the same size and time, so it waits one to two of them.
     #[serde(default = "defaults::scan_ms")]
     pub scan_ms: u64,
-    /// Seconds after the gate took a file until it is written again, 10 to 604,800; default 3,600. Doubles with every
+    /// Seconds after the gate took a file until it is written again, 1 to 604,800; default 3,600. Doubles with every
     /// round up to a day. Two-way, custody usually comes back long before.
     #[serde(default = "defaults::round_every_s")]
     pub round_every_s: u64,
@@ -102,7 +102,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), BadSettings> {
         within("bytes_max", self.bytes_max, 65_536, 1 << 40)?;
         within("scan_ms", self.scan_ms, 100, 60_000)?;
-        within("round_every_s", self.round_every_s, 10, 604_800)?;
+        within("round_every_s", self.round_every_s, 1, 604_800)?;
         within("beacon_every_s", self.beacon_every_s, 1, 3_600)?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
         if self.suffix.len() > 16 || !self.suffix.bytes().all(plain) {

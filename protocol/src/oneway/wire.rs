@@ -528,10 +528,12 @@ fn no_bytes_from_outside_bring_a_decoder_down() {
     }
 }
 
-/// `cargo nextest run -p protocol --features open --run-ignored only --no-capture how_fast`
+/// A measurement: `TRILOCK_MEASURE=1 cargo nextest run -p protocol --features open --no-capture how_fast`
 #[test]
-#[ignore = "a measurement"]
 fn how_fast_the_state_machines_go() {
+    if std::env::var_os("TRILOCK_MEASURE").is_none() {
+        return;
+    }
     for suite in Suite::ALL {
         let office = Office::new(suite);
         let tuning = Tuning { block_bytes: 2 << 20, symbol_bytes: 1_408, interleave: 8, ..tuning() };

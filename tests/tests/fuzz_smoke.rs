@@ -1,0 +1,617 @@
+//! Every decoder of bytes that somebody else may have written, fed with valid samples broken at random. Nothing may
+//! panic, and what a strict decoder takes must be the one encoding of what it read.
+//!
+//! The mutants come from a seed and are counted, not timed, so a run is the same on every machine;
+//! `TRILOCK_SOAK=1` makes fifty times as many. The input at work is printed when a test fails.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::cast_possible_truncation, reason = "dice far below any limit")]
+
+use std::fs;
+
+use protocol::aead::{Aead, fresh_key};
+use protocol::bundle::{self, SealPlan};
+use protocol::der_types::{self, Octets};
+use protocol::evidence::Evidence;
+use protocol::exchange::{self, FRAME_HEAD_BYTES, FrameHead, Hello, Item};
+use protocol::id::new_id;
+use protocol::keys::{OpeningKey, SigningKey};
+use protocol::ledger::{Checkpoint, Event, Local, Record};
+use protocol::oneway::beacon::{self, BEACON_BYTES_MAX};
+use protocol::oneway::block::{self, Kind, Piece};
+use protocol::oneway::frame::{Header, Unchecked};
+use protocol::oneway::{Beacon, Block, BlockId, FolderBeacon, Geometry, Introduction, NextNumber, Plan, Pulse};
+use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, OctetString, ParcelStatement, Priority, VERSION};
+use protocol::receipt::{EpochGaps, GapReport, Head, Outcome, Range, Receipt, ReceiptBatch};
+use protocol::request::Request;
+use protocol::signed::Statement;
+use protocol::tree::root_of;
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
+use protocol::{Crossing, Name, Reason, Signed, Suite, Timestamp, Trust, Verdict, Zone};
+use tests::papers::{self, Noise};
+use tests::programs::repository;
+
+/// Says what was being read when something panicked.
+struct AtWork<'a>(&'a str, u64, &'a [u8]);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let hex: String = self.2.iter().take(4_096).map(|byte| format!("{byte:02x}")).collect();
+            eprintln!("{}: mutant {} of {} bytes: {hex}", self.0, self.1, self.2.len());
+        }
+    }
+}
+
+/// Breaks a sample in one to four places.
+fn mutate(noise: &mut Noise, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let one = |noise: &mut Noise| corpus.get(noise.below(corpus.len() as u64) as usize).cloned().unwrap_or_default();
+    let mut bytes = one(noise);
+    for _ in 0..=noise.below(4) {
+        let length = bytes.len() as u64;
+        let at = noise.below(length) as usize;
+        match noise.below(9) {
+            0 | 1 if length > 0 => bytes[at] ^= 1 << noise.below(8),
+            2 if length > 0 => bytes[at] = [0, 1, 0x30, 0x7f, 0x80, 0x81, 0x82, 0xff][noise.below(8) as usize],
+            3 => bytes.truncate(at),
+            4 => {
+                let end = (at + noise.below(24) as usize).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            5 => {
+                let piece = noise.below(24) as usize;
+                let more = noise.bytes(piece);
+                bytes.splice(at..at, more);
+            }
+            6 => {
+                let other = one(noise);
+                let from = noise.below(other.len() as u64) as usize;
+                bytes.truncate(at);
+                bytes.extend_from_slice(other.get(from..).unwrap_or_default());
+            }
+            // A length, of DER or of a fixed layout, a little or very wrong.
+            7 if length > 0 => bytes[at] = bytes[at].wrapping_add([1, 255, 2, 254][noise.below(4) as usize]),
+            8 => {
+                let value = [0_u32, 1, 0xffff, 0x10_000, 0x00ff_ffff, 0x7fff_ffff, 0xffff_ffff][noise.below(7) as usize];
+                let wide = value.to_be_bytes();
+                let wide = wide.get(noise.below(4) as usize..).unwrap_or_default();
+                bytes.iter_mut().skip(at).zip(wide).for_each(|(byte, new)| *byte = *new);
+            }
+            _ => bytes.extend_from_slice(&one(noise)),
+        }
+    }
+    bytes.truncate(256 * 1024);
+    bytes
+}
+
+/// So many mutants of a corpus, and the corpus itself, through a decoder. Says how many it took.
+fn fuzz(what: &str, corpus: &[Vec<u8>], mutants: u64, mut read: impl FnMut(&[u8]) -> bool) {
+    let soak = if std::env::var_os("TRILOCK_SOAK").is_some() { 50 } else { 1 };
+    let seed = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    for (index, sample) in corpus.iter().enumerate() {
+        let at_work = AtWork(what, index as u64, sample);
+        assert!(read(sample), "{what}: sample {index} is valid and refused");
+        drop(at_work);
+    }
+    let mut noise = Noise::new(seed);
+    let mut taken = 0_u64;
+    for number in 0..mutants * soak {
+        let mutant = mutate(&mut noise, corpus);
+        let at_work = AtWork(what, number, &mutant);
+        taken += u64::from(read(&mutant));
+        drop(at_work);
+    }
+    println!("{what}: {} mutants, {taken} well formed", mutants * soak);
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn octets(bytes: Vec<u8>) -> OctetString {
+    OctetString::new(bytes).unwrap()
+}
+
+/// Keys, and one of every paper, in one suite.
+struct Samples {
+    suite: Suite,
+    trust: Trust,
+    card: String,
+    signing: SigningKey,
+    opening: OpeningKey,
+    statement: Signed,
+    manifest: Manifest,
+    bundle: Vec<u8>,
+    evidence: Evidence,
+}
+
+const FILES: [(&str, &[u8]); 2] = [("form.json", b"{}"), ("scans/1.txt", b"page one")];
+
+fn receipt(parcel: Octets<16>, statement: Octets<32>) -> Receipt {
+    Receipt {
+        version: VERSION,
+        parcel,
+        statement,
+        node: name("internet"),
+        outcome: Outcome::Refused,
+        reason: Some(Reason::ALL[0]),
+        bundle: new_id(Timestamp(2), [2; 10]),
+        crossing: Crossing::InternetToExtranet,
+        epoch: 1,
+        sequence: 7,
+        at: Timestamp(1_795_305_600_000),
+        head: Head { size: 9, root: Octets([3; 32]) },
+    }
+}
+
+impl Samples {
+    fn new(suite: Suite) -> Samples {
+        let (signing, opening) = (SigningKey::generate(suite), OpeningKey::generate(suite));
+        let card = KeyCard {
+            zone: Zone::Internet,
+            holder: name("internet"),
+            role: Role::Node,
+            usage: Use::Sign,
+            suite,
+            from: "2026-11-21".to_owned(),
+            until: Some("2027-11-21".to_owned()),
+            spki: signing.public().to_spki(),
+        }
+        .to_text();
+        let mut trust = Trust::default();
+        trust.add("internet.pub.pem", &card).unwrap();
+        let files = FILES.iter().map(|(path, bytes)| FileEntry {
+            path: (*path).to_owned(),
+            original: Some(octets(vec![0xc0, 0xba])),
+            size: bytes.len() as u64,
+            digest: root_of(suite, bytes),
+            executable: false,
+            modified_s: 1_700_000_000,
+        });
+        let manifest = Manifest {
+            salt: Octets([7; 32]),
+            version: VERSION,
+            name: "案卷-1".to_owned(),
+            folder: true,
+            files: files.collect(),
+            labels: vec![Label { name: name("area-code"), value: "652901".to_owned() }],
+        };
+        let parcel = new_id(Timestamp(1), [1; 10]);
+        let statement = Signed::make(
+            &signing,
+            &ParcelStatement {
+                version: VERSION,
+                parcel,
+                origin: name("internet"),
+                route: name("applications"),
+                target: name("extranet"),
+                parcel_type: name("application"),
+                priority: Priority::Normal,
+                accepted: Timestamp(1),
+                manifest: suite.digest(&manifest.to_bytes()),
+            },
+        );
+        let entry = Signed::make(
+            &signing,
+            &CustodyEntry {
+                version: VERSION,
+                statement: statement.digest(),
+                previous: statement.digest(),
+                node: name("internet"),
+                crossing: Crossing::InternetToExtranet,
+                rules: "2026-11-21.1".to_owned(),
+                verdict: Verdict::Released,
+                at: Timestamp(2),
+            },
+        );
+        let mut bundle = Vec::new();
+        let plan = SealPlan {
+            bundle: new_id(Timestamp(2), [2; 10]),
+            crossing: Crossing::InternetToExtranet,
+            epoch: 1,
+            sequence: 1,
+            source: &name("internet"),
+            target: &name("extranet"),
+            priority: Priority::Normal,
+            now: Timestamp(3),
+            key: &signing,
+            recipient: &opening.public(),
+            keeper: &opening.public(),
+            statement: &statement,
+            custody: std::slice::from_ref(&entry),
+            manifest: &manifest,
+        };
+        let sealed = bundle::seal(&plan, &mut bundle, |index| Ok(FILES[index].1)).unwrap();
+        let receipts = vec![Signed::make(&signing, &receipt(parcel, statement.digest())).to_bytes()];
+        let evidence = Evidence { envelope: sealed.envelope, footer: sealed.footer, receipts };
+        Samples { suite, trust, card, signing, opening, statement, manifest, bundle, evidence }
+    }
+
+    fn pulse(&self) -> Pulse {
+        let next = vec![NextNumber { epoch: 1, next: 40 }, NextNumber { epoch: 2, next: 1 }];
+        Pulse { at: Timestamp(1_795_305_600_000), next, head: Head { size: 9, root: self.suite.digest(b"r") } }
+    }
+
+    fn introduction(&self, secret: &[u8]) -> Introduction {
+        let what = (Crossing::ExtranetToIntranet, self.suite, 3);
+        Introduction::make(what, (&name("extranet"), &name("intranet")), Timestamp(9), secret, &self.opening.public()).unwrap()
+    }
+}
+
+fn both() -> [Samples; 2] {
+    Suite::ALL.map(Samples::new)
+}
+
+/// A signed paper and its body: whatever is taken is canonical, and nothing changed verifies.
+fn fuzz_statement<T: Statement>(make: impl Fn(&Samples) -> T) {
+    let worlds = both();
+    let whole: Vec<Vec<u8>> = worlds.iter().map(|w| Signed::make(&w.signing, &make(w)).to_bytes()).collect();
+    fuzz(T::WHAT, &whole, 12_000, |bytes| {
+        let Ok(signed) = Signed::parse::<T>(bytes) else { return false };
+        assert_eq!(signed.to_bytes(), bytes, "one encoding");
+        if let Ok(body) = signed.read_unverified::<T>() {
+            assert_eq!(der_types::encode(&body), signed.body.as_bytes(), "one encoding of the body");
+        }
+        for world in &worlds {
+            if let Ok((_, _)) = world.trust.verify::<T>(&signed) {
+                assert!(whole.iter().any(|sample| sample == bytes), "a changed paper verifies");
+            }
+        }
+        true
+    });
+    let bodies: Vec<Vec<u8>> = worlds.iter().map(|w| der_types::encode(&make(w))).collect();
+    fuzz(&format!("body of {}", T::WHAT), &bodies, 12_000, |bytes| match der_types::parse::<T>(T::WHAT, bytes, T::BYTES_MAX) {
+        Ok(body) => {
+            assert_eq!(der_types::encode(&body), bytes, "one encoding");
+            true
+        }
+        Err(_) => false,
+    });
+}
+
+fn parcel_statement(world: &Samples) -> ParcelStatement {
+    world.statement.read_unverified().unwrap()
+}
+
+fn gap_report() -> GapReport {
+    let missing = vec![Range { from: 3, to: 5 }, Range { from: 9, to: 9 }];
+    let epochs = vec![EpochGaps { epoch: 1, through: 120, missing }];
+    GapReport { version: VERSION, node: name("internet"), crossing: Crossing::ExtranetToIntranet, at: Timestamp(4), epochs }
+}
+
+#[test]
+fn parcel_statements_and_custody_entries() {
+    fuzz_statement(parcel_statement);
+    fuzz_statement(|world| CustodyEntry {
+        version: VERSION,
+        statement: world.statement.digest(),
+        previous: world.statement.digest(),
+        node: name("internet"),
+        crossing: Crossing::ExtranetToIntranet,
+        rules: "2026-11-21.1".to_owned(),
+        verdict: Verdict::Stripped,
+        at: Timestamp(5),
+    });
+    fuzz_statement(|world| protocol::envelope::Footer {
+        version: VERSION,
+        envelope: world.statement.digest(),
+        root: world.statement.digest(),
+        payload_bytes: 65_552,
+    });
+}
+
+#[test]
+fn receipts_batches_and_gap_reports() {
+    fuzz_statement(|world| receipt(parcel_statement(world).parcel, world.statement.digest()));
+    fuzz_statement(|_| gap_report());
+    fuzz_statement(|world| ReceiptBatch {
+        version: VERSION,
+        batch: new_id(Timestamp(8), [8; 10]),
+        crossing: Crossing::ExtranetToIntranet,
+        source: name("extranet"),
+        target: name("intranet"),
+        epoch: 1,
+        sequence: 2,
+        at: Timestamp(8),
+        head: Head::default(),
+        receipts: world.evidence.receipts.iter().cloned().map(octets).collect(),
+        gap_reports: vec![octets(Signed::make(&world.signing, &gap_report()).to_bytes())],
+        withdrawn: gap_report().epochs,
+    });
+}
+
+#[test]
+fn waybills_approvals_and_requests() {
+    fuzz_statement(|world| Waybill {
+        version: VERSION,
+        trip: 17,
+        crossing: Crossing::IntranetToExtranet,
+        source: name("intranet"),
+        target: name("extranet"),
+        medium: name("disc-0001"),
+        carrier: name("carrier-sun"),
+        exporter: name("operator-ma"),
+        approvals: 2,
+        at: Timestamp(6),
+        head: Head { size: 3, root: world.statement.digest() },
+        lines: [LineKind::Bundle, LineKind::Receipts]
+            .map(|kind| WaybillLine { kind, id: Octets([5; 16]), size: 1 << 33, digest: Octets([6; 32]), epoch: 1, sequence: 4 })
+            .to_vec(),
+    });
+    fuzz_statement(|world| Approval { version: VERSION, waybill: world.statement.digest(), trip: 17, person: name("approver-li"), at: Timestamp(7) });
+    fuzz_statement(|world| Request {
+        version: VERSION,
+        id: world.statement.digest(),
+        node: name("intranet"),
+        action: name("export"),
+        person: name("operator-ma"),
+        at: Timestamp(7),
+        arguments: vec![Label { name: name("medium"), value: "disc-0001".to_owned() }],
+    });
+}
+
+#[test]
+fn link_keys_and_beacons() {
+    fuzz_statement(|world| world.introduction(&fresh_key(world.suite)));
+    fuzz_statement(|world| FolderBeacon {
+        version: VERSION,
+        crossing: Crossing::ExtranetToIntranet,
+        source: name("extranet"),
+        target: name("intranet"),
+        epoch: 3,
+        number: 77,
+        pulse: world.pulse(),
+    });
+    for world in both() {
+        let secret = fresh_key(world.suite);
+        let key = Aead::new(world.suite, &secret).unwrap();
+        let what = (Crossing::ExtranetToIntranet, world.suite, 3);
+        let signed = world.introduction(&secret).sign(&world.signing);
+        let sample = beacon::seal(what, 12, &signed, &world.pulse(), &key).unwrap();
+        fuzz(&format!("beacon {}", world.suite), &[sample], 60_000, |bytes| {
+            let Ok(read) = Beacon::parse(bytes) else { return false };
+            assert!(bytes.len() <= BEACON_BYTES_MAX);
+            if let Ok(pulse) = read.check(&key) {
+                let what = (read.crossing, read.suite, read.epoch);
+                assert_eq!(beacon::seal(what, read.sequence, read.introduction, &pulse, &key).unwrap(), bytes);
+            }
+            true
+        });
+    }
+}
+
+#[test]
+fn frames_blocks_and_plans_of_the_one_way_link() {
+    for world in both() {
+        let suite = world.suite;
+        let key = Aead::new(suite, &fresh_key(suite)).unwrap();
+        let id = BlockId { epoch: 3, number: 9 };
+        let piece = |n: u8, offset, length| Piece {
+            entry: Octets([n; 16]),
+            kind: Kind::Bundle,
+            epoch: 1,
+            sequence: u64::from(n),
+            entry_bytes: 500,
+            offset,
+            length,
+        };
+        let pieces = vec![piece(1, 0, 500), piece(2, 100, 300)];
+        let bytes = block::assemble::<()>(suite, id, &pieces, |_, out| Ok(out.fill(7))).unwrap();
+        let geometry = Geometry::of_block(u32::try_from(bytes.len()).unwrap(), 128, 30).unwrap();
+        let head = block::digest_head(&bytes);
+        let header = Header {
+            suite,
+            crossing: Crossing::ExtranetToIntranet,
+            link_epoch: 3,
+            link_sequence: 41,
+            block: id,
+            geometry,
+            index: 1,
+            digest_head: head,
+        };
+        let mut frame = Vec::new();
+        header.seal(&key, &bytes[..128], &mut frame);
+        fuzz(&format!("one-way frame {suite}"), &[frame.clone()], 100_000, |mutant| {
+            let Ok(read) = Unchecked::parse(mutant) else { return false };
+            if let Ok(symbol) = read.check(&key) {
+                let mut again = Vec::new();
+                read.header.seal(&key, symbol, &mut again);
+                assert_eq!(again, mutant);
+                assert_eq!(mutant, frame, "a changed frame passes its tag");
+            }
+            true
+        });
+        fuzz(&format!("one-way block {suite}"), &[bytes.clone()], 20_000, |mutant| {
+            // The digest is computed anew, so that the directory behind it is reached.
+            let body = mutant.get(..mutant.len().saturating_sub(32)).unwrap_or_default();
+            let _refused = Block::open(suite, id, &head, mutant.to_vec());
+            let _refused = Plan::parse(body);
+            Block::open(suite, id, &block::digest_head(mutant), mutant.to_vec()).is_ok_and(|read| {
+                assert_eq!(mutant, bytes, "a changed block has a right digest");
+                read.pieces().count() == read.directory().len()
+            })
+        });
+        let plan = Plan { id, geometry, pieces };
+        fuzz(&format!("plan {suite}"), &[plan.to_bytes()], 60_000, |mutant| {
+            let Some(read) = Plan::parse(mutant) else { return false };
+            assert_eq!(read.to_bytes(), mutant, "one encoding");
+            true
+        });
+    }
+}
+
+#[test]
+fn frames_of_the_exchange() {
+    let hello = Hello {
+        version: exchange::EXCHANGE_VERSION,
+        zone: Zone::Extranet,
+        out: Crossing::ExtranetToInternet,
+        back: Crossing::InternetToExtranet,
+        in_flight: 8,
+        process: 0x0123_4567,
+        node: name("extranet"),
+    };
+    let item = Item { id: Octets([9; 16]), kind: exchange::Kind::Bundle, priority: Priority::Urgent, epoch: 1, sequence: 2, size: 1 << 40 };
+    let frames = [
+        exchange::Frame::Hello(hello),
+        exchange::Frame::Offer(item),
+        exchange::Frame::Want { offset: 1 << 33 },
+        exchange::Frame::Chunk { offset: 5, bytes: b"some bytes" },
+        exchange::Frame::Have,
+        exchange::Frame::Stored,
+        exchange::Frame::Later { seconds: 30 },
+    ];
+    let corpus: Vec<Vec<u8>> = frames.iter().map(exchange::Frame::encode).collect();
+    fuzz("exchange frame", &corpus, 400_000, |bytes| {
+        let Some((head, body)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() else { return false };
+        let Ok(head) = FrameHead::decode(*head) else { return false };
+        let Some(body) = body.get(..head.body_bytes()) else { return false };
+        let Ok(frame) = exchange::Frame::decode(head, body) else { return false };
+        assert_eq!(frame.encode(), bytes[..FRAME_HEAD_BYTES + body.len()], "one encoding");
+        true
+    });
+}
+
+#[test]
+fn bundles_envelopes_and_evidence() {
+    let worlds = both();
+    let bundles: Vec<Vec<u8>> = worlds.iter().map(|world| world.bundle.clone()).collect();
+    fuzz("bundle", &bundles, 12_000, |bytes| {
+        let peeked = bundle::peek(&mut &*bytes).is_ok();
+        for world in &worlds {
+            if bundle::verify(&mut &*bytes, &world.trust).is_ok() {
+                assert!(peeked && *bytes == world.bundle[..], "a changed bundle verifies");
+            }
+        }
+        peeked
+    });
+    let envelopes: Vec<Vec<u8>> = worlds.iter().map(|world| world.evidence.envelope.clone()).collect();
+    fuzz("envelope", &envelopes, 30_000, |bytes| {
+        let Ok(envelope) = protocol::envelope::Envelope::parse(bytes) else { return false };
+        assert_eq!(envelope.to_bytes(), bytes, "one encoding");
+        let _unproven = (envelope.prove(&worlds[0].trust), envelope.signed_custody());
+        true
+    });
+    let evidence: Vec<Vec<u8>> = worlds.iter().map(|world| world.evidence.to_bytes()).collect();
+    fuzz("evidence", &evidence, 20_000, |bytes| {
+        let Ok(read) = Evidence::parse(bytes) else { return false };
+        assert_eq!(read.to_bytes(), bytes, "one encoding");
+        for (world, sample) in worlds.iter().zip(&evidence) {
+            if read.prove(&world.trust).is_ok() {
+                // The list of receipts is no part of what is signed: one that is missing proves nothing wrong.
+                assert!(read.envelope == world.evidence.envelope && read.footer == world.evidence.footer, "{sample:?}");
+            }
+        }
+        true
+    });
+    let manifests: Vec<Vec<u8>> = worlds.iter().map(|world| world.manifest.to_bytes()).collect();
+    fuzz("manifest", &manifests, 60_000, |bytes| {
+        let Ok(manifest) = Manifest::parse(bytes) else { return false };
+        assert_eq!(manifest.to_bytes(), bytes, "one encoding");
+        true
+    });
+}
+
+#[test]
+fn records_and_checkpoints_of_the_ledger() {
+    let mut record = Record::new(Event::ALL[0], Timestamp(1_795_305_600_000));
+    record.parcel = Some(Octets([1; 16]));
+    record.route = Some(name("applications"));
+    record.crossing = Some(Crossing::InternetToExtranet);
+    (record.epoch, record.sequence, record.through, record.trip, record.bytes) = (Some(1), Some(2), Some(9), Some(17), Some(1 << 40));
+    (record.outcome, record.reason, record.local) = (Some(Outcome::Delivered), Some(Reason::ALL[0]), Some(Octets([4; 32])));
+    let corpus = [record.to_bytes(), Record::new(Event::ALL[1], Timestamp(0)).to_bytes()];
+    fuzz("ledger record", &corpus, 200_000, |bytes| {
+        let Ok(read) = Record::parse(bytes) else { return false };
+        assert_eq!(read.to_bytes(), bytes, "one encoding");
+        true
+    });
+    let local = Local { name: Some("申请.json".to_owned()), labels: vec![Label { name: name("area-code"), value: "652901".to_owned() }] };
+    fuzz("local part", &[local.to_bytes(), Local::none().to_bytes()], 100_000, |bytes| {
+        let Ok(read) = Local::parse(bytes) else { return false };
+        assert_eq!(read.to_bytes(), bytes, "one encoding");
+        true
+    });
+    for suite in Suite::ALL {
+        let key = SigningKey::generate(suite);
+        let checkpoint = Checkpoint { node: name("internet"), head: Head { size: 4_711, root: Octets([5; 32]) } };
+        let note = checkpoint.sign(&key);
+        fuzz(&format!("checkpoint note {suite}"), &[note.clone().into_bytes()], 10_000, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok(read) = Checkpoint::verify(&text, &name("internet"), &key.public()) {
+                assert_eq!(read, checkpoint, "a changed checkpoint verifies");
+            }
+            Checkpoint::parse_unverified(&text).is_ok()
+        });
+    }
+}
+
+#[test]
+fn key_cards() {
+    let cards: Vec<Vec<u8>> = both().into_iter().map(|world| world.card.into_bytes()).collect();
+    fuzz("key card", &cards, 12_000, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut trust = Trust::default();
+        let Ok(id) = trust.add("card.pub.pem", &text) else { return false };
+        // A card is text for people and has more than one form; what is read of it says the same when written again.
+        let again = trust.card(&id).unwrap().to_text();
+        assert_eq!(Trust::default().add("again.pub.pem", &again), Ok(id));
+        true
+    });
+}
+
+#[test]
+fn documents_before_the_guard() {
+    let documents: [(&str, Vec<u8>); 8] = [
+        ("form.json", papers::application_form(1).into_bytes()),
+        ("scan.jpg", papers::scanned_page(3, 200, 120)),
+        ("ticket.pdf", papers::tax_ticket()),
+        ("message.xml", papers::registration_message(4).into_bytes()),
+        ("review.xml", papers::review_result(5).into_bytes()),
+        ("parcel.shp", papers::shapefile()),
+        ("letter.docx", papers::letter_with_hidden_shapefile()),
+        ("volume.zip", papers::archive(2_000, 7)),
+    ];
+    let corpus: Vec<Vec<u8>> = documents.iter().map(|(_, bytes)| bytes.clone()).collect();
+    let mut turn = 0;
+    fuzz("document", &corpus, 6_000, |bytes| {
+        // Under its own name, and under those of others: what a file claims to be is only a claim.
+        let (name, _) = &documents[turn % documents.len()];
+        turn += 1;
+        let seen = guard::detect(name, bytes);
+        assert!(seen.verdict == guard::DetectVerdict::Clean || !seen.findings.is_empty(), "{name}: a verdict without evidence");
+        true
+    });
+    for (name, bytes) in documents.iter().filter(|(name, _)| ["review.xml", "parcel.shp", "letter.docx"].contains(name)) {
+        assert_eq!(guard::detect(name, bytes).verdict, guard::DetectVerdict::Coordinates, "{name}");
+    }
+}
+
+fn texts_of(folder: &str) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = fs::read_dir(repository().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|suffix| suffix == "toml"));
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn rules_and_configs() {
+    fuzz("rules", &texts_of("config/rules"), 8_000, |bytes| {
+        let Ok(rules) = guard::Rules::parse(&String::from_utf8_lossy(bytes)) else { return false };
+        // No text, however it is written, lets a type keep coordinates where the content lands outside.
+        let keeps = rules.type_names().filter_map(|name| rules.parcel_type(name)).any(guard::ParcelType::keep);
+        assert!(!keeps || !rules.crossing().lands_outside());
+        true
+    });
+    fuzz("config", &texts_of("config"), 8_000, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let Ok(config) = toml::from_str::<station::config::Config<toml::Table>>(&text) else { return false };
+        for zone in Zone::ALL {
+            for fault in config.faults(zone) {
+                let (line, column) = station::config::place_of(&text, &fault);
+                assert!(line > 0 && column > 0);
+            }
+        }
+        true
+    });
+}
