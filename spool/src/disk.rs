@@ -126,6 +126,20 @@ impl Disk {
         self.rename(&aside, path)
     }
 
+    /// As [`Disk::write`], by way of another directory of the same file system: one that is swept at start, where the
+    /// target's own is one of too many to look through.
+    pub fn write_by_way_of(&self, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let aside = aside(&dir.join(ASIDE));
+        let mut file = self.create_or_truncate(&aside)?;
+        self.append(&mut file, bytes)?;
+        self.sync_file(&file)?;
+        drop(file);
+        self.spend()?;
+        fs::rename(&aside, path)?;
+        // Not the other directory: where a power cut brings the name back there, the next start sweeps it.
+        self.sync_dir(parent(path))
+    }
+
     /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again.
     pub fn write_lazy(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let aside = aside(path);

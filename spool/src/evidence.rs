@@ -11,12 +11,14 @@ use crate::spool::SpoolError;
 pub(crate) fn keep(disk: &Disk, dir: &Path, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
     let civil = at.to_string();
     let day = civil.split('T').next().unwrap_or("1970-01-01");
-    let dir = day.split('-').fold(dir.to_owned(), |dir, part| dir.join(part));
+    let top = dir;
+    let dir = day.split('-').fold(top.to_owned(), |dir, part| dir.join(part));
     let path = dir.join(name);
     let broken = |source| SpoolError::disk(&path, source);
     if path.parent() != Some(&dir) || name.starts_with('.') {
         return Err(broken(std::io::ErrorKind::InvalidInput.into()));
     }
     disk.create_dir_private(&dir).map_err(broken)?;
-    disk.write(&path, evidence).map_err(broken)
+    // What a death leaves must not lie among an auditor's files.
+    disk.write_by_way_of(top, &path, evidence).map_err(broken)
 }

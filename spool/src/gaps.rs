@@ -278,22 +278,31 @@ impl Book {
 
     /// What is missing of a peer's numbers. At most [`GAP_RANGES_MAX`] ranges; the next report has the rest.
     pub(crate) fn gaps(&self, peer: &Name, crossing: Crossing) -> Vec<EpochGaps> {
+        let mut gaps = self.progress(peer, crossing);
+        gaps.retain(|epoch| !epoch.missing.is_empty());
+        gaps
+    }
+
+    /// How far each epoch of a peer is known, and what is missing of it. What is up to `through` and not named missing
+    /// is here or withdrawn, so a list that had to be cut says less of `through`.
+    pub(crate) fn progress(&self, peer: &Name, crossing: Crossing) -> Vec<EpochGaps> {
         let mut left = GAP_RANGES_MAX;
         let Some(book) = self.peers.get(&(peer.clone(), crossing)) else { return Vec::new() };
-        let mut gaps = Vec::new();
+        let mut epochs = Vec::new();
         for (epoch, one) in &book.epochs {
             let announced = one.next.saturating_sub(1);
-            let through = announced.max(one.seen.last().unwrap_or(0)).max(one.withdrawn.last().unwrap_or(0));
+            let mut through = announced.max(one.seen.last().unwrap_or(0)).max(one.withdrawn.last().unwrap_or(0));
             let mut settled = one.seen.clone();
             one.withdrawn.iter().for_each(|range| drop(settled.insert(range.from, range.to)));
             let mut missing = settled.missing(one.floor + 1, through);
-            missing.truncate(left);
-            left -= missing.len();
-            if !missing.is_empty() {
-                gaps.push(EpochGaps { epoch: *epoch, through, missing });
+            if missing.len() > left {
+                missing.truncate(left);
+                through = missing.last().map_or(one.floor, |last| last.to);
             }
+            left -= missing.len();
+            epochs.push(EpochGaps { epoch: *epoch, through, missing });
         }
-        gaps
+        epochs
     }
 
     /// Our own numbers that will never come, newest epochs only.

@@ -97,6 +97,8 @@ impl Index {
         if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger) {
             return Ok(index);
         }
+        // Somebody may have thrown the folder away with the file: all of it can be made again from the ledger.
+        disk.create_dir_private(dir).map_err(|source| SpoolError::disk(dir, source))?;
         disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
         let index = Index::open_file(&path, node, cache_bytes)?;
         index.catch_up(&mut locked(&index.book), ledger)?;

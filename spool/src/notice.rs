@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use protocol::{Name, ParcelId, Reason, Timestamp};
@@ -16,6 +17,9 @@ use crate::spool::SpoolError;
 
 /// The version of the file; fields may be added within it.
 const VERSION: u8 = 1;
+/// Bytes of the drop's name that a notice's name begins with: with an id and the longest state it still fits into the 255
+/// of a directory. A drop may have a name that no parcel can have, and its refusal must be told all the same.
+const NAME_BYTES_MAX: usize = 200;
 /// A notice is under a page; a larger file is not one.
 const NOTICE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -98,6 +102,12 @@ impl NoticeState {
     const fn is_end(self) -> bool {
         !matches!(self, NoticeState::Accepted | NoticeState::Sent | NoticeState::Resent | NoticeState::Stripped)
     }
+
+    /// Known from the one who decides; no step on the way may be told after it. An expired parcel may still be sent
+    /// again, a quarantined one released.
+    const fn is_final(self) -> bool {
+        matches!(self, NoticeState::Delivered | NoticeState::Refused | NoticeState::Withdrawn)
+    }
 }
 
 /// One notice.
@@ -140,10 +150,18 @@ impl Notice {
     }
 }
 
-/// Writes the notice and removes the parcel's former one. Where another parcel of the same name has the file's name,
+/// Writes the notice and removes the parcel's former one. A step on the way that is told late changes nothing. Where another parcel of the same name has the file's name,
 /// the parcel's id is added.
 pub(crate) fn put(disk: &Disk, dir: &Path, notice: &Notice) -> Result<(), SpoolError> {
     let parcel = notice.parcel.to_string();
+    let stands = |state: NoticeState| {
+        [None, Some(parcel.as_str())]
+            .into_iter()
+            .any(|id| parcel_of(&dir.join(file_name(&notice.name, id, state))).as_deref() == Some(&parcel))
+    };
+    if !notice.state.is_end() && NoticeState::ALL.into_iter().any(|state| state.is_final() && stands(state)) {
+        return Ok(());
+    }
     let plain = dir.join(file_name(&notice.name, None, notice.state));
     let taken = fs::symlink_metadata(&plain).is_ok() && parcel_of(&plain).as_deref() != Some(&parcel);
     let path = if taken { dir.join(file_name(&notice.name, Some(&parcel), notice.state)) } else { plain };
@@ -165,7 +183,7 @@ pub(crate) fn put(disk: &Disk, dir: &Path, notice: &Notice) -> Result<(), SpoolE
 }
 
 fn file_name(name: &OsStr, parcel: Option<&str>, state: NoticeState) -> OsString {
-    let mut file = name.to_owned();
+    let mut file = short(name);
     if let Some(parcel) = parcel {
         file.push(".");
         file.push(parcel);
@@ -174,6 +192,13 @@ fn file_name(name: &OsStr, parcel: Option<&str>, state: NoticeState) -> OsString
     file.push(state.name());
     file.push(".json");
     file
+}
+
+/// The name, or what of it leaves room for the rest. A name in UTF-8 is cut between two characters.
+fn short(name: &OsStr) -> OsString {
+    let Some(head) = name.as_bytes().get(..NAME_BYTES_MAX) else { return name.to_owned() };
+    let whole = name.to_str().map_or(head.len(), |text| text.floor_char_boundary(NAME_BYTES_MAX));
+    OsStr::from_bytes(head.get(..whole).unwrap_or(head)).to_owned()
 }
 
 /// The parcel a notice is about; none where there is no notice of ours.

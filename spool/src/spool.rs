@@ -303,6 +303,8 @@ struct Inner {
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
     floor: RwLock<Floor>,
+    /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
+    notices: Mutex<()>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -339,6 +341,7 @@ impl Spool {
             outboxes,
             busy: arrivals::Busy::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
+            notices: Mutex::default(),
             _lock: lock,
         }));
         for one in &damage {
@@ -540,6 +543,12 @@ impl Spool {
         self.0.index.book(&self.0.ledger, |book| book.gaps(peer, crossing)).unwrap_or_default()
     }
 
+    /// How far every epoch of a peer is known, with what is missing of it: what a gap report says.
+    #[must_use]
+    pub fn progress(&self, peer: &Name, crossing: Crossing) -> Vec<EpochGaps> {
+        self.0.index.book(&self.0.ledger, |book| book.progress(peer, crossing)).unwrap_or_default()
+    }
+
     /// The next number of a crossing of ours: its epoch and its sequence.
     pub fn next_number(&self, crossing: Crossing) -> Result<(u64, u64), SpoolError> {
         self.0.numbers.next(crossing, self.latest(), |record| self.record(record, Local::none()))
@@ -623,6 +632,7 @@ impl Spool {
 
     /// Tells the app what became of its drop.
     pub fn notice(&self, route: &Name, notice: &Notice) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
         notice::put(&self.0.disk, &self.0.layout.notices(route), notice)
     }
 
@@ -649,6 +659,7 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
+    swept.push(layout.evidence());
     swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);

@@ -129,6 +129,8 @@ fn finish(spool: &Spool, inlet: &Inlet, claim: &Claim) -> Result<(), SpoolError>
                 let staged = spool.layout().sealing().join(bundle.to_string());
                 let content = fs::read(&claim.path).unwrap();
                 let disk = |source| SpoolError::Disk { path: staged.clone(), source };
+                // What an earlier process was sealing is waste here: it is recorded only after it is in the outbox.
+                spool.disk().remove_file(&staged).map_err(disk)?;
                 let mut file = spool.disk().create(&staged).map_err(disk)?;
                 spool.disk().append(&mut file, &content).map_err(disk)?;
                 spool.disk().sync_file(&file).map_err(disk)?;

@@ -36,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 256 * 1024;
 /// The admission of a node. Remembers only which bundles it has given up on for now.
 #[derive(Default)]
 pub struct Admission {
-    /// Bundles in `checked` that an earlier process left; taken up once at start.
+    /// Bundles in `checked` that an earlier process or an earlier error left are taken up.
     resumed: bool,
 }
 
@@ -78,11 +78,16 @@ impl From<spool::SpoolError> for Obstacle {
 impl Admission {
     /// Takes every complete bundle of every crossing that leads here. Returns how many came to an end.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
+        let earlier = if self.resumed { Ok(0) } else { resume(station, now) };
+        // A bundle that cannot go on yet holds up neither those behind it nor the receipts.
+        let fresh = Self::take(station, now);
+        // An error on the way may have left a bundle in `checked`.
+        self.resumed = earlier.is_ok() && fresh.is_ok();
+        Ok(earlier? + fresh?)
+    }
+
+    fn take(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let mut done = 0;
-        if !self.resumed {
-            done += resume(station, now)?;
-            self.resumed = true;
-        }
         let mut crossings: Vec<Crossing> =
             station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
         crossings.sort_unstable();
@@ -103,13 +108,15 @@ impl Admission {
 /// Takes up what stands in `checked`: custody is ours, the way on is still owed.
 fn resume(station: &Station, now: Timestamp) -> Result<usize, StationError> {
     let folder = station.layout().checked();
-    let mut done = 0;
+    let (mut done, mut first) = (0, None);
     for entry in std::fs::read_dir(&folder).map_err(|cause| StationError::Io { path: folder.clone(), cause })? {
         let path = entry.map_err(|cause| StationError::Io { path: folder.clone(), cause })?.path();
-        forward_checked(station, &path, now)?;
-        done += 1;
+        match forward_checked(station, &path, now) {
+            Ok(()) => done += 1,
+            Err(error) => first = first.or(Some(error)),
+        }
     }
-    Ok(done)
+    first.map_or(Ok(done), Err)
 }
 
 fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(), StationError> {
@@ -133,23 +140,36 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
             let name = known.name.clone().unwrap_or_else(|| parcel.to_string());
             if outlet.is_staged(&parcel) {
                 outlet.deliver(&parcel, name.as_ref())?;
+            } else {
+                // Renamed before we died; the empty folder it stood in may be left.
+                outlet.discard(&parcel)?;
             }
             return delivered(station, &came, path, now);
         }
-        // Relayed, delivered or refused: only the receipt may be owed, and the removal.
+        // Relayed, delivered or refused: only the outbox or the receipt may be owed, and the removal.
         _ => {
+            sealing::finish_sent(station, &known)?;
             if let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) {
-                match known.state {
+                let receipt = match known.state {
+                    // What the nodes behind us did with it is theirs to say.
+                    _ if known.sent.is_some() => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                     State::Delivered => receipts::make(station, &came, Outcome::Delivered, None, now)?,
                     State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
                     _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                 };
+                add_receipt(station, &came, receipt)?;
+            }
+            if known.state == State::Refused && known.sent.is_none() {
+                return hold_file(station, path);
             }
             return remove(station, path);
         }
     }
     match open(station, envelope.crossing, path, now) {
-        Ok(admitted) => forward(station, admitted, path, now),
+        Ok(admitted) => {
+            arrive(station, &admitted, now)?;
+            forward(station, admitted, path, now)
+        }
         Err(Obstacle::Later(error)) => Err(error),
         Err(Obstacle::Bundle(reason, _)) => hold(station, path, reason, None, now),
         Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
@@ -174,10 +194,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
     match open(station, crossing, path, now) {
         Ok(admitted) => {
             record_arrived(station, &admitted, now)?;
-            let arrived = receipts::make(station, &admitted.came, Outcome::Arrived, None, now)?;
-            let mut evidence = admitted.evidence.clone();
-            evidence.receipts.push(arrived);
-            sealing::keep_evidence(station, &admitted.came.parcel, &admitted.envelope.bundle, evidence)?;
+            arrive(station, &admitted, now)?;
             let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
             move_file(station, path, &checked)?;
             forward(station, admitted, &checked, now)
@@ -231,6 +248,11 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
     if !ours {
         match station.spool.seen(&envelope.source, crossing, envelope.epoch, envelope.sequence)? {
             Seen::New => {}
+            // We died between the record of a refusal and the end of it: it is refused once more, not a duplicate.
+            Seen::Before if known.as_ref().is_some_and(|known| known.state == State::Refused && known.came.is_none()) => {
+                let reason = known.and_then(|known| known.reason).unwrap_or(Reason::NoRoute);
+                return Err(Obstacle::Parcel(Box::new((came, reason))));
+            }
             Seen::Before | Seen::BelowFloor if known.is_some() => {
                 return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
             }
@@ -350,6 +372,17 @@ fn record_arrived(station: &Station, admitted: &Admitted, now: Timestamp) -> Res
     Ok(())
 }
 
+/// Custody is ours: the receipt that says so, then the evidence. Whoever finds the evidence knows that both are there.
+fn arrive(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), StationError> {
+    let Came { parcel, bundle, .. } = &admitted.came;
+    if sealing::evidence_path(station, parcel, bundle).exists() {
+        return Ok(());
+    }
+    let mut evidence = admitted.evidence.clone();
+    evidence.receipts.push(receipts::make(station, &admitted.came, Outcome::Arrived, None, now)?);
+    sealing::keep_evidence(station, parcel, bundle, evidence)
+}
+
 /// On from here: into the outlet, or sealed for the next crossing.
 fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
     let Some(hop) = station.next_hop(&admitted.route) else {
@@ -414,12 +447,14 @@ fn add_receipt(station: &Station, came: &Came, receipt: Vec<u8>) -> Result<(), S
 
 /// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
 fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
+    // The receipt before the record: what is recorded is not done again, and making a receipt twice makes it once.
+    let receipt = receipts::make(station, came, Outcome::Refused, Some(reason), now)?;
+    add_receipt(station, came, receipt)?;
     let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
     let mut record = came.record(event, now);
     record.reason = Some(reason);
     station.spool.record(record, Local::none())?;
     station.alarms.raise(now, if reason == Reason::Incident { Alarm::Incident } else { Alarm::Refused });
-    receipts::make(station, came, Outcome::Refused, Some(reason), now)?;
     wipe(station, &station.layout().opening().join(came.parcel.to_string()))?;
     hold_file(station, path)
 }

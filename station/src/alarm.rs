@@ -199,3 +199,57 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_reaches_syslog_once_when_raised_and_once_when_cleared() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let settings = AlarmSettings { exec: None, syslog: receiver.local_addr().ok() };
+        let alarms = Alarms::new(&Name::new("extranet").unwrap(), &settings);
+        let heard = || {
+            let mut line = [0; 512];
+            let length = receiver.recv(&mut line).unwrap();
+            String::from_utf8_lossy(&line[..length]).into_owned()
+        };
+        let now = Timestamp(1_795_305_599_000);
+        alarms.raise(now, Alarm::Gaps);
+        alarms.raise(now, Alarm::Gaps);
+        assert_eq!(
+            heard(),
+            "<132>1 2026-11-21T23:59:59Z extranet trilock - gaps - raised numbers are missing on a one-way crossing; the next round or gap report closes them"
+        );
+        assert_eq!(alarms.standing(), [(Alarm::Gaps, now, 2)]);
+        alarms.clear(now, Alarm::Gaps);
+        assert!(heard().contains("- gaps - cleared"));
+        assert_eq!(alarms.standing(), []);
+    }
+
+    #[test]
+    fn an_event_rests_after_a_quiet_hour_and_a_state_does_not() {
+        let alarms = Alarms::new(&Name::new("extranet").unwrap(), &AlarmSettings::default());
+        alarms.raise(Timestamp(0), Alarm::Refused);
+        alarms.raise(Timestamp(0), Alarm::SpoolFull);
+        alarms.rest(Timestamp(REPEAT_MS));
+        assert_eq!(alarms.standing().into_iter().map(|row| row.0).collect::<Vec<_>>(), [Alarm::SpoolFull]);
+    }
+
+    #[test]
+    fn the_alarm_program_is_told_code_and_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, said) = (folder.path().join("alarm"), folder.path().join("said"));
+        let text = format!("#!/bin/sh\necho \"$1 $2\" > {0}.part && mv {0}.part {0}\n", said.display());
+        spool::Disk::real().write(&program, text.as_bytes()).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let settings = AlarmSettings { exec: Some(program), syslog: None };
+        Alarms::new(&Name::new("extranet").unwrap(), &settings).raise(Timestamp(0), Alarm::Incident);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !said.exists() && std::time::Instant::now() < until {
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(std::fs::read_to_string(said).unwrap(), "incident raised\n");
+    }
+}

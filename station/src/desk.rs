@@ -71,6 +71,10 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
         move |cause| StationError::Io { path, cause }
     };
     let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(Digest::from_hex);
+    if id.is_some_and(|id| station.layout().desk_answers().join(format!("{id}.json")).exists()) {
+        // Answered before we died, or an old request laid down again: never acted on twice.
+        return station.spool.disk().remove_file(path).map_err(io(path));
+    }
     let meta = std::fs::symlink_metadata(path).map_err(io(path))?;
     let readable = meta.is_file() && meta.len() <= REQUEST_BYTES_MAX;
     let answer = match (id, readable) {

@@ -108,13 +108,19 @@ impl Door {
 
     fn process(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<(), StationError> {
         if let Some(known) = station.spool.parcel(&claim.parcel)? {
-            // Recorded before we died: only the notice and the removal are owed.
-            let (state, reason) = match known.state {
-                State::Refused => (NoticeState::Refused, known.reason),
-                State::Quarantined => (NoticeState::Quarantined, known.reason),
-                _ => (NoticeState::Accepted, None),
-            };
-            self.tell(station, claim, state, reason, &[], now)?;
+            // Recorded before we died, or before an error: only the outbox, the notice, the quarantine and the removal
+            // are owed.
+            sealing::finish_sent(station, &known)?;
+            match known.state {
+                State::Refused => self.tell(station, claim, NoticeState::Refused, known.reason, &[], now)?,
+                State::Quarantined => self.tell(station, claim, NoticeState::Quarantined, known.reason, &[], now)?,
+                State::Accepted => self.tell(station, claim, NoticeState::Accepted, None, &[], now)?,
+                // Receipts have come since, and whoever took them has told.
+                _ => {}
+            }
+            if matches!(known.state, State::Refused | State::Quarantined) {
+                self.put_away(station, claim, None, now)?;
+            }
             return self.remove(station, claim);
         }
         match self.judge(station, claim)? {
@@ -221,10 +227,6 @@ impl Door {
         details: Vec<String>,
         now: Timestamp,
     ) -> Result<(), StationError> {
-        // What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
-        if let Some(drop) = drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()) {
-            sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now)?;
-        }
         let mut record = Record::new(if quarantined { Event::Quarantined } else { Event::Refused }, now);
         record.parcel = Some(claim.parcel);
         record.origin = Some(station.node.clone());
@@ -236,7 +238,17 @@ impl Door {
         station.alarms.raise(now, Alarm::Refused);
         let state = if quarantined { NoticeState::Quarantined } else { NoticeState::Refused };
         self.tell(station, claim, state, Some(reason), &details, now)?;
+        // Last, because where it is a rename it empties the claim: whoever died after it would find nothing to tell of.
+        self.put_away(station, claim, drop, now)?;
         self.remove(station, claim)
+    }
+
+    /// What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
+    fn put_away(&self, station: &Station, claim: &Claim, drop: Option<Drop>, now: Timestamp) -> Result<(), StationError> {
+        match drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()) {
+            Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now),
+            None => Ok(()),
+        }
     }
 
     fn tell(

@@ -223,9 +223,9 @@ pub fn batch(
             node: station.node.clone(),
             crossing: inward,
             at: now,
-            epochs: station.spool.gaps(peer, inward),
+            epochs: station.spool.progress(peer, inward),
         };
-        if !report.epochs.is_empty() {
+        if report.epochs.iter().any(|epoch| !epoch.missing.is_empty()) {
             station.spool.record(with_crossing(Record::new(Event::GapReported, now), inward, peer), Local::none())?;
         }
         gap_reports.extend(octets(Signed::make(&station.keyring.signing, &report).to_bytes()));

@@ -241,6 +241,9 @@ pub fn commit(
     record.bytes = Some(manifest.content_bytes());
     let local = Local { name: Some(manifest.name.clone()), labels: manifest.labels.clone() };
     station.spool.record(record, local)?;
+    // Before the rename: as long as the staged file stands, `finish` can do both again.
+    let evidence = Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() };
+    keep_evidence(station, &said.parcel, &staged.id, evidence)?;
     station.spool.outbox(staged.crossing).commit(
         &staged.path,
         &staged.id,
@@ -249,12 +252,7 @@ pub fn commit(
         staged.epoch,
         staged.sequence,
     )?;
-    keep_evidence(
-        station,
-        &said.parcel,
-        &staged.id,
-        Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() },
-    )
+    Ok(())
 }
 
 /// Where the evidence of a bundle lies: under the day its parcel was claimed.
@@ -392,7 +390,28 @@ pub fn recover(station: &Station) -> Result<(), StationError> {
     Ok(())
 }
 
-/// Was this staged file recorded? Then its rename is still owed.
+/// Finishes the staged bundle of one parcel, where it was recorded and then could not enter the outbox. For the one
+/// stage that has the parcel in hand: what others are sealing stays untouched.
+pub fn finish_sent(station: &Station, parcel: &spool::ParcelState) -> Result<(), StationError> {
+    let Some(sent) = &parcel.sent else { return Ok(()) };
+    let path = station.layout().sealing().join(format!("{}.bundle", sent.bundle));
+    if path.exists() {
+        finish(station, &path)?;
+    }
+    Ok(())
+}
+
+/// Evidence of a staged bundle whose process died before it was kept.
+fn keep_evidence_of(station: &Station, path: &Path, parcel: &ParcelId) -> Result<(), StationError> {
+    let io = |cause| StationError::Io { path: path.to_owned(), cause };
+    let mut input = io::BufReader::with_capacity(WRITE_BUFFER_BYTES, File::open(path).map_err(io)?);
+    let verified = bundle::verify(&mut input, &station.trust).map_err(StationError::Seal)?;
+    let bundle = verified.envelope.bundle;
+    let evidence = Evidence { envelope: verified.envelope_bytes, footer: verified.footer_bytes, receipts: Vec::new() };
+    keep_evidence(station, parcel, &bundle, evidence)
+}
+
+/// Was this staged file recorded? Then its rename is still owed, and perhaps its evidence.
 fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
     let Ok(mut file) = File::open(path) else { return Ok(false) };
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
@@ -406,6 +425,7 @@ fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
                 .and_then(|state| state.sent)
                 .is_some_and(|sent| sent.bundle == envelope.bundle);
             if owed {
+                keep_evidence_of(station, path, &parcel)?;
                 station.spool.outbox(envelope.crossing).commit(
                     path,
                     &envelope.bundle,

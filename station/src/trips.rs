@@ -178,7 +178,7 @@ pub fn stage(
     let number = again.unwrap_or_else(|| mine.iter().map(|trip| trip.trip).max().unwrap_or(0) + 1);
     let place = folder(station, number);
     let disk = station.spool.disk();
-    disk.remove_tree(&place).map_err(io_at(&place))?;
+    clear(station, &place)?;
     disk.create_dir_all(&place.join("approvals")).map_err(io_at(&place))?;
     open_to_group(&place.join("approvals")).map_err(io_at(&place))?;
     open_to_group(&place).map_err(io_at(&place))?;
@@ -245,6 +245,19 @@ pub fn stage(
     record(station, Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now)?;
     save(station, &place, &trip)?;
     Ok(Ok(trip))
+}
+
+/// Empties a trip's folder, but for what says that there is such a trip: a number that was given out once and then
+/// forgotten would be missing at the other side for ever.
+fn clear(station: &Station, place: &Path) -> Result<(), StationError> {
+    let Ok(entries) = std::fs::read_dir(place) else { return Ok(()) };
+    for entry in entries {
+        let path = entry.map_err(io_at(place))?.path();
+        if path.file_name().is_none_or(|name| name != "trip.json") {
+            station.spool.disk().remove_tree(&path).map_err(io_at(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// `ferry` runs as a person in the desk's group and puts approvals here.
@@ -555,12 +568,13 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
                     record(station, event, trip.trip, crossing, &station.node, None, now)?;
                     remove_receipts_of(station, crossing, &trip, done)?;
                 }
+                if event.is_some() {
+                    // Before the state that nobody looks at again.
+                    drop_files(station, &place, &trip)?;
+                }
                 if event.is_some() || before.settled != trip.settled {
                     save(station, &place, &trip)?;
                     changed += 1;
-                }
-                if event.is_some() {
-                    drop_files(station, &place, &trip)?;
                 }
             }
             TripState::Settled | TripState::Expired | TripState::Imported => {}

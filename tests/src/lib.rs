@@ -7,3 +7,4 @@ pub mod office;
 pub mod papers;
 pub mod programs;
 pub mod relay;
+pub mod world;

@@ -45,6 +45,14 @@ pub struct Node {
     child: Option<Child>,
 }
 
+impl Node {
+    /// The process, where one was started.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+}
+
 /// Three nodes and the people.
 pub struct Office {
     /// Everything lies below.
@@ -126,7 +134,7 @@ impl Office {
             text.push_str(&format!("[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n\n"));
         };
         let mut routes = Vec::new();
-        let all = "\"application\", \"photo\", \"tax-ticket\", \"registration-message\", \"table-export\", \"progress\"";
+        let all = "\"application\", \"photo\", \"tax-ticket\", \"registration-message\", \"progress\"";
         match name {
             "internet" => {
                 peer(&mut text, "extranet", "quic", "quic");

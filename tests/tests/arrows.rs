@@ -37,7 +37,8 @@ fn cargo(arguments: &[&str]) -> String {
 fn tree(package: &str, edges: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for target in TARGETS {
-        let all = ["tree", "--offline", "--locked", "--prefix", "none", "-f", "{p}|{f}", "-e", edges, "--target", target];
+        let all =
+            ["tree", "--offline", "--locked", "--prefix", "none", "-f", "{p}|{f}", "-e", edges, "--target", target];
         let of: &[&str] = if package == "--workspace" { &["--workspace"] } else { &["-p", package] };
         for line in cargo(&[&all, of].concat()).lines().filter(|line| !line.is_empty()) {
             let (name, features) = line.trim_end_matches(" (*)").split_once('|').unwrap();

@@ -1,0 +1,331 @@
+//! The command contract: every command answers, ends with the exit code it promises, speaks JSON and Chinese when
+//! asked to, and does what its name says to a daemon at work.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::office::{Office, OneWay, Wishes};
+use tests::papers;
+use tests::programs::{programs, repository, words};
+
+/// Far above what any step here needs; a machine that is busy must not fail a test.
+const STEP: Duration = Duration::from_secs(60);
+
+const DONE: i32 = 0;
+const REFUSED: i32 = 1;
+const USAGE: i32 = 2;
+const DISK: i32 = 3;
+
+fn office(root: &Path) -> Office {
+    let wishes = Wishes {
+        suite: "std".to_owned(),
+        one_way: OneWay::Folder,
+        repository: repository(),
+        programs: programs().to_owned(),
+        round_every_s: 3,
+    };
+    Office::found(root, wishes, Ok).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn lines_of_json(bytes: &[u8]) -> Option<Vec<Value>> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn has_chinese(output: &Output) -> bool {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&text).chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+}
+
+fn up(office: &mut Office, node: &'static str) {
+    office.start(node).unwrap();
+    let status = office.spool(node).join("status/status.json");
+    assert!(office.await_that(STEP, |_| status.exists().then_some(())).is_some(), "{node} starts");
+}
+
+fn await_state(office: &mut Office, node: &str, route: &str, name: &str, wanted: &[&str]) -> Value {
+    let found = office.await_that(STEP, |office| {
+        let (state, notice) = office.notice(node, route, name)?;
+        wanted.contains(&state.as_str()).then_some(notice)
+    });
+    found.unwrap_or_else(|| panic!("{name} on {route} is {:?}, not {wanted:?}", office.notice(node, route, name)))
+}
+
+fn drop_application(office: &Office, route: &str, number: u32) -> String {
+    let name = format!("form-{number}.json");
+    let form = papers::application_form(number);
+    office.drop_in("internet", route, &name, &[(&name, form.as_bytes())]).unwrap();
+    name
+}
+
+/// A command of a node, three times: plain, as JSON, in Chinese. `speaks` is false where clap itself answers.
+fn answers(office: &Office, node: &str, arguments: &[&str], expected: i32, speaks: bool) {
+    let what = format!("{node}-node {}", arguments.join(" "));
+    let plain = office.node_output(node, arguments).unwrap();
+    assert_eq!(code(&plain), expected, "{what}: {}", words(&plain));
+    assert!(!plain.stdout.is_empty() || !plain.stderr.is_empty(), "{what} says something");
+    let json = office.node_output(node, &[arguments, &["--json"]].concat()).unwrap();
+    assert_eq!(code(&json), expected, "{what} --json: {}", words(&json));
+    let chinese = office.node_output(node, &[arguments, &["--lang", "zh"]].concat()).unwrap();
+    assert_eq!(code(&chinese), expected, "{what} --lang zh: {}", words(&chinese));
+    if speaks {
+        let said = lines_of_json(&json.stdout).zip(lines_of_json(&json.stderr));
+        let (out, err) = said.unwrap_or_else(|| panic!("{what} --json is not JSON: {}", words(&json)));
+        assert!(!out.is_empty() || !err.is_empty(), "{what} --json says something");
+        if expected != DONE {
+            let told = err.iter().any(|line| line.get("error").is_some() && line.get("remedy").is_some());
+            assert!(told || !out.is_empty(), "{what} --json names error and remedy: {}", words(&json));
+            // What is data reads the same in every language; what is told to a person does not.
+            assert!(has_chinese(&chinese) || !out.is_empty(), "{what} --lang zh: {}", words(&chinese));
+        }
+    }
+}
+
+#[test]
+fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
+    let root = tempfile::tempdir().unwrap();
+    let office = office(root.path());
+    let gone = root.path().join("gone").to_string_lossy().into_owned();
+    let (form, survey) = (root.path().join("form.json"), root.path().join("review.xml"));
+    fs::write(&form, papers::application_form(1)).unwrap();
+    fs::write(&survey, papers::review_result(2)).unwrap();
+    let (form, survey) = (form.to_string_lossy(), survey.to_string_lossy());
+    let parcel = "0123456789abcdef0123456789abcdef";
+    let table: &[(&[&str], i32)] = &[
+        (&["status"], DISK),
+        (&["check"], DONE),
+        (&["check", "--profile", "gm"], REFUSED),
+        (&["check", "--profile", "other"], USAGE),
+        (&["init"], DONE),
+        (&["list"], DONE),
+        (&["list", "--route", "applications", "--state", "accepted", "--since", "0", "--type", "application"], DONE),
+        (&["show", parcel], REFUSED),
+        (&["show", "nonsense"], REFUSED),
+        (&["gaps"], DONE),
+        (&["resend", parcel], REFUSED),
+        (&["resend", "--seq", "4-7"], REFUSED),
+        (&["resend", "--seq", "four"], USAGE),
+        (&["reseal", parcel, "--to", "key"], USAGE),
+        (&["route", "disable", "applications", "--reason", "a test"], DONE),
+        (&["route", "enable", "applications"], DONE),
+        (&["route", "disable", "unheard-of"], REFUSED),
+        (&["route", "close", "applications"], USAGE),
+        (&["inspect", "--route", "applications", &form], DONE),
+        (&["inspect", "--route", "applications", &survey], REFUSED),
+        (&["inspect", "--route", "unheard-of", &form], USAGE),
+        (&["inspect", "--detect", &form], DONE),
+        (&["inspect", "--detect", &survey], REFUSED),
+        (&["inspect", "--detect", &gone], DISK),
+        (&["seal", "--route", "applications", &form, "--out", &gone], REFUSED),
+        (&["open", &form, "--out", &gone], REFUSED),
+        (&["index", "rebuild"], DONE),
+        (&["index", "polish"], USAGE),
+        (&["backup"], USAGE),
+        (&["restore"], USAGE),
+        (&["report", "--month", "2026-11"], USAGE),
+    ];
+    for (arguments, expected) in table {
+        answers(&office, "internet", arguments, *expected, true);
+    }
+    for arguments in [&["fly"][..], &["show"], &["run", "--nonsense"], &["report"]] {
+        answers(&office, "internet", arguments, USAGE, false);
+    }
+    for arguments in [&["--help"][..], &["--version"], &["route", "--help"]] {
+        answers(&office, "internet", arguments, DONE, false);
+    }
+    // The three daemons have one command line.
+    for node in ["extranet", "intranet"] {
+        answers(&office, node, &["check"], DONE, true);
+        answers(&office, node, &["gaps"], DONE, true);
+        answers(&office, node, &["list"], DONE, true);
+    }
+    let chinese = office.node_output("internet", &["check", "--lang", "zh"]).unwrap();
+    assert!(has_chinese(&chinese), "{}", words(&chinese));
+}
+
+#[test]
+fn every_command_of_ferry_answers() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    // A daemon that has started has signed a checkpoint of its ledger.
+    up(&mut office, "internet");
+    let path = |inside: &str| root.path().join(inside).to_string_lossy().into_owned();
+    let (trust, gone, people) = (path("extranet/trust"), path("gone"), path("people"));
+    let (passphrase, key, spool) = (path("passphrase"), path("people/operator-ma.key.pem"), path("intranet/spool"));
+    let (ledger, garbage) = (path("internet/spool/ledger"), path("garbage.bundle"));
+    fs::write(&garbage, b"TRILOCK1 and then nothing of the kind").unwrap();
+    let keygen = ["keygen", "--zone", "intranet", "--role", "operator", "--suite", "std", "--passphrase-file", &passphrase];
+    let desk = ["--spool", &spool, "--key", &key, "--passphrase-file", &passphrase];
+    let table: &[(Vec<&str>, i32)] = &[
+        ([&keygen[..], &["--holder", "operator-ma", "--out", &people]].concat(), REFUSED),
+        ([&keygen[..], &["--holder", "operator-new", "--out", &gone]].concat(), DISK),
+        (vec!["verify", &garbage, "--trust", &trust], REFUSED),
+        (vec!["verify", &garbage, "--trust", &gone], DISK),
+        (vec!["inspect", &garbage], REFUSED),
+        (vec!["inspect", &gone], DISK),
+        (vec!["ledger", "verify", "--dir", &ledger, "--trust", &trust], DONE),
+        (vec!["ledger", "show", "--dir", &ledger], DONE),
+        (vec!["ledger", "verify", "--dir", &gone], DISK),
+        (vec!["trips", "--spool", &gone], DISK),
+        ([&["export"], &desk[..], &["--medium-id", "disc-0001", "--carrier", "carrier-sun"]].concat(), USAGE),
+        (vec!["dispose"], USAGE),
+        (vec!["release"], USAGE),
+        (vec!["except"], USAGE),
+    ];
+    for (arguments, expected) in table {
+        let what = format!("ferry {}", arguments.join(" "));
+        let plain = office.ferry_output(arguments).unwrap();
+        assert_eq!(code(&plain), *expected, "{what}: {}", words(&plain));
+        let json = office.ferry_output(&[&["--json"], &arguments[..]].concat()).unwrap();
+        assert_eq!(code(&json), *expected, "{what} --json: {}", words(&json));
+        let told = lines_of_json(&json.stdout).unwrap_or_else(|| panic!("{what} --json: {}", words(&json)));
+        assert!(!told.is_empty(), "{what} --json says something");
+        if *expected != DONE {
+            let error = told.iter().find_map(|line| line.get("error")).unwrap();
+            assert!(error.get("remedy").is_some() && error["exit"] == *expected, "{what}: {error}");
+        }
+        let chinese = office.ferry_output(&[&["--lang", "zh"], &arguments[..]].concat()).unwrap();
+        assert_eq!(code(&chinese), *expected, "{what} --lang zh: {}", words(&chinese));
+        assert!(has_chinese(&chinese), "{what} --lang zh: {}", words(&chinese));
+    }
+    for (arguments, expected) in [(vec!["fly"], USAGE), (vec!["verify"], USAGE), (vec!["--help"], DONE), (vec!["--version"], DONE)] {
+        assert_eq!(code(&office.ferry_output(&arguments).unwrap()), expected, "ferry {arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_held_is_sent_again_and_what_has_passed_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    up(&mut office, "internet");
+    let name = drop_application(&office, "applications", 1);
+    let notice = await_state(&mut office, "internet", "applications", &name, &["accepted", "sent"]);
+    let parcel = notice["parcel"].as_str().unwrap().to_owned();
+
+    let rows: Value = serde_json::from_str(&office.node_command("internet", &["list", "--json"]).unwrap()).unwrap();
+    assert!(rows.as_array().unwrap().iter().any(|row| row["parcel"] == *parcel), "{rows}");
+    let row: Value = serde_json::from_str(&office.node_command("internet", &["show", &parcel, "--json"]).unwrap()).unwrap();
+    assert_eq!(row["parcel"], *parcel);
+    let status = office.node_command("internet", &["status", "--json"]).unwrap();
+    assert!(serde_json::from_str::<Value>(&status).unwrap().is_object());
+
+    let said: Value = serde_json::from_str(&office.node_command("internet", &["resend", &parcel, "--json"]).unwrap()).unwrap();
+    assert_eq!(said["resent"], 1, "the peer is down, so the bundle is held");
+    // Once the peer is there the parcel arrives once, and then there is nothing left to send.
+    up(&mut office, "extranet");
+    await_state(&mut office, "internet", "applications", &name, &["delivered"]);
+    let delivered = fs::read_dir(office.outlet("extranet", "applications")).unwrap().map(|entry| entry.unwrap().file_name());
+    let delivered: Vec<String> = delivered.map(|name| name.to_string_lossy().into_owned()).filter(|name| !name.starts_with('.')).collect();
+    assert_eq!(delivered, [name]);
+    let again = office.node_output("internet", &["resend", &parcel]).unwrap();
+    assert_eq!(code(&again), REFUSED, "{}", words(&again));
+}
+
+#[test]
+fn a_route_that_is_switched_off_takes_nothing_until_it_is_on_again() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    up(&mut office, "internet");
+    office.node_command("internet", &["route", "disable", "applications", "--reason", "stocktaking"]).unwrap();
+    let held = drop_application(&office, "applications", 1);
+    // What is dropped later on another route, and taken, shows that the daemon has looked.
+    for number in 2..4 {
+        let other = drop_application(&office, "own-files", number);
+        await_state(&mut office, "internet", "own-files", &other, &["accepted", "sent"]);
+    }
+    assert!(office.inlet("internet", "applications").join(&held).exists(), "it stays in the inlet");
+    assert_eq!(office.notice("internet", "applications", &held), None);
+    office.node_command("internet", &["route", "enable", "applications", "--reason", "done"]).unwrap();
+    await_state(&mut office, "internet", "applications", &held, &["accepted", "sent"]);
+}
+
+#[test]
+fn a_route_that_is_switched_off_stays_off_over_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    office.node_command("internet", &["route", "disable", "applications", "--reason", "stocktaking"]).unwrap();
+    let held = drop_application(&office, "applications", 1);
+    up(&mut office, "internet");
+    let other = drop_application(&office, "own-files", 2);
+    await_state(&mut office, "internet", "own-files", &other, &["accepted", "sent"]);
+    assert!(office.inlet("internet", "applications").join(&held).exists(), "it stays in the inlet");
+}
+
+#[test]
+fn a_spool_has_one_daemon() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    up(&mut office, "internet");
+    let second = office.node_output("internet", &["run"]).unwrap();
+    assert_eq!(code(&second), DISK, "{}", words(&second));
+    let rebuild = office.node_output("internet", &["index", "rebuild"]).unwrap();
+    assert_eq!(code(&rebuild), REFUSED, "{}", words(&rebuild));
+    assert_eq!(office.fallen(), None, "the first one goes on");
+}
+
+#[test]
+fn a_detector_line_names_path_verdict_and_findings() {
+    let root = tempfile::tempdir().unwrap();
+    let files = root.path().join("files");
+    fs::create_dir_all(files.join("inside")).unwrap();
+    fs::write(files.join("form.json"), papers::application_form(1)).unwrap();
+    fs::write(files.join("inside/review.xml"), papers::review_result(2)).unwrap();
+    fs::write(files.join("inside/letter.docx"), papers::letter_with_hidden_shapefile()).unwrap();
+    fs::write(files.join("broken.zip"), b"PK\x03\x04 and no more").unwrap();
+    for program in ["internet-node", "extranet-node", "intranet-node"] {
+        // It asks about files, not about a border: there is no config here at all.
+        let mut command = std::process::Command::new(programs().join(program));
+        let output = command.args(["inspect", "--detect", "--json"]).arg(&files).output().unwrap();
+        assert_eq!(code(&output), REFUSED, "{}", words(&output));
+        let lines = lines_of_json(&output.stdout).unwrap();
+        let mut verdicts: Vec<(String, String)> = lines
+            .iter()
+            .map(|line| {
+                let object = line.as_object().unwrap();
+                assert_eq!(object.keys().collect::<Vec<_>>(), ["findings", "path", "verdict"], "{line}");
+                for finding in line["findings"].as_array().unwrap() {
+                    for word in ["rule", "class", "at", "sample"] {
+                        assert!(finding[word].is_string(), "{line}");
+                    }
+                    assert!(["structural", "heuristic"].contains(&finding["class"].as_str().unwrap()), "{line}");
+                }
+                let path = Path::new(line["path"].as_str().unwrap()).file_name().unwrap().to_string_lossy().into_owned();
+                let verdict = line["verdict"].as_str().unwrap().to_owned();
+                assert_eq!(verdict == "clean", line["findings"].as_array().unwrap().is_empty(), "{line}");
+                (path, verdict)
+            })
+            .collect();
+        verdicts.sort();
+        let expected = [("broken.zip", "uninspectable"), ("form.json", "clean"), ("letter.docx", "coordinates"), ("review.xml", "coordinates")];
+        assert_eq!(verdicts, expected.map(|(path, verdict)| (path.to_owned(), verdict.to_owned())), "{program}");
+    }
+}
+
+#[test]
+fn a_private_key_that_others_may_read_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let office = office(root.path());
+    let key = root.path().join("internet/keys/internet.sign.key.pem");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600, "init makes it private");
+    for mode in [0o644, 0o640, 0o604, 0o660] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        for command in ["check", "run", "list"] {
+            let output = office.node_output("internet", &[command]).unwrap();
+            assert_eq!(code(&output), USAGE, "{mode:o} {command}: {}", words(&output));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("internet.sign.key.pem") && said.contains("600"), "{said}");
+        }
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(office.node_command("internet", &["check"]).is_ok());
+}
