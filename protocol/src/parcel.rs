@@ -20,6 +20,9 @@ use crate::zone::Crossing;
 pub const FILES_MAX: usize = 50_000;
 /// Bytes of a path inside a parcel; under the limits of every file system in use.
 pub const PATH_BYTES_MAX: usize = 512;
+/// Bytes of one part of a path: no file system in use takes a longer name, and a node that cannot write it down would
+/// try for ever.
+pub const PATH_PART_BYTES_MAX: usize = 255;
 /// Folders inside folders.
 pub const PATH_DEPTH_MAX: usize = 32;
 /// The manifest of 50,000 files with ordinary paths fits; the one object over 1 MiB.
@@ -231,6 +234,7 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
         match part {
             "" => return Err("is absolute or has an empty part"),
             "." | ".." => return Err("climbs with . or .."),
+            _ if part.len() > PATH_PART_BYTES_MAX => return Err("has a part longer than 255 bytes"),
             _ => {}
         }
     }

@@ -60,7 +60,8 @@ impl Arrivals {
         Ok(Begin::Partial(Partial { spool: self.spool.clone(), file, path, target, size, offset, _turn: turn }))
     }
 
-    fn have(&self, id: &BundleId, kind: EntryKind) -> Result<bool, SpoolError> {
+    /// Is this file here, or was it here and settled?
+    pub fn have(&self, id: &BundleId, kind: EntryKind) -> Result<bool, SpoolError> {
         let checked = self.spool.layout().checked().join(Entry::arrival_name(id, kind));
         Ok(self.complete_path(id, kind).exists() || checked.exists() || self.spool.bundle_taken(id)?)
     }

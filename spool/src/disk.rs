@@ -119,7 +119,7 @@ impl Disk {
     /// Puts a whole file in place: written aside, synced, renamed, its directory synced.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let aside = aside(path);
-        let mut file = self.create_or_truncate(&aside)?;
+        let mut file = self.create_aside(&aside)?;
         self.append(&mut file, bytes)?;
         self.sync_file(&file)?;
         drop(file);
@@ -130,7 +130,7 @@ impl Disk {
     /// target's own is one of too many to look through.
     pub fn write_by_way_of(&self, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let aside = aside(&dir.join(ASIDE));
-        let mut file = self.create_or_truncate(&aside)?;
+        let mut file = self.create_aside(&aside)?;
         self.append(&mut file, bytes)?;
         self.sync_file(&file)?;
         drop(file);
@@ -143,16 +143,25 @@ impl Disk {
     /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again.
     pub fn write_lazy(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let aside = aside(path);
-        let mut file = self.create_or_truncate(&aside)?;
+        let mut file = self.create_aside(&aside)?;
         self.append(&mut file, bytes)?;
         drop(file);
         self.spend()?;
         fs::rename(&aside, path)
     }
 
-    fn create_or_truncate(&self, path: &Path) -> io::Result<File> {
+    /// Never through what stands there: in a folder that a group may write, somebody could have laid a link under the
+    /// name aside, and the daemon would write wherever it leads.
+    fn create_aside(&self, path: &Path) -> io::Result<File> {
         self.spend()?;
-        File::create(path)
+        let create = || OpenOptions::new().write(true).create_new(true).open(path);
+        match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path)?;
+                create()
+            }
+            done => done,
+        }
     }
 
     /// A new file; one of that name must not exist.
@@ -260,7 +269,7 @@ impl Disk {
     /// Copies a file's content under a name that must not exist: written aside, synced, renamed, directory synced.
     pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
         let aside = aside(to);
-        let mut file = self.create_or_truncate(&aside)?;
+        let mut file = self.create_aside(&aside)?;
         io::copy(&mut File::open(from)?, &mut file)?;
         self.sync_file(&file)?;
         self.rename_new(&aside, to)
@@ -367,6 +376,17 @@ mod tests {
             assert_eq!(found, if effects < 4 { &b"old"[..] } else { &b"new and longer"[..] });
         }
         Disk::with_fuse(Fuse::after(5)).write(&path, b"new").unwrap();
+    }
+
+    #[test]
+    fn a_link_laid_under_a_name_aside_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, treasure) = (dir.path().join(".tmp-1-1"), dir.path().join("treasure"));
+        fs::write(&treasure, b"kept").unwrap();
+        std::os::unix::fs::symlink(&treasure, &link).unwrap();
+        Disk::real().create_aside(&link).unwrap();
+        assert_eq!(fs::read(&treasure).unwrap(), b"kept");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
     }
 
     #[test]

@@ -124,10 +124,15 @@ pub(crate) struct Book {
 pub(crate) fn takes_number(record: &Record) -> bool {
     match record.event {
         Event::NumberTaken | Event::Arrived | Event::Duplicate | Event::Quarantined | Event::Incident => true,
-        Event::Refused => !matches!(
-            record.reason,
-            Some(Reason::NotAuthentic | Reason::Malformed | Reason::UnknownKey | Reason::Unreadable)
-        ),
+        // Without a number it names a file that was put aside before its envelope was proven: whoever can lay a file
+        // with a copied id must not have the true bundle turned away as known.
+        Event::Refused => {
+            record.sequence.is_some()
+                && !matches!(
+                    record.reason,
+                    Some(Reason::NotAuthentic | Reason::Malformed | Reason::UnknownKey | Reason::Unreadable)
+                )
+        }
         _ => false,
     }
 }

@@ -305,10 +305,16 @@ fn survey_below(path: &Path, about: &Metadata, depth: usize, sight: &mut Sight) 
     if about.is_file() {
         sight.files += 1;
         sight.bytes = sight.bytes.saturating_add(about.len());
-        return if about.nlink() > 1 { Some(Reason::NotAFile) } else { None };
+        let readable = || rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok();
+        return if about.nlink() > 1 { Some(Reason::NotAFile) } else { (!readable()).then_some(Reason::Unreadable) };
     }
     if !about.is_dir() {
         return Some(Reason::NotAFile);
+    }
+    // Without all three it could be claimed and then neither read nor cleared away.
+    let ours = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    if rustix::fs::access(path, ours).is_err() {
+        return Some(Reason::Unreadable);
     }
     if depth == 0 {
         return Some(Reason::TooLarge);

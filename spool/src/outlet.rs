@@ -79,18 +79,24 @@ impl Outlet {
     }
 
     /// Is it made ready, whole or in part, and not yet in the outlet?
-    #[must_use]
-    pub fn is_staged(&self, parcel: &ParcelId) -> bool {
-        self.one(parcel).is_ok_and(|one| one.is_some())
+    ///
+    /// # Errors
+    /// Where the disk does not say: whoever took that for "gone" would record a delivery that never was.
+    pub fn is_staged(&self, parcel: &ParcelId) -> Result<bool, SpoolError> {
+        Ok(self.one(parcel)?.is_some())
     }
 
     /// Every parcel that is staged.
     pub fn staged(&self) -> Result<Vec<ParcelId>, SpoolError> {
-        let mut staged: Vec<ParcelId> = children(&self.staging)?
-            .iter()
-            .filter_map(|dir| dir.file_name()?.to_str().and_then(ParcelId::from_hex))
-            .filter(|parcel| self.is_staged(parcel))
-            .collect();
+        let mut staged = Vec::new();
+        for dir in children(&self.staging)? {
+            let parcel = dir.file_name().and_then(|name| name.to_str()).and_then(ParcelId::from_hex);
+            if let Some(parcel) = parcel
+                && self.is_staged(&parcel)?
+            {
+                staged.push(parcel);
+            }
+        }
         staged.sort();
         Ok(staged)
     }

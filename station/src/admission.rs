@@ -138,7 +138,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
             };
             let outlet = Outlet::open(&station.spool, &known.route)?;
             let name = known.name.clone().unwrap_or_else(|| parcel.to_string());
-            if outlet.is_staged(&parcel) {
+            if outlet.is_staged(&parcel)? {
                 outlet.deliver(&parcel, name.as_ref())?;
             } else {
                 // Renamed before we died; the empty folder it stood in may be left.
@@ -149,6 +149,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
         // Relayed, delivered or refused: only the outbox or the receipt may be owed, and the removal.
         _ => {
             sealing::finish_sent(station, &known)?;
+            wipe(station, &station.layout().opening().join(parcel.to_string()))?;
             if let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) {
                 let receipt = match known.state {
                     // What the nodes behind us did with it is theirs to say.
