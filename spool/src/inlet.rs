@@ -216,6 +216,7 @@ impl Inlet {
     #[must_use]
     pub fn refused(claim: &Claim) -> Option<Reason> {
         match fs::symlink_metadata(&claim.path) {
+            Ok(_) if !travels(&claim.name) => Some(Reason::BadName),
             Ok(about) => survey(&claim.path, &about).1,
             Err(_) => Some(Reason::Unreadable),
         }

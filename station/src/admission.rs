@@ -87,21 +87,28 @@ impl Admission {
     }
 
     fn take(station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut done = 0;
+        let (mut done, mut first) = (0, None);
         let mut crossings: Vec<Crossing> =
             station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
         crossings.sort_unstable();
         crossings.dedup();
         for crossing in crossings {
             for entry in station.spool.arrivals(crossing).completed()? {
-                match entry.kind {
-                    EntryKind::Bundle => admit(station, crossing, &entry, now)?,
-                    EntryKind::Receipts => receipts::take(station, crossing, &entry, now)?,
+                let taken = match entry.kind {
+                    EntryKind::Bundle => admit(station, crossing, &entry, now),
+                    EntryKind::Receipts => receipts::take(station, crossing, &entry, now),
+                };
+                match taken {
+                    Ok(()) => done += 1,
+                    Err(error) if error.concerns_all() => return Err(error),
+                    Err(error) => {
+                        tracing::error!(entry = %entry.id, %crossing, %error, "an arrival cannot be dealt with yet");
+                        first = first.or(Some(error));
+                    }
                 }
-                done += 1;
             }
         }
-        Ok(done)
+        first.map_or(Ok(done), Err)
     }
 }
 
@@ -113,6 +120,7 @@ fn resume(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let path = entry.map_err(|cause| StationError::Io { path: folder.clone(), cause })?.path();
         match forward_checked(station, &path, now) {
             Ok(()) => done += 1,
+            Err(error) if error.concerns_all() => return Err(error),
             Err(error) => first = first.or(Some(error)),
         }
     }
@@ -158,7 +166,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
                     State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
                     _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                 };
-                add_receipt(station, &came, receipt)?;
+                sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
             }
             if known.state == State::Refused && known.sent.is_none() {
                 return hold_file(station, path);
@@ -172,7 +180,14 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
             forward(station, admitted, path, now)
         }
         Err(Obstacle::Later(error)) => Err(error),
-        Err(Obstacle::Bundle(reason, _)) => hold(station, path, reason, None, now),
+        // Custody is ours and the node before has let go: whatever is wrong now, the parcel ends and its origin is told.
+        Err(Obstacle::Bundle(reason, words)) => match known.came.as_ref().map(|came| Came::of_state(&known, came)) {
+            Some(came) => {
+                tracing::error!(parcel = %came.parcel, reason = reason.name(), "{words}");
+                refuse(station, &came, reason, path, now)
+            }
+            None => hold(station, path, reason, None, now),
+        },
         Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
     }
 }
@@ -432,25 +447,15 @@ fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestam
 fn delivered(station: &Station, came: &Came, checked: &Path, now: Timestamp) -> Result<(), StationError> {
     station.spool.record(came.record(Event::Delivered, now), Local::none())?;
     let receipt = receipts::make(station, came, Outcome::Delivered, None, now)?;
-    add_receipt(station, came, receipt)?;
+    sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
     remove(station, checked)
-}
-
-/// Adds a receipt to the evidence of the bundle that a parcel came in, where that evidence exists.
-fn add_receipt(station: &Station, came: &Came, receipt: Vec<u8>) -> Result<(), StationError> {
-    let path = sealing::evidence_path(station, &came.parcel, &came.bundle);
-    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else {
-        return Ok(());
-    };
-    evidence.receipts = vec![receipt];
-    sealing::keep_evidence(station, &came.parcel, &came.bundle, evidence)
 }
 
 /// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
 fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
     // The receipt before the record: what is recorded is not done again, and making a receipt twice makes it once.
     let receipt = receipts::make(station, came, Outcome::Refused, Some(reason), now)?;
-    add_receipt(station, came, receipt)?;
+    sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
     let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
     let mut record = came.record(event, now);
     record.reason = Some(reason);

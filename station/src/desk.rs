@@ -50,19 +50,28 @@ type Outcome = Result<Result<Value, Refusal>, StationError>;
 
 /// Answers what lies at the desk. Returns how many requests came to an end.
 pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
-    let mut done = 0;
+    let (mut done, mut first) = (0, None);
     for (folder, own) in [(station.layout().desk_own(), true), (station.layout().desk_requests(), false)] {
         let io = |cause| StationError::Io { path: folder.clone(), cause };
-        for entry in std::fs::read_dir(&folder).map_err(io)?.take(REQUESTS_A_STEP) {
+        let mut looked_at = 0;
+        for entry in std::fs::read_dir(&folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
             if path.extension().is_none_or(|suffix| suffix != "req") {
                 continue;
             }
-            answer_file(station, &path, own, now)?;
-            done += 1;
+            // One that cannot be answered or cleared away must not keep everybody else's waiting: the desk is a folder
+            // that people write in, so only what went counts.
+            match answer_file(station, &path, own, now) {
+                Ok(()) => looked_at += 1,
+                Err(error) => first = first.or(Some(error)),
+            }
+            if looked_at >= REQUESTS_A_STEP {
+                break;
+            }
         }
+        done += looked_at;
     }
-    Ok(done)
+    first.map_or(Ok(done), Err)
 }
 
 fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Result<(), StationError> {
@@ -75,11 +84,8 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
         // Answered before we died, or an old request laid down again: never acted on twice.
         return station.spool.disk().remove_file(path).map_err(io(path));
     }
-    let meta = std::fs::symlink_metadata(path).map_err(io(path))?;
-    let readable = meta.is_file() && meta.len() <= REQUEST_BYTES_MAX;
-    let answer = match (id, readable) {
-        (Some(id), true) => {
-            let bytes = std::fs::read(path).map_err(io(path))?;
+    let answer = match (id, read_small(path, REQUEST_BYTES_MAX)) {
+        (Some(id), Ok(bytes)) => {
             match admit(station, &id, &bytes, own, now) {
                 Ok((request, role)) => carry_out(station, &request, role, now)?,
                 Err(refusal) => Err(refusal),
@@ -115,7 +121,24 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
             serde_json::to_vec(&answer).map_err(|e| StationError::Io { path: target.clone(), cause: e.into() })?;
         station.spool.disk().write(&target, &text).map_err(io(&target))?;
     }
-    station.spool.disk().remove_file(path).map_err(io(path))
+    // A tree: somebody may have laid a folder under the name of a request.
+    station.spool.disk().remove_tree(path).map_err(io(path))
+}
+
+/// Reads a small file out of a folder that a group may write: a link is not followed, a pipe not waited for, and no
+/// more is read than was agreed.
+pub(crate) fn read_small(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use rustix::fs::{Mode, OFlags};
+    use std::io::Read;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > bytes_max {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a request and checks who asks.
@@ -318,9 +341,10 @@ fn show(station: &Station, request: &Request) -> Outcome {
         .ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))
 }
 
-/// Answers older than a day go: their askers are gone.
+/// Answers older than two days go: their askers are gone, and no request whose clock was up to a day ahead is young
+/// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
-    const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+    const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
     let folder = station.layout().desk_answers();
     let io = |cause| StationError::Io { path: folder.clone(), cause };
     for entry in std::fs::read_dir(&folder).map_err(io)? {

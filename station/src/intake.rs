@@ -12,7 +12,7 @@ use protocol::id::{moment_of, new_id};
 use protocol::keys;
 use protocol::ledger::{Event, Local, Record};
 use protocol::{ParcelId, Reason, Timestamp, Verdict};
-use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, SpoolError, State};
+use spool::{Claim, Inlet, IntakeMode, Notice, NoticeState, SpoolError, State};
 
 use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
@@ -61,48 +61,74 @@ impl Intake {
 
     /// Takes what is ready. Returns how many drops came to an end.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut done = 0;
+        let (mut done, mut first) = (0, None);
         for door in &mut self.doors {
             if station.is_off(&door.route.name) {
                 continue;
             }
-            // What an earlier process, or an earlier error, left claimed.
-            for claim in door.inlet.claimed()? {
-                door.process(station, &claim, now)?;
-                done += 1;
-            }
-            for candidate in door.inlet.poll(now)?.into_iter().take(TAKEN_A_STEP) {
-                let stranger = door.stranger(station, &candidate);
-                let claim = match door.inlet.claim(&candidate, new_id(now, keys::random())) {
-                    Ok(claim) => claim,
-                    Err(error @ SpoolError::CannotClaim { .. }) => {
-                        // One folder without group write must not hold up the drops behind it.
-                        tracing::warn!(route = %door.route.name, %error, "a drop cannot be taken");
-                        station.alarms.raise(now, Alarm::CannotClaim);
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                match stranger.or_else(|| Inlet::refused(&claim)) {
-                    Some(reason) => door.refuse(station, &claim, None, reason, false, Vec::new(), now)?,
-                    None => door.process(station, &claim, now)?,
-                }
-                done += 1;
+            match door.step(station, now, &mut done) {
+                Ok(()) => {}
+                Err(error) if error.concerns_all() => return Err(error),
+                // What one drop or one inlet has met holds up no other.
+                Err(error) => first = first.or(Some(error)),
             }
         }
-        Ok(done)
+        first.map_or(Ok(done), Err)
     }
 }
 
 impl Door {
-    /// Why a candidate may not be taken at all: not a plain drop, or dropped by somebody the route does not list.
-    fn stranger(&self, station: &Station, candidate: &Candidate) -> Option<Reason> {
+    fn step(&mut self, station: &Station, now: Timestamp, done: &mut usize) -> Result<(), StationError> {
+        let mut first = None;
+        // What an earlier process, or an earlier error, left claimed.
+        for claim in self.inlet.claimed()? {
+            match self.process(station, &claim, now) {
+                Ok(()) => *done += 1,
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    tracing::error!(route = %self.route.name, parcel = %claim.parcel, %error, "a claimed drop cannot be dealt with yet");
+                    first = first.or(Some(error));
+                }
+            }
+        }
+        for candidate in self.inlet.poll(now)?.into_iter().take(TAKEN_A_STEP) {
+            let claimed = match candidate.refused {
+                // Left where it is: what cannot be read could be neither inspected nor sealed away, only lost.
+                Some(Reason::Unreadable) => Err(SpoolError::CannotClaim {
+                    path: candidate.path.clone(),
+                    source: std::io::ErrorKind::PermissionDenied.into(),
+                }),
+                _ => self.inlet.claim(&candidate, new_id(now, keys::random())),
+            };
+            let claim = match claimed {
+                Ok(claim) => claim,
+                Err(error @ SpoolError::CannotClaim { .. }) => {
+                    // One folder without group write must not hold up the drops behind it.
+                    tracing::warn!(route = %self.route.name, %error, "a drop cannot be taken");
+                    station.alarms.raise(now, Alarm::CannotClaim);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match self.process(station, &claim, now) {
+                Ok(()) => *done += 1,
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Why a claim may not be taken at all: not a plain drop, or dropped by somebody the route does not list. Asked of
+    /// the claim and not of what was seen before it, so that a death in between changes nothing.
+    fn unfit(&self, station: &Station, claim: &Claim) -> Option<Reason> {
         use std::os::unix::fs::MetadataExt;
-        if let Some(reason) = candidate.refused {
+        if let Some(reason) = Inlet::refused(claim) {
             return Some(reason);
         }
+        let about = std::fs::symlink_metadata(&claim.path).ok()?;
         let group = std::fs::metadata(station.layout().inlet(&self.route.name)).ok()?.gid();
-        let known = candidate.gid == group || self.route.app_uids.contains(&candidate.uid);
+        let known = about.gid() == group || self.route.app_uids.contains(&about.uid());
         (!known).then_some(Reason::NotAllowedToDrop)
     }
 
@@ -122,6 +148,9 @@ impl Door {
                 self.put_away(station, claim, None, now)?;
             }
             return self.remove(station, claim);
+        }
+        if let Some(reason) = self.unfit(station, claim) {
+            return self.refuse(station, claim, None, reason, false, Vec::new(), now);
         }
         match self.judge(station, claim)? {
             Fate::Accept { released, removed } => match self.accept(station, claim.parcel, &released, now) {

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::evidence::Evidence;
 use protocol::id::{moment_of, new_id};
 use protocol::keys;
 use protocol::ledger::{Event, Local, Record};
@@ -210,11 +209,13 @@ pub fn batch(
 ) -> Result<Option<BundleId>, StationError> {
     let files = waiting(station, crossing, peer)?;
     let octets = |bytes: Vec<u8>| OctetString::new(bytes).ok();
-    let read = |path: &PathBuf| -> Option<OctetString> {
-        let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= RECEIPT_BYTES_MAX);
-        small.then(|| std::fs::read(path).ok()).flatten().and_then(octets)
-    };
-    let receipts: Vec<OctetString> = files.iter().filter_map(read).collect();
+    let mut receipts: Vec<OctetString> = Vec::new();
+    for path in &files {
+        let io = |cause| StationError::Io { path: path.clone(), cause };
+        // One that the disk does not give now must not be removed below as if it had been sent.
+        let small = std::fs::metadata(path).map_err(io)?.len() <= RECEIPT_BYTES_MAX;
+        receipts.extend(if small { octets(std::fs::read(path).map_err(io)?) } else { None });
+    }
     let mut gap_reports = Vec::new();
     if reports {
         let inward = crossing.back();
@@ -313,11 +314,18 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
         return station.spool.disk().rename(path, &target).map_err(io);
     };
     if station.spool.seen(&batch.source, crossing, batch.epoch, batch.sequence)? == Seen::New {
-        for signed in batch.read_receipts().unwrap_or_default() {
-            take_receipt(station, &signed, now)?;
+        // Each by itself: what one of them lacks in form must not cost the others.
+        for bytes in &batch.receipts {
+            match Signed::parse::<Receipt>(bytes.as_bytes()) {
+                Ok(signed) => take_receipt(station, &signed, now)?,
+                Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
+            }
         }
-        for signed in batch.read_gap_reports().unwrap_or_default() {
-            take_gap_report(station, &batch.source, &signed, now)?;
+        for bytes in &batch.gap_reports {
+            match Signed::parse::<GapReport>(bytes.as_bytes()) {
+                Ok(signed) => take_gap_report(station, &batch.source, &signed, now)?,
+                Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
+            }
         }
         station.spool.withdraw(&batch.source, crossing, &batch.withdrawn)?;
         let mut record = with_crossing(Record::new(Event::NumberTaken, now), crossing, &batch.source);
@@ -354,6 +362,11 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
         tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
         return Ok(());
     };
+    if receipt.version != VERSION || !stands_behind(station, &state, &sent, &receipt) {
+        tracing::warn!(parcel = %receipt.parcel, node = %receipt.node, "a receipt by a node that does not stand behind this one on the parcel's way; not taken");
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        return Ok(());
+    }
     let mut record = Record::new(Event::ReceiptTaken, now);
     record.parcel = Some(receipt.parcel);
     record.bundle = Some(receipt.bundle);
@@ -365,21 +378,18 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
     station.spool.record(record, Local::none())?;
 
     let bytes = signed.to_bytes();
-    // The next node answers for it now, whatever it did with it: our copy may go.
-    if receipt.bundle == sent.bundle {
-        add_to_evidence(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
-        let outbox = station.spool.outbox(sent.crossing);
-        if let Some(entry) = outbox.find(&sent.bundle)? {
-            let mut passed = Record::new(Event::CustodyPassed, now);
-            passed.parcel = Some(receipt.parcel);
-            passed.bundle = Some(sent.bundle);
-            passed.peer = Some(receipt.node.clone());
-            passed.crossing = Some(sent.crossing);
-            station.spool.record(passed, Local::none())?;
-            outbox.remove(&entry)?;
-        }
-    } else {
-        add_to_evidence(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+    sealing::add_receipt(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+    // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
+    // own receipt may have been lost where this one was not.
+    let outbox = station.spool.outbox(sent.crossing);
+    if let Some(entry) = outbox.find(&sent.bundle)? {
+        let mut passed = Record::new(Event::CustodyPassed, now);
+        passed.parcel = Some(receipt.parcel);
+        passed.bundle = Some(sent.bundle);
+        passed.peer = Some(receipt.node.clone());
+        passed.crossing = Some(sent.crossing);
+        station.spool.record(passed, Local::none())?;
+        outbox.remove(&entry)?;
     }
     match &state.came {
         Some(came) => leave(station, came.crossing.back(), &came.peer, &receipt, &bytes),
@@ -387,18 +397,22 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
     }
 }
 
-fn add_to_evidence(
-    station: &Station,
-    parcel: &ParcelId,
-    bundle: &BundleId,
-    receipt: Vec<u8>,
-) -> Result<(), StationError> {
-    let path = sealing::evidence_path(station, parcel, bundle);
-    let Some(mut evidence) = std::fs::read(path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) else {
-        return Ok(());
-    };
-    evidence.receipts = vec![receipt];
-    sealing::keep_evidence(station, parcel, bundle, evidence)
+/// Does the node that signs stand behind this one on the parcel's way? Only such a node can answer for it. Any other,
+/// the origin among them, knows parcel and statement from the clear head as well, and could have us let go of the only
+/// copy, or end a parcel that is still under way.
+fn stands_behind(station: &Station, state: &ParcelState, sent: &spool::Sent, receipt: &Receipt) -> bool {
+    let of_ours = receipt.bundle == sent.bundle;
+    if of_ours && receipt.crossing != sent.crossing {
+        return false;
+    }
+    match station.route(&state.route) {
+        Some(route) => {
+            let place = |node: &Name| route.path.iter().position(|one| one == node);
+            place(&station.node).zip(place(&receipt.node)).is_some_and(|(here, there)| there > here)
+        }
+        // The route was taken out of the config while the parcel was under way.
+        None => of_ours && station.peers_receiving(sent.crossing).any(|peer| peer.name == receipt.node),
+    }
 }
 
 /// The origin learns: a notice in the route's folder.
@@ -448,6 +462,12 @@ fn take_gap_report(station: &Station, source: &Name, signed: &Signed, now: Times
         station.alarms.raise(now, Alarm::NotAuthentic);
         return Ok(());
     };
+    // About its own side of a border and no other: by what it does not miss, receipts of ours are let go.
+    if report.node != *source || !station.peers_receiving(report.crossing).any(|peer| peer.name == *source) {
+        tracing::warn!(node = %source, crossing = %report.crossing, "a gap report about a crossing that does not lead to its node; not taken");
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        return Ok(());
+    }
     station
         .spool
         .record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;

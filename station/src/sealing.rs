@@ -264,6 +264,23 @@ pub fn evidence_path(station: &Station, parcel: &ParcelId, bundle: &BundleId) ->
     path.join(format!("{parcel}-{bundle}.proof"))
 }
 
+/// The evidence that stands there. Only a file that is missing, or is no evidence, is none: what cannot be read now
+/// must not be written over with less.
+fn read_evidence(path: &Path) -> Result<Option<Evidence>, StationError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Evidence::parse(&bytes).ok()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(StationError::Io { path: path.to_owned(), cause }),
+    }
+}
+
+/// Adds a receipt to the evidence of a bundle, where that evidence exists.
+pub fn add_receipt(station: &Station, parcel: &ParcelId, bundle: &BundleId, receipt: Vec<u8>) -> Result<(), StationError> {
+    let Some(mut evidence) = read_evidence(&evidence_path(station, parcel, bundle))? else { return Ok(()) };
+    evidence.receipts = vec![receipt];
+    keep_evidence(station, parcel, bundle, evidence)
+}
+
 /// Writes evidence, or adds its receipts to what is there.
 pub fn keep_evidence(
     station: &Station,
@@ -272,7 +289,7 @@ pub fn keep_evidence(
     mut evidence: Evidence,
 ) -> Result<(), StationError> {
     let path = evidence_path(station, parcel, bundle);
-    if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| Evidence::parse(&bytes).ok()) {
+    if let Some(known) = read_evidence(&path)? {
         let new: Vec<_> = evidence.receipts.drain(..).filter(|receipt| !known.receipts.contains(receipt)).collect();
         evidence = known;
         evidence.receipts.extend(new);

@@ -52,6 +52,27 @@ pub enum StationError {
     Trust(#[from] protocol::trust::TrustError),
 }
 
+impl StationError {
+    /// Would the next parcel meet it as well? A full disk, a ledger or index that takes nothing. Everything else may be
+    /// about one parcel only, and must not hold up those behind it.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let whole = |cause: &io::Error| matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem);
+        match self {
+            StationError::Spool(SpoolError::Disk { source, .. }) => whole(source),
+            StationError::Spool(
+                SpoolError::Full { .. }
+                | SpoolError::LedgerFull { .. }
+                | SpoolError::Poisoned { .. }
+                | SpoolError::Index { .. },
+            ) => true,
+            StationError::Io { cause, .. } => whole(cause),
+            _ => false,
+        }
+    }
+}
+
 /// What a station is built from.
 pub struct Plan {
     /// The node's settings.

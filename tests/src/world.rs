@@ -129,8 +129,7 @@ impl Office {
 
     fn believe(&mut self, holder: &str, zone: Zone, role: Role, usage: Use, spki: Vec<u8>) -> Told<()> {
         let from = "2026-11-21".to_owned();
-        let card =
-            KeyCard { zone, holder: name(holder), role, usage, suite: self.suite, from, until: None, spki };
+        let card = KeyCard { zone, holder: name(holder), role, usage, suite: self.suite, from, until: None, spki };
         self.trust.add(holder, &card.to_text()).map(drop).map_err(words)
     }
 
@@ -275,9 +274,8 @@ fn config(node: usize, suite: Suite, spool: &Path) -> Told<Config<NoLinks>> {
         "[node]\nname = \"{zone}\"\nsuite = \"{suite}\"\nspool = {spool:?}\nkeys = \"/k\"\ntrust = \"/t\"\nrules = \"/r\"\n[link]\n"
     );
     for (peer, send, receive) in peers {
-        text += &format!(
-            "[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n"
-        );
+        text +=
+            &format!("[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n");
     }
     for (route, path, first, later, intake, priority) in ROUTES.iter().filter(|line| line.1.contains(&node)) {
         let nodes: Vec<&str> = path.iter().map(|node| ZONES[*node].name()).collect();
@@ -505,7 +503,8 @@ impl<'a> World<'a> {
     /// A folder that cannot be reached for a round: a stage stops at an error and tries again, without a new process.
     fn in_trouble(&mut self, node: usize, acts: Vec<Act>) -> Told<()> {
         let layout = self.layout(node);
-        let mut places = vec![layout.sealing(), layout.opening(), layout.checked(), layout.quarantine(), layout.evidence()];
+        let mut places =
+            vec![layout.sealing(), layout.opening(), layout.checked(), layout.quarantine(), layout.evidence()];
         for (route, path, ..) in ROUTES {
             if path.last() == Some(&node) {
                 places.push(layout.outlet_staging(&name(route)));
@@ -593,7 +592,13 @@ impl<'a> World<'a> {
         }
         let mut acts = vec![Act::Gateway(INTERNET, EXTRANET), Act::Gateway(EXTRANET, INTERNET), Act::OneWay];
         for node in 0..ZONES.len() {
-            acts.extend([Act::Intake(node), Act::Admission(node), Act::Receipts(node), Act::Desk(node), Act::Housekeeping(node)]);
+            acts.extend([
+                Act::Intake(node),
+                Act::Admission(node),
+                Act::Receipts(node),
+                Act::Desk(node),
+                Act::Housekeeping(node),
+            ]);
             if self.noise.below(4) == 0 {
                 acts.push(Act::PickUp(node));
             }
@@ -637,7 +642,11 @@ impl<'a> World<'a> {
                 }
                 return Ok(());
             }
-            Act::Intake(node) | Act::Admission(node) | Act::Receipts(node) | Act::Desk(node) | Act::Housekeeping(node) => {
+            Act::Intake(node)
+            | Act::Admission(node)
+            | Act::Receipts(node)
+            | Act::Desk(node)
+            | Act::Housekeeping(node) => {
                 let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
                 let station = &running.station;
                 let stepped = match act {
@@ -674,7 +683,9 @@ impl<'a> World<'a> {
             };
             let Some(receiver) = &self.nodes[to].running else { return Ok(()) };
             let offered = offer(&receiver.station.spool, crossing, &entry, part);
-            let Some(stored) = self.after(to, "the gateway", offered.map_err(StationError::from))? else { return Ok(()) };
+            let Some(stored) = self.after(to, "the gateway", offered.map_err(StationError::from))? else {
+                return Ok(());
+            };
             if stored && entry.kind == EntryKind::Receipts {
                 let Some(sender) = &self.nodes[from].running else { return Ok(()) };
                 let removed = sender.station.spool.outbox(crossing).remove(&entry);
@@ -784,7 +795,10 @@ impl<'a> World<'a> {
                     action: name(action),
                     person: name(person),
                     at: self.now,
-                    arguments: arguments.iter().map(|(what, value)| Label { name: name(what), value: value.clone() }).collect(),
+                    arguments: arguments
+                        .iter()
+                        .map(|(what, value)| Label { name: name(what), value: value.clone() })
+                        .collect(),
                 };
                 let key = self.office.people.get(person).ok_or("nobody of that name works here")?;
                 let signed = Signed::make(key, &request).to_bytes();
@@ -845,10 +859,16 @@ impl<'a> World<'a> {
         let place = self.layout(INTRANET).desk_trips().join(number.to_string());
         let trip = ("trip", number.to_string());
         for person in APPROVERS {
-            let waybill = fs::read(place.join("waybill")).map_err(|error| format!("the waybill of trip {number}: {error}"))?;
+            let waybill =
+                fs::read(place.join("waybill")).map_err(|error| format!("the waybill of trip {number}: {error}"))?;
             let signed = Signed::parse::<Waybill>(&waybill).map_err(words)?;
-            let approval =
-                Approval { version: VERSION, waybill: signed.digest(), trip: number, person: name(person), at: self.now };
+            let approval = Approval {
+                version: VERSION,
+                waybill: signed.digest(),
+                trip: number,
+                person: name(person),
+                at: self.now,
+            };
             let key = self.office.people.get(person).ok_or("nobody of that name works here")?;
             let paper = Signed::make(key, &approval).to_bytes();
             fs::write(place.join("approvals").join(person), paper).map_err(words)?;
@@ -1001,7 +1021,10 @@ impl<'a> World<'a> {
         if !ferry_apart {
             for trip in self.trips()? {
                 if trip.bundles > 0 && !matches!(trip.state, TripState::Settled) {
-                    return Ok(Some(format!("trip {} is {:?}, {} of {}", trip.trip, trip.state, trip.settled, trip.bundles)));
+                    return Ok(Some(format!(
+                        "trip {} is {:?}, {} of {}",
+                        trip.trip, trip.state, trip.settled, trip.bundles
+                    )));
                 }
             }
         }
@@ -1010,7 +1033,9 @@ impl<'a> World<'a> {
 
     /// Has the one-way link brought everything over? (The world may know; no node does.)
     fn sent_one_way(&self) -> Told<bool> {
-        let (Some(from), Some(to)) = (&self.nodes[EXTRANET].running, &self.nodes[INTRANET].running) else { return Ok(false) };
+        let (Some(from), Some(to)) = (&self.nodes[EXTRANET].running, &self.nodes[INTRANET].running) else {
+            return Ok(false);
+        };
         for entry in from.station.spool.outbox(INWARD).entries().map_err(words)? {
             if !to.station.spool.bundle_taken(&entry.id).map_err(words)? {
                 return Ok(false);
@@ -1043,7 +1068,10 @@ impl<'a> World<'a> {
                 for entry in running.station.spool.outbox(crossing).entries().map_err(words)? {
                     let known = *self.numbers.entry((crossing, entry.epoch, entry.sequence)).or_insert(entry.id);
                     if known != entry.id {
-                        return Err(format!("{crossing} {}-{} names {known} and {}", entry.epoch, entry.sequence, entry.id));
+                        return Err(format!(
+                            "{crossing} {}-{} names {known} and {}",
+                            entry.epoch, entry.sequence, entry.id
+                        ));
                     }
                 }
             }
@@ -1082,7 +1110,12 @@ impl<'a> World<'a> {
             };
             match owed.iter().position(fits) {
                 Some(at) => drop(owed.swap_remove(at)),
-                None => return Err(format!("{file} was delivered to {} and is not owed there (any more)", ROUTES[*route].0)),
+                None => {
+                    return Err(format!(
+                        "{file} was delivered to {} and is not owed there (any more)",
+                        ROUTES[*route].0
+                    ));
+                }
             }
         }
         match owed.first() {
@@ -1117,7 +1150,11 @@ impl<'a> World<'a> {
     }
 
     fn station(&self, node: usize) -> Told<&Station> {
-        self.nodes[node].running.as_ref().map(|running| &running.station).ok_or_else(|| format!("{} is down", ZONES[node]))
+        self.nodes[node]
+            .running
+            .as_ref()
+            .map(|running| &running.station)
+            .ok_or_else(|| format!("{} is down", ZONES[node]))
     }
 
     /// The ledger is whole, and in it no number is used twice and nothing ends twice.
@@ -1132,20 +1169,26 @@ impl<'a> World<'a> {
         let mut once = BTreeSet::new();
         for stored in spool.records(0, usize::MAX).map_err(words)? {
             let record = stored.record;
-            if let (Event::Accepted | Event::Relayed | Event::Delivered, Some(parcel)) = (record.event, record.parcel) {
-                if !once.insert((record.event.name(), parcel)) {
-                    return Err(format!("{} recorded {} twice for {parcel}", ZONES[node], record.event.name()));
-                }
+            if let (Event::Accepted | Event::Relayed | Event::Delivered, Some(parcel)) = (record.event, record.parcel)
+                && !once.insert((record.event.name(), parcel))
+            {
+                return Err(format!("{} recorded {} twice for {parcel}", ZONES[node], record.event.name()));
             }
-            let (Some(crossing), Some(epoch), Some(from)) = (record.crossing, record.epoch, record.sequence) else { continue };
+            let (Some(crossing), Some(epoch), Some(from)) = (record.crossing, record.epoch, record.sequence) else {
+                continue;
+            };
             match record.event {
                 Event::Accepted | Event::Relayed | Event::ReceiptsSent => {
                     if let Some(other) = used.insert((crossing, epoch, from), record.bundle) {
-                        return Err(format!("{} used {crossing} {epoch}-{from} for {other:?} and {:?}", ZONES[node], record.bundle));
+                        return Err(format!(
+                            "{} used {crossing} {epoch}-{from} for {other:?} and {:?}",
+                            ZONES[node], record.bundle
+                        ));
                     }
                 }
                 Event::SequencesWithdrawn => {
-                    withdrawn.extend((from..=record.through.unwrap_or(from)).map(|sequence| (crossing, epoch, sequence)));
+                    withdrawn
+                        .extend((from..=record.through.unwrap_or(from)).map(|sequence| (crossing, epoch, sequence)));
                 }
                 _ => {}
             }
@@ -1163,7 +1206,8 @@ impl<'a> World<'a> {
             let bundles = state.sent.iter().map(|sent| sent.bundle).chain(state.came.iter().map(|came| came.bundle));
             for bundle in bundles {
                 let path = sealing::evidence_path(station, &state.parcel, &bundle);
-                let bytes = fs::read(&path).map_err(|_| format!("{} keeps no evidence of {bundle} ({:?})", ZONES[node], state.state))?;
+                let bytes = fs::read(&path)
+                    .map_err(|_| format!("{} keeps no evidence of {bundle} ({:?})", ZONES[node], state.state))?;
                 let evidence = Evidence::parse(&bytes).map_err(words)?;
                 let proven = evidence.prove(&station.trust).map_err(words)?;
                 let ended = |receipt: &Receipt| matches!(receipt.outcome, Outcome::Delivered | Outcome::Refused);
@@ -1265,7 +1309,8 @@ fn offer(spool: &spool::Spool, crossing: Crossing, entry: &Entry, part: Option<u
     match spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size)? {
         Begin::Have => Ok(true),
         Begin::Partial(mut partial) => {
-            let bytes = fs::read(&entry.path).map_err(|source| SpoolError::Disk { path: entry.path.clone(), source })?;
+            let bytes =
+                fs::read(&entry.path).map_err(|source| SpoolError::Disk { path: entry.path.clone(), source })?;
             let end = usize::try_from(part.unwrap_or(entry.size)).unwrap_or(bytes.len());
             let from = usize::try_from(partial.offset()).unwrap_or(0);
             if let Some(rest) = bytes.get(from..end) {
@@ -1329,7 +1374,8 @@ fn files(folder: &Path) -> Told<Vec<PathBuf>> {
 
 fn children(folder: &Path) -> Told<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(words)?;
+    let mut paths =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(words)?;
     paths.sort();
     Ok(paths)
 }
