@@ -104,7 +104,9 @@ prerequisites:
 	echo "== not installed:$$absent. Tests that need them are skipped and say so."
 
 install: ## Programs, units, rules and manual into DESTDIR (as root for /); touches no config that is there
-	$(CARGO) build --release $(addprefix -p ,$(PROGRAMS))
+	$(CARGO) build --release $(addprefix -p ,$(filter-out ferry,$(PROGRAMS)))
+	@# By itself: in one call with the nodes it would be compiled with their features, keys that open bundles among them.
+	$(CARGO) build --release -p ferry
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(PREFIX)/share/doc/trilock $(DESTDIR)$(PREFIX)/share/trilock/rules
 	install -m 0755 $(addprefix target/release/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/

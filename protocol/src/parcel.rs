@@ -14,7 +14,7 @@ use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
 use crate::trust::{Role, Trust, TrustError};
 use crate::verdict::Verdict;
-use crate::zone::Crossing;
+use crate::zone::{Crossing, Zone};
 
 /// Files in one parcel. A case folder holds tens; more than this is an archive someone should zip.
 pub const FILES_MAX: usize = 50_000;
@@ -323,11 +323,12 @@ impl Custody {
     ///
     /// 1. every object is signed by a node's signing key that is trusted here;
     /// 2. the statement is signed by the node it names as origin, and each entry by the node it names;
-    /// 3. each entry names the statement, and the link before it.
+    /// 3. each entry names the statement, and the link before it;
+    /// 4. each entry is for a crossing that begins in the zone on its signer's card, and where the one before it ended.
     pub fn prove(trust: &Trust, statement: &Signed, entries: &[Signed]) -> Result<Custody, ParcelError> {
         over("number of custody entries", entries.len(), CUSTODY_MAX)?;
         let suite = statement.suite;
-        let read: ParcelStatement = node_object(trust, statement, |s: &ParcelStatement| &s.origin)?;
+        let (read, _) = node_object(trust, statement, |s: &ParcelStatement| &s.origin)?;
         if read.version != VERSION {
             return Err(ParcelError::Version { what: "parcel statement", found: read.version });
         }
@@ -335,7 +336,7 @@ impl Custody {
         let mut last = statement_digest;
         let mut walked = Vec::with_capacity(entries.len());
         for entry in entries {
-            let step: CustodyEntry = node_object(trust, entry, |e: &CustodyEntry| &e.node)?;
+            let (step, zone) = node_object(trust, entry, |e: &CustodyEntry| &e.node)?;
             if step.version != VERSION {
                 return Err(ParcelError::Version { what: "custody entry", found: step.version });
             }
@@ -344,6 +345,17 @@ impl Custody {
             }
             if step.previous != last {
                 return Err(ParcelError::Disagree("a custody entry does not follow the one before it"));
+            }
+            // A card says where its holder stands: a node of one zone cannot let a parcel out of another.
+            if zone != step.crossing.source() {
+                return Err(ParcelError::Disagree(
+                    "a custody entry is for a crossing that does not begin where its node stands",
+                ));
+            }
+            if walked.last().is_some_and(|before: &CustodyEntry| before.crossing.target() != zone) {
+                return Err(ParcelError::Disagree(
+                    "a custody entry begins in another zone than the one before it ended in",
+                ));
             }
             last = link_digest(suite, entry);
             walked.push(step);
@@ -358,7 +370,12 @@ pub fn link_digest(statement_suite: Suite, entry: &Signed) -> Digest {
     statement_suite.digest(&entry.to_bytes())
 }
 
-fn node_object<T: Statement>(trust: &Trust, signed: &Signed, who: impl Fn(&T) -> &Name) -> Result<T, ParcelError> {
+/// The object, and the zone of the node that signed it.
+fn node_object<T: Statement>(
+    trust: &Trust,
+    signed: &Signed,
+    who: impl Fn(&T) -> &Name,
+) -> Result<(T, Zone), ParcelError> {
     let (object, card) = trust.verify::<T>(signed)?;
     if card.role != Role::Node || card.holder != *who(&object) {
         return Err(ParcelError::Trust(TrustError::WrongRole {
@@ -369,5 +386,5 @@ fn node_object<T: Statement>(trust: &Trust, signed: &Signed, who: impl Fn(&T) ->
             expected: format!("node {}", who(&object)),
         }));
     }
-    Ok(object)
+    Ok((object, card.zone))
 }

@@ -210,3 +210,29 @@ fn parcel_of(path: &Path) -> Option<String> {
     let notice: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     notice.get("parcel")?.as_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drop_of_the_longest_name_is_told_of_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        for turn in 0..2 {
+            let notice = Notice {
+                parcel: protocol::der_types::Octets([turn; 16]),
+                name: "图".repeat(85).into(),
+                route: Name::new("r").unwrap(),
+                state: NoticeState::Quarantined,
+                reason: Some(Reason::BadName),
+                claimed: Timestamp(1),
+                at: Timestamp(2),
+                details: Value::Null,
+            };
+            put(&Disk::real(), dir.path(), &notice).unwrap();
+        }
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2);
+        assert!(names.iter().all(|name| name.to_str().is_some_and(|name| name.ends_with(".quarantined.json"))));
+    }
+}

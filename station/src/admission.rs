@@ -11,7 +11,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use guard::{Judgement, Moment, Question, Released};
+use guard::{Judgement, Moment, Parcel, Question, Released};
 use protocol::bundle::{self, BundleError, Sink};
 use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
@@ -25,7 +25,7 @@ use spool::{Entry, EntryKind, Outlet, Seen, State};
 
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
-use crate::drop::{Drop, DropError};
+use crate::drop::{Drop, DropError, ignored};
 use crate::receipts::{self, Came};
 use crate::sealing::{self, Papers};
 use crate::station::{Station, StationError};
@@ -38,6 +38,8 @@ const READ_BUFFER_BYTES: usize = 256 * 1024;
 pub struct Admission {
     /// Bundles in `checked` that an earlier process or an earlier error left are taken up.
     resumed: bool,
+    /// What an earlier process left of its openings is gone.
+    cleared: bool,
 }
 
 /// An opened and inspected bundle.
@@ -78,6 +80,10 @@ impl From<spool::SpoolError> for Obstacle {
 impl Admission {
     /// Takes every complete bundle of every crossing that leads here. Returns how many came to an end.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
+        if !self.cleared {
+            clear_staging(station)?;
+            self.cleared = true;
+        }
         let earlier = if self.resumed { Ok(0) } else { resume(station, now) };
         // A bundle that cannot go on yet holds up neither those behind it nor the receipts.
         let fresh = Self::take(station, now);
@@ -110,6 +116,20 @@ impl Admission {
         }
         first.map_or(Ok(done), Err)
     }
+}
+
+/// Plaintext that a death left in an outlet's staging and that is not being delivered: nobody has looked at it yet, and
+/// its bundle, where it is still to come in, is opened anew.
+fn clear_staging(station: &Station) -> Result<(), StationError> {
+    for route in station.routes.iter().filter(|route| route.path.last() == Some(&station.node)) {
+        let outlet = Outlet::open(&station.spool, &route.name)?;
+        for parcel in outlet.staged()? {
+            if station.spool.parcel(&parcel)?.is_none_or(|known| known.state != State::Delivering) {
+                outlet.discard(&parcel)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes up what stands in `checked`: custody is ours, the way on is still owed.
@@ -244,6 +264,12 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
             format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing),
         ));
     }
+    if path.file_stem().is_none_or(|stem| *stem != *envelope.bundle.to_string()) {
+        return Err(Obstacle::Bundle(
+            Reason::NotAuthentic,
+            "its envelope names another bundle than it came as".to_owned(),
+        ));
+    }
     let custody = envelope.prove(&station.trust).map_err(|error| obstacle(path, error.into()))?;
     let statement = &custody.statement;
     let came = Came {
@@ -258,32 +284,16 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
         epoch: envelope.epoch,
         sequence: envelope.sequence,
     };
-    let known = station.spool.parcel(&statement.parcel)?;
-    let ours =
-        known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
-    if !ours {
-        match station.spool.seen(&envelope.source, crossing, envelope.epoch, envelope.sequence)? {
-            Seen::New => {}
-            // We died between the record of a refusal and the end of it: it is refused once more, not a duplicate.
-            Seen::Before if known.as_ref().is_some_and(|known| known.state == State::Refused && known.came.is_none()) => {
-                let reason = known.and_then(|known| known.reason).unwrap_or(Reason::NoRoute);
-                return Err(Obstacle::Parcel(Box::new((came, reason))));
-            }
-            Seen::Before | Seen::BelowFloor if known.is_some() => {
-                return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
-            }
-            Seen::Before | Seen::BelowFloor => {
-                return Err(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned()));
-            }
-        }
-        if known.is_some() {
-            return Err(Obstacle::Parcel(Box::new((came, Reason::Duplicate))));
-        }
+    if let Some(answer) = answered(station, &envelope, &came)? {
+        prove_whole(station, path)?;
+        return Err(answer);
     }
     let Some(route) = station.fits(statement, &envelope.source) else {
+        prove_whole(station, path)?;
         return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
     };
     let Some(rules) = station.rules.get(&crossing) else {
+        prove_whole(station, path)?;
         return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
     };
 
@@ -315,14 +325,20 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
     .map_err(|error| wipe(obstacle(path, error)))?;
     match &outlet {
         // Modes for the app, and everything synced, before the ledger says delivering.
-        Some(outlet) => outlet.settle(&parcel)?,
-        None => staging.sync().map_err(io_at(&place))?,
+        Some(outlet) => outlet.settle(&parcel).map_err(|error| wipe(error.into()))?,
+        None => staging.sync().map_err(|cause| wipe(io_at(&place)(cause)))?,
     }
 
     let held = Drop::read(&place.join(&opened.manifest.name), NameEncoding::Utf8).map_err(|error| match error {
-        DropError::Io { place, cause } => Obstacle::Later(StationError::Io { path: place, cause }),
+        DropError::Io { place, cause } => wipe(Obstacle::Later(StationError::Io { path: place, cause })),
         DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
     })?;
+    if !is_all(&opened.manifest, &held) {
+        return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
+    }
+    if crossing.lands_outside() && finds_points(&opened.manifest) {
+        return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+    }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
     let released = match guard::inspect(&question, held) {
@@ -350,6 +366,64 @@ fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> 
         released,
         place,
     })
+}
+
+/// What is to be said of a parcel or a number that is known here already.
+fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
+    let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
+    let known = station.spool.parcel(&came.parcel)?;
+    let ours =
+        known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
+    if !ours {
+        match station.spool.seen(&envelope.source, envelope.crossing, envelope.epoch, envelope.sequence)? {
+            Seen::New => {}
+            // We died between the record of a refusal and the end of it: it is refused once more, not a duplicate.
+            Seen::Before
+                if known.as_ref().is_some_and(|known| known.state == State::Refused && known.came.is_none()) =>
+            {
+                let reason = known.and_then(|known| known.reason).unwrap_or(Reason::NoRoute);
+                return parcel(reason);
+            }
+            Seen::Before | Seen::BelowFloor if known.is_some() => {
+                return parcel(Reason::Duplicate);
+            }
+            Seen::Before | Seen::BelowFloor => {
+                return Ok(Some(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned())));
+            }
+        }
+        if known.is_some() {
+            return parcel(Reason::Duplicate);
+        }
+    }
+    Ok(None)
+}
+
+/// Id and numbers stand in the envelope, and only the foot proves the envelope: statement and entries can be copied from
+/// the head of any bundle. Nothing is recorded under a number, and no receipt signed, on the word of such a copy.
+fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
+    let file = File::open(path).map_err(|error| obstacle(path, error.into()))?;
+    let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
+    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(path, error))
+}
+
+/// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
+/// desktops leave behind, so a node that names a file so would have it delivered without a look.
+fn is_all(manifest: &Manifest, held: &Drop) -> bool {
+    let hidden = |path: &str| path.split('/').any(|part| ignored(part.as_ref()));
+    let mut named: Vec<(&str, u64)> = manifest.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
+    named.sort_unstable();
+    !hidden(&manifest.name)
+        && !manifest.files.iter().any(|file| hidden(&file.path))
+        && held.files().iter().map(|file| (file.path.as_str(), file.size)).eq(named)
+}
+
+/// Labels and the bytes of names travel in the manifest, beside the files: they are content too.
+fn finds_points(manifest: &Manifest) -> bool {
+    let labels = manifest.labels.iter().map(|label| format!("{}={}\n", label.name, label.value));
+    let names = manifest.files.iter().filter_map(|file| file.original.as_ref());
+    let names = names.map(|name| format!("{}\n", encoding_rs::GB18030.decode(name.as_bytes()).0));
+    let text: String = labels.chain(names).collect();
+    !text.is_empty() && guard::detect("labels.txt", text.as_bytes()).verdict == guard::DetectVerdict::Coordinates
 }
 
 /// Coordinates that come down from a higher zone are not a refusal but an incident.

@@ -403,6 +403,14 @@ impl<L> Config<L> {
                 );
                 continue;
             };
+            if route.path.iter().enumerate().any(|(at, node)| route.path.iter().skip(at + 1).any(|other| other == node))
+            {
+                fault(
+                    &format!("{at}.path"),
+                    "passes a node twice".to_owned(),
+                    "list every node once; the way back is a route of its own",
+                );
+            }
             if route.path.len() < 2 || route.path.len() > 4 {
                 fault(
                     &format!("{at}.path"),
@@ -536,7 +544,9 @@ mod tests {
     #[test]
     fn a_fault_found_after_parsing_is_shown_where_it_stands() {
         let text = "[node]\nname = \"a\"\n[[route]]\nname = \"x\"\nintake = \"rename\"\n[[route]]\nname = \"y\"\ntypes = []\n[link.folder]\nscan_ms = 0\n";
-        let at = |at: &str, what: &str| place_of(text, &Fault { at: at.to_owned(), what: what.to_owned(), remedy: String::new() });
+        let at = |at: &str, what: &str| {
+            place_of(text, &Fault { at: at.to_owned(), what: what.to_owned(), remedy: String::new() })
+        };
         assert_eq!(at("route y.types", "is empty"), (8, 1));
         assert_eq!(at("route y.intake", "is missing"), (7, 1));
         assert_eq!(at("link.folder", "scan_ms = 0 is not between 1 and 9"), (10, 1));

@@ -85,12 +85,10 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
         return station.spool.disk().remove_file(path).map_err(io(path));
     }
     let answer = match (id, read_small(path, REQUEST_BYTES_MAX)) {
-        (Some(id), Ok(bytes)) => {
-            match admit(station, &id, &bytes, own, now) {
-                Ok((request, role)) => carry_out(station, &request, role, now)?,
-                Err(refusal) => Err(refusal),
-            }
-        }
+        (Some(id), Ok(bytes)) => match admit(station, &id, &bytes, own, now) {
+            Ok((request, role)) => carry_out(station, &request, role, now)?,
+            Err(refusal) => Err(refusal),
+        },
         _ => Err(Refusal::new("malformed", "the request file is not a request", "请求文件格式不正确")),
     };
     if let Some(id) = id {

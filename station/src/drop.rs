@@ -166,11 +166,16 @@ impl Drop {
     /// Opens a file of it for reading, following no link.
     pub fn open_file(&self, index: usize) -> io::Result<File> {
         let file = self.files.get(index).ok_or_else(|| io::Error::other("no such file in the parcel"))?;
-        let opened = rustix::fs::open(
-            &file.place,
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let (holder, name) = (self.place.parent().unwrap_or(Path::new(".")), OFlags::NOFOLLOW | OFlags::CLOEXEC);
+        let below = file.place.strip_prefix(holder).map_err(io::Error::other)?;
+        // Part by part, none through a link: an app that kept one of its folders open could put a link in the place of
+        // another and have us read what only we may.
+        let mut at = rustix::fs::open(holder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for folder in below.parent().into_iter().flat_map(Path::components) {
+            at = rustix::fs::openat(&at, folder.as_os_str(), OFlags::PATH | OFlags::DIRECTORY | name, Mode::empty())?;
+        }
+        let last = below.file_name().unwrap_or_default();
+        let opened = rustix::fs::openat(&at, last, OFlags::RDONLY | OFlags::NONBLOCK | name, Mode::empty())?;
         let opened = File::from(opened);
         if !opened.metadata()?.is_file() {
             return Err(io::Error::other("no longer a regular file"));
@@ -245,6 +250,21 @@ mod tests {
             Drop::read(&case, NameEncoding::Utf8),
             Err(DropError::Unfit { reason: Reason::NotAFile, .. })
         ));
+    }
+
+    #[test]
+    fn a_folder_that_became_a_link_is_not_read_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (case, secret) = (dir.path().join("case"), dir.path().join("secret"));
+        std::fs::create_dir_all(case.join("scans")).unwrap();
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::write(case.join("scans/a"), b"a").unwrap();
+        std::fs::write(secret.join("a"), b"k").unwrap();
+        let drop = Drop::read(&case, NameEncoding::Utf8).unwrap();
+        assert!(drop.open_file(0).is_ok());
+        std::fs::remove_dir_all(case.join("scans")).unwrap();
+        std::os::unix::fs::symlink(&secret, case.join("scans")).unwrap();
+        assert!(drop.open_file(0).is_err());
     }
 
     #[test]

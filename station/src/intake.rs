@@ -137,14 +137,18 @@ impl Door {
             // Recorded before we died, or before an error: only the outbox, the notice, the quarantine and the removal
             // are owed.
             sealing::finish_sent(station, &known)?;
+            // Refused here, or by a node behind us, which holds the bundle itself?
+            let here = known.sent.is_none();
             match known.state {
-                State::Refused => self.tell(station, claim, NoticeState::Refused, known.reason, &[], now)?,
-                State::Quarantined => self.tell(station, claim, NoticeState::Quarantined, known.reason, &[], now)?,
+                State::Refused if here => self.tell(station, claim, NoticeState::Refused, known.reason, &[], now)?,
+                State::Quarantined if here => {
+                    self.tell(station, claim, NoticeState::Quarantined, known.reason, &[], now)?;
+                }
                 State::Accepted => self.tell(station, claim, NoticeState::Accepted, None, &[], now)?,
                 // Receipts have come since, and whoever took them has told.
                 _ => {}
             }
-            if matches!(known.state, State::Refused | State::Quarantined) {
+            if here && matches!(known.state, State::Refused | State::Quarantined) {
                 self.put_away(station, claim, None, now)?;
             }
             return self.remove(station, claim);
@@ -273,8 +277,18 @@ impl Door {
     }
 
     /// What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
-    fn put_away(&self, station: &Station, claim: &Claim, drop: Option<Drop>, now: Timestamp) -> Result<(), StationError> {
-        match drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()) {
+    fn put_away(
+        &self,
+        station: &Station,
+        claim: &Claim,
+        drop: Option<Drop>,
+        now: Timestamp,
+    ) -> Result<(), StationError> {
+        // A drop whose app closed it to this account was refused for just that. There is nothing to keep of it, and
+        // trying again would hold up every drop behind it.
+        let closed = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        let open = |drop: &Drop| !(0..drop.files().len()).any(|index| drop.open_file(index).is_err_and(closed));
+        match drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()).filter(open) {
             Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now),
             None => Ok(()),
         }

@@ -275,7 +275,12 @@ fn read_evidence(path: &Path) -> Result<Option<Evidence>, StationError> {
 }
 
 /// Adds a receipt to the evidence of a bundle, where that evidence exists.
-pub fn add_receipt(station: &Station, parcel: &ParcelId, bundle: &BundleId, receipt: Vec<u8>) -> Result<(), StationError> {
+pub fn add_receipt(
+    station: &Station,
+    parcel: &ParcelId,
+    bundle: &BundleId,
+    receipt: Vec<u8>,
+) -> Result<(), StationError> {
     let Some(mut evidence) = read_evidence(&evidence_path(station, parcel, bundle))? else { return Ok(()) };
     evidence.receipts = vec![receipt];
     keep_evidence(station, parcel, bundle, evidence)

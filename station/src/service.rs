@@ -2,6 +2,7 @@
 //! work is taken up at once and an idle node sleeps.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -105,7 +106,11 @@ fn stage(
         while !stop.is_set() {
             // Read before the step: what rings during it is not slept through.
             let heard = station.spool.bell().generation();
-            match step(&station, clock::now()) {
+            // A thread that ended in a panic would be missed by nobody while the watchdog still hears the others.
+            let stepped = catch_unwind(AssertUnwindSafe(|| step(&station, clock::now()))).unwrap_or_else(|_| {
+                Err(StationError::Io { path: name.into(), cause: io::Error::other("panicked; this is a bug of ours") })
+            });
+            match stepped {
                 Ok(0) => {
                     station.spool.bell().wait(heard, IDLE);
                 }

@@ -14,12 +14,13 @@ use protocol::tree::Tree;
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillLine, line_file_name};
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use spool::EntryKind;
 
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Direction};
-use crate::desk::Refusal;
+use crate::desk::{Refusal, read_small};
 use crate::receipts;
 use crate::station::{Station, StationError};
 
@@ -27,6 +28,8 @@ use crate::station::{Station, StationError};
 const TRIPS_MAX: usize = 10_000;
 /// Approvals read from one trip's folder.
 const APPROVALS_MAX: usize = 16;
+/// A trip of as many lines as a waybill can have, each an id of 32 digits.
+const TRIP_BYTES_MAX: u64 = 8 << 20;
 /// An approval is a few hundred bytes.
 const APPROVAL_BYTES_MAX: u64 = 16 * 1024;
 
@@ -104,7 +107,7 @@ fn save(station: &Station, place: &Path, trip: &Trip) -> Result<(), StationError
 }
 
 fn load(place: &Path) -> Option<Trip> {
-    serde_json::from_slice(&std::fs::read(place.join("trip.json")).ok()?).ok()
+    serde_json::from_slice(&read_small(&place.join("trip.json"), TRIP_BYTES_MAX).ok()?).ok()
 }
 
 /// Every trip known here, newest first.
@@ -170,8 +173,12 @@ pub fn stage(
             Some(_) => {}
         }
     }
-    // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
-    receipts::batch(station, crossing, &target, true, now)?;
+    let earlier: Option<BTreeSet<String>> =
+        mine.iter().find(|trip| Some(trip.trip) == again).map(|trip| trip.ids.iter().cloned().collect());
+    if earlier.is_none() {
+        // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
+        receipts::batch(station, crossing, &target, true, now)?;
+    }
     let open =
         |trip: &&&Trip| !matches!(trip.state, TripState::Settled | TripState::Expired) && Some(trip.trip) != again;
     let travelling: BTreeSet<&String> = mine.iter().filter(open).flat_map(|trip| trip.ids.iter()).collect();
@@ -185,7 +192,11 @@ pub fn stage(
 
     let mut lines = Vec::new();
     for entry in station.spool.outbox(crossing).entries()? {
-        if travelling.contains(&entry.id.to_string()) || lines.len() >= WAYBILL_LINES_MAX {
+        let id = entry.id.to_string();
+        // Nothing new under an old number: where the first medium did arrive, the number is turned away as repeated, and
+        // whatever was new would wait for ever.
+        let new = earlier.as_ref().is_some_and(|earlier| !earlier.contains(&id));
+        if new || travelling.contains(&id) || lines.len() >= WAYBILL_LINES_MAX {
             continue;
         }
         let kind = match entry.kind {
@@ -200,7 +211,10 @@ pub fn stage(
         lines.push(line);
     }
     if lines.is_empty() {
-        disk.remove_tree(&place).map_err(io_at(&place))?;
+        // A number that was given out once is not forgotten.
+        if again.is_none() {
+            disk.remove_tree(&place).map_err(io_at(&place))?;
+        }
         return Ok(Err(Refusal {
             done: true,
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
@@ -302,7 +316,13 @@ fn record(
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
     use std::io::Read;
-    let mut file = std::fs::File::open(path).map_err(io_at(path))?;
+    // In the desk somebody may have put a link or a pipe where a file was listed a moment ago.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io_at(path)(error.into()))?;
+    let mut file = std::fs::File::from(opened);
+    if !file.metadata().map_err(io_at(path))?.is_file() {
+        return Err(io_at(path)(std::io::ErrorKind::InvalidInput.into()));
+    }
     let mut tree = Tree::new(station.suite);
     let mut piece = vec![0; 256 * 1024];
     loop {
@@ -326,11 +346,7 @@ fn approvers(
     let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(people) };
     for entry in entries.take(APPROVALS_MAX) {
         let path = entry.map_err(io_at(&folder))?.path();
-        let meta = std::fs::symlink_metadata(&path).map_err(io_at(&path))?;
-        if !meta.is_file() || meta.len() > APPROVAL_BYTES_MAX {
-            continue;
-        }
-        let bytes = std::fs::read(&path).map_err(io_at(&path))?;
+        let Ok(bytes) = read_small(&path, APPROVAL_BYTES_MAX) else { continue };
         let Ok(signed) = Signed::parse::<Approval>(&bytes) else { continue };
         let Ok((approval, card)) = station.trust.verify::<Approval>(&signed) else { continue };
         let fits = card.role == Role::Approver
@@ -346,13 +362,14 @@ fn approvers(
     Ok(people)
 }
 
+/// The waybill that this node signed for a trip of its own. What lies beside it in the desk is only a note.
+fn own_waybill(station: &Station, place: &Path, number: u64) -> Result<Option<(Waybill, Digest)>, StationError> {
+    let read = read_waybill(station, place)?;
+    Ok(read.filter(|(waybill, _)| waybill.source == station.node && waybill.trip == number))
+}
+
 fn read_waybill(station: &Station, place: &Path) -> Result<Option<(Waybill, Digest)>, StationError> {
-    let path = place.join("waybill");
-    let Ok(meta) = std::fs::symlink_metadata(&path) else { return Ok(None) };
-    if !meta.is_file() || meta.len() > Waybill::BYTES_MAX as u64 {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&path).map_err(io_at(&path))?;
+    let Ok(bytes) = read_small(&place.join("waybill"), Waybill::BYTES_MAX as u64) else { return Ok(None) };
     let read = || -> Option<(Waybill, Digest)> {
         let signed = Signed::parse::<Waybill>(&bytes).ok()?;
         let claimed: Waybill = signed.read_unverified().ok()?;
@@ -360,6 +377,12 @@ fn read_waybill(station: &Station, place: &Path) -> Result<Option<(Waybill, Dige
         Some((waybill, signed.digest()))
     };
     Ok(read())
+}
+
+/// How many people must have agreed: what this node is set to, or what the paper says where that is more. Never what a
+/// note in the desk says, which the desk's group can write.
+fn needed(station: &Station, waybill: &Waybill) -> usize {
+    usize::from(station.ferry.approvals.max(waybill.approvals))
 }
 
 /// Counts the countersignatures that lie at the desk.
@@ -370,7 +393,7 @@ pub fn approve(
     now: Timestamp,
 ) -> Result<Result<Trip, Refusal>, StationError> {
     let place = folder(station, number);
-    let (Some(mut trip), Some((waybill, digest))) = (load(&place), read_waybill(station, &place)?) else {
+    let (Some(mut trip), Some((waybill, digest))) = (load(&place), own_waybill(station, &place, number)?) else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
     let people = approvers(station, &place, &waybill, &digest)?;
@@ -382,7 +405,7 @@ pub fn approve(
         )));
     }
     trip.approvals = people.iter().map(Name::to_string).collect();
-    if people.len() >= usize::from(trip.needed) && trip.state == TripState::Staged {
+    if people.len() >= needed(station, &waybill) && trip.state == TripState::Staged {
         trip.state = TripState::Approved;
     }
     record(station, Event::TripApproved, number, waybill.crossing, person, Some(digest), now)?;
@@ -399,7 +422,7 @@ pub fn confirm(
     now: Timestamp,
 ) -> Result<Result<Trip, Refusal>, StationError> {
     let place = folder(station, number);
-    let (Some(mut trip), Some((waybill, digest))) = (load(&place), read_waybill(station, &place)?) else {
+    let (Some(mut trip), Some((waybill, digest))) = (load(&place), own_waybill(station, &place, number)?) else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
     if waybill.medium != *medium {
@@ -410,7 +433,7 @@ pub fn confirm(
         )));
     }
     let people = approvers(station, &place, &waybill, &digest)?;
-    if people.len() < usize::from(trip.needed) {
+    if people.len() < needed(station, &waybill) {
         return Ok(Err(Refusal::new(
             "approvals-missing",
             "not enough people have countersigned; use ferry approve",
@@ -478,8 +501,7 @@ pub fn import(
             )));
         }
     }
-    // The receiver decides how many people must have agreed, not the paper it is handed.
-    let needed = usize::from(station.ferry.approvals.max(waybill.approvals));
+    let needed = needed(station, &waybill);
     let people = approvers(station, &place, &waybill, &digest)?;
     if people.len() < needed {
         return Ok(Err(Refusal::new(
@@ -490,11 +512,24 @@ pub fn import(
     }
     for line in &waybill.lines {
         let path = place.join(line_file_name(line));
-        // A file that is gone was taken before we died: the arrivals know its id.
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         let kind = match line.kind {
             LineKind::Bundle => EntryKind::Bundle,
             LineKind::Receipts => EntryKind::Receipts,
+        };
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            // Taken before we died: then the arrivals know its id, or it was put aside since.
+            let aside = station.layout().quarantine().join(line_file_name(line));
+            if station.spool.arrivals(crossing).have(&line.id, kind)? || aside.exists() {
+                continue;
+            }
+            // Without its waybill the trip counts as not laid, and ferry copies all of it again.
+            let paper = place.join("waybill");
+            station.spool.disk().remove_file(&paper).map_err(io_at(&paper))?;
+            return Ok(Err(Refusal::new(
+                "file-missing",
+                "a file of the waybill is not in the desk; run ferry import again with the medium",
+                "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
+            )));
         };
         if !meta.is_file() || meta.len() != line.size || file_digest(station, &path)? != line.digest {
             return Ok(Err(Refusal::new(

@@ -36,7 +36,8 @@ impl Gate {
 }
 
 fn carry(from: &Path, to: &Path) -> io::Result<()> {
-    let mut files: Vec<PathBuf> = fs::read_dir(from)?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(from)?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     // Not in the order they were written: gates promise none.
     files.sort_by_key(|path| std::cmp::Reverse(path.clone()));
     for path in files {

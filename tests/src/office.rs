@@ -68,11 +68,20 @@ pub struct Office {
 
 const NODES: [&str; 3] = ["internet", "extranet", "intranet"];
 /// Who works the ferry: name, zone, role.
-const PEOPLE: [(&str, &str, &str); 4] =
-    [("operator-ma", "intranet", "operator"), ("approver-li", "intranet", "approver"), ("approver-zhao", "intranet", "approver"), ("operator-chen", "extranet", "operator")];
+const PEOPLE: [(&str, &str, &str); 4] = [
+    ("operator-ma", "intranet", "operator"),
+    ("approver-li", "intranet", "approver"),
+    ("approver-zhao", "intranet", "approver"),
+    ("operator-chen", "extranet", "operator"),
+];
 
 fn failed(what: &str, output: &Output) -> io::Error {
-    io::Error::other(format!("{what}: {}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    io::Error::other(format!(
+        "{what}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }
 
 /// A UDP port that was free a moment ago.
@@ -83,7 +92,11 @@ fn free_port() -> io::Result<u16> {
 impl Office {
     /// Sets the office up below `root`. `entrance` is where the extranet's diode sender aims, where it is not the
     /// receiver itself: a relay is put between with it.
-    pub fn found(root: &Path, wishes: Wishes, between: impl FnOnce(std::net::SocketAddr) -> io::Result<std::net::SocketAddr>) -> io::Result<Office> {
+    pub fn found(
+        root: &Path,
+        wishes: Wishes,
+        between: impl FnOnce(std::net::SocketAddr) -> io::Result<std::net::SocketAddr>,
+    ) -> io::Result<Office> {
         let receiver: std::net::SocketAddr = ([127, 0, 0, 1], free_port()?).into();
         let gateway = free_port()?;
         let entrance = between(receiver)?;
@@ -131,30 +144,46 @@ impl Office {
             self.wishes.repository.join("config/rules"),
         );
         let peer = |text: &mut String, peer: &str, send: &str, receive: &str| {
-            text.push_str(&format!("[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n\n"));
+            text.push_str(&format!(
+                "[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n\n"
+            ));
         };
         let mut routes = Vec::new();
-        let all = "\"application\", \"photo\", \"tax-ticket\", \"registration-message\", \"progress\"";
+        let all = "\"application\", \"photo\", \"tax-ticket\", \"registration-message\"";
         match name {
             "internet" => {
                 peer(&mut text, "extranet", "quic", "quic");
-                text.push_str(&format!("[link.quic]\nlisten = \"127.0.0.1:{gateway}\"\n[[link.quic.peers]]\nname = \"extranet\"\n\n"));
+                text.push_str(&format!(
+                    "[link.quic]\nlisten = \"127.0.0.1:{gateway}\"\n[[link.quic.peers]]\nname = \"extranet\"\n\n"
+                ));
             }
             "extranet" => {
                 peer(&mut text, "internet", "quic", "quic");
                 peer(&mut text, "intranet", one_way, "ferry");
-                text.push_str(&format!("[link.quic]\n[[link.quic.peers]]\nname = \"internet\"\ndial = \"127.0.0.1:{gateway}\"\n\n"));
+                text.push_str(&format!(
+                    "[link.quic]\n[[link.quic.peers]]\nname = \"internet\"\ndial = \"127.0.0.1:{gateway}\"\n\n"
+                ));
                 match self.wishes.one_way {
-                    OneWay::Diode => text.push_str(&format!("[link.diode]\ntarget = \"{entrance}\"\nrate_mbit = 400\nround_every_s = {}\n\n", self.wishes.round_every_s)),
-                    OneWay::Folder => text.push_str(&format!("[link.folder]\noutgoing = {:?}\nscan_ms = 200\nround_every_s = {}\n\n", self.gate.0, self.wishes.round_every_s)),
+                    OneWay::Diode => text.push_str(&format!(
+                        "[link.diode]\ntarget = \"{entrance}\"\nrate_mbit = 400\nround_every_s = {}\n\n",
+                        self.wishes.round_every_s
+                    )),
+                    OneWay::Folder => text.push_str(&format!(
+                        "[link.folder]\noutgoing = {:?}\nscan_ms = 200\nround_every_s = {}\n\n",
+                        self.gate.0, self.wishes.round_every_s
+                    )),
                 }
                 text.push_str("[ferry]\n[[ferry.medium]]\nid = \"disc-0001\"\ndirection = \"in\"\n\n");
             }
             _ => {
                 peer(&mut text, "extranet", "ferry", one_way);
                 match self.wishes.one_way {
-                    OneWay::Diode => text.push_str(&format!("[link.diode]\nlisten = \"{}\"\nrate_mbit = 400\n\n", self.receiver)),
-                    OneWay::Folder => text.push_str(&format!("[link.folder]\nincoming = {:?}\nscan_ms = 200\n\n", self.gate.1)),
+                    OneWay::Diode => {
+                        text.push_str(&format!("[link.diode]\nlisten = \"{}\"\nrate_mbit = 400\n\n", self.receiver))
+                    }
+                    OneWay::Folder => {
+                        text.push_str(&format!("[link.folder]\nincoming = {:?}\nscan_ms = 200\n\n", self.gate.1))
+                    }
                 }
                 text.push_str("[ferry]\n[[ferry.medium]]\nid = \"disc-0001\"\ndirection = \"out\"\n\n");
             }
@@ -182,7 +211,21 @@ impl Office {
         let people = self.root.join("people");
         fs::create_dir_all(&people)?;
         for (holder, zone, role) in PEOPLE {
-            self.ferry(&["keygen", "--zone", zone, "--role", role, "--holder", holder, "--suite", &self.wishes.suite, "--out", &people.to_string_lossy(), "--passphrase-file", &self.passphrase().to_string_lossy()])?;
+            self.ferry(&[
+                "keygen",
+                "--zone",
+                zone,
+                "--role",
+                role,
+                "--holder",
+                holder,
+                "--suite",
+                &self.wishes.suite,
+                "--out",
+                &people.to_string_lossy(),
+                "--passphrase-file",
+                &self.passphrase().to_string_lossy(),
+            ])?;
         }
         let folders = NODES.iter().map(|name| self.root.join(name).join("keys")).chain([people]);
         for folder in folders {
@@ -202,7 +245,11 @@ impl Office {
     /// Runs a command of a node to its end; an error names what it printed.
     pub fn node_command(&self, name: &str, arguments: &[&str]) -> io::Result<String> {
         let output = self.node_output(name, arguments)?;
-        if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(failed(&format!("{name}-node {}", arguments.join(" ")), &output)) }
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(failed(&format!("{name}-node {}", arguments.join(" ")), &output))
+        }
     }
 
     /// Runs a command of a node and gives back whatever it did.
@@ -214,7 +261,11 @@ impl Office {
     /// Runs `ferry` to its end.
     pub fn ferry(&self, arguments: &[&str]) -> io::Result<String> {
         let output = self.ferry_output(arguments)?;
-        if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(failed(&format!("ferry {}", arguments.join(" ")), &output)) }
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(failed(&format!("ferry {}", arguments.join(" ")), &output))
+        }
     }
 
     /// Runs `ferry` and gives back whatever it did.
@@ -291,7 +342,14 @@ impl Office {
         let config = self.config(name);
         let Some(node) = self.nodes.get_mut(name) else { return Err(io::Error::other("no such node")) };
         let log = fs::OpenOptions::new().create(true).append(true).open(node.folder.join("log"))?;
-        let child = Command::new(&node.program).arg("run").arg("--config").arg(config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let child = Command::new(&node.program)
+            .arg("run")
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
         node.child = Some(child);
         Ok(())
     }

@@ -87,7 +87,9 @@ pub fn tax_ticket() -> Vec<u8> {
     for place in places {
         out.extend(format!("{place:010} 00000 n \n").into_bytes());
     }
-    out.extend(format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1).into_bytes());
+    out.extend(
+        format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1).into_bytes(),
+    );
     out
 }
 
@@ -106,7 +108,15 @@ pub fn registration_message(number: u32) -> String {
 #[must_use]
 pub fn review_result(number: u32) -> String {
     let mut points = String::new();
-    for (index, (x, y)) in [(4_563_112.347, 40_512_233.118), (4_563_118.902, 40_512_287.455), (4_563_071.226, 40_512_293.871), (4_563_064.673, 40_512_239.534)].into_iter().enumerate() {
+    for (index, (x, y)) in [
+        (4_563_112.347, 40_512_233.118),
+        (4_563_118.902, 40_512_287.455),
+        (4_563_071.226, 40_512_293.871),
+        (4_563_064.673, 40_512_239.534),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         points.push_str(&format!("    <KTT_GY_JZD ZDZHDM=\"652901001001GB00018\" JZDH=\"J{0}\" SXH=\"{0}\" XZBZ=\"{x:.3}\" YZBZ=\"{y:.3}\"/>\n", index + 1));
     }
     format!(
@@ -118,7 +128,12 @@ pub fn review_result(number: u32) -> String {
 /// A polygon shapefile (ESRI white paper, 1998): header and one ring.
 #[must_use]
 pub fn shapefile() -> Vec<u8> {
-    let ring = [(512_233.118_f64, 4_563_112.347_f64), (512_287.455, 4_563_118.902), (512_293.871, 4_563_071.226), (512_233.118, 4_563_112.347)];
+    let ring = [
+        (512_233.118_f64, 4_563_112.347_f64),
+        (512_287.455, 4_563_118.902),
+        (512_293.871, 4_563_071.226),
+        (512_233.118, 4_563_112.347),
+    ];
     let mut content = Vec::new();
     content.extend(5_i32.to_le_bytes());
     let bounds = [512_233.118_f64, 4_563_071.226, 512_293.871, 4_563_118.902];

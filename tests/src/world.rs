@@ -1232,7 +1232,15 @@ impl<'a> World<'a> {
         for path in children(&self.layout(node).quarantine())? {
             held += if path.is_dir() { children(&path)?.len() } else { 1 };
         }
-        if owed == held { Ok(()) } else { Err(format!("{} holds {held} of {owed} that were refused", ZONES[node])) }
+        if owed == held {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} holds {held} of {owed} that were refused: {:?}",
+                ZONES[node],
+                children(&self.layout(node).quarantine())
+            ))
+        }
     }
 
     /// A trip that is over keeps its papers and no bundle.

@@ -421,7 +421,11 @@ fn frames_blocks_and_plans_of_the_one_way_link() {
             length,
         };
         let pieces = vec![piece(1, 0, 500), piece(2, 100, 300)];
-        let bytes = block::assemble::<()>(suite, id, &pieces, |_, out| Ok(out.fill(7))).unwrap();
+        let bytes = block::assemble::<()>(suite, id, &pieces, |_, out| {
+            out.fill(7);
+            Ok(())
+        })
+        .unwrap();
         let geometry = Geometry::of_block(u32::try_from(bytes.len()).unwrap(), 128, 30).unwrap();
         let head = block::digest_head(&bytes);
         let header = Header {
@@ -436,7 +440,7 @@ fn frames_blocks_and_plans_of_the_one_way_link() {
         };
         let mut frame = Vec::new();
         header.seal(&key, &bytes[..128], &mut frame);
-        fuzz(&format!("one-way frame {suite}"), &[frame.clone()], 500_000, |mutant| {
+        fuzz(&format!("one-way frame {suite}"), std::slice::from_ref(&frame), 500_000, |mutant| {
             let Ok(read) = Unchecked::parse(mutant) else { return false };
             if let Ok(symbol) = read.check(&key) {
                 let mut again = Vec::new();
@@ -446,7 +450,7 @@ fn frames_blocks_and_plans_of_the_one_way_link() {
             }
             true
         });
-        fuzz(&format!("one-way block {suite}"), &[bytes.clone()], 100_000, |mutant| {
+        fuzz(&format!("one-way block {suite}"), std::slice::from_ref(&bytes), 100_000, |mutant| {
             // The digest is computed anew, so that the directory behind it is reached.
             let body = mutant.get(..mutant.len().saturating_sub(32)).unwrap_or_default();
             let _refused = Block::open(suite, id, &head, mutant.to_vec());

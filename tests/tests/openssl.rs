@@ -1,5 +1,5 @@
 //! The second opinion: a bundle as an office really seals it, checked with stock OpenSSL and public keys alone.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an auditor would")]
 
 use std::fs;
@@ -21,7 +21,8 @@ fn openssl(arguments: &[&str]) -> Option<Output> {
 
 /// OpenSSL 1.1.1 knows SM2 signatures only through other words; what is asked for here came with 3.0.
 fn knows_sm2() -> bool {
-    let version = openssl(&["version"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version =
+        openssl(&["version"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let curves = openssl(&["ecparam", "-list_curves"]).map(|output| output.stdout).unwrap_or_default();
     let major = version.strip_prefix("OpenSSL ").and_then(|rest| rest.split('.').next()?.parse().ok()).unwrap_or(0);
     major >= 3 && String::from_utf8_lossy(&curves).contains("SM2")
@@ -34,13 +35,17 @@ fn held_bundle(office: &mut Office) -> PathBuf {
     assert!(office.await_that(STEP, |_| inlet.is_dir().then_some(())).is_some());
     let form = papers::application_form(1);
     let scan = papers::scanned_page(7, 400, 300);
-    office.drop_in("internet", "applications", "case-1", &[("form.json", form.as_bytes()), ("scans/1.jpg", &scan)]).unwrap();
+    office
+        .drop_in("internet", "applications", "case-1", &[("form.json", form.as_bytes()), ("scans/1.jpg", &scan)])
+        .unwrap();
     let outbox = office.spool("internet").join("queues/outbox/internet-extranet");
     let found = office.await_that(STEP, |_| {
         let mut entries = fs::read_dir(&outbox).ok()?.filter_map(Result::ok).map(|entry| entry.path());
         entries.find(|path| path.extension().is_some_and(|suffix| suffix == "bundle"))
     });
-    found.unwrap_or_else(|| panic!("a bundle in the outbox; the notice is {:?}", office.notice("internet", "applications", "case-1")))
+    found.unwrap_or_else(|| {
+        panic!("a bundle in the outbox; the notice is {:?}", office.notice("internet", "applications", "case-1"))
+    })
 }
 
 fn check_with_openssl(suite: &str) {
@@ -64,8 +69,19 @@ fn check_with_openssl(suite: &str) {
         let extract = ["--signed-bytes", &signed, "--signature", &signature, "--signer", &signer, "--trust", &trust];
         office.ferry(&[&["inspect", &bundle, "--part", part], &extract[..]].concat()).unwrap();
         let verify = |message: &str| -> Output {
-            let national = ["dgst", "-sm3", "-verify", &signer, "-sigopt", "distid:1234567812345678", "-signature", &signature, message];
-            let plain = ["pkeyutl", "-verify", "-pubin", "-inkey", &signer, "-rawin", "-in", message, "-sigfile", &signature];
+            let national = [
+                "dgst",
+                "-sm3",
+                "-verify",
+                &signer,
+                "-sigopt",
+                "distid:1234567812345678",
+                "-signature",
+                &signature,
+                message,
+            ];
+            let plain =
+                ["pkeyutl", "-verify", "-pubin", "-inkey", &signer, "-rawin", "-in", message, "-sigfile", &signature];
             openssl(if suite == "gm" { &national } else { &plain }).unwrap()
         };
         let good = verify(&signed);
@@ -93,7 +109,11 @@ fn foot_belongs_to_head(suite: &str, bundle: &Path, envelope_file: &str) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said.split(' ').next(), Some(footer.envelope.to_string().as_str()), "{}", words(&output));
     let shown = openssl(&["asn1parse", "-inform", "DER", "-in", envelope_file]).unwrap();
-    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("UTF8STRING        :internet"), "{}", words(&shown));
+    assert!(
+        shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("UTF8STRING        :internet"),
+        "{}",
+        words(&shown)
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is shipped beside the programs: the three configs, the rule files and the systemd units, each loaded by what
 //! will load it in an office.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an administrator would")]
 
 use std::fs;
@@ -24,7 +24,11 @@ impl Installed {
             let shipped = fs::read_to_string(repository().join(format!("config/{zone}.toml"))).unwrap();
             let here = |inside: &str| root.join(zone).join(inside).to_string_lossy().into_owned();
             let mut text = change(zone, shipped);
-            for (there, inside) in [(format!("/var/lib/trilock/{zone}"), "spool"), ("/etc/trilock/keys".to_owned(), "keys"), ("/etc/trilock/trust".to_owned(), "trust")] {
+            for (there, inside) in [
+                (format!("/var/lib/trilock/{zone}"), "spool"),
+                ("/etc/trilock/keys".to_owned(), "keys"),
+                ("/etc/trilock/trust".to_owned(), "trust"),
+            ] {
                 let quoted = format!("\"{there}\"");
                 assert!(text.contains(&quoted), "{zone}.toml names {there}");
                 text = text.replace(&quoted, &format!("{:?}", here(inside)));
@@ -59,7 +63,14 @@ impl Installed {
     /// the machine alone even where it runs as root.
     fn run(&self, zone: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program(&format!("{zone}-node")));
-        command.arg("--config").arg(self.config(zone)).args(arguments).env("LANG", "C").env("PATH", "").output().unwrap()
+        command
+            .arg("--config")
+            .arg(self.config(zone))
+            .args(arguments)
+            .env("LANG", "C")
+            .env("PATH", "")
+            .output()
+            .unwrap()
     }
 
     fn check(&self, zone: &str, arguments: &[&str]) -> Output {
@@ -92,7 +103,11 @@ fn each_shipped_config_is_sound_once_the_keys_are_exchanged() {
     fs::remove_file(root.path().join("extranet/trust/internet.sign.pub.pem")).unwrap();
     let output = office.check("extranet", &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && said.contains("internet") && said.contains("sign"), "{}", words(&output));
+    assert!(
+        output.status.code() == Some(2) && said.contains("internet") && said.contains("sign"),
+        "{}",
+        words(&output)
+    );
 }
 
 #[test]
@@ -118,7 +133,10 @@ fn every_setting_that_stands_commented_out_is_one() {
     let uncomment = |_: &str, text: String| -> String {
         let line = |line: &str| {
             let bare = line.strip_prefix('#').unwrap_or(line);
-            let setting = bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+            let setting = bare.starts_with('[')
+                || bare
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
             format!("{}\n", if setting { bare } else { line })
         };
         text.lines().map(line).collect()
@@ -136,7 +154,12 @@ fn an_unknown_key_is_refused_with_its_line_and_column() {
     let office = Installed::new(root.path(), |_, text| text);
     for zone in ZONES {
         let sound = fs::read_to_string(office.config(zone)).unwrap();
-        for (table, wrong) in [("[node]", "colour = \"blue\""), ("[[peer]]", "weight = 3"), ("[[route]]", "prioritty = \"bulk\""), ("[alarm]", "exce = \"/bin/true\"")] {
+        for (table, wrong) in [
+            ("[node]", "colour = \"blue\""),
+            ("[[peer]]", "weight = 3"),
+            ("[[route]]", "prioritty = \"bulk\""),
+            ("[alarm]", "exce = \"/bin/true\""),
+        ] {
             let line = sound.lines().position(|line| line == table).unwrap() + 2;
             let text: Vec<&str> = sound.lines().collect();
             let text = [&text[..line - 1], &[wrong], &text[line - 1..]].concat().join("\n");
@@ -203,14 +226,18 @@ fn settings(text: &str) -> Vec<(&str, &str)> {
 }
 
 fn units() -> Vec<(&'static str, String)> {
-    ZONES.iter().map(|zone| (*zone, fs::read_to_string(repository().join(format!("systemd/trilock-{zone}.service"))).unwrap())).collect()
+    ZONES
+        .iter()
+        .map(|zone| (*zone, fs::read_to_string(repository().join(format!("systemd/trilock-{zone}.service"))).unwrap()))
+        .collect()
 }
 
 #[test]
 fn each_unit_hands_folders_to_groups_and_locks_the_rest() {
     for (zone, text) in units() {
         let settings = settings(&text);
-        let all = |key: &str| settings.iter().filter(|(known, _)| *known == key).map(|(_, value)| *value).collect::<Vec<_>>();
+        let all =
+            |key: &str| settings.iter().filter(|(known, _)| *known == key).map(|(_, value)| *value).collect::<Vec<_>>();
         assert_eq!(all("UMask"), ["0007"], "{zone}");
         for hides_groups in ["PrivateUsers", "DynamicUser"] {
             assert!(all(hides_groups).iter().all(|value| *value == "no"), "{zone} sets {hides_groups}");
@@ -226,10 +253,15 @@ fn each_unit_hands_folders_to_groups_and_locks_the_rest() {
         let start = all("ExecStart").first().copied().unwrap();
         let mut parts = start.split(' ');
         assert_eq!(parts.next(), Some(format!("/usr/bin/{zone}-node").as_str()));
-        let arguments: Vec<&str> = parts.map(|part| if part.starts_with("/etc/") { "/nowhere/at-all.toml" } else { part }).collect();
+        let arguments: Vec<&str> =
+            parts.map(|part| if part.starts_with("/etc/") { "/nowhere/at-all.toml" } else { part }).collect();
         let output = Command::new(program(&format!("{zone}-node"))).args(&arguments).env("LANG", "C").output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at-all.toml"), "{start}: {}", words(&output));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("/nowhere/at-all.toml"),
+            "{start}: {}",
+            words(&output)
+        );
     }
 }
 
@@ -247,11 +279,17 @@ fn systemd_itself_reads_each_unit_and_scores_it_at_most_two() {
         let unit = root.path().join(format!("trilock-{zone}.service"));
         fs::write(&unit, text).unwrap();
         // Older ones (Kylin V10 has 241) verify units but do not score files.
-        let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).env("LANG", "C").output().unwrap();
+        let verified =
+            Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).env("LANG", "C").output().unwrap();
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
         let about_ours: Vec<&str> = said.lines().filter(|line| line.contains("trilock")).collect();
         assert!(verified.status.success() && about_ours.is_empty(), "{zone}: {}", words(&verified));
-        let scored = Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=20", "--no-pager"]).arg(&unit).env("LANG", "C").output().unwrap();
+        let scored = Command::new("systemd-analyze")
+            .args(["security", "--offline=yes", "--threshold=20", "--no-pager"])
+            .arg(&unit)
+            .env("LANG", "C")
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&scored.stderr).into_owned();
         if said.contains("unrecognized option") || said.contains("Unknown option") {
             println!("SKIPPED: this systemd-analyze does not score unit files");
@@ -268,7 +306,10 @@ fn sysusers_and_tmpfiles_name_what_the_units_need() {
     let users = fs::read_to_string(repository().join("systemd/trilock.sysusers.conf")).unwrap();
     let tmpfiles = fs::read_to_string(repository().join("systemd/trilock.tmpfiles.conf")).unwrap();
     let words = |text: &str| -> Vec<Vec<String>> {
-        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| line.split_whitespace().map(str::to_owned).collect())
+            .collect()
     };
     assert!(words(&users).iter().any(|line| line[0] == "u" && line[1] == "trilock"), "the units' user");
     for group in ["trilock-ferry", "trilock-sec", "trilock-audit"] {

@@ -1,5 +1,6 @@
 //! Stories of the simulated world: three nodes, every carrier, and a death at any moment. The seed is printed when a
 //! story ends badly; `WORLD_SEED=n` tells that one again, `TRILOCK_SOAK=1` tells five thousand.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story that ends badly ends the test")]
 
 use std::sync::OnceLock;
 
@@ -69,7 +70,9 @@ stories! {
 
 /// One drop, and one death of one node after each effect of its first process in turn, until it outlives the story.
 fn die_after_every_effect(zone: Zone, drops: &[&str]) {
-    for effects in 0.. {
+    // The longer stories take every third effect in a normal run: their steps are the others' over again.
+    let stride = if drops == ["review-9.xml"] && std::env::var_os("TRILOCK_SOAK").is_none() { 3 } else { 1 };
+    for effects in (0..).step_by(stride) {
         let folder = tempfile::Builder::new().prefix("trilock-world-").tempdir_in(ground()).unwrap();
         let dangers = Dangers::Once { zone, effects };
         let mut world = World::new(1, office(Suite::Std), dangers, drops, folder.path()).unwrap();

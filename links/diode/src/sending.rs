@@ -320,7 +320,6 @@ impl Run {
         }
     }
 
-
     fn publish(&mut self) {
         self.status.blocks = self.sender.blocks() as u64;
         self.status.idle = self.sender.is_idle();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use protocol::trust::{Role, Use};
-use protocol::{Name, Suite, Zone};
+use protocol::{Crossing, Name, Suite, Zone};
 use serde_json::json;
 
 use super::{Exit, Links, Words};
@@ -85,6 +85,13 @@ pub(super) fn check<L: Links>(
                         Err(error) => {
                             fault("node.trust", error.to_string(), "copy the card that `init` of that node printed")
                         }
+                        Ok(card) if direct.is_some_and(|peer| peer.zone != card.zone) || card.role != Role::Node => {
+                            fault(
+                                &format!("peer {node}.zone"),
+                                format!("its {usage} card is of a {} in {}", card.role, card.zone),
+                                "correct the zone, or put the node's own card into the trust folder",
+                            );
+                        }
                         Ok(card) if usage != Use::Link && card.suite != config.node.suite => {
                             fault(
                                 "node.suite",
@@ -126,12 +133,16 @@ pub(super) fn check<L: Links>(
         Ok(rules) => {
             for route in &config.routes {
                 for kind in &route.types {
-                    if !rules.values().any(|rules| rules.parcel_type(kind).is_some()) {
-                        fault(
-                            &format!("route {}.types", route.name),
-                            format!("no rule file here registers the type {kind}"),
-                            "register the type in the crossing's rule file, or correct its name",
-                        );
+                    for crossing in borders(config, zone, &route.path) {
+                        if rules.get(&crossing).is_some_and(|rules| rules.parcel_type(kind).is_none()) {
+                            fault(
+                                &format!("route {}.types", route.name),
+                                format!(
+                                    "the rules of {crossing} do not register the type {kind}: all of it would be refused there"
+                                ),
+                                "register the type in the crossing's rule file, or correct its name",
+                            );
+                        }
                     }
                 }
             }
@@ -168,6 +179,15 @@ pub(super) fn check<L: Links>(
     } else {
         Exit::Refused
     }
+}
+
+/// The crossings by which a route comes to this node and goes on from it.
+fn borders<L>(config: &Config<L>, zone: Zone, path: &[Name]) -> Vec<Crossing> {
+    let Some(place) = path.iter().position(|node| *node == config.node.name) else { return Vec::new() };
+    let zone_of = |at: usize| config.peer(path.get(at)?).map(|peer| peer.zone);
+    let inward = place.checked_sub(1).and_then(zone_of).and_then(|from| Crossing::between(from, zone));
+    let outward = zone_of(place + 1).and_then(|to| Crossing::between(zone, to));
+    inward.into_iter().chain(outward).collect()
 }
 
 fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {

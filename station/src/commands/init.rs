@@ -96,6 +96,12 @@ fn owners<L: Links>(zone: Zone, config: &Config<L>, notes: &mut Vec<String>) {
                 set_mode(&folder, 0o2770);
             }
         }
+        // What is made ready here gets its group from this folder, and keeps it when it is renamed into the outlet.
+        let staging = layout.outlet_staging(&route.name);
+        if staging.is_dir() {
+            notes.extend(own(&staging, &format!("{DAEMON_USER}:{group}"), false));
+            set_mode(&staging, 0o2700);
+        }
         notes
             .push(format!("let the app of route {} in: usermod -a -G {group} ITS-ACCOUNT   (zone {zone})", route.name));
     }

@@ -79,7 +79,16 @@ fn sealing() -> io::Result<()> {
     for suite in Suite::ALL {
         let (signing, opening) = (SigningKey::generate(suite), OpeningKey::generate(suite));
         let node = name("internet")?;
-        let card = KeyCard { zone: Zone::Internet, holder: node.clone(), role: Role::Node, usage: Use::Sign, suite, from: "2026-11-21".to_owned(), until: None, spki: signing.public().to_spki() };
+        let card = KeyCard {
+            zone: Zone::Internet,
+            holder: node.clone(),
+            role: Role::Node,
+            usage: Use::Sign,
+            suite,
+            from: "2026-11-21".to_owned(),
+            until: None,
+            spki: signing.public().to_spki(),
+        };
         let mut trust = Trust::default();
         trust.add("internet.pem", &card.to_text()).map_err(io::Error::other)?;
 
@@ -90,8 +99,22 @@ fn sealing() -> io::Result<()> {
             digest = tree.root();
             Ok(())
         })?;
-        let file = FileEntry { path: "a".to_owned(), original: None, size: content.len() as u64, digest, executable: false, modified_s: 0 };
-        let manifest = Manifest { salt: Octets([1; 32]), version: VERSION, name: "a".to_owned(), folder: false, files: vec![file], labels: Vec::new() };
+        let file = FileEntry {
+            path: "a".to_owned(),
+            original: None,
+            size: content.len() as u64,
+            digest,
+            executable: false,
+            modified_s: 0,
+        };
+        let manifest = Manifest {
+            salt: Octets([1; 32]),
+            version: VERSION,
+            name: "a".to_owned(),
+            folder: false,
+            files: vec![file],
+            labels: Vec::new(),
+        };
         let statement = ParcelStatement {
             version: VERSION,
             parcel: new_id(Timestamp(1), [1; 10]),
@@ -136,8 +159,12 @@ fn sealing() -> io::Result<()> {
             };
             bundle::seal(&plan, &mut sealed, |_| Ok(content.as_slice())).map(|_| ()).map_err(io::Error::other)
         })?;
-        let (verify_cpu, verify_rate) = measured(CONTENT_BYTES, || bundle::verify(&mut sealed.as_slice(), &trust).map(|_| ()).map_err(io::Error::other))?;
-        println!("| seal, sign, manifest, memory to memory, `{suite}` | {seal_cpu:.2} CPU s/GiB, {seal_rate:.0} MB/s | one pass of the digest alone: {alone_cpu:.2} CPU s/GiB, {alone_rate:.0} MB/s |");
+        let (verify_cpu, verify_rate) = measured(CONTENT_BYTES, || {
+            bundle::verify(&mut sealed.as_slice(), &trust).map(|_| ()).map_err(io::Error::other)
+        })?;
+        println!(
+            "| seal, sign, manifest, memory to memory, `{suite}` | {seal_cpu:.2} CPU s/GiB, {seal_rate:.0} MB/s | one pass of the digest alone: {alone_cpu:.2} CPU s/GiB, {alone_rate:.0} MB/s |"
+        );
         println!("| verify, public keys only, `{suite}` | {verify_cpu:.2} CPU s/GiB, {verify_rate:.0} MB/s | |");
         if root_of(suite, &content) != digest {
             return Err(io::Error::other("the digest changed"));
@@ -149,11 +176,17 @@ fn sealing() -> io::Result<()> {
 fn office(root: &Path) -> io::Result<Office> {
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default();
     let programs = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-    Office::found(root, Wishes { suite: "std".to_owned(), one_way: OneWay::Diode, repository, programs, round_every_s: 5 }, Ok)
+    Office::found(
+        root,
+        Wishes { suite: "std".to_owned(), one_way: OneWay::Diode, repository, programs, round_every_s: 5 },
+        Ok,
+    )
 }
 
 fn files_in(folder: &Path) -> usize {
-    fs::read_dir(folder).map_or(0, |entries| entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count())
+    fs::read_dir(folder).map_or(0, |entries| {
+        entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+    })
 }
 
 /// Durable small parcels from inlet to outlet over the gateway, beside a plain write, fsync and rename loop.
@@ -176,7 +209,9 @@ fn small_parcels() -> io::Result<()> {
     for node in ["internet", "extranet"] {
         office.start(node)?;
     }
-    office.await_that(PATIENCE, |office| office.spool("extranet").join("status/node.json").exists().then_some(())).ok_or_else(|| io::Error::other("the extranet is not up"))?;
+    office
+        .await_that(PATIENCE, |office| office.spool("extranet").join("status/node.json").exists().then_some(()))
+        .ok_or_else(|| io::Error::other("the extranet is not up"))?;
     let form = papers::application_form(1);
     let mut padded = form.clone().into_bytes();
     padded.resize(SMALL_BYTES, b' ');
@@ -200,7 +235,9 @@ fn small_parcels() -> io::Result<()> {
     if !taken || !there {
         return Err(io::Error::other(format!("{} of {SMALL_PARCELS} small parcels arrived", files_in(&outlet))));
     }
-    println!("| {SMALL_PARCELS} parcels of 10 KiB through intake, guard, seal and ledger, `std` | {intake_rate:.0} /s | plain write, fsync, rename: {plain_rate:.0} /s |");
+    println!(
+        "| {SMALL_PARCELS} parcels of 10 KiB through intake, guard, seal and ledger, `std` | {intake_rate:.0} /s | plain write, fsync, rename: {plain_rate:.0} /s |"
+    );
     println!("| the same, inlet to outlet over the gateway | {whole_rate:.0} /s | |");
     drop(office);
     fs::remove_dir_all(&root)
@@ -213,7 +250,9 @@ fn one_way() -> io::Result<()> {
     for node in ["extranet", "intranet"] {
         office.start(node)?;
     }
-    office.await_that(PATIENCE, |office| office.spool("intranet").join("status/node.json").exists().then_some(())).ok_or_else(|| io::Error::other("the intranet is not up"))?;
+    office
+        .await_that(PATIENCE, |office| office.spool("intranet").join("status/node.json").exists().then_some(()))
+        .ok_or_else(|| io::Error::other("the intranet is not up"))?;
     let archive = papers::archive(ONE_WAY_BYTES, 11);
     let pids: Vec<u32> = ["extranet", "intranet"].iter().filter_map(|node| office.nodes.get(node)?.pid()).collect();
     let before: f64 = pids.iter().map(|pid| cpu_of(&pid.to_string())).sum();
@@ -222,7 +261,9 @@ fn one_way() -> io::Result<()> {
     let began = Instant::now();
     fs::rename(&aside, office.inlet("extranet", "archives").join("archive.zip"))?;
     let place = office.outlet("intranet", "archives").join("archive.zip");
-    office.await_that(PATIENCE, |_| place.exists().then_some(())).ok_or_else(|| io::Error::other("the archive did not arrive"))?;
+    office
+        .await_that(PATIENCE, |_| place.exists().then_some(()))
+        .ok_or_else(|| io::Error::other("the archive did not arrive"))?;
     let seconds = began.elapsed().as_secs_f64();
     let cpu: f64 = pids.iter().map(|pid| cpu_of(&pid.to_string())).sum::<f64>() - before;
     let gigabytes = ONE_WAY_BYTES as f64 / 1e9;

@@ -52,7 +52,13 @@ impl Story {
     }
 
     fn row(&mut self, parcel: &str, route: &'static str, state: &str, since: Instant, bytes: usize) {
-        self.rows.push(Row { parcel: parcel.to_owned(), route, state: state.to_owned(), seconds: since.elapsed().as_secs_f64(), bytes: bytes as u64 });
+        self.rows.push(Row {
+            parcel: parcel.to_owned(),
+            route,
+            state: state.to_owned(),
+            seconds: since.elapsed().as_secs_f64(),
+            bytes: bytes as u64,
+        });
     }
 }
 
@@ -68,7 +74,11 @@ fn main() -> ExitCode {
     summary(&story);
     let passed = story.failed.is_empty();
     if kept || !passed {
-        println!("\nThe folder stays: {}\n  logs        {}/*/log\n  notices     {0}/*/spool/notices/*/*.json\n  evidence    {0}/*/spool/evidence", root.display(), root.display());
+        println!(
+            "\nThe folder stays: {}\n  logs        {}/*/log\n  notices     {0}/*/spool/notices/*/*.json\n  evidence    {0}/*/spool/evidence",
+            root.display(),
+            root.display()
+        );
         println!("  look        target/debug/extranet-node --config {}/extranet/extranet.toml list", root.display());
     } else if let Err(error) = fs::remove_dir_all(&root) {
         eprintln!("{} could not be removed: {error}", root.display());
@@ -121,7 +131,9 @@ fn run(root: &Path, story: &mut Story, kept: bool) -> io::Result<()> {
         office.start(node)?;
     }
     for node in ["internet", "extranet", "intranet"] {
-        let up = office.await_that(STEP, |office| office.spool(node).join("status/node.json").exists().then_some(())).is_some();
+        let up = office
+            .await_that(STEP, |office| office.spool(node).join("status/node.json").exists().then_some(()))
+            .is_some();
         story.expect(up, &format!("the {node} node is up"));
     }
 
@@ -146,7 +158,8 @@ fn state_of(office: &Office, node: &str, route: &str, name: &str) -> Option<Stri
 }
 
 fn await_state(office: &mut Office, node: &str, route: &str, name: &str, wanted: &str) -> Result<(), String> {
-    let reached = office.await_that(STEP, |office| (state_of(office, node, route, name).as_deref() == Some(wanted)).then_some(()));
+    let reached = office
+        .await_that(STEP, |office| (state_of(office, node, route, name).as_deref() == Some(wanted)).then_some(()));
     match reached {
         Some(()) => Ok(()),
         None => Err(state_of(office, node, route, name).unwrap_or_else(|| "no notice".to_owned())),
@@ -173,7 +186,13 @@ fn application(office: &mut Office, story: &mut Story) -> io::Result<()> {
     let place = office.outlet("extranet", "applications").join("case-00001");
     let whole = files.iter().all(|(path, bytes)| same(&place.join(path), bytes));
     story.expect(whole, "it stands in the extranet outlet, whole");
-    story.expect(told.is_ok(), &format!("the internet's notice says delivered{}", told.err().map(|other| format!(" (it says {other})")).unwrap_or_default()));
+    story.expect(
+        told.is_ok(),
+        &format!(
+            "the internet's notice says delivered{}",
+            told.err().map(|other| format!(" (it says {other})")).unwrap_or_default()
+        ),
+    );
     story.row("case-00001", "applications", "delivered", since, bytes);
     Ok(())
 }
@@ -185,10 +204,16 @@ fn hidden_shapefile(office: &mut Office, story: &mut Story) -> io::Result<()> {
     let since = Instant::now();
     office.drop_in("internet", "applications", "letter.docx", &[("letter.docx", &letter)])?;
     let told = await_state(office, "internet", "applications", "letter.docx", "refused");
-    let reason = office.notice("internet", "applications", "letter.docx").and_then(|(_, notice)| notice.get("reason").and_then(Value::as_str).map(str::to_owned)).unwrap_or_default();
+    let reason = office
+        .notice("internet", "applications", "letter.docx")
+        .and_then(|(_, notice)| notice.get("reason").and_then(Value::as_str).map(str::to_owned))
+        .unwrap_or_default();
     story.expect(told.is_ok(), &format!("it is refused at the internet inlet with a notice: {reason}"));
     story.expect(reason == "coordinates", "and the notice names coordinates as the reason");
-    story.expect(!office.outlet("extranet", "applications").join("letter.docx").exists(), "nothing of it reached the extranet");
+    story.expect(
+        !office.outlet("extranet", "applications").join("letter.docx").exists(),
+        "nothing of it reached the extranet",
+    );
     story.row("letter.docx", "applications", &format!("refused: {reason}"), since, letter.len());
     Ok(())
 }
@@ -206,7 +231,10 @@ fn inward(office: &mut Office, story: &mut Story, relay: Option<&Relay>) -> io::
         let begun = match relay {
             // A third of the archive's datagrams are through.
             Some(relay) => relay.counts().0 > before + 7_000,
-            None => fs::read_dir(&office.gate.1).is_ok_and(|mut files| files.next().is_some()) || office.outlet("intranet", "registration").join("message-1.xml").exists(),
+            None => {
+                fs::read_dir(&office.gate.1).is_ok_and(|mut files| files.next().is_some())
+                    || office.outlet("intranet", "registration").join("message-1.xml").exists()
+            }
         };
         begun.then_some(())
     });
@@ -217,16 +245,28 @@ fn inward(office: &mut Office, story: &mut Story, relay: Option<&Relay>) -> io::
     let message_place = office.outlet("intranet", "registration").join("message-1.xml");
     let archive_place = office.outlet("intranet", "archives").join("volume-2025.zip");
     let arrived = office.await_that(STEP, |_| message_place.exists().then_some(()));
-    story.expect(arrived.is_some() && same(&message_place, message.as_bytes()), "the message stands in the intranet outlet, whole");
+    story.expect(
+        arrived.is_some() && same(&message_place, message.as_bytes()),
+        "the message stands in the intranet outlet, whole",
+    );
     story.row("message-1.xml", "registration", "delivered", since, message.len());
     let arrived = office.await_that(STEP, |_| archive_place.exists().then_some(()));
-    story.expect(arrived.is_some() && same(&archive_place, &archive), "the archive stands in the intranet outlet, whole");
+    story.expect(
+        arrived.is_some() && same(&archive_place, &archive),
+        "the archive stands in the intranet outlet, whole",
+    );
     story.row("volume-2025.zip", "archives", "delivered", since, archive.len());
-    let copies = fs::read_dir(office.outlet("intranet", "archives"))?.filter_map(Result::ok).filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count();
+    let copies = fs::read_dir(office.outlet("intranet", "archives"))?
+        .filter_map(Result::ok)
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .count();
     story.expect(copies == 1, "and only once");
     for (route, name) in [("registration", "message-1.xml"), ("archives", "volume-2025.zip")] {
         let told = await_state(office, "extranet", route, name, "sent");
-        story.expect(told.is_ok(), &format!("the extranet's notice for {name} says sent: no receipt can come back this way"));
+        story.expect(
+            told.is_ok(),
+            &format!("the extranet's notice for {name} says sent: no receipt can come back this way"),
+        );
     }
     Ok(())
 }
@@ -242,13 +282,21 @@ fn outward(office: &mut Office, story: &mut Story) -> io::Result<()> {
     story.expect(refused.is_ok(), "as it is, it is refused outward");
     story.row("review-9.xml (as it is)", "responses", "refused", since, result.len());
     let stripped = await_state(office, "intranet", "review-results", "review-9.xml", "stripped");
-    story.expect(stripped.is_ok(), "on the route that may strip, its points are taken out and recorded by kind and count");
+    story.expect(
+        stripped.is_ok(),
+        "on the route that may strip, its points are taken out and recorded by kind and count",
+    );
 
     let disc = office.root.join("disc");
     fs::create_dir_all(&disc)?;
     let disc = disc.to_string_lossy().into_owned();
     story.tell("operator Ma exports a trip to the disc; Li and Zhao countersign; the disc is read back and confirmed");
-    office.ferry_as("operator-ma", "intranet", "export", &["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &disc])?;
+    office.ferry_as(
+        "operator-ma",
+        "intranet",
+        "export",
+        &["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &disc],
+    )?;
     let alone = office.ferry_as("operator-ma", "intranet", "confirm", &["--medium", &disc, "--trip", "1"]);
     story.expect(alone.is_err(), "without two countersignatures the trip is not confirmed");
     for approver in ["approver-li", "approver-zhao"] {
@@ -259,28 +307,42 @@ fn outward(office: &mut Office, story: &mut Story) -> io::Result<()> {
     let trust = office.root.join("extranet/trust").to_string_lossy().into_owned();
     office.ferry_as("operator-chen", "extranet", "import", &["--medium", &disc, "--trust", &trust])?;
     let again = office.ferry_as("operator-chen", "extranet", "import", &["--medium", &disc, "--trust", &trust]);
-    story.expect(again.is_err() || again.is_ok_and(|said| said.contains("1")), "importing it again takes nothing twice");
+    story
+        .expect(again.is_err() || again.is_ok_and(|said| said.contains("1")), "importing it again takes nothing twice");
 
     let place = office.outlet("extranet", "review-results").join("review-9.xml");
     let arrived = office.await_that(STEP, |_| fs::read_to_string(&place).ok());
-    let clean = arrived.as_deref().is_some_and(|text| text.contains("652901001001GB00018W00000000") && !text.contains("KTT_GY_JZD") && !text.contains("4563112"));
+    let clean = arrived.as_deref().is_some_and(|text| {
+        text.contains("652901001001GB00018W00000000") && !text.contains("KTT_GY_JZD") && !text.contains("4563112")
+    });
     story.expect(clean, "the review result stands in the extranet outlet, without one boundary point");
     story.row("review-9.xml (stripped)", "review-results", "delivered", since, arrived.map_or(0, |text| text.len()));
     for (route, name) in [("registration", "message-1.xml"), ("archives", "volume-2025.zip")] {
         let told = await_state(office, "extranet", route, name, "delivered");
-        story.expect(told.is_ok(), &format!("the trip brought the receipts home: the extranet's notice for {name} says delivered"));
+        story.expect(
+            told.is_ok(),
+            &format!("the trip brought the receipts home: the extranet's notice for {name} says delivered"),
+        );
     }
     let told = await_state(office, "intranet", "review-results", "review-9.xml", "delivered");
     story.expect(told.is_ok(), "its own receipt came home through the one-way gate, without a second medium");
     let settled = office.await_that(STEP, |office| {
-        let trips: Value = serde_json::from_slice(&fs::read(office.spool("intranet").join("status/trips.json")).ok()?).ok()?;
-        let settled = trips.as_array()?.iter().any(|trip| trip.get("trip").and_then(Value::as_u64) == Some(1) && trip.get("state").and_then(Value::as_str) == Some("settled"));
+        let trips: Value =
+            serde_json::from_slice(&fs::read(office.spool("intranet").join("status/trips.json")).ok()?).ok()?;
+        let settled = trips.as_array()?.iter().any(|trip| {
+            trip.get("trip").and_then(Value::as_u64) == Some(1)
+                && trip.get("state").and_then(Value::as_str) == Some("settled")
+        });
         settled.then_some(())
     });
     story.expect(settled.is_some(), "ferry trips in the intranet shows trip 1 settled");
     let empty = office.await_that(STEP, |office| {
         let outbox = office.spool("extranet").join("queues/outbox/extranet-intranet");
-        let bundles = fs::read_dir(outbox).ok()?.filter_map(Result::ok).filter(|entry| entry.file_name().to_string_lossy().ends_with(".bundle")).count();
+        let bundles = fs::read_dir(outbox)
+            .ok()?
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".bundle"))
+            .count();
         (bundles == 0).then_some(())
     });
     story.expect(empty.is_some(), "the extranet's outbox holds no bundle any more: custody of each has passed");
@@ -310,7 +372,14 @@ fn own_files(office: &mut Office, story: &mut Story) -> io::Result<()> {
         });
         let (state, why) = match ended {
             Some((state, notice)) => {
-                let why: Vec<&str> = notice.get("reason").and_then(Value::as_str).into_iter().chain(notice.get("details").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)).collect();
+                let why: Vec<&str> = notice
+                    .get("reason")
+                    .and_then(Value::as_str)
+                    .into_iter()
+                    .chain(
+                        notice.get("details").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str),
+                    )
+                    .collect();
                 (state, why.join("; "))
             }
             None => ("no end".to_owned(), String::new()),
