@@ -11,7 +11,7 @@
 //!                                                                         intranet
 //! ```
 //! A node dies when its fuse burns: everything after the last effect fails, the station is dropped, and another is
-//! opened on the same directory. What must hold at the end of every story stands in [`World::verdict`].
+//! opened on the same directory. What must hold at the end of every story stands in `World::verdict`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
