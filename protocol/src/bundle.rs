@@ -21,7 +21,9 @@ use crate::keys::{KeyError, SealingKey, SigningKey};
 use crate::name::Name;
 use crate::parcel::{Custody, MANIFEST_BYTES_MAX, Manifest, ParcelError, Priority, VERSION};
 use crate::signed::Signed;
-use crate::suite::{Digest, Suite};
+use crate::suite::Digest;
+#[cfg(feature = "open")]
+use crate::suite::Suite;
 use crate::time::Timestamp;
 use crate::tree::Tree;
 use crate::trust::Trust;

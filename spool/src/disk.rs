@@ -5,15 +5,17 @@
 //! never tried again on the same file: the kernel may have dropped the pages and would say yes the second time.
 #![allow(clippy::disallowed_methods, reason = "this is the one file that may")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{CWD, Mode, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 
 /// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
@@ -298,28 +300,46 @@ impl Disk {
         gone(fs::remove_dir(path))
     }
 
-    /// Removes a file or a directory with all that is in it, links unfollowed; a missing one is fine.
+    /// Removes a file or a directory with all that is in it; a missing one is fine. Walks by handles: an app that still
+    /// holds a folder of its drop and puts a link into it removes nothing elsewhere.
     pub fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        self.remove_below(path, DEPTH_MAX)
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(parent) => self.remove_at(parent.as_fd(), name, DEPTH_MAX),
+        }
     }
 
-    fn remove_below(&self, path: &Path, depth: u32) -> io::Result<()> {
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(about) if about.is_dir() && depth == 0 => {
-                // Deeper than any parcel of ours: the library's own walk holds one directory open a level.
-                self.spend()?;
-                gone(fs::remove_dir_all(path))
-            }
-            Ok(about) if about.is_dir() => {
-                for child in fs::read_dir(path)? {
-                    self.remove_below(&child?.path(), depth - 1)?;
-                }
-                self.remove_dir(path)
-            }
-            Ok(_) => self.remove_file(path),
+    fn remove_at(&self, above: BorrowedFd<'_>, name: &OsStr, depth: u32) -> io::Result<()> {
+        let about = match rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        if FileType::from_raw_mode(about.st_mode) != FileType::Directory {
+            self.spend()?;
+            return gone(rustix::fs::unlinkat(above, name, AtFlags::empty()).map_err(Into::into));
         }
+        if depth == 0 {
+            // Deeper than any parcel of ours: the library's own walk, which follows no link either.
+            self.spend()?;
+            let through = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
+            return gone(fs::remove_dir_all(through));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let here = rustix::fs::openat(above, name, flags, Mode::empty())?;
+        for child in rustix::fs::Dir::read_from(&here)? {
+            let child = child?;
+            let child = OsStr::from_bytes(child.file_name().to_bytes());
+            if child != "." && child != ".." {
+                self.remove_at(here.as_fd(), child, depth - 1)?;
+            }
+        }
+        self.spend()?;
+        gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).map_err(Into::into))
     }
 
     /// What is left of the file system a path stands on.

@@ -148,21 +148,34 @@ impl Receipts {
             let unsaid = !station.spool.withdrawn(crossing).is_empty()
                 && !peer.send.is_two_way()
                 && !self.gathering.contains_key(&peer.name);
-            if waiting.is_empty() && !unsaid {
+            // What came by ferry is confirmed by a gap report the other way, once all of the trip is taken: a batch of
+            // receipts has no other receipt.
+            let report = peer.receive == Carrier::Ferry
+                && owed(station).contains(&peer.name)
+                && !station.spool.progress(&peer.name, crossing.back()).is_empty()
+                && station.spool.arrivals(crossing.back()).completed()?.is_empty();
+            if waiting.is_empty() && !unsaid && !report {
                 continue;
             }
             let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
             if !peer.send.is_two_way() && now.since(since) < GATHER_MS && waiting.len() < BATCH_RECEIPTS_MAX {
                 continue;
             }
-            if batch(station, crossing, &peer.name, false, now)?.is_some() {
+            if batch(station, crossing, &peer.name, report, now)?.is_some() {
                 sent += 1;
+            }
+            if report {
+                owed(station).remove(&peer.name);
             }
             self.gathering.insert(peer.name.clone(), now);
         }
         retire(station, now)?;
         Ok(sent)
     }
+}
+
+fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {
+    station.owed_reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Old receipt batches on one-way crossings go after a while: nobody can confirm them there, and what they say comes
@@ -178,6 +191,11 @@ fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
         }
     }
     Ok(())
+}
+
+/// Does any receipt wait for a batch to this peer?
+pub fn waits(station: &Station, crossing: Crossing, peer: &Name) -> Result<bool, StationError> {
+    Ok(!waiting(station, crossing, peer)?.is_empty())
 }
 
 fn waiting(station: &Station, crossing: Crossing, peer: &Name) -> Result<Vec<PathBuf>, StationError> {
@@ -333,6 +351,9 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
         record.epoch = Some(batch.epoch);
         record.sequence = Some(batch.sequence);
         station.spool.record(record, Local::none())?;
+        if station.peer(&batch.source).is_some_and(|peer| peer.receive == Carrier::Ferry) {
+            owed(station).insert(batch.source.clone());
+        }
     }
     station.spool.disk().remove_file(path).map_err(io)
 }

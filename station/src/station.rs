@@ -127,6 +127,8 @@ pub struct Station {
     pub alarms: Alarms,
     /// What else is to be watched: links and other things this crate does not know.
     watches: Mutex<Vec<Watch>>,
+    /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
+    pub owed_reports: Mutex<std::collections::BTreeSet<Name>>,
     /// Routes that an operator has switched off.
     pub switched_off: Mutex<std::collections::BTreeSet<Name>>,
 }
@@ -218,6 +220,7 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             routes: plan.routes,
+            owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
             peers: plan.peers,
             ferry: plan.ferry,
             settings: plan.node,

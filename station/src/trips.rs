@@ -175,7 +175,9 @@ pub fn stage(
     }
     let earlier: Option<BTreeSet<String>> =
         mine.iter().find(|trip| Some(trip.trip) == again).map(|trip| trip.ids.iter().cloned().collect());
-    if earlier.is_none() {
+    let waits = !station.spool.outbox(crossing).entries()?.is_empty();
+    let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
+    if earlier.is_none() && (waits || misses || receipts::waits(station, crossing, &target)?) {
         // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
         receipts::batch(station, crossing, &target, true, now)?;
     }
@@ -207,7 +209,8 @@ pub fn stage(
         let line =
             WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
         let copy = place.join(line_file_name(&line));
-        disk.link(&entry.path, &copy).map_err(io_at(&copy))?;
+        // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
+        disk.copy(&entry.path, &copy).map_err(io_at(&copy))?;
         lines.push(line);
     }
     if lines.is_empty() {
@@ -588,7 +591,11 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
                     settled += u64::from(passed);
                 }
                 trip.settled = settled;
-                let done = trip.bundles == settled && trip.state == TripState::Confirmed && trip.bundles > 0;
+                // Papers alone are confirmed by the far side's gap report, which takes them out of the outbox.
+                let outbox = station.spool.outbox(crossing);
+                let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
+                let arrived = trip.bundles == settled && (trip.bundles > 0 || papers_gone());
+                let done = arrived && trip.state == TripState::Confirmed;
                 let old = now.since(Timestamp(trip.at_ms)) > u64::from(station.ferry.trip_hours) * 3_600_000;
                 let event = if done {
                     trip.state = TripState::Settled;

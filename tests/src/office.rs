@@ -270,7 +270,13 @@ impl Office {
 
     /// Runs `ferry` and gives back whatever it did.
     pub fn ferry_output(&self, arguments: &[&str]) -> io::Result<Output> {
-        Command::new(self.wishes.programs.join("ferry")).args(arguments).env("LANG", "C").stdin(Stdio::null()).output()
+        // Slips are written where ferry is called.
+        Command::new(self.wishes.programs.join("ferry"))
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("LANG", "C")
+            .stdin(Stdio::null())
+            .output()
     }
 
     /// `ferry` as a person, at the desk of a node.

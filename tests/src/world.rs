@@ -546,6 +546,17 @@ impl<'a> World<'a> {
 
     /// An export is asked for, and later the same request file is laid down again. Returns the trips after each.
     pub fn ask_twice(&mut self) -> Told<(usize, usize)> {
+        // Something must wait for the ferry, or no trip is made.
+        let outbox = self.layout(INTRANET).outbox(Crossing::IntranetToExtranet);
+        for _ in 0..20 {
+            if fs::read_dir(&outbox).map_err(words)?.next().is_some() {
+                break;
+            }
+            if !self.coming.is_empty() {
+                self.app_drops()?;
+            }
+            self.round()?;
+        }
         self.ask(INTRANET, OPERATOR, "export", &[("medium", DISC.to_owned()), ("carrier", "carrier-sun".to_owned())])?;
         let once = self.trips()?.len();
         let (path, bytes) = self.request.clone().ok_or("nothing was asked")?;

@@ -156,6 +156,7 @@ fn a_relayed_parcel_that_could_not_enter_the_outbox_enters_it_without_a_restart(
 #[test]
 fn a_request_that_was_answered_is_never_acted_on_again() {
     let folder = tempfile::Builder::new().prefix("trilock-world-").tempdir_in(ground()).unwrap();
-    let mut world = World::new(1, office(Suite::Std), Dangers::Anywhere { deaths: 0 }, &[], folder.path()).unwrap();
+    let mut world =
+        World::new(1, office(Suite::Std), Dangers::Anywhere { deaths: 0 }, &["review-9.xml"], folder.path()).unwrap();
     assert_eq!(world.ask_twice(), Ok((1, 1)));
 }

@@ -26,7 +26,10 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                 match Config::<L>::load(path) {
                     Ok((read, text)) => {
                         let faults = check::faults(zone, &read);
-                        if faults.is_empty() {
+                        let unfit = Plan::from_config(&read, zone).err();
+                        if let Some(error) = &unfit {
+                            tracing::error!(%error, "keys, cards or rules of the new config cannot be used; the old one stays in force");
+                        } else if faults.is_empty() {
                             tracing::info!("config read again");
                             config = read;
                         } else {
