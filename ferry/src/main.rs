@@ -2,6 +2,7 @@
 //! opens a bundle, never writes a ledger, and acts on a node only by asking its daemon.
 //!
 //! Exit codes: 0 done, 1 refused or not verified, 2 usage or config, 3 disk, medium, I/O.
+#![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are shown as help, word for word")]
 
 mod approve;
 mod confirm;
