@@ -8,6 +8,7 @@ use protocol::{Crossing, Zone};
 use serde::Deserialize;
 use station::commands::{self, Links};
 use station::config::{Carrier, Fault, PeerSettings};
+use station::sealing;
 use station::service::Stop;
 use station::station::Station;
 
@@ -35,8 +36,11 @@ impl Links for InternetLinks {
         let mut threads = Vec::new();
         if let Some(settings) = &self.quic {
             let ends = quic_link::Stop::new();
-            let link =
+            let mut link =
                 quic_link::Link::new(station.spool.clone(), station.keyring.link.clone(), Arc::clone(&station.trust));
+            if settings.peers.len() > 1 {
+                link.addressee = Some(Arc::new(sealing::addressee));
+            }
             threads.push(quic_link::run(link, settings.clone(), ends.clone())?);
             stop.also(move || ends.stop());
         }

@@ -390,6 +390,18 @@ impl<L> Config<L> {
                 );
             }
         }
+        for (index, peer) in self.peers.iter().enumerate() {
+            let shares = |other: &&PeerSettings| {
+                other.zone == peer.zone && (other.send != Carrier::Quic || peer.send != Carrier::Quic)
+            };
+            if let Some(other) = self.peers.iter().skip(index + 1).find(shares) {
+                fault(
+                    &format!("peer {}.send", other.name),
+                    format!("shares the crossing of {} by a carrier that reads no addresses", peer.name),
+                    "several peers of one zone are reached by quic only",
+                );
+            }
+        }
         for (index, route) in self.routes.iter().enumerate() {
             let at = format!("route {}", route.name);
             if self.routes.iter().skip(index + 1).any(|other| other.name == route.name) {
@@ -559,6 +571,12 @@ mod tests {
         assert_eq!(faults(&text("").replace("\"ferry\"", "\"diode\"")), ["peer extranet.send"]);
         assert_eq!(faults(&text("[ferry]\napprovals = 0\n")), ["ferry.approvals"]);
         assert_eq!(faults(&text("").replace("\"diode\"", "\"quic\"")), ["peer extranet"]);
+    }
+
+    #[test]
+    fn two_peers_of_one_zone_cannot_share_a_carrier_that_reads_no_addresses() {
+        let second = "[[peer]]\nname = \"county\"\nzone = \"extranet\"\nsend = \"ferry\"\nreceive = \"diode\"\n[link]";
+        assert_eq!(faults(&text("").replace("[link]", second)), ["peer county.send"]);
     }
 
     #[test]

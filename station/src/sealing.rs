@@ -17,8 +17,9 @@ use protocol::id::{moment_of, new_id};
 use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION, link_digest};
+use protocol::receipt::ReceiptBatch;
 use protocol::trust::Use;
-use protocol::{BundleId, Crossing, ParcelId, Signed, Timestamp, Verdict};
+use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
 use spool::EntryKind;
 
 use crate::config::{Hop, RouteSettings};
@@ -199,6 +200,22 @@ fn write(station: &Station, path: &Path, plan: &SealPlan<'_>, drop: &Drop) -> Re
     let file = out.into_inner().map_err(|error| io(error.into_error()))?;
     disk.sync_file(&file).map_err(io)?;
     Ok(sealed)
+}
+
+/// For which neighbour an entry of an outbox is, by its own clear papers. Needed where several share a crossing.
+#[must_use]
+pub fn addressee(entry: &spool::Entry) -> Option<Name> {
+    match entry.kind {
+        EntryKind::Bundle => {
+            bundle::peek(&mut io::BufReader::new(File::open(&entry.path).ok()?)).ok().map(|e| e.target)
+        }
+        EntryKind::Receipts => {
+            let bytes =
+                (entry.size <= ReceiptBatch::BYTES_MAX as u64).then(|| std::fs::read(&entry.path).ok()).flatten()?;
+            let batch: ReceiptBatch = Signed::parse::<ReceiptBatch>(&bytes).ok()?.read_unverified().ok()?;
+            Some(batch.target)
+        }
+    }
 }
 
 /// A number that was drawn and will never be used: the other side must not wait for it.
