@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use protocol::ledger::{Event, Local, Record};
 use protocol::{BundleId, Crossing, Timestamp};
 use serde_json::{Value, json};
-use spool::NoticeState;
+use spool::{NoticeState, ParcelState, State};
 
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Confirm};
@@ -184,16 +185,35 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
             }
             let parcel = station.spool.parcel_of_bundle(&entry.id)?;
             let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
-            let route = state.and_then(|state| station.route(&state.route));
+            let route = state.as_ref().and_then(|state| station.route(&state.route));
             // A route that ends with its rounds waits for no receipt.
-            expired |= route
+            let late = route
                 .is_none_or(|route| route.confirm == Confirm::Receipt && age > u64::from(route.expire_days) * DAY_MS);
+            expired |= late;
+            if let Some(state) =
+                state.filter(|state| late && state.state != State::Expired && !state.state.is_terminal())
+            {
+                expire(station, &state, now)?;
+            }
         }
     }
     if expired {
         station.alarms.raise(now, Alarm::Expired);
     } else {
         station.alarms.clear(now, Alarm::Expired);
+    }
+    Ok(())
+}
+
+/// Retention ended without a receipt: on record and told, never removed. A receipt that still comes wins.
+fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::Expired, now);
+    record.parcel = Some(state.parcel);
+    record.origin = Some(state.origin.clone());
+    record.route = Some(state.route.clone());
+    station.spool.record(record, Local::none())?;
+    if state.origin == station.node {
+        receipts::notify(station, state, NoticeState::Expired, None, Value::Null, now)?;
     }
     Ok(())
 }

@@ -527,5 +527,10 @@ pub fn resend(station: &Station, crossing: Crossing, entry: &Entry, now: Timesta
     record.sequence = Some(entry.sequence);
     station.spool.record(record, Local::none())?;
     station.spool.outbox(crossing).ask_again(entry);
+    let parcel = station.spool.parcel_of_bundle(&entry.id)?;
+    let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    if let Some(state) = state.filter(|state| state.origin == station.node) {
+        notify(station, &state, NoticeState::Resent, None, serde_json::Value::Null, now)?;
+    }
     Ok(())
 }
