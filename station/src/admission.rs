@@ -194,7 +194,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
             return remove(station, path);
         }
     }
-    match open(station, envelope.crossing, path, now) {
+    match open(station, envelope.crossing, path) {
         Ok(admitted) => {
             arrive(station, &admitted, now)?;
             forward(station, admitted, path, now)
@@ -227,7 +227,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
         return remove(station, path);
     }
-    match open(station, crossing, path, now) {
+    match open(station, crossing, path) {
         Ok(admitted) => {
             record_arrived(station, &admitted, now)?;
             arrive(station, &admitted, now)?;
@@ -253,7 +253,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
 }
 
 /// Every step between a file and an inspected parcel.
-fn open(station: &Station, crossing: Crossing, path: &Path, _now: Timestamp) -> Result<Admitted, Obstacle> {
+fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, Obstacle> {
     let envelope = peek(path).map_err(|error| obstacle(path, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
