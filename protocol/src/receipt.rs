@@ -47,11 +47,6 @@ impl Outcome {
             Outcome::Duplicate => "duplicate",
         }
     }
-    /// Does the node that signs this answer for the parcel from now on? Then the one before it may let go.
-    #[must_use]
-    pub const fn passes_custody(self) -> bool {
-        true
-    }
 }
 
 /// Size and root of a ledger at a moment.

@@ -258,16 +258,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Gives a file a second name; across file systems its content is copied and synced. The directory is synced.
-    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
-        match fs::hard_link(from, to) {
-            Ok(()) => self.sync_dir(parent(to)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            Err(_) => self.copy(from, to),
-        }
-    }
-
     /// Copies a file's content under a name that must not exist: written aside, synced, renamed, directory synced.
     pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
         let aside = aside(to);
@@ -417,7 +407,7 @@ mod tests {
         disk.write(&one, b"1").unwrap();
         disk.write(&two, b"2").unwrap();
         assert_eq!(disk.rename_new(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(disk.link(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.copy(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&two).unwrap(), b"2");
     }
 

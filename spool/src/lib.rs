@@ -45,8 +45,6 @@ mod outbox;
 #[cfg(feature = "owner")]
 mod outlet;
 #[cfg(feature = "owner")]
-mod quarantine;
-#[cfg(feature = "owner")]
 mod ranges;
 #[cfg(feature = "owner")]
 mod spool;
@@ -64,7 +62,6 @@ pub use crate::{
     notice::{Notice, NoticeState},
     outbox::{OUTBOX_LIST_MAX, Outbox},
     outlet::Outlet,
-    quarantine::{Held, Quarantine},
     spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
 };

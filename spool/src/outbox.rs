@@ -91,14 +91,6 @@ impl Outbox {
         Ok(locked(&self.0.shelf).entries.values().take(OUTBOX_LIST_MAX).cloned().collect())
     }
 
-    /// The entries that follow one, in the same order, at most `limit`.
-    #[must_use]
-    pub fn after(&self, entry: &Entry, limit: usize) -> Vec<Entry> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let shelf = locked(&self.0.shelf);
-        shelf.entries.range((Excluded(place(entry)), Unbounded)).take(limit).map(|(_, entry)| entry.clone()).collect()
-    }
-
     /// How many entries there are, and their bytes.
     #[must_use]
     pub fn load(&self) -> (usize, u64) {

@@ -220,8 +220,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         && let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id)
     {
         if known.state == State::Arrived || known.state == State::Delivering {
-            let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
-            move_file(station, path, &checked)?;
+            let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
             return forward_checked(station, &checked, now);
         }
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
@@ -231,8 +230,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         Ok(admitted) => {
             record_arrived(station, &admitted, now)?;
             arrive(station, &admitted, now)?;
-            let checked = station.layout().checked().join(format!("{}.bundle", entry.id));
-            move_file(station, path, &checked)?;
+            let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
             forward(station, admitted, &checked, now)
         }
         Err(Obstacle::Later(error)) => Err(error),
