@@ -107,7 +107,7 @@ impl Arrivals {
         let target = self.spool.layout().checked().join(Entry::arrival_name(&entry.id, entry.kind));
         self.spool.disk().rename(&entry.path, &target).map_err(|source| SpoolError::disk(&entry.path, source))?;
         self.spool.bell().ring();
-        Ok(Entry { path: target, ..entry.clone() })
+        Ok(Entry { path: target.into(), ..entry.clone() })
     }
 }
 

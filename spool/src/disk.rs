@@ -184,6 +184,11 @@ impl Disk {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
     }
 
+    /// A file that is there, to write in place.
+    pub fn open_write(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
     /// Writes where the file stands. A burning fuse leaves half of the bytes, as a power cut does.
     pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.spend() {
@@ -235,6 +240,12 @@ impl Disk {
 
     /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories.
     pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename_new_unsynced(from, to)?;
+        self.sync_both(from, to)
+    }
+
+    /// One rename of several, before whoever makes them syncs the directories of all.
+    pub fn rename_new_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.spend()?;
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems do not know the flag. The daemon alone writes in these directories.
@@ -246,7 +257,7 @@ impl Disk {
             }
             other => other?,
         }
-        self.sync_both(from, to)
+        Ok(())
     }
 
     fn sync_both(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -260,9 +271,14 @@ impl Disk {
 
     /// Copies a file's content under a name that must not exist: written aside, synced, renamed, directory synced.
     pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.copy_from(&mut File::open(from)?, to)
+    }
+
+    /// The same with bytes from anywhere.
+    pub fn copy_from(&self, from: &mut impl io::Read, to: &Path) -> io::Result<()> {
         let aside = aside(to);
         let mut file = self.create_aside(&aside)?;
-        io::copy(&mut File::open(from)?, &mut file)?;
+        io::copy(from, &mut file)?;
         self.sync_file(&file)?;
         self.rename_new(&aside, to)
     }

@@ -396,6 +396,12 @@ impl Index {
         })
     }
 
+    /// Has any record named this bundle?
+    pub(crate) fn recorded(&self, id: &BundleId, ledger: &Ledger) -> Result<bool, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| Ok(txn.open_table(BUNDLES)?.get(&id.0[..])?.is_some()))
+    }
+
     pub(crate) fn counts(&self, ledger: &Ledger) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
         self.settle(ledger)?;
         self.read(|txn| {

@@ -3,11 +3,19 @@
 //! A hint from the kernel only says when to look; every look lists the whole directory, so a lost hint, an overflow or a
 //! share that gives none (SMB, NFS, bind mounts) costs time and nothing else.
 //!
-//! Dying anywhere is safe: the rename into `.claimed/<parcel>/` is the claim. Before it the drop is in the inlet, after
-//! it [`Inlet::claimed`] finds it at the next start. A ready marker goes first and comes back if the drop did not
-//! follow, so that no later drop of the same name is taken on an old marker's word.
+//! Dying anywhere is safe: the rename to `.claimed/<parcel>.<name>` is the claim. Before it the drop is in the inlet,
+//! after it [`Inlet::claimed`] finds it at the next start. Both directories are synced before anything is done with a
+//! claim: else a power cut could bring the drop back under another id when its bundle has long been sent. A ready marker
+//! goes first and comes back if the drop did not follow, so that no later drop of the same name is taken on an old
+//! marker's word.
+//!
+//! ```text
+//! .claimed/<parcel, 32 hex>.<name>            a drop
+//! .claimed/<parcel, 32 hex>-<name of marker>  its ready marker
+//! .claimed/<parcel, 32 hex>/<name>            a drop whose name leaves no room for an id; its marker in .marker/
+//! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
@@ -29,8 +37,12 @@ const NAMES_MAX: usize = 100_000;
 const NAME_BYTES_MAX: usize = 200;
 /// How often a directory is looked at without a hint.
 const POLL_MS: u64 = 5_000;
-/// The folder in a claim that holds the ready marker.
+/// The folder in a claim of its own folder that holds the ready marker.
 const MARKER: &str = ".marker";
+/// A parcel's id as text.
+const ID_CHARS: usize = 32;
+/// A file's name on every file system of ours.
+const FILE_NAME_BYTES_MAX: usize = 255;
 
 /// How an inlet knows that a drop is whole. Chosen per route; there is no default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +87,7 @@ pub struct Claim {
     pub parcel: ParcelId,
     /// Its name, byte for byte.
     pub name: OsString,
-    /// Where it is: `.claimed/<parcel>/<name>`.
+    /// Where it is, in `.claimed`.
     pub path: PathBuf,
 }
 
@@ -187,29 +199,67 @@ impl Inlet {
         Ok((Candidate { name: name.to_owned(), path, folder, bytes: sight.bytes, uid, gid, refused }, sight))
     }
 
-    /// Takes a candidate out of the inlet under a parcel id: the rename is the claim, and both directories are synced.
+    /// Takes a candidate out of the inlet under a parcel id.
     pub fn claim(&self, candidate: &Candidate, parcel: ParcelId) -> Result<Claim, SpoolError> {
-        let home = self.claimed.join(parcel.to_string());
+        let mut claims = self.claim_all(&[(candidate, parcel)])?;
+        claims.pop().unwrap_or(Err(SpoolError::NotSetUp { what: "the claim".to_owned() }))
+    }
+
+    /// Takes candidates out of the inlet: the renames are the claims, and both directories are synced once for all. One
+    /// that cannot be taken ([`SpoolError::CannotClaim`]) holds up no other; where the syncs fail, nothing may be done
+    /// with any of them, and [`Inlet::claimed`] finds them again.
+    pub fn claim_all(&self, wanted: &[(&Candidate, ParcelId)]) -> Result<Vec<Result<Claim, SpoolError>>, SpoolError> {
         let disk = self.spool.disk();
-        let at = |source| SpoolError::disk(&home, source);
-        disk.create_dir_private(&home).map_err(at)?;
+        let sync = |path: &Path| disk.sync_dir(path).map_err(|source| SpoolError::disk(path, source));
         if let IntakeMode::Ready { suffix } = &self.mode {
-            let marker = marker(&candidate.name, suffix);
-            let kept = home.join(MARKER);
-            disk.create_dir_private(&kept).map_err(at)?;
-            match disk.rename_new(&self.dir.join(&marker), &kept.join(&marker)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-                _ => {}
+            for (candidate, parcel) in wanted {
+                self.take_marker(&marker(&candidate.name, suffix), *parcel)?;
             }
+            sync(&self.claimed)?;
+            sync(&self.dir)?;
         }
-        let path = home.join(&candidate.name);
-        if let Err(source) = disk.rename_new(&candidate.path, &path) {
-            // Nothing was taken: the marker goes back and the empty folder goes away. If even that fails, the next
-            // start does it.
-            let _undone = self.give_back(&home);
+        let claims: Vec<_> = wanted.iter().map(|(candidate, parcel)| self.take(candidate, *parcel)).collect();
+        sync(&self.claimed)?;
+        sync(&self.dir)?;
+        Ok(claims)
+    }
+
+    fn take_marker(&self, marker: &OsStr, parcel: ParcelId) -> Result<(), SpoolError> {
+        let disk = self.spool.disk();
+        let mut kept = self.claimed.join(with_id(parcel, "-", marker));
+        if ID_CHARS + 1 + marker.len() > FILE_NAME_BYTES_MAX {
+            let folder = self.claimed.join(parcel.to_string()).join(MARKER);
+            disk.create_dir_private(&folder).map_err(|source| SpoolError::disk(&folder, source))?;
+            kept = folder.join(marker);
+        }
+        match disk.rename_new_unsynced(&self.dir.join(marker), &kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::disk(&kept, error)),
+            _ => kept
+                .parent()
+                .filter(|folder| *folder != self.claimed)
+                .map_or(Ok(()), |folder| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source))),
+        }
+    }
+
+    fn take(&self, candidate: &Candidate, parcel: ParcelId) -> Result<Claim, SpoolError> {
+        let disk = self.spool.disk();
+        let name = candidate.name.clone();
+        let home = self.claimed.join(parcel.to_string());
+        let path = if ID_CHARS + 1 + name.len() > FILE_NAME_BYTES_MAX {
+            disk.create_dir_private(&home).map_err(|source| SpoolError::disk(&home, source))?;
+            home.join(&name)
+        } else {
+            self.claimed.join(with_id(parcel, ".", &name))
+        };
+        if let Err(source) = disk.rename_new_unsynced(&candidate.path, &path) {
+            // Nothing was taken: the marker goes back. If even that fails, the next start does it.
+            let _undone = self.give_back(parcel);
             return Err(SpoolError::CannotClaim { path: candidate.path.clone(), source });
         }
-        Ok(Claim { parcel, name: candidate.name.clone(), path })
+        if path.starts_with(&home) {
+            disk.sync_dir(&home).map_err(|source| SpoolError::disk(&home, source))?;
+        }
+        Ok(Claim { parcel, name, path })
     }
 
     /// What may have changed between the look and the claim: is it still a plain file or folder?
@@ -222,48 +272,94 @@ impl Inlet {
         }
     }
 
-    /// Everything that is claimed and not yet done with, oldest first. Claims that hold nothing are cleared away.
+    /// Everything that is claimed and not yet done with, oldest first. Markers whose drop did not follow go back.
     pub fn claimed(&self) -> Result<Vec<Claim>, SpoolError> {
         let mut claims = Vec::new();
-        for home in children(&self.claimed)? {
-            let Some(parcel) = home.file_name().and_then(|name| name.to_str()).and_then(ParcelId::from_hex) else {
-                continue;
-            };
-            let drop = children(&home)?.into_iter().find(|path| path.file_name() != Some(OsStr::new(MARKER)));
-            match drop.as_deref().and_then(Path::file_name) {
-                Some(name) => claims.push(Claim { parcel, name: name.to_owned(), path: home.join(name) }),
-                None => self.give_back(&home)?,
+        let mut homes = BTreeSet::new();
+        for path in children(&self.claimed)? {
+            let Some((parcel, rest)) = path.file_name().and_then(split_id) else { continue };
+            match rest.as_bytes().split_first() {
+                Some((b'.', name)) => claims.push(Claim { parcel, name: OsStr::from_bytes(name).to_owned(), path }),
+                None => {
+                    homes.insert(parcel);
+                    let inside = children(&path)?;
+                    let drop = inside.iter().filter_map(|path| path.file_name()).find(|name| *name != MARKER);
+                    claims.extend(drop.map(|name| Claim { parcel, name: name.to_owned(), path: path.join(name) }));
+                }
+                _ => drop(homes.insert(parcel)),
             }
         }
+        let taken: BTreeSet<ParcelId> = claims.iter().map(|claim| claim.parcel).collect();
+        homes.difference(&taken).try_for_each(|parcel| self.give_back(*parcel))?;
         claims.sort_by_key(|claim| claim.parcel);
         Ok(claims)
     }
 
-    /// Empties a claim that holds no drop. Its marker returns only where its drop still waits for it.
-    fn give_back(&self, home: &Path) -> Result<(), SpoolError> {
-        let disk = self.spool.disk();
-        if let IntakeMode::Ready { suffix } = &self.mode {
-            for kept in children(&home.join(MARKER))? {
-                let Some(marker) = kept.file_name() else { continue };
-                let drop = marker.as_bytes().strip_suffix(suffix.as_bytes()).map(OsStr::from_bytes);
-                if drop.is_some_and(|drop| fs::symlink_metadata(self.dir.join(drop)).is_ok()) {
-                    match disk.rename_new(&kept, &self.dir.join(marker)) {
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                            return Err(SpoolError::disk(&kept, error));
-                        }
-                        _ => {}
+    /// Clears away a claim that holds no drop. Its marker returns only where its drop still waits for it.
+    fn give_back(&self, parcel: ParcelId) -> Result<(), SpoolError> {
+        let IntakeMode::Ready { suffix } = &self.mode else { return self.clear(parcel) };
+        let kept = children(&self.claimed.join(parcel.to_string()).join(MARKER))?;
+        let kept = kept.into_iter().filter_map(|path| Some((path.file_name()?.to_owned(), path)));
+        let beside = children(&self.claimed)?.into_iter().filter_map(|path| {
+            let (other, rest) = path.file_name().and_then(split_id)?;
+            let marker = rest.as_bytes().strip_prefix(b"-").filter(|_| other == parcel)?;
+            Some((OsStr::from_bytes(marker).to_owned(), path.clone()))
+        });
+        for (marker, path) in kept.chain(beside) {
+            let drop = marker.as_bytes().strip_suffix(suffix.as_bytes()).map(OsStr::from_bytes);
+            if drop.is_some_and(|drop| fs::symlink_metadata(self.dir.join(drop)).is_ok()) {
+                match self.spool.disk().rename_new(&path, &self.dir.join(&marker)) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(SpoolError::disk(&path, error));
                     }
+                    _ => {}
                 }
             }
         }
-        disk.remove_tree(home).map_err(|source| SpoolError::disk(home, source))
+        self.clear(parcel)
+    }
+
+    /// Removes what else there is of a claim: its marker, its own folder.
+    fn clear(&self, parcel: ParcelId) -> Result<(), SpoolError> {
+        let disk = self.spool.disk();
+        let home = self.claimed.join(parcel.to_string());
+        disk.remove_tree(&home).map_err(|source| SpoolError::disk(&home, source))?;
+        if self.mode != IntakeMode::Rename {
+            for path in children(&self.claimed)? {
+                let marker = path.file_name().and_then(split_id);
+                if marker.is_some_and(|(other, rest)| other == parcel && rest.as_bytes().starts_with(b"-")) {
+                    disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lets a drop go for good, once its bundle is durable and recorded, or its refusal is.
     pub fn discard(&self, claim: &Claim) -> Result<(), SpoolError> {
+        let disk = self.spool.disk();
+        if let IntakeMode::Ready { suffix } = &self.mode {
+            let kept = self.claimed.join(with_id(claim.parcel, "-", &marker(&claim.name, suffix)));
+            disk.remove_file(&kept).map_err(|source| SpoolError::disk(&kept, source))?;
+        }
         let home = self.claimed.join(claim.parcel.to_string());
-        self.spool.disk().remove_tree(&home).map_err(|source| SpoolError::disk(&home, source))
+        let gone = if claim.path.starts_with(&home) { home } else { claim.path.clone() };
+        disk.remove_tree(&gone).map_err(|source| SpoolError::disk(&gone, source))
     }
+}
+
+/// A name in `.claimed`.
+fn with_id(parcel: ParcelId, joint: &str, name: &OsStr) -> OsString {
+    let mut full = OsString::from(parcel.to_string());
+    full.push(joint);
+    full.push(name);
+    full
+}
+
+/// The id a name in `.claimed` begins with, and what follows it.
+fn split_id(name: &OsStr) -> Option<(ParcelId, &OsStr)> {
+    let (id, rest) = name.as_bytes().split_at_checked(ID_CHARS)?;
+    Some((ParcelId::from_hex(std::str::from_utf8(id).ok()?)?, OsStr::from_bytes(rest)))
 }
 
 fn watch(dir: &Path, hinted: Arc<AtomicBool>, spool: &Spool) -> notify::Result<notify::RecommendedWatcher> {

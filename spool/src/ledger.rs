@@ -160,10 +160,57 @@ impl Ledger {
     /// index of the group's first record, the records, and the head after them.
     pub(crate) fn record(
         &self,
-        mut record: Record,
+        record: Record,
         local: Local,
         apply: &dyn Fn(u64, &[Item], Head),
     ) -> Result<u64, SpoolError> {
+        Ok(self.record_all(vec![(record, local)], apply)?.first().copied().unwrap_or(0))
+    }
+
+    /// The same for several, which are next to each other in the ledger unless there are more than one sync serves.
+    /// None is written where one of them is too large.
+    pub(crate) fn record_all(
+        &self,
+        records: Vec<(Record, Local)>,
+        apply: &dyn Fn(u64, &[Item], Head),
+    ) -> Result<Vec<u64>, SpoolError> {
+        let prepared: Vec<Prepared> =
+            records.into_iter().map(|(record, local)| self.prepare(record, local)).collect::<Result<_, _>>()?;
+        let mut queue = locked(&self.queue);
+        let tickets = queue.issued..queue.issued + prepared.len() as u64;
+        queue.issued = tickets.end;
+        queue.waiting.extend(prepared);
+        let mut indices = Vec::new();
+        for ticket in tickets {
+            loop {
+                if let Some(done) = queue.done.remove(&ticket) {
+                    indices.push(done);
+                    break;
+                }
+                if queue.busy {
+                    queue = self.turn.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
+                    continue;
+                }
+                queue.busy = true;
+                let many = queue.waiting.len().min(GROUP_MAX);
+                let group: Vec<Prepared> = queue.waiting.drain(..many).collect();
+                let first_ticket = queue.taken;
+                queue.taken += many as u64;
+                drop(queue);
+                let result = self.commit(group, apply);
+                queue = locked(&self.queue);
+                for (at, ticket) in (first_ticket..).take(many).enumerate() {
+                    queue.done.insert(ticket, result.clone().map(|first| first + at as u64));
+                }
+                queue.busy = false;
+                self.turn.notify_all();
+            }
+        }
+        drop(queue);
+        indices.into_iter().map(|done| done.map_err(|failure| self.failed(failure))).collect()
+    }
+
+    fn prepare(&self, mut record: Record, local: Local) -> Result<Prepared, SpoolError> {
         let kept = if local.is_empty() {
             Vec::new()
         } else {
@@ -176,34 +223,7 @@ impl Ledger {
             return Err(SpoolError::RecordTooLarge { bytes: bytes.len() + kept.len() });
         }
         let frame = segment::frame(&bytes, &kept);
-        let prepared = Prepared { frame, leaf: ledger::leaf(self.suite, &bytes), item: Item { record, local } };
-
-        let mut queue = locked(&self.queue);
-        let ticket = queue.issued;
-        queue.issued += 1;
-        queue.waiting.push(prepared);
-        loop {
-            if let Some(done) = queue.done.remove(&ticket) {
-                return done.map_err(|failure| self.failed(failure));
-            }
-            if queue.busy {
-                queue = self.turn.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
-                continue;
-            }
-            queue.busy = true;
-            let many = queue.waiting.len().min(GROUP_MAX);
-            let group: Vec<Prepared> = queue.waiting.drain(..many).collect();
-            let first_ticket = queue.taken;
-            queue.taken += many as u64;
-            drop(queue);
-            let result = self.commit(group, apply);
-            queue = locked(&self.queue);
-            for (at, ticket) in (first_ticket..).take(many).enumerate() {
-                queue.done.insert(ticket, result.clone().map(|first| first + at as u64));
-            }
-            queue.busy = false;
-            self.turn.notify_all();
-        }
+        Ok(Prepared { frame, leaf: ledger::leaf(self.suite, &bytes), item: Item { record, local } })
     }
 
     fn failed(&self, failure: Failure) -> SpoolError {

@@ -325,7 +325,8 @@ impl Spool {
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
         for crossing in &setup.crossings {
-            outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell)?);
+            let known = |id: &BundleId| index.recorded(id, &ledger);
+            outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
         let epoch = Numbers::next_epoch(index.epoch(), setup.now);
         let spool = Spool(Arc::new(Inner {
@@ -408,6 +409,18 @@ impl Spool {
         Ok(index)
     }
 
+    /// Appends several records with as few syncs as they need. Where it fails, some of them may be durable all the same:
+    /// ask the index before doing anything again.
+    pub fn record_all(&self, records: Vec<(Record, Local)>) -> Result<(), SpoolError> {
+        let inner = &self.0;
+        let latest = records.iter().map(|(record, _)| record.at.0).max().unwrap_or(0);
+        inner.latest.fetch_max(latest, Ordering::Relaxed);
+        let apply = |first, items: &[_], head| inner.index.apply(first, items, head, &inner.ledger);
+        inner.ledger.record_all(records, &apply)?;
+        inner.bell.ring();
+        Ok(())
+    }
+
     fn record_ranges(&self, record: Record, ranges: &[Range]) -> Result<(), SpoolError> {
         for range in ranges {
             let mut one = record.clone();
@@ -472,6 +485,10 @@ impl Spool {
     /// Whose bundle this is.
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
         Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
+    }
+    /// Does any record name this bundle?
+    pub fn bundle_recorded(&self, id: &BundleId) -> Result<bool, SpoolError> {
+        self.0.index.recorded(id, &self.0.ledger)
     }
     /// Was this bundle (or batch) taken here and settled?
     pub fn bundle_taken(&self, id: &BundleId) -> Result<bool, SpoolError> {
@@ -569,11 +586,14 @@ impl Spool {
     /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
     fn withdraw_left_over(&self, now: Timestamp) -> Result<(), SpoolError> {
         let left = self.0.index.book(&self.0.ledger, |book| book.left_over())?;
+        let mut held: HashMap<Crossing, std::collections::HashSet<(u64, u64)>> = HashMap::new();
         for (crossing, epoch, range) in left {
-            let outbox = self.0.outboxes.get(&crossing);
+            let held = held
+                .entry(crossing)
+                .or_insert_with(|| self.0.outboxes.get(&crossing).map(Outbox::numbers).unwrap_or_default());
             let mut unused = crate::ranges::Ranges::default();
             for sequence in range.from..=range.to {
-                if outbox.is_none_or(|outbox| !outbox.holds(epoch, sequence)) {
+                if !held.contains(&(epoch, sequence)) {
                     unused.insert(sequence, sequence);
                 }
             }

@@ -501,7 +501,8 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
         Err(StationError::Seal(_)) => return refuse(station, &admitted.came, Reason::Changed, checked, now),
         Err(error) => return Err(error),
     };
-    sealing::commit(station, Event::Relayed, &staged, &admitted.statement, &admitted.manifest, now)?;
+    let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?;
+    sealing::commit(station, vec![ready], now)?;
     wipe(station, &admitted.place)?;
     remove(station, checked)
 }

@@ -1,7 +1,7 @@
 //! A parcel in the clear on this machine's disk: what an app dropped, or what was opened from a bundle. It lists what
 //! is there within bounds, follows no link, and hands its bytes to the guard and to the seal.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +20,7 @@ use crate::config::NameEncoding;
 pub struct Drop {
     /// The file or folder itself.
     place: PathBuf,
+    original: OsString,
     name: String,
     folder: bool,
     facts: Vec<FileFacts>,
@@ -61,13 +62,18 @@ pub enum DropError {
 }
 
 impl Drop {
-    /// Lists the one file or folder that stands in `holder`.
+    /// Lists the one file or folder that stands at `place`, under the name it has there.
     pub fn read(place: &Path, encoding: NameEncoding) -> Result<Drop, DropError> {
-        let name_bytes = place.file_name().unwrap_or_default();
+        Drop::read_as(place, place.file_name().unwrap_or_default(), encoding)
+    }
+
+    /// The same under another name: a claimed drop stands under its parcel's id.
+    pub fn read_as(place: &Path, name_bytes: &OsStr, encoding: NameEncoding) -> Result<Drop, DropError> {
         let (name, _) = decode(name_bytes, encoding)?;
         let meta = place.symlink_metadata().map_err(|cause| DropError::Io { place: place.to_owned(), cause })?;
         let mut drop = Drop {
             place: place.to_owned(),
+            original: name_bytes.to_owned(),
             name: name.clone(),
             folder: meta.is_dir(),
             facts: Vec::new(),
@@ -149,6 +155,12 @@ impl Drop {
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.folder
+    }
+
+    /// The name it was dropped under, byte for byte.
+    #[must_use]
+    pub fn original_name(&self) -> &OsStr {
+        &self.original
     }
 
     /// Where it lies.

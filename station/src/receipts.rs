@@ -13,7 +13,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
-use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small};
 
 use crate::alarm::Alarm;
 use crate::config::Carrier;
@@ -269,18 +269,22 @@ pub fn batch(
         gap_reports,
         withdrawn,
     };
-    let path = station.layout().sealing().join(format!("{id}.receipts"));
-    station
-        .spool
-        .disk()
-        .write(&path, &Signed::make(&station.keyring.signing, &batch).to_bytes())
-        .map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+    let bytes = Signed::make(&station.keyring.signing, &batch).to_bytes();
     let mut record = with_crossing(Record::new(Event::ReceiptsSent, now), crossing, peer);
     record.bundle = Some(id);
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
-    station.spool.record(record, Local::none())?;
-    station.spool.outbox(crossing).commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence)?;
+    let (kind, priority, outbox) = (EntryKind::Receipts, Priority::Urgent, station.spool.outbox(crossing));
+    if bytes.len() <= SMALL_BYTES_MAX {
+        outbox.stage(&[Small { id, kind, priority, epoch, sequence, bytes }])?;
+        station.spool.record(record, Local::none())?;
+        outbox.publish(&id);
+    } else {
+        let path = station.layout().sealing().join(format!("{id}.receipts"));
+        station.spool.disk().write(&path, &bytes).map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+        station.spool.record(record, Local::none())?;
+        outbox.commit(&path, &id, kind, priority, epoch, sequence)?;
+    }
     for file in files {
         station.spool.disk().remove_file(&file).map_err(|cause| StationError::Io { path: file, cause })?;
     }
@@ -322,7 +326,7 @@ pub fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
 /// Takes a batch that arrived.
 pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
     let path = &entry.path;
-    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
     let read = if too_large { None } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
     let Some(batch) = read.filter(|batch| batch.batch == entry.id) else {
@@ -399,7 +403,7 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
     station.spool.record(record, Local::none())?;
 
     let bytes = signed.to_bytes();
-    sealing::add_receipt(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+    sealing::add_receipt_of_sent(station, &receipt.parcel, &sent, bytes.clone())?;
     // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
     // own receipt may have been lost where this one was not.
     let outbox = station.spool.outbox(sent.crossing);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use protocol::Timestamp;
 use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::Priority;
 use spool::SpoolError;
 
 use crate::admission::Admission;
@@ -23,6 +24,8 @@ use crate::station::{Station, StationError};
 /// A stage looks at least this often, whatever the bell says: settle times, gathering receipts, file systems that
 /// tell nobody of a change.
 const IDLE: Duration = Duration::from_millis(250);
+/// Threads that judge and seal the drops of one group. More would only wait for the disk.
+const INTAKE_WORKERS_MAX: usize = 8;
 /// After an error a stage waits this long, so that a full disk does not fill the log.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
@@ -79,19 +82,31 @@ impl Stop {
 /// Starts the stages of a station.
 pub fn start(station: &Arc<Station>, stop: &Stop) -> Result<Vec<JoinHandle<()>>, StationError> {
     station.spool.record(Record::new(Event::NodeStarted, clock::now()), Local::none())?;
-    let mut intake = Intake::new(station)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(INTAKE_WORKERS_MAX);
     let mut admission = Admission::default();
     let mut receipts = Receipts::default();
     let mut housekeeping = Housekeeping::default();
     // Snapshots stand before the first request can be asked.
     housekeeping.publish(station, clock::now())?;
-    Ok(vec![
-        stage("intake", station, stop, move |station, now| intake.step(station, now))?,
+    let mut threads = Vec::new();
+    for priority in Priority::ALL {
+        let mut intake = Intake::of(station, priority, workers)?;
+        if !intake.is_empty() {
+            let name = match priority {
+                Priority::Urgent => "intake-urgent",
+                Priority::Normal => "intake",
+                Priority::Bulk => "intake-bulk",
+            };
+            threads.push(stage(name, station, stop, move |station, now| intake.step(station, now))?);
+        }
+    }
+    threads.extend([
         stage("admission", station, stop, move |station, now| admission.step(station, now))?,
         stage("receipts", station, stop, move |station, now| receipts.step(station, now))?,
         stage("desk", station, stop, crate::desk::step)?,
         stage("housekeeping", station, stop, move |station, now| housekeeping.step(station, now))?,
-    ])
+    ]);
+    Ok(threads)
 }
 
 fn stage(

@@ -193,7 +193,8 @@ pub fn stage(
     open_to_group(&place).map_err(io_at(&place))?;
 
     let mut lines = Vec::new();
-    for entry in station.spool.outbox(crossing).entries()? {
+    let outbox = station.spool.outbox(crossing);
+    for entry in outbox.entries()? {
         let id = entry.id.to_string();
         // Nothing new under an old number: where the first medium did arrive, the number is turned away as repeated, and
         // whatever was new would wait for ever.
@@ -205,12 +206,13 @@ pub fn stage(
             EntryKind::Bundle => LineKind::Bundle,
             EntryKind::Receipts => LineKind::Receipts,
         };
-        let digest = file_digest(station, &entry.path)?;
+        let digest =
+            digest_of(station, &mut outbox.content(&entry).map_err(io_at(&entry.path))?).map_err(io_at(&entry.path))?;
         let line =
             WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
         let copy = place.join(line_file_name(&line));
         // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
-        disk.copy(&entry.path, &copy).map_err(io_at(&copy))?;
+        disk.copy_from(&mut outbox.content(&entry).map_err(io_at(&entry.path))?, &copy).map_err(io_at(&copy))?;
         lines.push(line);
     }
     if lines.is_empty() {
@@ -318,7 +320,6 @@ fn record(
 }
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
-    use std::io::Read;
     // In the desk somebody may have put a link or a pipe where a file was listed a moment ago.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io_at(path)(error.into()))?;
@@ -326,10 +327,14 @@ fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
     if !file.metadata().map_err(io_at(path))?.is_file() {
         return Err(io_at(path)(std::io::ErrorKind::InvalidInput.into()));
     }
+    digest_of(station, &mut file).map_err(io_at(path))
+}
+
+fn digest_of(station: &Station, content: &mut impl std::io::Read) -> std::io::Result<Digest> {
     let mut tree = Tree::new(station.suite);
     let mut piece = vec![0; 256 * 1024];
     loop {
-        let read = file.read(&mut piece).map_err(io_at(path))?;
+        let read = content.read(&mut piece)?;
         match piece.get(..read) {
             Some([]) | None => return Ok(tree.root()),
             Some(bytes) => tree.update(bytes),

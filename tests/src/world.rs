@@ -548,9 +548,9 @@ impl<'a> World<'a> {
     /// An export is asked for, and later the same request file is laid down again. Returns the trips after each.
     pub fn ask_twice(&mut self) -> Told<(usize, usize)> {
         // Something must wait for the ferry, or no trip is made.
-        let outbox = self.layout(INTRANET).outbox(Crossing::IntranetToExtranet);
         for _ in 0..20 {
-            if fs::read_dir(&outbox).map_err(words)?.next().is_some() {
+            let running = self.nodes[INTRANET].running.as_ref();
+            if running.is_some_and(|running| running.station.spool.outbox(OUTWARD).load().0 > 0) {
                 break;
             }
             if !self.coming.is_empty() {
@@ -694,7 +694,9 @@ impl<'a> World<'a> {
                 _ => None,
             };
             let Some(receiver) = &self.nodes[to].running else { return Ok(()) };
-            let offered = offer(&receiver.station.spool, crossing, &entry, part);
+            let Some(sender) = &self.nodes[from].running else { return Ok(()) };
+            let content = sender.station.spool.outbox(crossing).content(&entry);
+            let offered = offer(&receiver.station.spool, crossing, &entry, content, part);
             let Some(stored) = self.after(to, "the gateway", offered.map_err(StationError::from))? else {
                 return Ok(());
             };
@@ -723,7 +725,7 @@ impl<'a> World<'a> {
                 let round = self.rounds.entry(entry.id).or_default();
                 *round += 1;
                 outbox.went(&entry.id, *round, ONE_WAY_ROUNDS);
-                let bytes = Rc::new(fs::read(&entry.path).map_err(words)?);
+                let bytes = Rc::new(bytes_of(outbox.content(&entry)).map_err(words)?);
                 for _ in 0..[0, 1, 1, 2][usize::try_from(self.noise.below(4)).unwrap_or(0)] {
                     sent.push(Flying { id: entry.id, kind: entry.kind, bytes: Rc::clone(&bytes) });
                 }
@@ -1006,7 +1008,13 @@ impl<'a> World<'a> {
                 places.push(layout.complete(crossing));
                 let by_ferry = ferry_apart && (crossing == INWARD || crossing == OUTWARD);
                 if crossing.source() == zone && !by_ferry {
-                    places.push(layout.outbox(crossing));
+                    let one_way = crossing == INWARD || crossing == OUTWARD;
+                    // Papers on a crossing that answers nothing stay until somebody else says that they came.
+                    let stays = |entry: &Entry| one_way && entry.kind == EntryKind::Receipts;
+                    let waiting = running.station.spool.outbox(crossing).entries().map_err(words)?;
+                    if let Some(entry) = waiting.iter().find(|entry| !stays(entry)) {
+                        return Ok(Some(format!("{} waits on {crossing}", entry.id)));
+                    }
                 }
                 if crossing.source() == zone && crossing != OUTWARD {
                     places.push(layout.receipts(crossing));
@@ -1018,10 +1026,7 @@ impl<'a> World<'a> {
             for place in places {
                 for path in children(&place)? {
                     let file = path.file_name().unwrap_or_default().to_string_lossy();
-                    let papers = path.extension().is_some_and(|suffix| suffix == "receipts");
-                    // Papers on a crossing that answers nothing stay until somebody else says that they came.
-                    let kept = papers && [INWARD, OUTWARD].iter().any(|crossing| place == layout.outbox(*crossing));
-                    if file != ".claimed" && !kept {
+                    if file != ".claimed" {
                         return Ok(Some(format!("{} stands in {}", file, place.display())));
                     }
                 }
@@ -1325,12 +1330,18 @@ impl Fate {
 }
 
 /// Brings an entry, or the first bytes of it that are missing. True where the other side has it now.
-fn offer(spool: &spool::Spool, crossing: Crossing, entry: &Entry, part: Option<u64>) -> Result<bool, SpoolError> {
+fn offer(
+    spool: &spool::Spool,
+    crossing: Crossing,
+    entry: &Entry,
+    content: std::io::Result<spool::Content>,
+    part: Option<u64>,
+) -> Result<bool, SpoolError> {
     match spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size)? {
         Begin::Have => Ok(true),
         Begin::Partial(mut partial) => {
             let bytes =
-                fs::read(&entry.path).map_err(|source| SpoolError::Disk { path: entry.path.clone(), source })?;
+                bytes_of(content).map_err(|source| SpoolError::Disk { path: entry.path.to_path_buf(), source })?;
             let end = usize::try_from(part.unwrap_or(entry.size)).unwrap_or(bytes.len());
             let from = usize::try_from(partial.offset()).unwrap_or(0);
             if let Some(rest) = bytes.get(from..end) {
@@ -1343,6 +1354,12 @@ fn offer(spool: &spool::Spool, crossing: Crossing, entry: &Entry, part: Option<u
             Ok(true)
         }
     }
+}
+
+fn bytes_of(content: std::io::Result<spool::Content>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut content?, &mut bytes)?;
+    Ok(bytes)
 }
 
 fn holds(bytes: &[u8], wanted: &[u8]) -> bool {

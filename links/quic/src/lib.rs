@@ -63,7 +63,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// Says which node an outbox entry is for, from its clear envelope. Called on a disk thread at every listing.
-pub type Addressee = Arc<dyn Fn(&Entry) -> Option<Name> + Send + Sync>;
+pub type Addressee = Arc<dyn Fn(&spool::Outbox, &Entry) -> Option<Name> + Send + Sync>;
 
 /// What the link works with.
 #[derive(Clone)]

@@ -185,7 +185,7 @@ async fn list(session: &Session) -> Result<HashMap<protocol::BundleId, Entry>, L
     let listed = tokio::task::spawn_blocking(move || {
         let mut entries = outbox.entries()?;
         if let Some(addressee) = &hub.addressee {
-            entries.retain(|entry| addressee(entry).is_some_and(|target| target == name));
+            entries.retain(|entry| addressee(&outbox, entry).is_some_and(|target| target == name));
         }
         Ok::<_, spool::SpoolError>(entries)
     });
