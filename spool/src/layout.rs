@@ -1,7 +1,7 @@
 //! Every path of a spool, in one place. Makes none of them.
 //!
 //! ```text
-//! inlet/<route>/            apps drop here              .claimed/<parcel>/   taken, the daemon's
+//! inlet/<route>/            apps drop here              .claimed/<parcel>.<name>   taken, the daemon's
 //! outlet/<route>/           apps pick up here           .staging/<parcel>/   not yet to be seen
 //! notices/<route>/          what became of each drop
 //! queues/sealing            bundles being written; thrown away at start
@@ -48,7 +48,7 @@ impl Layout {
     pub fn inlet(&self, route: &Name) -> PathBuf {
         self.at(&["inlet", route.as_str()])
     }
-    /// `inlet/<route>/.claimed`: taken by the daemon, one folder a parcel.
+    /// `inlet/<route>/.claimed`: taken by the daemon.
     #[must_use]
     pub fn claimed(&self, route: &Name) -> PathBuf {
         self.at(&["inlet", route.as_str(), CLAIMED])
