@@ -286,6 +286,9 @@ pub fn ready(
 /// enters its outbox. On an error what was recorded is in its outbox all the same, or is finished by [`finish_sent`];
 /// what was not is thrown away and its number withdrawn, so that its parcel may be sealed anew.
 pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<(), StationError> {
+    if group.is_empty() {
+        return Ok(());
+    }
     let (mut small, mut records, mut places) = (BTreeMap::<Crossing, Vec<Small>>::new(), Vec::new(), Vec::new());
     for Ready { staged, record, local } in group {
         let Staged { id, crossing, epoch, sequence, priority, place } = staged;
