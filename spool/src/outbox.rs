@@ -116,14 +116,20 @@ impl Outbox {
         Ok(())
     }
 
-    /// A staged entry was recorded: from now on it waits to cross. False where none of that id is staged.
-    pub fn publish(&self, id: &BundleId) -> bool {
+    /// Staged entries were recorded: from now on they wait to cross. Ids of none that is staged change nothing.
+    pub fn publish(&self, ids: &[BundleId]) {
         let mut shelf = locked(&self.0.shelf);
-        let Some(entry) = shelf.staged.remove(id) else { return false };
-        shelf.put(entry);
+        let mut news = false;
+        for id in ids {
+            if let Some(entry) = shelf.staged.remove(id) {
+                shelf.put(entry);
+                news = true;
+            }
+        }
         drop(shelf);
-        self.0.bell.ring();
-        true
+        if news {
+            self.0.bell.ring();
+        }
     }
 
     /// A staged entry could not be recorded and never will be. One that was published stays.

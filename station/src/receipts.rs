@@ -278,7 +278,7 @@ pub fn batch(
     if bytes.len() <= SMALL_BYTES_MAX {
         outbox.stage(&[Small { id, kind, priority, epoch, sequence, bytes }])?;
         station.spool.record(record, Local::none())?;
-        outbox.publish(&id);
+        outbox.publish(&[id]);
     } else {
         let path = station.layout().sealing().join(format!("{id}.receipts"));
         station.spool.disk().write(&path, &bytes).map_err(|cause| StationError::Io { path: path.clone(), cause })?;

@@ -309,14 +309,19 @@ pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<()
         .and_then(|()| station.spool.record_all(records));
     let mut first = recorded.err().map(StationError::from);
     let failed = first.is_some();
+    let mut published = BTreeMap::<Crossing, Vec<BundleId>>::new();
     for one in places {
         let done = if failed && !station.spool.bundle_recorded(&one.id)? {
             one.give_up(station, now)
+        } else if one.file.is_none() {
+            published.entry(one.crossing).or_default().push(one.id);
+            Ok(())
         } else {
             one.enter(station)
         };
         first = first.or(done.err());
     }
+    published.iter().for_each(|(crossing, ids)| station.spool.outbox(*crossing).publish(ids));
     first.map_or(Ok(()), Err)
 }
 
@@ -332,13 +337,15 @@ struct Committing {
 
 impl Committing {
     fn enter(&self, station: &Station) -> Result<(), StationError> {
-        let outbox = station.spool.outbox(self.crossing);
-        match &self.file {
-            None => drop(outbox.publish(&self.id)),
-            Some(path) => {
-                outbox.commit(path, &self.id, EntryKind::Bundle, self.priority, self.epoch, self.sequence)?;
-            }
-        }
+        let Some(path) = &self.file else { return Ok(()) };
+        station.spool.outbox(self.crossing).commit(
+            path,
+            &self.id,
+            EntryKind::Bundle,
+            self.priority,
+            self.epoch,
+            self.sequence,
+        )?;
         Ok(())
     }
 
@@ -537,6 +544,7 @@ pub fn recover(station: &Station) -> Result<(), StationError> {
 /// stage that has the parcel in hand: what others are sealing stays untouched.
 pub fn finish_sent(station: &Station, parcel: &spool::ParcelState) -> Result<(), StationError> {
     let Some(sent) = &parcel.sent else { return Ok(()) };
+    station.spool.outbox(sent.crossing).publish(&[sent.bundle]);
     let path = station.layout().sealing().join(format!("{}.bundle", sent.bundle));
     if path.exists() {
         finish(station, &path)?;
