@@ -2,7 +2,9 @@
 //! and the things between the networks. Nothing here is shipped.
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
 
+pub mod figures;
 pub mod gate;
+pub mod history;
 pub mod office;
 pub mod papers;
 pub mod programs;

@@ -28,7 +28,7 @@ const ONE_WAY_BYTES: usize = 512 << 20;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
-    match run() {
+    match tests::figures::history::is_step().unwrap_or_else(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -42,6 +42,7 @@ fn run() -> io::Result<()> {
     sealing()?;
     small_parcels()?;
     one_way()?;
+    tests::figures::history::run()?;
     Ok(())
 }
 
