@@ -5,7 +5,7 @@
 //! another and a start after `kill -9` is one.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +42,7 @@ pub fn run() -> io::Result<()> {
     println!("| index rebuilt | {} | >= 100,000 parcels/s |", step("rebuild", dir.path())?);
     println!("| start after a clean stop | {} | <= 2 s |", step("start", dir.path())?);
     println!("| {RATE} records/s with look-ups and listings | {} | RSS <= 200 MB |", step("live", dir.path())?);
+    println!("| records one after the other, and from 64 threads | {} | |", step("record", dir.path())?);
     println!("| start after kill -9 under that load | {} | <= 2 s |", killed(dir.path())?);
     Ok(())
 }
@@ -89,6 +90,7 @@ fn do_step(what: &OsStr, dir: &Path) -> io::Result<String> {
         Some("start") => start(dir),
         Some("rebuild") => rebuild(dir),
         Some("live") => live(dir),
+        Some("record") => record(dir),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -151,6 +153,47 @@ fn rebuild(dir: &Path) -> io::Result<String> {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let rate = counted as f64 / seconds;
     Ok(format!("{rate:.0} parcels/s ({seconds:.2} s, {cpu:.1} CPU s, {})", used()))
+}
+
+/// Acceptances recorded as fast as they come, by one thread and by many: what one costs beside its sync.
+fn record(dir: &Path) -> io::Result<String> {
+    const RECORDS: u64 = 2_000;
+    let (spool, _) = open(dir)?;
+    let next = AtomicU64::new(parcels() + spool.head().size);
+    let some = &|| {
+        for _ in 0..RECORDS {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            let record = history::accepted(number, now(), spool.epoch(), number);
+            spool.record(record, history::words(number)).map_err(io::Error::other)?;
+        }
+        Ok::<(), io::Error>(())
+    };
+    let told = |what: &str, records: u64, began: Instant, cpu: f64| {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let (rate, cost) = (records as f64 / began.elapsed().as_secs_f64(), cpu / records as f64 * 1e6);
+        format!("{what}: {rate:.0}/s, {cost:.0} CPU µs each")
+    };
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    some()?;
+    let one = told("one thread", RECORDS, began, cpu_seconds() - cpu);
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    std::thread::scope(|scope| {
+        let threads = (1..=64).map(|place| {
+            std::thread::Builder::new().name(format!("recorder-{place}")).spawn_scoped(scope, some)
+        });
+        let threads = threads.collect::<io::Result<Vec<_>>>()?;
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread died"))?)
+    })?;
+    let many = told("64 threads", 64 * RECORDS, began, cpu_seconds() - cpu);
+    // The same bytes with the same syncs and nothing else.
+    let mut plain = std::fs::File::create(dir.join("plain"))?;
+    let began = Instant::now();
+    for _ in 0..RECORDS / 4 {
+        plain.write_all(&[0; 400])?;
+        plain.sync_data()?;
+    }
+    let sync = began.elapsed() / u32::try_from(RECORDS / 4).unwrap_or(u32::MAX);
+    Ok(format!("{one}; {many}; a plain append and sync {} µs; {}", sync.as_micros(), used()))
 }
 
 /// CPU seconds, peak and present memory of this process, and the machine's load.
