@@ -24,7 +24,7 @@ const PARCELS: u64 = 1_000_000;
 /// Parcels accepted before the receipts of one come.
 const LAG: u64 = 200;
 /// The first argument that makes this program a step.
-const STEP: &str = "figures-history";
+pub const STEP: &str = "figures-history";
 /// How long the daemon of the memory figure lives.
 const LIVE: Duration = Duration::from_secs(15);
 /// Records a second while it does.
@@ -69,12 +69,13 @@ fn step(what: &str, dir: &Path) -> io::Result<String> {
     if !output.status.success() {
         return Err(io::Error::other(format!("{what}: {}", output.status)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(said.lines().last().unwrap_or_default().to_owned())
 }
 
 /// Kills a living daemon in the middle of its records, then starts the next one.
 fn killed(dir: &Path) -> io::Result<String> {
-    let mut child = command("live", dir)?.env("FOREVER", "1").stdout(Stdio::piped()).spawn()?;
+    let mut child = command("live", dir)?.env("UNTIL_KILLED", (5 * RATE).to_string()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     if let Some(said) = child.stdout.take() {
         BufReader::new(said).read_line(&mut line)?;
@@ -143,6 +144,7 @@ fn start(dir: &Path) -> io::Result<String> {
 fn rebuild(dir: &Path) -> io::Result<String> {
     let (spool, _) = open(dir)?;
     let before = spool.counts().map_err(io::Error::other)?;
+    println!("begun");
     let (began, cpu) = (Instant::now(), cpu_seconds());
     spool.rebuild_index().map_err(io::Error::other)?;
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
@@ -178,9 +180,8 @@ fn record(dir: &Path) -> io::Result<String> {
     let one = told("one thread", RECORDS, began, cpu_seconds() - cpu);
     let (began, cpu) = (Instant::now(), cpu_seconds());
     std::thread::scope(|scope| {
-        let threads = (1..=64).map(|place| {
-            std::thread::Builder::new().name(format!("recorder-{place}")).spawn_scoped(scope, some)
-        });
+        let threads = (1..=64)
+            .map(|place| std::thread::Builder::new().name(format!("recorder-{place}")).spawn_scoped(scope, some));
         let threads = threads.collect::<io::Result<Vec<_>>>()?;
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread died"))?)
     })?;
@@ -233,10 +234,10 @@ impl Costs {
     }
 }
 
-/// A daemon in small: threads that record about new parcels at a fixed rate, and one that asks.
+/// A daemon in small, for a while, or until it is killed after so many records: threads that record about new parcels at a fixed rate, and one that asks.
 fn live(dir: &Path) -> io::Result<String> {
     let (spool, _) = open(dir)?;
-    let forever = std::env::var_os("FOREVER").is_some();
+    let ready = number_of("UNTIL_KILLED", 0);
     let (over, recorded) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
     let said = std::thread::scope(|scope| {
@@ -246,7 +247,7 @@ fn live(dir: &Path) -> io::Result<String> {
                 .name(format!("recorder-{place}"))
                 .spawn_scoped(scope, move || records(spool, place, began, over, recorded))?;
         }
-        let said = asks(&spool, began, forever, &recorded);
+        let said = asks(&spool, began, ready, &recorded);
         over.store(true, Ordering::SeqCst);
         said
     })?;
@@ -276,13 +277,13 @@ fn records(spool: &Spool, place: u64, began: Instant, over: &AtomicBool, recorde
     }
 }
 
-fn asks(spool: &Spool, began: Instant, forever: bool, recorded: &AtomicU64) -> io::Result<String> {
+fn asks(spool: &Spool, began: Instant, ready: u64, recorded: &AtomicU64) -> io::Result<String> {
     let (mut parcel, mut bundle, mut seen, mut counts) =
         (Costs::default(), Costs::default(), Costs::default(), Costs::default());
     let (mut newest, mut label, mut refused, mut rare) =
         (Costs::default(), Costs::default(), Costs::default(), Costs::default());
     let mut turn = 0_u64;
-    while forever || began.elapsed() < LIVE {
+    while ready > 0 || began.elapsed() < LIVE {
         turn += 1;
         let number = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) % parcels();
         let fail = |error| io::Error::other::<SpoolError>(error);
@@ -310,7 +311,7 @@ fn asks(spool: &Spool, began: Instant, forever: bool, recorded: &AtomicU64) -> i
             let wanted = Filter { state: Some(State::Withdrawn), ..Filter::default() };
             rare.of(|| spool.parcels(&wanted, 100)).map_err(fail)?;
         }
-        if forever && recorded.load(Ordering::SeqCst) > 5 * RATE {
+        if ready > 0 && recorded.load(Ordering::SeqCst) >= ready {
             println!("ready");
         }
         std::thread::sleep(Duration::from_millis(2));
