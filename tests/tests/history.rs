@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::keys::SigningKey;
@@ -40,11 +40,13 @@ fn step(what: &str, dir: &Path, parcels: u64) -> Command {
     command
 }
 
-/// Waits until a step says that it began.
-fn begun(child: &mut Child) {
+/// Waits until a step says that it began. What it says later must find somebody, or it would end by that.
+fn begun(child: &mut Child) -> BufReader<ChildStdout> {
+    let mut said = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    said.read_line(&mut line).unwrap();
     assert!(!line.is_empty(), "the step said nothing");
+    said
 }
 
 /// All parcels, newest first.
@@ -111,23 +113,23 @@ fn an_index_killed_while_it_is_made_anew_says_the_same_at_the_next_start() {
     let index = dir.path().join("index/index.redb");
     let timed = Instant::now();
     let mut child = step("rebuild", dir.path(), count).spawn().unwrap();
-    begun(&mut child);
-    child.wait().unwrap();
+    let said_by_child = begun(&mut child);
+    assert!(child.wait().unwrap().success());
+    drop(said_by_child);
     let whole = timed.elapsed();
     let mut died = 0;
     for kill in 0..kills {
         // By turns: asked for while the node runs, and found missing at its start.
-        let mut child = if kill % 2 == 0 {
-            let mut child = step("rebuild", dir.path(), count).spawn().unwrap();
-            begun(&mut child);
-            child
-        } else {
+        let what = if kill % 2 == 0 { "rebuild" } else { "start" };
+        if what == "start" {
             fs::remove_file(&index).unwrap();
-            step("start", dir.path(), count).spawn().unwrap()
-        };
+        }
+        let mut child = step(what, dir.path(), count).spawn().unwrap();
+        let said_by_child = (what == "rebuild").then(|| begun(&mut child));
         std::thread::sleep(whole * kill / kills);
         child.kill().unwrap();
         died += u32::from(!child.wait().unwrap().success());
+        drop(said_by_child);
         assert!(said(&open(dir.path())) == expected, "kill {kill}, {:?} after its beginning", whole * kill / kills);
     }
     assert!(died >= kills / 4, "only {died} of {kills} deaths came before the end");
@@ -140,7 +142,7 @@ fn a_node_killed_while_it_records_knows_every_record_at_the_next_start() {
     drop(open(dir.path()));
     for kill in 0..kills {
         let mut child = step("live", dir.path(), count).env("UNTIL_KILLED", "200").spawn().unwrap();
-        begun(&mut child);
+        let _said = begun(&mut child);
         std::thread::sleep(Duration::from_millis(kill * 7 % 100));
         child.kill().unwrap();
         child.wait().unwrap();
