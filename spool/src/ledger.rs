@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, RwLock};
 
@@ -307,11 +308,11 @@ impl Ledger {
         proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
-    /// Hands every readable durable record from `from` on to `take`, in order.
+    /// Hands every readable durable record from `from` on to `take`, in order, until it has enough.
     pub(crate) fn read_from(
         &self,
         from: u64,
-        take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+        take: &mut dyn FnMut(Stored) -> Result<ControlFlow<()>, SpoolError>,
     ) -> Result<(), SpoolError> {
         let at = |source| SpoolError::disk(&self.dir, source);
         let size = self.head().size;
@@ -322,12 +323,15 @@ impl Ledger {
                 continue;
             }
             let bytes = segment::load(&one.path).map_err(at)?;
-            for found in Frames::new(&bytes, one.first) {
+            let mut frames = Frames::new(&bytes, one.first);
+            frames.skip_to(from);
+            for found in frames {
                 if let Found::Record(stored) = found
                     && (from..end).contains(&stored.index)
                     && (one.health == Health::Sound || self.is_leaf(&stored))
+                    && take(*stored)?.is_break()
                 {
-                    take(*stored)?;
+                    return Ok(());
                 }
             }
         }
@@ -348,7 +352,7 @@ impl Ledger {
             if self.is_leaf(&stored) {
                 good.insert(stored.index, stored.index);
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(if size == 0 { Vec::new() } else { good.missing(0, size - 1) })
     }

@@ -53,6 +53,8 @@ mod arrivals;
 #[cfg(feature = "owner")]
 mod bell;
 #[cfg(feature = "owner")]
+mod changes;
+#[cfg(feature = "owner")]
 mod entry;
 #[cfg(feature = "owner")]
 mod evidence;
@@ -76,6 +78,8 @@ mod outbox;
 mod outlet;
 #[cfg(feature = "owner")]
 mod ranges;
+#[cfg(feature = "owner")]
+mod row;
 #[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]

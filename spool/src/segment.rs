@@ -148,6 +148,16 @@ impl<'a> Frames<'a> {
         Frames { bytes, at, index: first, ended: false }
     }
 
+    /// Passes over records before one, as far as they are whole, without reading what they say.
+    pub fn skip_to(&mut self, index: u64) {
+        while self.at > 0
+            && self.index < index
+            && let Some(length) = self.bytes.get(self.at..).and_then(whole)
+        {
+            (self.at, self.index) = (self.at + length, self.index + 1);
+        }
+    }
+
     /// Bytes up to the end of the last item given.
     #[must_use]
     pub fn position(&self) -> usize {
@@ -191,16 +201,19 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
     (payload <= PAYLOAD_BYTES_MAX).then_some(8 + payload)
 }
 
-/// The record that starts here and the bytes of its frame.
-fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
+/// Bytes of the frame that starts here, if its checksum says that it is whole.
+fn whole(bytes: &[u8]) -> Option<usize> {
     let length = length_of(bytes)?;
-    let payload = bytes.get(8..length)?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(bytes.get(..4)?);
-    crc.update(payload);
-    if number(bytes, 4)? != crc.finalize() {
-        return None;
-    }
+    crc.update(bytes.get(8..length)?);
+    (number(bytes, 4)? == crc.finalize()).then_some(length)
+}
+
+/// The record that starts here and the bytes of its frame.
+fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
+    let length = whole(bytes)?;
+    let payload = bytes.get(8..length)?;
     let inner = usize::try_from(number(payload, 0)?).ok()?;
     let (record, local) = payload.get(4..)?.split_at_checked(inner)?;
     let local = match local.split_first_chunk::<SALT_BYTES>() {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -457,7 +458,7 @@ impl Spool {
             if found.len() < limit {
                 found.push(stored);
             }
-            Ok(())
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(found)
     }
@@ -688,12 +689,25 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
     }
-    for path in swept.iter().map(|dir| children(dir)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ASIDE.as_bytes())) {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+    swept.iter().try_for_each(|dir| sweep_aside(disk, dir))?;
+    sweep_partial(disk, layout, crossings)
+}
+
+/// Removes files written aside. Names are looked at one by one and not kept: where nobody takes notices away, there is
+/// one for every parcel that ever was.
+fn sweep_aside(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(at)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(at)?;
+        if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
+            disk.remove_file(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
         }
     }
-    sweep_partial(disk, layout, crossings)
+    Ok(())
 }
 
 /// After a restart of the machine a partial file may be longer than what was written to it.

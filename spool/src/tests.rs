@@ -526,6 +526,64 @@ fn a_spoiled_index_is_made_anew_at_open() {
     assert!(world.open().parcel(&id(1)).unwrap().is_some());
 }
 
+/// Writes a version into an index, and a bundle that no ledger knows.
+fn forge(index: &Path, version: u64) {
+    let db = redb::Database::open(index).unwrap();
+    let txn = db.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+    txn.open_table(meta).unwrap().insert("version", &version.to_be_bytes()[..]).unwrap();
+    txn.open_table(crate::changes::BUNDLES).unwrap().insert(&[77; 16][..], &[1][..]).unwrap();
+    txn.commit().unwrap();
+}
+
+#[test]
+fn an_index_of_another_version_is_made_anew() {
+    let world = World::new();
+    let path = world.dir.path().join("index/index.redb");
+    let spool = world.open();
+    spool.record(arrived(id(1), 1), Local::none()).unwrap();
+    drop(spool);
+    forge(&path, 2);
+    assert!(world.open().bundle_taken(&id(77)).unwrap(), "an index of this version is believed");
+    for version in [1, 3] {
+        forge(&path, version);
+        let spool = world.open();
+        assert!(!spool.bundle_taken(&id(77)).unwrap());
+        assert!(spool.bundle_taken(&id(1)).unwrap() && spool.parcel(&id(1)).unwrap().is_some());
+    }
+    // The first version kept its numbers as such.
+    fs::remove_file(&path).unwrap();
+    let db = redb::Database::create(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+    txn.open_table(meta).unwrap().insert("version", 1).unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    assert!(world.open().parcel(&id(1)).unwrap().is_some());
+}
+
+#[test]
+fn an_index_of_another_ledger_is_made_anew() {
+    // Of a shorter ledger, one of the same length, and a longer one.
+    for records in [1, 8, 20] {
+        let (world, other) = (World::new(), World::new());
+        let spool = world.open();
+        for n in 1..=8 {
+            spool.record(arrived(id(n), n.into()), Local::none()).unwrap();
+        }
+        let said = all_of(&spool);
+        drop(spool);
+        let spool = other.open();
+        for n in 1..=records {
+            spool.record(arrived(id(n + 20), n.into()), Local::none()).unwrap();
+        }
+        drop(spool);
+        let index = "index/index.redb";
+        fs::copy(other.dir.path().join(index), world.dir.path().join(index)).unwrap();
+        assert_eq!(all_of(&world.open()), said, "an index of {records} records of another ledger was believed");
+    }
+}
+
 #[test]
 fn a_parcel_goes_forward_and_an_end_is_an_end() {
     let world = World::new();

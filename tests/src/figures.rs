@@ -1,6 +1,9 @@
 //! What `make bench` measures, one file a subject. Each prints rows of Markdown with a baseline of the same run beside
 //! the figure: machines differ and are noisy, a ratio holds.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "they print a report")]
+
+pub mod history;
 pub mod intake;
 
 use std::fs;

@@ -4,6 +4,7 @@
 
 pub mod figures;
 pub mod gate;
+pub mod history;
 pub mod office;
 pub mod papers;
 pub mod programs;

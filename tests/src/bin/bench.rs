@@ -25,7 +25,7 @@ const CONTENT_BYTES: usize = 256 << 20;
 const ONE_WAY_BYTES: usize = 512 << 20;
 
 fn main() -> ExitCode {
-    match run() {
+    match figures::history::is_step().unwrap_or_else(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -48,6 +48,9 @@ fn run() -> io::Result<()> {
     }
     if wanted("one-way") {
         one_way(&root)?;
+    }
+    if wanted("history") {
+        figures::history::run()?;
     }
     Ok(())
 }
