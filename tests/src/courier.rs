@@ -82,6 +82,10 @@ impl Courier {
             return Ok(());
         }
         let disc = disc(office);
+        if self.repeated && matches!(self.step, Step::Export | Step::Reexport) && disc.exists() {
+            // Staged again, a trip has another waybill; a medium that was half written is wiped first.
+            fs::remove_dir_all(&disc)?;
+        }
         fs::create_dir_all(&disc)?;
         self.logged = fs::metadata(office.root.join("ferry.log")).map_or(0, |about| about.len());
         let (disc, trip) = (disc.to_string_lossy().into_owned(), self.trip.to_string());

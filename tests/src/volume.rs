@@ -10,6 +10,9 @@ use std::process::Command;
 /// Copies of an image are tried so often until none was written to meanwhile.
 const COPIES_MAX: u32 = 50;
 
+/// Folders with mounts begin so; a noun and the process follow.
+const OURS: &str = "trilock-";
+
 /// A mounted disk.
 pub struct Volume {
     /// Where it is mounted.
@@ -102,6 +105,11 @@ impl Volume {
         Err(io::Error::other(format!("{} is written to all the time", image.display())))
     }
 
+    /// Says that the image has another name now.
+    pub fn renamed(&mut self, image: &Path) {
+        self.image = Some(image.to_owned());
+    }
+
     /// Unmounts. What was in memory is gone.
     pub fn unmount(mut self) -> io::Result<()> {
         self.mounted = false;
@@ -124,11 +132,32 @@ impl Drop for Volume {
     }
 }
 
-/// Says why not, where images cannot be mounted.
-pub fn possible(below: &Path) -> Result<(), String> {
+/// A folder for mounts, named after this process; or why none can be mounted here. What a process left that was
+/// stopped by force, and so dropped nothing, goes first.
+pub fn ground(noun: &str) -> Result<tempfile::TempDir, String> {
+    sweep();
+    let prefix = format!("{OURS}{noun}-{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(crate::world::ground());
+    let folder = folder.map_err(|error| error.to_string())?;
     let small = Ext4 { bytes: 16 << 20, features: "", options: "rw" };
-    let (image, place) = (below.join("try.img"), below.join("try"));
+    let (image, place) = (folder.path().join("try.img"), folder.path().join("try"));
     let tried = Volume::ext4(&image, &place, &small).and_then(Volume::unmount);
     let removed = fs::remove_file(&image).and_then(|()| fs::remove_dir(&place));
-    tried.and(removed).map_err(|error| format!("needs root, mkfs.ext4 and loop mounts: {error}"))
+    let needs = |error| format!("needs root, mkfs.ext4 and loop mounts: {error}");
+    tried.and(removed).map(|()| folder).map_err(needs)
+}
+
+fn sweep() {
+    let ours = crate::world::ground().join(OURS).to_string_lossy().into_owned();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    // The last mounted first: a store is under a disk of its own.
+    for place in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+        let Some(rest) = place.strip_prefix(&ours) else { continue };
+        let pid =
+            rest.split('/').next().unwrap_or_default().split('-').nth(1).and_then(|word| word.parse::<u32>().ok());
+        let gone = pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+        if gone && let Err(error) = run("umount", &["-l".as_ref(), place.as_ref()]) {
+            eprintln!("{place} stays mounted: {error}");
+        }
+    }
 }
