@@ -91,6 +91,8 @@ impl Door {
                 }
             }
         }
+        // Below the floor of free space a drop is left where it is; its app can still take it back there.
+        station.spool.room(0)?;
         for candidate in self.inlet.poll(now)?.into_iter().take(TAKEN_A_STEP) {
             let claimed = match candidate.refused {
                 // Left where it is: what cannot be read could be neither inspected nor sealed away, only lost.
