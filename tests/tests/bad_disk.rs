@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -37,9 +38,85 @@ enum Fault {
     NoInodes,
     /// The file system met an error and let nobody write any more, as `errors=remount-ro` has it.
     ReadOnly,
-    /// The store behind a thinly provisioned disk is used up: writes and syncs fail with EIO.
+    /// The store behind a thinly provisioned disk is used up: blocks that were never written cannot be.
     StoreGone,
+    /// Every write fails with EIO.
+    WritesFail,
+    /// Every sync fails with EIO, and what it was to sync may be lost.
+    SyncsFail,
+    /// Every read fails with EIO.
+    ReadsFail,
 }
+
+impl Fault {
+    /// What the library below is told.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Fault::WritesFail => Some("write"),
+            Fault::SyncsFail => Some("sync"),
+            Fault::ReadsFail => Some("read"),
+            _ => None,
+        }
+    }
+
+    /// Words of the system that must stand in the daemon's log, so that no story is about a disk that was well.
+    fn said(self) -> &'static [&'static str] {
+        match self {
+            Fault::BelowFloor | Fault::FewInodes => &[],
+            Fault::Full | Fault::NoInodes => &["(os error 28)"],
+            Fault::ReadOnly => &["(os error 30)", "(os error 117)"],
+            Fault::StoreGone => &["(os error 5)", "(os error 28)", "(os error 30)"],
+            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => &["(os error 5)"],
+        }
+    }
+}
+
+/// Between a daemon and the kernel: while the file `TRILOCK_FAULT` stands, what its word names fails with EIO on every
+/// file of the spool. Machines on which tests run seldom have a device mapper.
+const FAULTS: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int bad(int fd, const char *what) {
+    const char *place = getenv("TRILOCK_FAULT"), *spool = getenv("TRILOCK_SPOOL");
+    char link[64], path[4096] = {0}, word[16] = {0};
+    struct stat about;
+    if (!place || !spool || syscall(SYS_fstat, fd, &about) || !(S_ISREG(about.st_mode) || S_ISDIR(about.st_mode))) return 0;
+    int file = (int)syscall(SYS_openat, AT_FDCWD, place, O_RDONLY | O_CLOEXEC, 0);
+    if (file < 0) return 0;
+    long got = syscall(SYS_read, file, word, sizeof word - 1);
+    syscall(SYS_close, file);
+    if (got <= 0 || strcmp(word, what)) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return readlink(link, path, sizeof path - 1) > 0 && !strncmp(path, spool, strlen(spool));
+}
+#define EIO_WHERE(what) if (bad(fd, what)) { errno = EIO; return -1; }
+int fsync(int fd) { EIO_WHERE("sync") return (int)syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { EIO_WHERE("sync") return (int)syscall(SYS_fdatasync, fd); }
+ssize_t write(int fd, const void *b, size_t n) { EIO_WHERE("write") return syscall(SYS_write, fd, b, n); }
+ssize_t pwrite64(int fd, const void *b, size_t n, off64_t o) { EIO_WHERE("write") return syscall(SYS_pwrite64, fd, b, n, o); }
+ssize_t read(int fd, void *b, size_t n) { EIO_WHERE("read") return syscall(SYS_read, fd, b, n); }
+ssize_t pread64(int fd, void *b, size_t n, off64_t o) { EIO_WHERE("read") return syscall(SYS_pread64, fd, b, n, o); }
+"#;
+
+/// Builds the library where a C compiler is.
+fn library(root: &Path) -> PathBuf {
+    let (source, library) = (root.join("faults.c"), root.join("faults.so"));
+    fs::write(&source, FAULTS).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).output().unwrap();
+    assert!(built.status.success(), "{}", words(&built));
+    library
+}
+
+/// A service manager waits so long before it starts again what has ended.
+const RESTART: Duration = Duration::from_secs(1);
 
 struct Site {
     fault: Fault,
@@ -50,6 +127,8 @@ struct Site {
     disk: Option<Volume>,
     store: Option<Volume>,
     ended: Vec<String>,
+    /// The disk is bad, and a daemon that ended is started again and again, when it last was.
+    restarted: Option<Instant>,
     /// Last, when nothing is mounted below it any more.
     _folder: tempfile::TempDir,
 }
@@ -62,6 +141,9 @@ impl Site {
         let place = root.join(victim).join("spool");
         let (disk, store) = match fault {
             Fault::BelowFloor | Fault::Full | Fault::FewInodes | Fault::NoInodes => {
+                (Volume::memory(&place, DISK_BYTES, DISK_INODES).unwrap(), None)
+            }
+            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
                 (Volume::memory(&place, DISK_BYTES, DISK_INODES).unwrap(), None)
             }
             Fault::ReadOnly => (Volume::ext4(&root.join("disk.img"), &place, &EXT4).unwrap(), None),
@@ -77,10 +159,28 @@ impl Site {
             programs: programs().to_owned(),
             round_every_s: 1,
         };
-        let office = Office::found(root, wishes, Ok).unwrap();
+        let mut office = Office::found(root, wishes, Ok).unwrap();
+        if fault.word().is_some() {
+            let word = |path: PathBuf| path.to_string_lossy().into_owned();
+            office.environment = vec![
+                ("LD_PRELOAD".to_owned(), word(library(root))),
+                ("TRILOCK_FAULT".to_owned(), word(root.join("fault"))),
+                ("TRILOCK_SPOOL".to_owned(), word(place)),
+            ];
+        }
         let lanes = lanes(500_000).into_iter().filter(|lane| lane.route == "applications").collect();
         let traffic = Traffic::new(lanes, 7);
-        Site { fault, victim, office, traffic, disk: Some(disk), store, ended: Vec::new(), _folder: folder }
+        Site {
+            fault,
+            victim,
+            office,
+            traffic,
+            disk: Some(disk),
+            store,
+            ended: Vec::new(),
+            restarted: None,
+            _folder: folder,
+        }
     }
 
     fn place(&self) -> PathBuf {
@@ -112,6 +212,11 @@ impl Site {
                     assert_eq!(node, self.victim, "{node} ended though its disk is well: {status}");
                     self.ended.push(format!("{node}: {status}"));
                 }
+            }
+            let down = self.office.nodes[self.victim].pid().is_none();
+            if down && self.restarted.is_some_and(|at| at.elapsed() > RESTART) {
+                self.office.start(self.victim).unwrap();
+                self.restarted = Some(Instant::now());
             }
             // Its disk may be such that nothing can be taken away either.
             let _fetched = self.traffic.pick_up(&self.office, "extranet");
@@ -196,12 +301,20 @@ impl Site {
                 fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "bad block\n").unwrap();
             }
             Fault::StoreGone => ballast(&self.store.as_ref().unwrap().place, 0),
+            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
+                fs::write(self.office.root.join("fault"), self.fault.word().unwrap()).unwrap();
+            }
         }
+        self.restarted = Some(Instant::now());
     }
 
     fn mend(&mut self) {
         let place = self.place();
+        self.restarted = None;
         match self.fault {
+            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
+                fs::remove_file(self.office.root.join("fault")).unwrap();
+            }
             Fault::BelowFloor | Fault::Full => fs::remove_file(place.join("ballast")).unwrap(),
             Fault::FewInodes | Fault::NoInodes => fs::remove_dir_all(place.join("litter")).unwrap(),
             Fault::ReadOnly | Fault::StoreGone => {
@@ -238,7 +351,7 @@ impl Site {
         let expected: &[&str] = match self.fault {
             Fault::BelowFloor | Fault::FewInodes => &["spool-full"],
             Fault::Full | Fault::NoInodes => &["spool-full", "disk-error"],
-            Fault::ReadOnly | Fault::StoreGone => &["disk-error", "not-running"],
+            _ => &["disk-error", "not-running"],
         };
         let began = Instant::now();
         let said = self.wait("status names an alarm", |site| {
@@ -255,10 +368,19 @@ impl Site {
                 .count();
             assert!(waiting >= BURST, "{waiting} of {} drops were left in the inlet", 2 * BURST);
         }
+        let (log, words) = (self.office.root.join(self.victim).join("log"), self.fault.said());
+        self.wait("the log shows that the disk is bad", |_| {
+            let log = fs::read_to_string(&log).unwrap();
+            (words.is_empty() || words.iter().any(|word| log.contains(word))).then_some(())
+        });
         self.mend();
-        if !self.ended.is_empty() {
-            let ended = std::mem::take(&mut self.ended);
-            println!("{:?} at {}: {ended:?}; started again", self.fault, self.victim);
+        if let Some(status) = self.office.ended(self.victim) {
+            self.ended.push(status.to_string());
+        }
+        let ended = std::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            // The last start may have begun while the disk was still bad; the next one is what counts.
+            self.office.kill(self.victim).unwrap();
             self.up(self.victim);
         }
         let began = Instant::now();
@@ -276,7 +398,7 @@ impl Site {
             self.office.ferry(&["ledger", "verify", "--dir", &ledger, "--trust", &trust]).unwrap();
         }
         println!(
-            "{:?} at {}: {said:?} in status after {} ms; {} drops, each delivered once, {} ms after the disk was well",
+            "{:?} at {}: {said:?} in status after {} ms, ended {ended:?}; {} drops, each delivered once, {} ms after the disk was well",
             self.fault,
             self.victim,
             told_after.as_millis(),
@@ -287,6 +409,10 @@ impl Site {
 }
 
 fn story(fault: Fault, victim: &'static str) {
+    if fault.word().is_some() && Command::new("cc").arg("--version").output().is_err() {
+        println!("SKIPPED: needs a C compiler");
+        return;
+    }
     match ground("disk") {
         Ok(folder) => Site::new(fault, victim, folder).run(),
         Err(why) => println!("SKIPPED: {why}"),
@@ -311,6 +437,12 @@ stories! {
     a_node_that_delivers_has_no_inode_left = NoInodes, "extranet", false;
     the_disk_of_a_node_that_takes_turns_read_only = ReadOnly, "internet", true;
     the_disk_of_a_node_that_delivers_turns_read_only = ReadOnly, "extranet", false;
-    the_disk_of_a_node_that_takes_fails_its_writes_and_syncs = StoreGone, "internet", false;
-    the_disk_of_a_node_that_delivers_fails_its_writes_and_syncs = StoreGone, "extranet", true;
+    the_store_behind_the_disk_of_a_node_that_takes_is_used_up = StoreGone, "internet", false;
+    the_store_behind_the_disk_of_a_node_that_delivers_is_used_up = StoreGone, "extranet", false;
+    the_disk_of_a_node_that_takes_fails_its_writes = WritesFail, "internet", false;
+    the_disk_of_a_node_that_delivers_fails_its_writes = WritesFail, "extranet", false;
+    the_disk_of_a_node_that_takes_fails_its_syncs = SyncsFail, "internet", true;
+    the_disk_of_a_node_that_delivers_fails_its_syncs = SyncsFail, "extranet", true;
+    the_disk_of_a_node_that_takes_fails_its_reads = ReadsFail, "internet", true;
+    the_disk_of_a_node_that_delivers_fails_its_reads = ReadsFail, "extranet", true;
 }
