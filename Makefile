@@ -53,7 +53,7 @@ bench: ## Figures beside their baselines, in one run; they go into docs/measurem
 
 soak: prerequisites ## The long variants of the tests: thousands of kills, simulated power cuts, lossy wires
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		TRILOCK_SOAK=1 $(CARGO) nextest run --release --workspace --no-fail-fast; \
+		TRILOCK_SOAK=1 $(CARGO) nextest run --profile soak --release --workspace --no-fail-fast; \
 	else \
 		TRILOCK_SOAK=1 $(CARGO) test --release --workspace --no-fail-fast; \
 	fi
@@ -87,11 +87,13 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 	fi
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
-# systemd-analyze (units). Installed by itself where this is Debian-like and root; otherwise what is absent is named,
+# mkfs.ext4 and mount (disks that fail and lose power), setpriv (accounts of apps), systemd-analyze (units).
+# Installed by itself where this is Debian-like and root; otherwise what is absent is named,
 # and the tests that need it say that they were skipped.
 prerequisites:
 	@absent=""; \
-	for pair in openssl:openssl ip:iproute2 nft:nftables systemd-analyze:systemd cc:gcc; do \
+	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount \
+		setpriv:util-linux systemd-analyze:systemd cc:gcc; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \
 	if [ -z "$$absent" ]; then exit 0; fi; \

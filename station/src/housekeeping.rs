@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use protocol::ledger::{Event, Local, Record};
 use protocol::{BundleId, Crossing, Timestamp};
 use serde_json::{Value, json};
-use spool::{NoticeState, ParcelState, State};
+use spool::{NoticeState, ParcelState, SpoolError, State};
 
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Confirm};
@@ -37,13 +37,11 @@ impl Housekeeping {
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
         if now.since(self.published) >= PUBLISH_EVERY_MS {
             self.published = now;
-            trips::step(station, now)?;
-            watch(station, now)?;
-            station.look(now);
-            station.alarms.rest(now);
-            station.spool.write_checkpoint()?;
-            self.tell_rounds(station, now)?;
+            floor(station, now);
+            let done = self.look_around(station, now);
+            // The snapshot last, and whatever else failed: it says which alarms stand.
             self.publish(station, now)?;
+            done?;
         }
         if now.since(self.retained) >= RETAIN_EVERY_MS {
             self.retained = now;
@@ -51,6 +49,15 @@ impl Housekeeping {
             retain(station, now)?;
         }
         Ok(0)
+    }
+
+    fn look_around(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        trips::step(station, now)?;
+        watch(station, now)?;
+        station.look(now);
+        station.alarms.rest(now);
+        station.spool.write_checkpoint()?;
+        self.tell_rounds(station, now)
     }
 
     /// One-way crossings answer nothing; what the app may know is how often its parcel went out.
@@ -159,6 +166,15 @@ pub fn gaps(station: &Station) -> Value {
         }
     }
     Value::Array(rows)
+}
+
+/// Below the floor of free space nothing is taken, by whichever door it comes. Whoever looks must see that at once, and
+/// that it is over as well.
+fn floor(station: &Station, now: Timestamp) {
+    match station.spool.room(0) {
+        Err(SpoolError::Full { .. }) => station.alarms.raise(now, Alarm::SpoolFull),
+        _ => station.alarms.clear(now, Alarm::SpoolFull),
+    }
 }
 
 /// Raises and clears what follows from the state of the spool.

@@ -174,6 +174,8 @@ impl Door {
                 self.waiting = self.inlet.poll(now)?.into();
                 self.waiting.truncate(LOOKED_AT_MAX);
             }
+            // Below the floor of free space a drop is left where it is; its app can still take it back there.
+            station.spool.room(0)?;
             // An error between here and the end leaves claims behind, which the next step lists.
             self.listed = false;
             let claims = self.claim(station, now)?;

@@ -126,14 +126,13 @@ fn stage(
                 Err(StationError::Io { path: name.into(), cause: io::Error::other("panicked; this is a bug of ours") })
             });
             match stepped {
-                Ok(0) => {
-                    station.spool.bell().wait(heard, IDLE);
-                }
-                Ok(_) => {
-                    if failing {
-                        failing = false;
+                Ok(done) => {
+                    if std::mem::take(&mut failing) {
+                        // That there is room again housekeeping sees.
                         station.alarms.clear(clock::now(), Alarm::DiskError);
-                        station.alarms.clear(clock::now(), Alarm::SpoolFull);
+                    }
+                    if done == 0 {
+                        station.spool.bell().wait(heard, IDLE);
                     }
                 }
                 Err(StationError::Spool(error @ SpoolError::Poisoned { .. })) => {

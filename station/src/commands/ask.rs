@@ -8,6 +8,7 @@ use serde_json::Value;
 use spool::Layout;
 
 use super::{Exit, Links, Words};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::Config;
 use crate::keyring::Keyring;
@@ -15,6 +16,9 @@ use crate::station::{Plan, Station};
 
 /// A request to a daemon at work is answered within a step of its desk; a busy disk may take longer.
 const ANSWER_WITHIN_MS: u64 = 20_000;
+
+/// A daemon at work publishes its snapshot every second. One that has not for so long cannot write it.
+const STALE_S: u64 = 15;
 
 /// Asks and prints.
 pub(super) fn ask<L: Links, const N: usize>(
@@ -123,7 +127,20 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
         );
         return Exit::Disk;
     };
+    let mut value = value;
     let alive = running(&layout);
+    let age_s = clock::now().seconds().saturating_sub(value.get("at_s").and_then(Value::as_u64).unwrap_or(0));
+    if alive && age_s > STALE_S {
+        // On a full or read-only disk no snapshot can say so; that there is none does.
+        let alarm = Alarm::DiskError;
+        let since_ms = value.get("at_s").and_then(Value::as_u64).unwrap_or(0).saturating_mul(1_000);
+        if let Some(alarms) = value.get_mut("alarms").and_then(Value::as_array_mut) {
+            alarms.push(serde_json::json!({ "code": alarm.code(), "since_ms": since_ms, "count": 1, "en": alarm.english(), "zh": alarm.chinese() }));
+        }
+    }
+    if let Some(object) = value.as_object_mut() {
+        object.insert("running".to_owned(), Value::Bool(alive));
+    }
     out.result(&value, || {
         let line = if alive {
             out.pick("the daemon is running", "守护进程运行中")
