@@ -29,6 +29,8 @@ mod evidence;
 #[cfg(feature = "owner")]
 mod gaps;
 #[cfg(feature = "owner")]
+mod hints;
+#[cfg(feature = "owner")]
 mod index;
 #[cfg(feature = "owner")]
 mod inlet;
@@ -36,6 +38,8 @@ mod inlet;
 mod ledger;
 #[cfg(feature = "owner")]
 mod levels;
+#[cfg(feature = "owner")]
+mod litter;
 #[cfg(feature = "owner")]
 mod notice;
 #[cfg(feature = "owner")]
@@ -47,9 +51,13 @@ mod outlet;
 #[cfg(feature = "owner")]
 mod ranges;
 #[cfg(feature = "owner")]
+mod settle;
+#[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]
 mod state;
+#[cfg(feature = "owner")]
+mod whole;
 
 #[cfg(feature = "owner")]
 pub use crate::{
@@ -58,8 +66,10 @@ pub use crate::{
     entry::{Entry, EntryKind},
     gaps::Seen,
     index::Filter,
-    inlet::{Candidate, Claim, Inlet, IntakeMode},
-    notice::{Notice, NoticeState},
+    hints::remote_file_system,
+    inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
+    litter::is_litter,
+    notice::{Notice, NoticeState, Wait},
     outbox::{OUTBOX_LIST_MAX, Outbox},
     outlet::Outlet,
     spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
