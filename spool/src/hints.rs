@@ -183,6 +183,10 @@ mod tests {
         let hints = Hints::open(dir.path(), bell.clone());
         let queue: usize =
             fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+        if queue > 200_000 {
+            println!("SKIPPED: the kernel's queue holds {queue} events here");
+            return;
+        }
         let mut open = File::create(dir.path().join("open.dat")).unwrap();
         open.write_all(b"x").unwrap();
         until(&bell, || hints.is_written(OsStr::new("open.dat")));
@@ -190,7 +194,7 @@ mod tests {
             // The ear's thread is held up in its next word, and the kernel's queue runs over.
             let _held = locked(&hints.heard.writing);
             hints.forget();
-            for number in 0..queue.min(200_000) {
+            for number in 0..queue {
                 File::create(dir.path().join(format!("{number}"))).unwrap();
             }
         }

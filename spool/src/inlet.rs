@@ -131,6 +131,8 @@ pub struct Inlet {
     hints: Hints,
     looked: Option<Timestamp>,
     look: InletLook,
+    /// [`NAMES_MAX`], and fewer in tests.
+    names_max: usize,
     /// Entries that the last look cost, those in folders included.
     cost: u64,
     /// The last name of the last look where that could not hold all; the next one goes on behind it.
@@ -168,6 +170,7 @@ impl Inlet {
             hints,
             looked: None,
             look: InletLook::default(),
+            names_max: NAMES_MAX,
             cost: 0,
             mark: OsString::new(),
             more: false,
@@ -189,6 +192,11 @@ impl Inlet {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.hints.are_given()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_names_max(&mut self, names_max: usize) {
+        self.names_max = names_max;
     }
 
     #[cfg(test)]
@@ -296,7 +304,7 @@ impl Inlet {
                 ignored += 1;
             } else if name > self.mark {
                 names.push(name);
-                if names.len() > NAMES_MAX {
+                if names.len() > self.names_max {
                     names.pop();
                     more = true;
                 }

@@ -395,4 +395,130 @@ mod tests {
         assert_eq!(names.len(), 2);
         assert!(names.iter().all(|name| name.to_str().is_some_and(|name| name.ends_with(".quarantined.json"))));
     }
+
+    /// As much of JSON Schema 2020-12 as docs/notice.schema.json uses; a word beyond it stops the test.
+    fn fits(schema: &Value, value: &Value) -> Result<(), String> {
+        for (word, rule) in schema.as_object().unwrap() {
+            let so = match word.as_str() {
+                "$schema" | "$id" | "title" | "description" | "additionalProperties" => true,
+                "const" => value == rule,
+                "enum" => rule.as_array().unwrap().contains(value),
+                "type" => {
+                    let kind = match value {
+                        Value::Null => "null",
+                        Value::Bool(_) => "boolean",
+                        Value::Number(_) => "number",
+                        Value::String(_) => "string",
+                        Value::Array(_) => "array",
+                        Value::Object(_) => "object",
+                    };
+                    rule == kind || rule.as_array().is_some_and(|kinds| kinds.contains(&kind.into()))
+                }
+                // Of what is no string a pattern says nothing.
+                "pattern" => value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text)),
+                "required" => rule.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
+                "properties" => {
+                    for (key, schema) in rule.as_object().unwrap() {
+                        value.get(key).map_or(Ok(()), |value| fits(schema, value)).map_err(|e| format!("{key}: {e}"))?;
+                    }
+                    true
+                }
+                other => panic!("the schema says {other}, which this test does not know"),
+            };
+            if !so {
+                return Err(format!("{value} is not {word} {rule}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        match pattern {
+            "^[0-9a-f]{32}$" => text.len() == 32 && hex(text),
+            "^([0-9a-f]{2})+$" => !text.is_empty() && text.len() % 2 == 0 && hex(text),
+            "^[a-z0-9][a-z0-9-]*$" => Name::new(text).is_ok(),
+            "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$" => {
+                let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+                shape == "9999-99-99T99:99:99Z"
+            }
+            other => panic!("the schema has the pattern {other}, which this test does not know"),
+        }
+    }
+
+    fn schema() -> Value {
+        serde_json::from_str(include_str!("../../docs/notice.schema.json")).unwrap()
+    }
+
+    fn all_notices() -> Vec<Value> {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, route) = (Disk::real(), Name::new("cases").unwrap());
+        let mut number = 0;
+        let names: [OsString; 2] = ["申请.xml".into(), OsStr::from_bytes(b"\xb2\xe2.xml").to_owned()];
+        for name in &names {
+            for why in Wait::ALL {
+                let own = dir.path().join(format!("{number}"));
+                fs::create_dir(&own).unwrap();
+                put_waiting(&disk, &own, &route, name, why, Timestamp(1)).unwrap();
+                number += 1;
+            }
+            let reasons = [None].into_iter().chain(Reason::ALL.map(Some));
+            for (state, reason) in NoticeState::ALL[1..].iter().flat_map(|s| reasons.clone().map(move |r| (*s, r))) {
+                let own = dir.path().join(format!("{number}"));
+                fs::create_dir(&own).unwrap();
+                let details = [Value::Null, json!(["rule at place"]), json!({ "round": 1 })][number % 3].clone();
+                let (parcel, name, route) = (protocol::der_types::Octets([7; 16]), name.clone(), route.clone());
+                let (claimed, at) = (Timestamp(1_795_305_600_000), Timestamp(1_795_305_601_999));
+                let notice = Notice { parcel, name, route, state, reason, claimed, at, details };
+                put(&disk, &own, &dir.path().join("names"), &notice).unwrap();
+                number += 1;
+            }
+        }
+        let folders = (0..number).map(|number| dir.path().join(format!("{number}")));
+        let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+        files.map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_notice_fits_the_published_schema() {
+        let (schema, notices) = (schema(), all_notices());
+        for notice in &notices {
+            assert_eq!(fits(&schema, notice), Ok(()), "{notice}");
+        }
+        let states = |value: &Value| value["state"].as_str().unwrap().to_owned();
+        let told: std::collections::BTreeSet<String> = notices.iter().map(states).collect();
+        assert_eq!(told.len(), NoticeState::ALL.len(), "every state was told");
+        assert!(notices.iter().any(|notice| notice["name_bytes"] == "b2e22e786d6c"));
+    }
+
+    #[test]
+    fn the_schema_lists_what_can_be_told_and_nothing_else() {
+        let schema = schema();
+        let listed = |field: &str| schema["properties"][field]["enum"].as_array().unwrap().clone();
+        let states: Vec<Value> = NoticeState::ALL.iter().map(|state| state.name().into()).collect();
+        assert_eq!(listed("state"), states);
+        let waits = Wait::ALL.iter().map(|why| why.name());
+        let reasons = waits.chain(Reason::ALL.iter().map(|reason| reason.name())).map(Value::from);
+        assert_eq!(listed("reason"), [Value::Null].into_iter().chain(reasons).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_notice_that_is_bent_does_not_fit_the_schema() {
+        let good = all_notices().pop().unwrap();
+        let bent: [(&str, Value); 6] = [
+            ("version", 2.into()),
+            ("state", "lost".into()),
+            ("reason", "because".into()),
+            ("parcel", "12".into()),
+            ("at", "yesterday".into()),
+            ("details", "content".into()),
+        ];
+        for (field, value) in bent {
+            let mut notice = good.clone();
+            notice[field] = value;
+            assert!(fits(&schema(), &notice).is_err(), "{field}");
+            notice.as_object_mut().unwrap().remove(field);
+            assert!(fits(&schema(), &notice).is_err(), "without {field}");
+        }
+    }
 }

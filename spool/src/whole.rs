@@ -182,7 +182,8 @@ fn zip(file: &mut (impl Read + Seek), size: u64) -> io::Result<bool> {
     // A program before the archive moves everything, so the directory is looked for from the end.
     let Some(directory) = place.checked_sub(length) else { return Ok(false) };
     if entries == 0 {
-        return Ok(length == 0);
+        // An empty archive is its end record alone; in any other the figures are not written yet.
+        return Ok(length == 0 && place == 0);
     }
     // The place of the directory is the last that is written, and wrong only where a program stands before the archive.
     let mut word = [0; 4];

@@ -29,6 +29,8 @@ const OTHERS: u32 = 59_203;
 const HALL: u32 = 59_301;
 const REGISTER: u32 = 59_302;
 const STRANGER: u32 = 59_303;
+/// A second app on the first one's route.
+const CLERK: u32 = 59_304;
 
 struct Daemon(Child);
 
@@ -312,7 +314,23 @@ fn a_drop_that_the_daemon_may_not_take_stops_nobody_else_and_can_be_mended() {
     // The other two can be mended where they lie, so they are not refused: the alarm names them, and once the app has
     // opened them to its group they are taken.
     assert!(inlet.join("closed.json").is_file() && inlet.join("stiff").is_dir());
+    for name in ["closed.json", "stiff"] {
+        assert!(world.told(&hall, name, &["waiting"]).contains("\"reason\": \"no-access\""));
+    }
+    let check = world.office.node_output("internet", &["check"]).unwrap();
+    assert!(words(&check).contains("2 drops cannot be taken"), "{}", words(&check));
     hall.must("chmod 0660 \"$1\"; chmod -R g+rwX \"$2\"", &[&inlet.join("closed.json"), &inlet.join("stiff")]);
     world.told(&hall, "closed.json", &["accepted", "sent"]);
     world.told(&hall, "stiff", &["accepted", "sent"]);
+    let notices = world.notices();
+    assert!(["closed.json", "stiff"].iter().all(|name| !notices.join(format!("{name}.waiting.json")).exists()));
+    // Another app of the same route, under another account, drops beside the first and hears of its own.
+    let clerk = App { uid: CLERK, group: DROPPERS };
+    for (app, number) in [(&clerk, 5), (&hall, 6)] {
+        let aside = world.apps(&format!("two-{number}.json"));
+        app.must(&format!("umask 027; printf '%s' '{}' > \"$1\"", papers::application_form(number)), &[&aside]);
+        app.must(DROP, &[&aside, &inlet.join(format!("two-{number}.json")), Path::new(&group)]);
+    }
+    world.told(&clerk, "two-5.json", &["accepted", "sent"]);
+    world.told(&hall, "two-6.json", &["accepted", "sent"]);
 }
