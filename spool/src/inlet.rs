@@ -357,7 +357,9 @@ impl Inlet {
             Some(_) => Stand::Take,
             None => match self.mode {
                 IntakeMode::Rename => Stand::Take,
-                IntakeMode::Ready { .. } if self.lone.get(name).is_some_and(|lone| self.marker_of(name) == Some(*lone)) => {
+                IntakeMode::Ready { .. }
+                    if self.lone.get(name).is_some_and(|lone| self.marker_of(name) == Some(*lone)) =>
+                {
                     Stand::Waits(Wait::OldMarker)
                 }
                 IntakeMode::Ready { .. } => Stand::Take,

@@ -4,8 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// Whole names, in any case.
-const NAMES: [&[u8]; 6] =
-    [b"thumbs.db", b"thumbs.db:encryptable", b"ehthumbs.db", b"desktop.ini", b"$recycle.bin", b"system volume information"];
+const NAMES: [&[u8]; 6] = [
+    b"thumbs.db",
+    b"thumbs.db:encryptable",
+    b"ehthumbs.db",
+    b"desktop.ini",
+    b"$recycle.bin",
+    b"system volume information",
+];
 
 /// Names of files that a program is still writing, under a name that it will change: browsers, robocopy, WinSCP, rsync
 /// and whoever does it by hand.
@@ -35,7 +41,9 @@ mod tests {
 
     #[test]
     fn litter_is_told_from_drops_by_name() {
-        for name in [".DS_Store", "._scan.jpg", "~$申请.docx", "Thumbs.db", "DESKTOP.INI", ".申请.xml.Xy3", "$RECYCLE.BIN"] {
+        for name in
+            [".DS_Store", "._scan.jpg", "~$申请.docx", "Thumbs.db", "DESKTOP.INI", ".申请.xml.Xy3", "$RECYCLE.BIN"]
+        {
             assert!(is_litter(name.as_ref()), "{name}");
         }
         for name in ["case.zip.part", "CASE.TMP", "a.xml.filepart"] {

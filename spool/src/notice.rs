@@ -71,10 +71,9 @@ impl Wait {
                 "Not taken yet: it does not look complete. It will be refused if it stays like this.",
                 "尚未领取:文件看起来不完整。若一直如此,将被拒绝。",
             ),
-            Wait::StillOpen => (
-                "Not taken yet: a program still has it open for writing.",
-                "尚未领取:仍有程序以写方式打开该文件。",
-            ),
+            Wait::StillOpen => {
+                ("Not taken yet: a program still has it open for writing.", "尚未领取:仍有程序以写方式打开该文件。")
+            }
             Wait::OldMarker => (
                 "Not taken yet: its marker was there before it. Write the marker again, after the drop.",
                 "尚未领取:就绪标记早于投递件。请在投递完成之后重新写入标记。",
@@ -419,7 +418,10 @@ mod tests {
                 "required" => rule.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
                 "properties" => {
                     for (key, schema) in rule.as_object().unwrap() {
-                        value.get(key).map_or(Ok(()), |value| fits(schema, value)).map_err(|e| format!("{key}: {e}"))?;
+                        value
+                            .get(key)
+                            .map_or(Ok(()), |value| fits(schema, value))
+                            .map_err(|e| format!("{key}: {e}"))?;
                     }
                     true
                 }

@@ -642,7 +642,13 @@ impl Spool {
     }
 
     /// Tells the app that its drop stays in the inlet.
-    pub(crate) fn notice_waiting(&self, route: &Name, name: &OsStr, why: Wait, now: Timestamp) -> Result<(), SpoolError> {
+    pub(crate) fn notice_waiting(
+        &self,
+        route: &Name,
+        name: &OsStr,
+        why: Wait,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
         let _turn = locked(&self.0.notices);
         notice::put_waiting(&self.0.disk, &self.0.layout.notices(route), route, name, why, now)
     }

@@ -385,8 +385,7 @@ mod tests {
         let mut zip = [b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice(), &size, &size, &[5, 0, 0, 0]].concat();
         zip.extend([name, content].concat());
         let at = u32::try_from(zip.len()).unwrap();
-        let mut entry =
-            [b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice(), &size, &size, &[5, 0]].concat();
+        let mut entry = [b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice(), &size, &size, &[5, 0]].concat();
         entry.extend([0; 16]);
         entry.extend(name);
         zip.extend(&entry);

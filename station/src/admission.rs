@@ -26,10 +26,10 @@ use spool::{Entry, EntryKind, Outlet, Seen, State};
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{Drop, DropError};
-use spool::is_litter;
 use crate::receipts::{self, Came};
 use crate::sealing::{self, Papers};
 use crate::station::{Station, StationError};
+use spool::is_litter;
 
 /// A bundle is read in pieces of this size.
 const READ_BUFFER_BYTES: usize = 256 * 1024;

@@ -150,9 +150,7 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
 
 /// What the last looks at the inlets saw. Without the time of the look: the snapshot is written where it changed.
 fn inlets(station: &Station) -> Value {
-    let row = |(route, look): (protocol::Name, spool::InletLook)| {
-        json!({ "route": route, "entries": look.entries, "ignored": look.ignored, "waiting": look.waiting, "watched": look.watched })
-    };
+    let row = |(route, look): (protocol::Name, spool::InletLook)| json!({ "route": route, "entries": look.entries, "ignored": look.ignored, "waiting": look.waiting, "watched": look.watched });
     station.spool.inlets().into_iter().map(row).collect()
 }
 

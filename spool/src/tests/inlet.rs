@@ -212,7 +212,8 @@ fn what_is_swapped_between_the_look_and_the_claim_is_refused() {
         "a link to a folder" => std::os::unix::fs::symlink(dir.path(), place).unwrap(),
         "a socket" => drop(std::os::unix::net::UnixListener::bind(place).unwrap()),
         kind => {
-            let kind = if kind == "a fifo" { rustix::fs::FileType::Fifo } else { rustix::fs::FileType::CharacterDevice };
+            let kind =
+                if kind == "a fifo" { rustix::fs::FileType::Fifo } else { rustix::fs::FileType::CharacterDevice };
             let mode = rustix::fs::Mode::from_raw_mode(0o660);
             // A device can be made by root only, and then by an app that is.
             if let Err(error) = rustix::fs::mknodat(rustix::fs::CWD, place, kind, mode, rustix::fs::makedev(1, 3)) {
