@@ -438,7 +438,7 @@ mod tests {
         let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         match pattern {
             "^[0-9a-f]{32}$" => text.len() == 32 && hex(text),
-            "^([0-9a-f]{2})+$" => !text.is_empty() && text.len() % 2 == 0 && hex(text),
+            "^([0-9a-f]{2})+$" => !text.is_empty() && text.len().is_multiple_of(2) && hex(text),
             "^[a-z0-9][a-z0-9-]*$" => Name::new(text).is_ok(),
             "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$" => {
                 let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
