@@ -9,6 +9,7 @@
 //! queues/outbox/<crossing>  sealed, numbered, to be sent
 //! queues/arrivals/<crossing>/partial, complete          queues/arrivals/checked: custody is ours
 //! queues/receipts/<crossing>                            queues/links
+//! queues/names/<parcel>     a drop's name byte for byte, where it is not UTF-8, until its last notice
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
 //! ```
@@ -107,6 +108,11 @@ impl Layout {
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.at(&["queues", "links"])
+    }
+    /// `queues/names`: names that are not UTF-8, of parcels that began here and are under way.
+    #[must_use]
+    pub fn names(&self) -> PathBuf {
+        self.at(&["queues", "names"])
     }
     /// `queues`: everything above that is not for apps.
     #[must_use]

@@ -61,6 +61,8 @@ mod evidence;
 #[cfg(feature = "owner")]
 mod gaps;
 #[cfg(feature = "owner")]
+mod hints;
+#[cfg(feature = "owner")]
 mod index;
 #[cfg(feature = "owner")]
 mod inlet;
@@ -68,6 +70,8 @@ mod inlet;
 mod ledger;
 #[cfg(feature = "owner")]
 mod levels;
+#[cfg(feature = "owner")]
+mod litter;
 #[cfg(feature = "owner")]
 mod notice;
 #[cfg(feature = "owner")]
@@ -81,9 +85,13 @@ mod ranges;
 #[cfg(feature = "owner")]
 mod row;
 #[cfg(feature = "owner")]
+mod settle;
+#[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]
 mod state;
+#[cfg(feature = "owner")]
+mod whole;
 
 #[cfg(feature = "owner")]
 pub use crate::{
@@ -91,9 +99,11 @@ pub use crate::{
     bell::Bell,
     entry::{Content, Entry, EntryKind},
     gaps::Seen,
+    hints::remote_file_system,
     index::Filter,
-    inlet::{Candidate, Claim, Inlet, IntakeMode},
-    notice::{Notice, NoticeState},
+    inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
+    litter::is_litter,
+    notice::{Notice, NoticeState, Wait},
     outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::Outlet,
     spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},

@@ -6,6 +6,7 @@
 //! interrupted and is done again by the next opening.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -25,9 +26,10 @@ use crate::disk::{ASIDE, Disk, Free};
 use crate::entry::Entry;
 use crate::gaps::Seen;
 use crate::index::{Filter, Index};
+use crate::inlet::InletLook;
 use crate::layout::Layout;
 use crate::ledger::Ledger;
-use crate::notice::{self, Notice};
+use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
 use crate::state::{ParcelState, State};
@@ -306,6 +308,8 @@ struct Inner {
     floor: RwLock<Floor>,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
+    /// What the last looks at the inlets saw; for people, and made anew by the next look.
+    inlets: Mutex<BTreeMap<Name, InletLook>>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -344,6 +348,7 @@ impl Spool {
             busy: arrivals::Busy::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
             notices: Mutex::default(),
+            inlets: Mutex::default(),
             _lock: lock,
         }));
         for one in &damage {
@@ -658,7 +663,41 @@ impl Spool {
     /// Tells the app what became of its drop.
     pub fn notice(&self, route: &Name, notice: &Notice) -> Result<(), SpoolError> {
         let _turn = locked(&self.0.notices);
-        notice::put(&self.0.disk, &self.0.layout.notices(route), notice)
+        notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice)
+    }
+
+    /// Tells the app that its drop stays in the inlet.
+    pub(crate) fn notice_waiting(
+        &self,
+        route: &Name,
+        name: &OsStr,
+        why: Wait,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::put_waiting(&self.0.disk, &self.0.layout.notices(route), route, name, why, now)
+    }
+
+    /// It does not stay there any more.
+    pub(crate) fn notice_taken(&self, route: &Name, name: &OsStr) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::end_waiting(&self.0.disk, &self.0.layout.notices(route), name)
+    }
+
+    /// Nobody is said to wait.
+    pub(crate) fn notice_nobody_waits(&self, route: &Name) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::end_all_waiting(&self.0.disk, &self.0.layout.notices(route))
+    }
+
+    /// What the last looks at the inlets saw, by route.
+    #[must_use]
+    pub fn inlets(&self) -> BTreeMap<Name, InletLook> {
+        locked(&self.0.inlets).clone()
+    }
+
+    pub(crate) fn saw_inlet(&self, route: &Name, look: InletLook) {
+        locked(&self.0.inlets).insert(route.clone(), look);
     }
 
     /// Keeps what the auditor needs under the day it happened. Keeping the same again is fine.

@@ -23,6 +23,8 @@ use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Suite, Timestamp, Zon
 use crate::segment::{Health, Segment};
 use crate::*;
 
+mod inlet;
+
 const HOP: Crossing = Crossing::InternetToExtranet;
 
 fn name(text: &str) -> Name {
@@ -758,13 +760,13 @@ fn an_inlet_settles_ignores_and_refuses() {
     std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
     fs::hard_link(dir.join("whole.xml"), world.dir.path().join("second-name")).unwrap();
     fs::create_dir(dir.join("folder")).unwrap();
-    fs::write(dir.join("folder/page.jpg"), b"jpeg").unwrap();
+    fs::write(dir.join("folder/form.json"), b"{}").unwrap();
     fs::write(dir.join("bad\nname"), b"").unwrap();
     let gb18030 = std::os::unix::ffi::OsStringExt::from_vec(vec![0xc9, 0xea, 0xc7, 0x5c, b'.', b'x']);
-    fs::write(dir.join::<std::ffi::OsString>(gb18030), b"").unwrap();
+    fs::write(dir.join::<std::ffi::OsString>(gb18030), b"<?xml version='1.0'?><a/>").unwrap();
     assert!(inlet.scan(Timestamp(10_000)).unwrap().is_empty(), "seen once only");
     assert_eq!(inlet.ignored(), 4);
-    fs::write(dir.join("growing.zip"), b"PK and more").unwrap();
+    fs::write(dir.join("growing.zip"), [b"PK\x05\x06".as_slice(), &[0; 18]].concat()).unwrap();
     let found = inlet.scan(Timestamp(11_000)).unwrap();
     let said: BTreeMap<String, Option<Reason>> =
         found.iter().map(|candidate| (candidate.name.to_string_lossy().into_owned(), candidate.refused)).collect();
@@ -780,7 +782,7 @@ fn an_inlet_settles_ignores_and_refuses() {
     );
     let folder = found.iter().find(|candidate| candidate.folder).unwrap();
     let claim = inlet.claim(folder, id(1)).unwrap();
-    assert_eq!(fs::read(claim.path.join("page.jpg")).unwrap(), b"jpeg");
+    assert_eq!(fs::read(claim.path.join("form.json")).unwrap(), b"{}");
     assert_eq!(Inlet::refused(&claim), None);
     assert_eq!(inlet.claimed().unwrap(), vec![claim.clone()]);
     fs::create_dir(spool.layout().claimed(&name("cases")).join(id(9).to_string())).unwrap();

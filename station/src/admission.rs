@@ -25,10 +25,11 @@ use spool::{Entry, EntryKind, Outlet, Seen, State};
 
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
-use crate::drop::{Drop, DropError, ignored};
+use crate::drop::{Drop, DropError};
 use crate::receipts::{self, Came};
 use crate::sealing::{self, Papers};
 use crate::station::{Station, StationError};
+use spool::is_litter;
 
 /// A bundle is read in pieces of this size.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -407,7 +408,7 @@ fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
 /// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
 /// desktops leave behind, so a node that names a file so would have it delivered without a look.
 fn is_all(manifest: &Manifest, held: &Drop) -> bool {
-    let hidden = |path: &str| path.split('/').any(|part| ignored(part.as_ref()));
+    let hidden = |path: &str| path.split('/').any(|part| is_litter(part.as_ref()));
     let mut named: Vec<(&str, u64)> = manifest.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
     named.sort_unstable();
     !hidden(&manifest.name)

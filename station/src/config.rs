@@ -125,7 +125,9 @@ pub struct RouteSettings {
     /// How an app says that a drop is complete: `rename`, `ready` or `settle`. Needed at the origin; no default,
     /// because a wrong guess delivers half a file.
     pub intake: Option<IntakeWord>,
-    /// With `settle`: seconds without a change before a drop counts as complete. Default 10, at least 1.
+    /// With `settle`: seconds without a change before a drop counts as complete, twice as many for a file whose format
+    /// has no known end. Default 10, at least 1. A drop that is empty or cut is waited for an hour, or twenty times as
+    /// long where that is longer; a cut one is then refused.
     #[serde(default = "settle_s")]
     pub settle_s: u32,
     /// Encoding of names in the inlet: `utf-8` (default) or `gb18030`.

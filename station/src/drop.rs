@@ -99,7 +99,7 @@ impl Drop {
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let entry = entry.map_err(io)?;
             let bytes = entry.file_name();
-            if ignored(&bytes) {
+            if spool::is_litter(&bytes) {
                 continue;
             }
             let (part, _) = decode(&bytes, encoding)?;
@@ -206,16 +206,6 @@ impl Parcel for Drop {
     fn open(&self, index: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
         Ok(Box::new(self.open_file(index)?))
     }
-}
-
-/// What desktops leave behind: never part of a parcel.
-#[must_use]
-pub fn ignored(name: &OsStr) -> bool {
-    let bytes = name.as_bytes();
-    bytes.starts_with(b"~$")
-        || bytes.starts_with(b".")
-        || bytes.eq_ignore_ascii_case(b"thumbs.db")
-        || bytes.eq_ignore_ascii_case(b"desktop.ini")
 }
 
 fn decode(name: &OsStr, encoding: NameEncoding) -> Result<(String, bool), DropError> {

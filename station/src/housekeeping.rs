@@ -146,12 +146,19 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
         "suite": station.suite.name(),
         "at_s": now.seconds(),
         "ledger": { "records": head.size, "root": head.root.to_string() },
+        "inlets": inlets(station),
         "queues": queues,
         "parcels": counts,
         "gaps": gaps(station),
         "alarms": alarms,
         "routes_off": off,
     }))
+}
+
+/// What the last looks at the inlets saw. Without the time of the look: the snapshot is written where it changed.
+fn inlets(station: &Station) -> Value {
+    let row = |(route, look): (protocol::Name, spool::InletLook)| json!({ "route": route, "entries": look.entries, "ignored": look.ignored, "waiting": look.waiting, "watched": look.watched });
+    station.spool.inlets().into_iter().map(row).collect()
 }
 
 /// What is missing on every one-way crossing that leads here.

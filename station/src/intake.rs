@@ -294,6 +294,9 @@ impl Door {
         if let Some(reason) = self.unfit(station, claim) {
             return self.refuse(station, claim, None, reason, false, Vec::new(), now);
         }
+        if let Some(what) = self.inlet.cut(claim) {
+            return self.refuse(station, claim, None, Reason::Malformed, false, vec![what.to_owned()], now);
+        }
         match self.judge(station, claim)? {
             Fate::Accept { released, removed } => match self.seal(station, claim.parcel, &released, now) {
                 Ok(ready) => {

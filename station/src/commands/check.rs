@@ -7,7 +7,7 @@ use protocol::{Crossing, Name, Suite, Zone};
 use serde_json::json;
 
 use super::{Exit, Links, Words};
-use crate::config::{Carrier, Config, Fault, place_of};
+use crate::config::{Carrier, Config, Fault, IntakeWord, place_of};
 use crate::keyring::{self, Keyring};
 use crate::station::load_rules;
 
@@ -127,6 +127,7 @@ pub(super) fn check<L: Links>(
     if config.ferry.approvals == 1 {
         warnings.push("ferry.approvals = 1: one person besides the exporter can let data out".to_owned());
     }
+    warnings.extend(inlets(config));
     let crossings = config.crossings(zone);
     match load_rules(&config.node.rules, &crossings) {
         Err(error) => fault("node.rules", error.to_string(), "install the rule file of every crossing, named after it"),
@@ -179,6 +180,37 @@ pub(super) fn check<L: Links>(
     } else {
         Exit::Refused
     }
+}
+
+/// What the disk says of the inlets: who waits to be taken, and where nobody can say who still writes.
+fn inlets<L>(config: &Config<L>) -> Vec<String> {
+    let layout = spool::Layout::new(&config.node.spool);
+    let mut found = Vec::new();
+    for route in config.routes.iter().filter(|route| route.path.first() == Some(&config.node.name)) {
+        let notices = layout.notices(&route.name);
+        let ends = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".waiting.json");
+        let waiting = std::fs::read_dir(&notices)
+            .map_or(0, |entries| entries.flatten().filter(|entry| ends(&entry.file_name())).count());
+        if waiting > 0 {
+            found.push(format!(
+                "route {}: {waiting} drops cannot be taken; {}/*.waiting.json say why (most often: drop with umask 0002)",
+                route.name,
+                notices.display()
+            ));
+        }
+        if let Some(kind) = spool::remote_file_system(&layout.inlet(&route.name)) {
+            let settle = if route.intake == Some(IntakeWord::Settle) {
+                ", and whether an app still writes cannot be known: use rename or ready, or a long settle_s"
+            } else {
+                ""
+            };
+            found.push(format!(
+                "route {}: its inlet is on {kind}: it is looked at every five seconds only{settle}",
+                route.name
+            ));
+        }
+    }
+    found
 }
 
 /// The crossings by which a route comes to this node and goes on from it.
