@@ -29,9 +29,6 @@ use crate::station::{Station, StationError};
 const GROUP_MAX: usize = 64;
 /// Bytes of one group, unless one drop alone has more: small ones are sealed in memory.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
-/// Drops that one look at an inlet is good for. The next look is at most so many drops away, and a look at a full inlet
-/// costs as much as claiming some hundred.
-const LOOKED_AT_MAX: usize = 4_096;
 /// A claim that failed is tried again after this, then after twice as long, and so on, but at least so often: whatever
 /// one file has met holds up no other, and is taken up soon after it is mended.
 const RETRY_FIRST_MS: u64 = 2_000;
@@ -49,7 +46,7 @@ struct Door {
     route: RouteSettings,
     hop: Hop,
     inlet: Inlet,
-    /// Whole at the last look, not yet claimed.
+    /// Whole when the inlet handed them out, not yet claimed.
     waiting: VecDeque<Candidate>,
     /// What an earlier process, or an error that concerned all, left claimed is among the stuck.
     listed: bool,
@@ -172,7 +169,6 @@ impl Door {
         } else {
             if self.waiting.is_empty() {
                 self.waiting = self.inlet.poll(now)?.into();
-                self.waiting.truncate(LOOKED_AT_MAX);
             }
             // Below the floor of free space a drop is left where it is; its app can still take it back there.
             station.spool.room(0)?;
