@@ -25,7 +25,7 @@ use spool::{Entry, EntryKind, Outlet, Seen, State};
 
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
-use crate::drop::{Drop, DropError};
+use crate::drop::{self, Drop, DropError};
 use crate::receipts::{self, Came};
 use crate::sealing::{self, Papers};
 use crate::station::{Station, StationError};
@@ -340,7 +340,7 @@ fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, 
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
-    let released = match guard::inspect(&question, held) {
+    let released = match drop::inspect(&question, held).map_err(|error| wipe(Obstacle::Later(error)))? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
@@ -484,7 +484,7 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
     let types = [admitted.came.parcel_type.clone()];
     let question =
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
-    let released = match guard::inspect(&question, admitted.released.into_parcel()) {
+    let released = match drop::inspect(&question, admitted.released.into_parcel())? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return refuse(station, &admitted.came, reason, checked, now);

@@ -3,17 +3,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use guard::{FileFacts, Parcel, ReadSeek};
+use guard::{FileFacts, Judgement, Parcel, Question, ReadSeek};
 use protocol::Reason;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::NameEncoding;
+use crate::station::StationError;
 
 /// A parcel in the clear.
 #[derive(Debug)]
@@ -25,7 +27,11 @@ pub struct Drop {
     folder: bool,
     facts: Vec<FileFacts>,
     files: Vec<DropFile>,
+    trouble: Trouble,
 }
+
+/// The first error of the disk that a reader of the parcel met.
+type Trouble = Arc<Mutex<Option<io::Error>>>;
 
 /// What a manifest says of a file besides its bytes.
 #[derive(Clone, Debug)]
@@ -78,6 +84,7 @@ impl Drop {
             folder: meta.is_dir(),
             facts: Vec::new(),
             files: Vec::new(),
+            trouble: Trouble::default(),
         };
         if meta.is_dir() {
             drop.walk(place, "", 1, encoding)?;
@@ -204,7 +211,51 @@ impl Parcel for Drop {
         &self.facts
     }
     fn open(&self, index: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
-        Ok(Box::new(self.open_file(index)?))
+        let file = self.open_file(index).map_err(|error| noted(&self.trouble, error))?;
+        Ok(Box::new(Watched { file, trouble: Arc::clone(&self.trouble) }))
+    }
+}
+
+/// A file whose errors are remembered.
+struct Watched {
+    file: File,
+    trouble: Trouble,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| noted(&self.trouble, error))
+    }
+}
+
+impl Seek for Watched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to).map_err(|error| noted(&self.trouble, error))
+    }
+}
+
+/// Remembers what the system says about the disk. What it says about the drop (closed to us, gone, no plain file) is the
+/// guard's to judge.
+fn noted(trouble: &Trouble, error: io::Error) -> io::Error {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    let about_the_drop = matches!(error.kind(), PermissionDenied | NotFound | NotADirectory | InvalidInput);
+    // A link in the place of a file is what somebody put there.
+    let link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    if let Some(code) = error.raw_os_error().filter(|_| !about_the_drop && !link) {
+        let mut first = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| io::Error::from_raw_os_error(code));
+    }
+    error
+}
+
+/// Asks the guard. Where the disk failed while it was reading, what it says is no verdict on the parcel: a scan that
+/// could not be read is as good as any other, and the stage tries again.
+pub fn inspect(question: &Question<'_>, drop: Drop) -> Result<Judgement<Drop>, StationError> {
+    let (trouble, path) = (Arc::clone(&drop.trouble), drop.place.clone());
+    let judgement = guard::inspect(question, drop);
+    match trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(cause) => Err(StationError::Io { path, cause }),
+        None => Ok(judgement),
     }
 }
 

@@ -21,7 +21,7 @@ use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, ParcelStat
 
 use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
-use crate::drop::{Drop, DropError};
+use crate::drop::{self, Drop, DropError};
 use crate::sealing::{self, Papers, Ready};
 use crate::station::{Station, StationError};
 
@@ -350,7 +350,7 @@ impl Door {
                 return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] });
             }
         };
-        Ok(match self.ask(station, drop, false) {
+        Ok(match self.ask(station, drop, false)? {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
             Judgement::Refused { parcel, reason, findings } => {
                 Fate::Refuse { drop: Some(parcel), reason, quarantined: false, details: shown(&findings) }
@@ -364,7 +364,7 @@ impl Door {
                     path: copy,
                     cause: std::io::Error::other(error.to_string()),
                 })?;
-                match self.ask(station, again, true) {
+                match self.ask(station, again, true)? {
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
@@ -383,13 +383,13 @@ impl Door {
         })
     }
 
-    fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Judgement<Drop> {
+    fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Result<Judgement<Drop>, StationError> {
         match station.rules.get(&self.hop.crossing) {
-            Some(rules) => guard::inspect(
+            Some(rules) => drop::inspect(
                 &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
                 drop,
             ),
-            None => Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() },
+            None => Ok(Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() }),
         }
     }
 
