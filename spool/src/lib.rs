@@ -62,7 +62,7 @@ pub use crate::{
     notice::{Notice, NoticeState},
     outbox::{OUTBOX_LIST_MAX, Outbox},
     outlet::Outlet,
-    spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
+    spool::{Floor, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
 };
 
