@@ -2,14 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::Zone;
 
 use super::{Exit, Links, Words, check};
 use crate::clock;
 use crate::config::Config;
+use crate::life::Life;
 use crate::service::{self, Ended, Stop};
 use crate::station::{Plan, Station, StationError};
+
+/// An alarm that was raised last is still carried to its program, where that does not take longer.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The command.
 pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out: &Words) -> Exit {
@@ -65,7 +70,8 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError
     let plan = Plan::from_config(config, zone)?;
     let station = Arc::new(Station::open(plan, clock::now())?);
     let stop = Stop::default();
-    let mut threads = service::start(&station, &stop)?;
+    let life = Life::default();
+    let mut threads = service::start(&station, &stop, &life)?;
     match config.link.start(&station, &stop) {
         Ok(links) => threads.extend(links),
         Err(cause) => {
@@ -74,7 +80,7 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError
         }
     }
     tracing::info!(node = %station.node, zone = %zone, suite = %station.suite, "serving");
-    let ended = service::wait_for_signal();
+    let ended = service::wait_for_signal(&station, &life);
     end(&station, &stop, threads);
     if stop.has_failed() {
         return Err(StationError::Io {
@@ -95,6 +101,7 @@ fn end(station: &Arc<Station>, stop: &Stop, threads: Vec<std::thread::JoinHandle
             tracing::error!(thread = name, "ended in a panic");
         }
     }
+    station.alarms.settle(LAST_WORDS);
 }
 
 /// To journald where there is one, else to stderr. `RUST_LOG` chooses; `info` by default.
