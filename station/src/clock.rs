@@ -170,6 +170,17 @@ impl Clock {
         Clock(Mutex::new((Reckoning::start(wall, last), Reading { wall, boot_ms: 0 })))
     }
 
+    /// What is believed at this moment, for the clock that follows this one in the same process.
+    #[must_use]
+    pub fn reckoning(&self) -> Reckoning {
+        self.held().0.clone()
+    }
+
+    /// Goes on with what was believed before a reload: the boot clock ran through it.
+    pub fn carry_on(&self, before: Reckoning) {
+        self.held().0 = before;
+    }
+
     fn held(&self) -> MutexGuard<'_, (Reckoning, Reading)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -293,6 +304,20 @@ mod tests {
         assert_eq!(clock.confirm(reading(away, 1)), Timestamp(away));
         assert_eq!(clock.see(reading(away + 5, 6)), Timestamp(away + 5));
         assert_eq!(clock.doubt(), None);
+    }
+
+    #[test]
+    fn a_reload_goes_on_with_the_doubt_it_met() {
+        let clock = Clock::start(NOON, None);
+        clock.see(reading(NOON.0, 0));
+        let wrong = NOON.0 + 10 * 24 * 60 * 60 * 1000;
+        clock.see(reading(wrong, 1));
+        // By itself a new clock would believe it: ten days are less than thirty.
+        let after = Clock::start(Timestamp(wrong), Some(NOON.plus_ms(1)));
+        assert!(after.may_end_things());
+        after.carry_on(clock.reckoning());
+        assert_eq!(after.see(reading(wrong + 9, 10)), NOON.plus_ms(10));
+        assert!(!after.may_end_things());
     }
 
     #[test]

@@ -47,7 +47,6 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Does what is due. Never reports work done: nothing waits for it.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        self.mind_the_clock(station, now)?;
         let waiting: u64 = outward(station).map(|crossing| station.spool.outbox(crossing).load().0 as u64).sum();
         let slower_ms = waiting.saturating_mul(1_000) / ENTRIES_A_SECOND;
         if is_due(now, self.looked, LOOK_EVERY_MS + slower_ms) {
@@ -59,6 +58,7 @@ impl Housekeeping {
         }
         if is_due(now, self.published, PUBLISH_EVERY_MS) {
             self.published = now;
+            self.mind_the_clock(station, now)?;
             station.look(now);
             judge_cards(station, now);
             if station.clock.may_end_things() {
