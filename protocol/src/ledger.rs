@@ -136,6 +136,10 @@ events! {
     LedgerDamaged = 36, "ledger-damaged";
     /// A config came into force.
     ConfigLoaded = 37, "config-loaded";
+    /// The node's own clock is in doubt: from here on nothing ends by it.
+    ClockDoubted = 60, "clock-doubted";
+    /// The clock is believed again, by agreement or by the person.
+    ClockTrusted = 61, "clock-trusted";
 }
 
 impl_der_code!(Event, Event::ALL);

@@ -16,7 +16,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::spool::{Spool, SpoolError, locked};
 
 /// Whole files that one listing gives; the rest comes when these are dealt with.
-const COMPLETE_LIST_MAX: usize = 10_000;
+const COMPLETE_LIST_MAX: usize = 50_000;
 
 /// Ids that are being written at this moment, by crossing.
 pub(crate) type Busy = Arc<Mutex<HashSet<(Crossing, BundleId)>>>;
@@ -74,7 +74,7 @@ impl Arrivals {
         self.spool.layout().complete(self.crossing).join(Entry::arrival_name(id, kind))
     }
 
-    /// The whole files, oldest id first; priority and numbers are not known yet. At most 10,000.
+    /// The whole files, oldest id first; priority and numbers are not known yet. At most 50,000.
     pub fn completed(&self) -> Result<Vec<Entry>, SpoolError> {
         list(&self.spool.layout().complete(self.crossing))
     }

@@ -106,7 +106,7 @@ pub use crate::{
     notice::{Notice, NoticeState, Wait},
     outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::Outlet,
-    spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
+    spool::{Floor, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
 };
 

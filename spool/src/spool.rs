@@ -38,6 +38,9 @@ use crate::state::{ParcelState, State};
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// A parcel of 50,000 files must not take the last inode from the ledger.
 const FREE_INODES_MIN: u64 = 4_096;
+/// A wall clock further than this from the ledger's last record is not believed at a start: nobody leaves an exchange
+/// switched off for a month without knowing it.
+pub const START_DOUBT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
 /// reserved nothing is none of them.
 const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
@@ -210,7 +213,8 @@ pub struct Setup {
     pub routes: Vec<RouteDirs>,
     /// The crossings that begin or end here.
     pub crossings: Vec<Crossing>,
-    /// The time, by the daemon's clock.
+    /// The time, by the daemon's clock. Where the last record stands further away than a clock can be believed
+    /// ([`START_DOUBT_MS`]), opening goes by that record.
     pub now: Timestamp,
     /// Memory the index may keep pages in.
     pub index_cache_bytes: usize,
@@ -303,6 +307,7 @@ struct Inner {
     index: Index,
     numbers: Numbers,
     latest: AtomicU64,
+    last_before: Option<Timestamp>,
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
     floor: RwLock<Floor>,
@@ -327,13 +332,15 @@ impl Spool {
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
         let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
+        let last_before = last_moment(&ledger)?;
+        let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
         for crossing in &setup.crossings {
             let known = |id: &BundleId| index.recorded(id, &ledger);
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
-        let epoch = Numbers::next_epoch(index.epoch(), setup.now);
+        let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
             zone: setup.zone,
@@ -343,7 +350,8 @@ impl Spool {
             ledger,
             index,
             numbers: Numbers::new(epoch),
-            latest: AtomicU64::new(setup.now.0),
+            latest: AtomicU64::new(now.0),
+            last_before,
             outboxes,
             busy: arrivals::Busy::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
@@ -352,11 +360,11 @@ impl Spool {
             _lock: lock,
         }));
         for one in &damage {
-            spool.record_ranges(Record::new(Event::LedgerDamaged, setup.now), &one.records)?;
+            spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
         }
-        spool.withdraw_left_over(setup.now)?;
-        let mut started = Record::new(Event::EpochStarted, setup.now);
+        spool.withdraw_left_over(now)?;
+        let mut started = Record::new(Event::EpochStarted, now);
         started.epoch = Some(epoch);
         spool.record(started, Local::none())?;
         spool.load_announced();
@@ -400,6 +408,11 @@ impl Spool {
     #[must_use]
     pub fn ledger_suite(&self) -> Suite {
         self.0.ledger.suite()
+    }
+    /// What the last record bore when the spool was opened; none in a new ledger.
+    #[must_use]
+    pub fn last_before(&self) -> Option<Timestamp> {
+        self.0.last_before
     }
     pub(crate) fn busy(&self) -> &arrivals::Busy {
         &self.0.busy
@@ -714,6 +727,15 @@ fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Locked { path: path.to_owned() }),
         Err(error) => Err(at(error.into())),
     }
+}
+
+fn last_moment(ledger: &Ledger) -> Result<Option<Timestamp>, SpoolError> {
+    let mut last = None;
+    ledger.read_from(ledger.head().size.saturating_sub(1), &mut |stored| {
+        last = Some(stored.record.at);
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    Ok(last)
 }
 
 /// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be

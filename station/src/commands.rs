@@ -5,6 +5,8 @@ mod ask;
 mod check;
 mod init;
 mod inspect;
+mod moment;
+mod page;
 mod run;
 mod words;
 
@@ -17,6 +19,7 @@ use clap::{Parser, Subcommand};
 use protocol::Zone;
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
 use crate::service::Stop;
 use crate::station::Station;
@@ -83,7 +86,7 @@ enum Command {
         /// Only in this state.
         #[arg(long)]
         state: Option<String>,
-        /// Only changed since, milliseconds since 1970.
+        /// Only first recorded since: 2026-11-21, 2026-11-21T08:30 (UTC), 90m, 3h, 2d, or milliseconds since 1970.
         #[arg(long)]
         since: Option<String>,
         /// Only of this parcel type.
@@ -126,6 +129,14 @@ enum Command {
         /// The route.
         route: String,
         /// Why; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// The clock, where it is in doubt: `confirm` says that the machine's clock is right. 时钟存疑时予以确认
+    Clock {
+        /// `confirm`.
+        action: String,
+        /// How it was compared; kept in the ledger.
         #[arg(long, default_value = "")]
         reason: String,
     },
@@ -229,6 +240,17 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         }
         Command::Status => ask::status(&config, out),
         Command::List { route, state, since, parcel_type, label } => {
+            let since = match since.as_deref().map(|text| moment::parse(text, clock::now()).ok_or(text)) {
+                Some(Err(text)) => {
+                    out.error(
+                        &format!("--since {text:?} is no moment"),
+                        &format!("write {}", moment::FORMS),
+                        &format!("写作 {}", moment::FORMS),
+                    );
+                    return Exit::Config;
+                }
+                since => since.and_then(Result::ok).map(|moment| moment.0.to_string()),
+            };
             let arguments =
                 [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
             ask::ask(&config, zone, "list", arguments, out)
@@ -254,6 +276,13 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 [("parcel", parcel), ("crossing", crossing), ("from", from), ("to", to)],
                 out,
             )
+        }
+        Command::Clock { action, reason } if action == "confirm" => {
+            ask::ask(&config, zone, "clock-confirm", [("reason", Some(reason))], out)
+        }
+        Command::Clock { .. } => {
+            out.error("clock takes confirm", "clock confirm --reason TEXT", "clock confirm --reason 原因");
+            Exit::Config
         }
         Command::Route { switch, route, reason } if switch == "enable" || switch == "disable" => {
             let action = if switch == "enable" { "route-enable" } else { "route-disable" };

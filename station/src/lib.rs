@@ -10,7 +10,10 @@ pub mod clock;
 pub mod config;
 pub mod drop;
 pub mod keyring;
+pub mod outlets;
+pub mod retries;
 pub mod station;
+pub mod waiting;
 
 pub mod admission;
 pub mod desk;
@@ -21,4 +24,5 @@ pub mod sealing;
 pub mod trips;
 
 pub mod commands;
+pub mod life;
 pub mod service;

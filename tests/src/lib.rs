@@ -7,6 +7,7 @@ pub mod figures;
 pub mod gate;
 pub mod history;
 pub mod office;
+pub mod pair;
 pub mod papers;
 pub mod programs;
 pub mod relay;

@@ -96,21 +96,31 @@ const ROUTES: [Line; 8] = [
 /// Keys of everybody, made once for a suite: a story is about disks, not about generating keys.
 pub struct Office {
     suite: Suite,
+    /// First and last day of every card.
+    days: (String, Option<String>),
     nodes: Vec<(SigningKey, OpeningKey, SigningKey)>,
     people: BTreeMap<&'static str, SigningKey>,
-    trust: Trust,
+    pub(crate) trust: Trust,
 }
 
 impl Office {
     /// Makes the keys and exchanges the cards.
     pub fn found(suite: Suite) -> Told<Office> {
-        let mut office = Office { suite, nodes: Vec::new(), people: BTreeMap::new(), trust: Trust::default() };
+        Office::dated(suite, "2020-01-01", None)
+    }
+
+    /// The same, with the days on every card.
+    pub fn dated(suite: Suite, from: &str, until: Option<&str>) -> Told<Office> {
+        let days = (from.to_owned(), until.map(str::to_owned));
+        let mut office = Office { suite, days, nodes: Vec::new(), people: BTreeMap::new(), trust: Trust::default() };
         for zone in ZONES {
             let sign = SigningKey::generate(suite);
             let seal = OpeningKey::generate(suite);
             office.believe(zone.name(), zone, Role::Node, Use::Sign, sign.public().to_spki())?;
             office.believe(zone.name(), zone, Role::Node, Use::Seal, seal.public().to_spki())?;
-            office.nodes.push((sign, seal, SigningKey::generate(Suite::Std)));
+            let link = SigningKey::generate(Suite::Std);
+            office.believe_link(zone, link.public().to_spki())?;
+            office.nodes.push((sign, seal, link));
         }
         let security = OpeningKey::generate(suite).public().to_spki();
         office.believe(SECURITY, Zone::Intranet, Role::Security, Use::Seal, security)?;
@@ -128,13 +138,21 @@ impl Office {
         Ok(office)
     }
 
+    /// Link keys are of the standard suite in every office.
+    fn believe_link(&mut self, zone: Zone, spki: Vec<u8>) -> Told<()> {
+        let suite = std::mem::replace(&mut self.suite, Suite::Std);
+        let done = self.believe(zone.name(), zone, Role::Node, Use::Link, spki);
+        self.suite = suite;
+        done
+    }
+
     fn believe(&mut self, holder: &str, zone: Zone, role: Role, usage: Use, spki: Vec<u8>) -> Told<()> {
-        let from = "2026-11-21".to_owned();
-        let card = KeyCard { zone, holder: name(holder), role, usage, suite: self.suite, from, until: None, spki };
+        let (from, until) = self.days.clone();
+        let card = KeyCard { zone, holder: name(holder), role, usage, suite: self.suite, from, until, spki };
         self.trust.add(holder, &card.to_text()).map(drop).map_err(words)
     }
 
-    fn keyring(&self, node: usize) -> Keyring {
+    pub(crate) fn keyring(&self, node: usize) -> Keyring {
         let (signing, opening, link) = &self.nodes[node];
         Keyring { signing: signing.clone(), opening: opening.clone(), link: link.clone() }
     }
@@ -661,6 +679,7 @@ impl<'a> World<'a> {
             | Act::Housekeeping(node) => {
                 let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
                 let station = &running.station;
+                let failures = station.retries.failures();
                 let stepped = match act {
                     Act::Intake(_) => running.intake.step(station, now),
                     Act::Admission(_) => running.admission.step(station, now),
@@ -668,6 +687,15 @@ impl<'a> World<'a> {
                     Act::Desk(_) => station::desk::step(station, now),
                     _ => running.housekeeping.step(station, now),
                 };
+                // What failed by itself is tried again later; here it is a surprise as any other error.
+                let failed = station.retries.failures() > failures;
+                let newest = station.retries.waiting(usize::MAX).0.into_iter().max_by_key(|(_, failed)| failed.at);
+                let stepped = stepped.and_then(|done| match newest.filter(|_| failed) {
+                    Some((item, failed)) => {
+                        Err(StationError::Io { path: item.into(), cause: std::io::Error::other(failed.words) })
+                    }
+                    None => Ok(done),
+                });
                 (node, stepped)
             }
         };

@@ -7,7 +7,7 @@ use protocol::{Name, Signed, Zone, keys};
 use serde_json::Value;
 use spool::Layout;
 
-use super::{Exit, Links, Words};
+use super::{Exit, Links, Words, page};
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::Config;
@@ -60,14 +60,22 @@ pub(super) fn ask<L: Links, const N: usize>(
     };
     match answered {
         Ok(answer) if answer.done => {
-            out.result(&answer.details, || table(&answer.details));
+            let nothing = answer.details.is_null();
+            let said = if nothing { serde_json::json!({ "code": answer.code }) } else { answer.details.clone() };
+            out.result(&said, || {
+                if nothing {
+                    return out.pick(&answer.message_en, &answer.message_zh).to_owned();
+                }
+                page::parcels(&answer.details, out).unwrap_or_else(|| table(&answer.details))
+            });
             Exit::Done
         }
         Ok(answer) => {
+            let remedy = |key: &str| answer.details[key].as_str();
             out.error(
                 &format!("{}: {}", answer.code, out.pick(&answer.message_en, &answer.message_zh)),
-                "nothing was changed",
-                "未作任何更改",
+                remedy("remedy_en").unwrap_or("nothing was changed"),
+                remedy("remedy_zh").unwrap_or("未作任何更改"),
             );
             Exit::Refused
         }
@@ -108,7 +116,7 @@ fn alone<L: Links>(
     let station = Station::open(plan, clock::now()).map_err(|e| e.to_string())?;
     let path = layout.desk_own().join(format!("{}.req", request.id));
     station.spool.disk().write(&path, signed).map_err(|e| e.to_string())?;
-    crate::desk::step(&station, clock::now()).map_err(|e| e.to_string())?;
+    crate::desk::step(&station, station.clock.see(clock::read())).map_err(|e| e.to_string())?;
     let answer = layout.desk_answers().join(format!("{}.json", request.id));
     let bytes = std::fs::read(&answer).map_err(|e| e.to_string())?;
     serde_json::from_slice(&bytes).map_err(|e| e.to_string())
@@ -135,20 +143,13 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
         let alarm = Alarm::DiskError;
         let since_ms = value.get("at_s").and_then(Value::as_u64).unwrap_or(0).saturating_mul(1_000);
         if let Some(alarms) = value.get_mut("alarms").and_then(Value::as_array_mut) {
-            alarms.push(serde_json::json!({ "code": alarm.code(), "since_ms": since_ms, "count": 1, "en": alarm.english(), "zh": alarm.chinese() }));
+            alarms.push(serde_json::json!({ "code": alarm.code(), "since_ms": since_ms, "count": 1, "command": alarm.first_command(), "en": alarm.english(), "zh": alarm.chinese() }));
         }
     }
     if let Some(object) = value.as_object_mut() {
         object.insert("running".to_owned(), Value::Bool(alive));
     }
-    out.result(&value, || {
-        let line = if alive {
-            out.pick("the daemon is running", "守护进程运行中")
-        } else {
-            out.pick("the daemon is NOT running; this is its last word", "守护进程未运行；以下为最后状态")
-        };
-        format!("{line}\n{}", table(&value))
-    });
+    out.result(&value, || page::status(&value, alive, clock::now().seconds(), out));
     Exit::Done
 }
 
