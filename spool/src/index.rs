@@ -18,7 +18,9 @@ use protocol::receipt::Head;
 use protocol::{BundleId, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
+use crate::disk::Disk;
 use crate::gaps::{Book, RowKey, takes_number};
+use crate::index_file::IndexFile;
 use crate::ledger::{Item, Ledger};
 use crate::spool::{SpoolError, locked};
 use crate::state::{ParcelState, Row, State};
@@ -91,24 +93,24 @@ impl Index {
         node: &Name,
         cache_bytes: usize,
         ledger: &Ledger,
-        disk: &crate::disk::Disk,
+        disk: &Disk,
     ) -> Result<Index, SpoolError> {
         let path = dir.join("index.redb");
-        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger) {
+        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger, disk) {
             return Ok(index);
         }
         // Somebody may have thrown the folder away with the file: all of it can be made again from the ledger.
         disk.create_dir_private(dir).map_err(|source| SpoolError::disk(dir, source))?;
         disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        let index = Index::open_file(&path, node, cache_bytes)?;
+        let index = Index::open_file(&path, node, cache_bytes, disk)?;
         index.catch_up(&mut locked(&index.book), ledger)?;
         Ok(index)
     }
 
     /// The index as it lies there, if it is sound and belongs to this ledger.
-    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger) -> Option<Index> {
+    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger, disk: &Disk) -> Option<Index> {
         fs::metadata(path).ok()?;
-        let index = Index::open_file(path, node, cache_bytes).ok()?;
+        let index = Index::open_file(path, node, cache_bytes, disk).ok()?;
         let (version, applied) = (index.meta("version").ok()?, index.meta("applied").ok()?);
         let root = index.read(|txn| {
             let heads = txn.open_table(HEADS)?;
@@ -126,9 +128,11 @@ impl Index {
         Some(index)
     }
 
-    fn open_file(path: &Path, node: &Name, cache_bytes: usize) -> Result<Index, SpoolError> {
+    fn open_file(path: &Path, node: &Name, cache_bytes: usize, disk: &Disk) -> Result<Index, SpoolError> {
         let broken = |error: redb::Error| SpoolError::Index { path: path.to_owned(), cause: error.to_string() };
-        let db = Database::builder().set_cache_size(cache_bytes).create(path).map_err(|error| broken(error.into()))?;
+        let file = IndexFile::open(disk, path).map_err(|source| SpoolError::disk(path, source))?;
+        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(file);
+        let db = db.map_err(|error| broken(error.into()))?;
         let index = Index {
             path: path.to_owned(),
             node: node.clone(),

@@ -12,11 +12,13 @@
 pub mod desk;
 pub mod disk;
 pub mod layout;
+pub mod power;
 pub mod segment;
 
 pub use desk::{Answer, DeskError, ask, ask_own};
-pub use disk::{Disk, Free, Fuse};
+pub use disk::{Disk, Free, Fuse, SyncClass};
 pub use layout::Layout;
+pub use power::{Fault, Power, Weather};
 
 #[cfg(feature = "owner")]
 mod arrivals;
@@ -30,6 +32,8 @@ mod evidence;
 mod gaps;
 #[cfg(feature = "owner")]
 mod index;
+#[cfg(feature = "owner")]
+mod index_file;
 #[cfg(feature = "owner")]
 mod inlet;
 #[cfg(feature = "owner")]
