@@ -166,7 +166,9 @@ impl Inlet {
                     !name.as_bytes().ends_with(suffix.as_bytes()) && names.binary_search(&marker(name, suffix)).is_ok()
                 }
                 IntakeMode::Settle { quiet_ms } => {
-                    let since = before.get(name).filter(|(seen, _)| *seen == sight).map(|(_, since)| *since);
+                    // A moment that is still to come is of a clock that was wrong: waiting for it could take years.
+                    let same = before.get(name).filter(|(seen, since)| *seen == sight && *since <= now);
+                    let since = same.map(|(_, since)| *since);
                     self.sights.insert(name.clone(), (sight, since.unwrap_or(now)));
                     since.is_some_and(|since| now.since(since) >= *quiet_ms)
                 }
@@ -205,8 +207,11 @@ impl Inlet {
         let path = home.join(&candidate.name);
         if let Err(source) = disk.rename_new(&candidate.path, &path) {
             // Nothing was taken: the marker goes back and the empty folder goes away. If even that fails, the next
-            // start does it.
-            let _undone = self.give_back(&home);
+            // start does it. A disk that could neither sync the rename nor take it back has left the drop here: it is
+            // claimed, whatever else.
+            if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                let _undone = self.give_back(&home);
+            }
             return Err(SpoolError::CannotClaim { path: candidate.path.clone(), source });
         }
         Ok(Claim { parcel, name: candidate.name.clone(), path })
