@@ -80,7 +80,11 @@ impl Outbox {
         let size = fs::metadata(staged).map_err(|source| SpoolError::disk(staged, source))?.len();
         let mut entry = Entry { id: *id, kind, priority, epoch, sequence, size, path: PathBuf::new() };
         entry.path = self.0.dir.join(entry.outbox_name());
-        self.0.disk.rename(staged, &entry.path).map_err(|source| SpoolError::disk(&entry.path, source))?;
+        if let Err(source) = self.0.disk.rename(staged, &entry.path) {
+            // Where only its sync failed the rename is done, and nobody would look for the entry there before a restart.
+            let _taken_back = self.0.disk.rename_new(&entry.path, staged);
+            return Err(SpoolError::disk(&entry.path, source));
+        }
         locked(&self.0.shelf).put(entry.clone());
         self.0.bell.ring();
         Ok(entry)
