@@ -20,7 +20,7 @@ use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement
 use protocol::receipt::ReceiptBatch;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
-use spool::EntryKind;
+use spool::{EntryKind, SpoolError};
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -168,7 +168,13 @@ pub fn seal(
         manifest: papers.manifest,
     };
     let path = station.layout().sealing().join(format!("{id}.bundle"));
-    match write(station, &path, &plan, released.parcel()) {
+    // Its name too must last: once the ledger has recorded it, nobody seals this parcel again.
+    let sealed = write(station, &path, &plan, released.parcel()).and_then(|sealed| {
+        let folder = station.layout().sealing();
+        station.spool.disk().sync_dir(&folder).map_err(|cause| StationError::Io { path: folder, cause })?;
+        Ok(sealed)
+    });
+    match sealed {
         Ok(sealed) => Ok(Staged {
             id,
             crossing: hop.crossing,
@@ -257,7 +263,15 @@ pub fn commit(
     record.digest = Some(statement.digest());
     record.bytes = Some(manifest.content_bytes());
     let local = Local { name: Some(manifest.name.clone()), labels: manifest.labels.clone() };
-    station.spool.record(record, local)?;
+    if let Err(error) = station.spool.record(record, local) {
+        // Of a poisoned ledger nobody knows whether the record is on the disk, and the next start looks for the bundle
+        // where it is. Otherwise it was taken back, and the bundle is waste; what of it cannot go now goes at that start.
+        if !matches!(error, SpoolError::Poisoned { .. }) {
+            let _waste = station.spool.disk().remove_file(&staged.path);
+            let _gap = withdraw(station, staged.crossing, staged.epoch, staged.sequence, now);
+        }
+        return Err(error.into());
+    }
     // Before the rename: as long as the staged file stands, `finish` can do both again.
     let evidence = Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() };
     keep_evidence(station, &said.parcel, &staged.id, evidence)?;
