@@ -35,7 +35,7 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Does what is due. Never reports work done: nothing waits for it.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        if now.since(self.published) >= PUBLISH_EVERY_MS {
+        if now.since(self.published) >= PUBLISH_EVERY_MS || now < self.published {
             self.published = now;
             trips::step(station, now)?;
             watch(station, now)?;
@@ -45,7 +45,7 @@ impl Housekeeping {
             self.tell_rounds(station, now)?;
             self.publish(station, now)?;
         }
-        if now.since(self.retained) >= RETAIN_EVERY_MS {
+        if now.since(self.retained) >= RETAIN_EVERY_MS || now < self.retained {
             self.retained = now;
             desk::tidy(station, now)?;
             retain(station, now)?;

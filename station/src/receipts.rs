@@ -13,7 +13,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
-use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen, SpoolError};
 
 use crate::alarm::Alarm;
 use crate::config::Carrier;
@@ -138,7 +138,7 @@ pub struct Receipts {
 impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut sent = 0;
+        let mut sent = finish_owed(station)?;
         for peer in &station.peers {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
             if peer.send == Carrier::Ferry {
@@ -157,7 +157,10 @@ impl Receipts {
             if waiting.is_empty() && !unsaid && !report {
                 continue;
             }
-            let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
+            let since = self.gathering.entry(peer.name.clone()).or_insert(now);
+            // Where the clock went back, waiting for that moment to come again could take years.
+            *since = (*since).min(now);
+            let since = *since;
             if !peer.send.is_two_way() && now.since(since) < GATHER_MS && waiting.len() < BATCH_RECEIPTS_MAX {
                 continue;
             }
@@ -174,6 +177,18 @@ impl Receipts {
     }
 }
 
+/// Batches that were recorded and then could not enter their outbox.
+fn finish_owed(station: &Station) -> Result<usize, StationError> {
+    let mut owed = station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = 0;
+    while let Some(path) = owed.last() {
+        finish(station, path)?;
+        owed.pop();
+        done += 1;
+    }
+    Ok(done)
+}
+
 fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {
     station.owed_reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -187,6 +202,24 @@ fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
         for entry in outbox.entries()? {
             if entry.kind == EntryKind::Receipts && now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
                 outbox.remove(&entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets bundles go that a loss of power brought back into an outbox: the next node answers for them, and will not say so
+/// twice. For the start, when nothing is on its way out.
+pub fn let_go(station: &Station) -> Result<(), StationError> {
+    for peer in &station.peers {
+        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+        let outbox = station.spool.outbox(crossing);
+        for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle) {
+            let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
+            let known = station.spool.parcel(&parcel)?;
+            if known.is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id))
+            {
+                outbox.remove(entry)?;
             }
         }
     }
@@ -270,17 +303,28 @@ pub fn batch(
         withdrawn,
     };
     let path = station.layout().sealing().join(format!("{id}.receipts"));
-    station
-        .spool
-        .disk()
-        .write(&path, &Signed::make(&station.keyring.signing, &batch).to_bytes())
-        .map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let disk = station.spool.disk();
     let mut record = with_crossing(Record::new(Event::ReceiptsSent, now), crossing, peer);
     record.bundle = Some(id);
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
-    station.spool.record(record, Local::none())?;
-    station.spool.outbox(crossing).commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence)?;
+    let written = disk.write(&path, &Signed::make(&station.keyring.signing, &batch).to_bytes()).map_err(io);
+    match written.and_then(|()| Ok(station.spool.record(record, Local::none())?)) {
+        Ok(_) => {}
+        // Nobody knows whether that record is on the disk: the next start does, and finds the batch where it is.
+        Err(error @ StationError::Spool(SpoolError::Poisoned { .. })) => return Err(error),
+        Err(error) => {
+            disk.remove_file(&path).map_err(io)?;
+            sealing::withdraw(station, crossing, epoch, sequence, now)?;
+            return Err(error);
+        }
+    }
+    let outbox = station.spool.outbox(crossing);
+    if let Err(error) = outbox.commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence) {
+        station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path);
+        return Err(error.into());
+    }
     for file in files {
         station.spool.disk().remove_file(&file).map_err(|cause| StationError::Io { path: file, cause })?;
     }

@@ -121,10 +121,12 @@ fn stage(
                         station.alarms.clear(clock::now(), Alarm::SpoolFull);
                     }
                 }
-                Err(StationError::Spool(error @ SpoolError::Poisoned { .. })) => {
-                    // Only a fresh start reads the ledger from the disk again; systemd gives one.
+                Err(StationError::Spool(error @ (SpoolError::Poisoned { .. } | SpoolError::Index { .. }))) => {
+                    // Only a fresh start reads the ledger from the disk again, or opens an index that has met an error
+                    // (redb takes nothing more then); systemd gives one.
                     tracing::error!(stage = name, %error, "the daemon ends so that it can start anew");
-                    station.alarms.raise(clock::now(), Alarm::LedgerDamaged);
+                    let index = matches!(error, SpoolError::Index { .. });
+                    station.alarms.raise(clock::now(), if index { Alarm::DiskError } else { Alarm::LedgerDamaged });
                     stop.fail();
                 }
                 Err(error) => {

@@ -129,6 +129,8 @@ pub struct Station {
     watches: Mutex<Vec<Watch>>,
     /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
     pub owed_reports: Mutex<std::collections::BTreeSet<Name>>,
+    /// Batches of receipts that are recorded and could not enter their outbox yet.
+    pub owed_batches: Mutex<Vec<std::path::PathBuf>>,
     /// Routes that an operator has switched off.
     pub switched_off: Mutex<std::collections::BTreeSet<Name>>,
 }
@@ -220,6 +222,7 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             routes: plan.routes,
+            owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
             peers: plan.peers,
             ferry: plan.ferry,
@@ -230,6 +233,7 @@ impl Station {
         };
         station.load_switches();
         crate::sealing::recover(&station)?;
+        crate::receipts::let_go(&station)?;
         Ok(station)
     }
 
