@@ -186,7 +186,11 @@ impl Partial {
         }
         let disk = self.spool.disk();
         let at = |source| SpoolError::disk(&self.path, source);
-        disk.sync_data(&self.file).map_err(at)?;
+        if let Err(error) = disk.sync_data(&self.file) {
+            // No later sync of this file can be believed: it goes, and comes again.
+            let _gone = disk.remove_file(&self.path);
+            return Err(at(error));
+        }
         disk.rename(&self.path, &self.target).map_err(at)?;
         self.spool.bell().ring();
         Ok(())

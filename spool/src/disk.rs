@@ -13,9 +13,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+
+use crate::power::Power;
 
 /// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
@@ -37,18 +39,23 @@ pub struct Fuse(Arc<Budget>);
 struct Budget {
     used: AtomicU64,
     limit: u64,
+    out: AtomicBool,
 }
 
 impl Fuse {
     /// Lets so many effects happen.
     #[must_use]
     pub fn after(effects: u64) -> Fuse {
-        Fuse(Arc::new(Budget { used: AtomicU64::new(0), limit: effects }))
+        Fuse(Arc::new(Budget { used: AtomicU64::new(0), limit: effects, out: AtomicBool::new(false) }))
+    }
+    /// Burns it now: the process dies between two effects.
+    pub fn burn(&self) {
+        self.0.out.store(true, Ordering::SeqCst);
     }
     /// Has an effect been refused?
     #[must_use]
     pub fn burnt(&self) -> bool {
-        self.0.used.load(Ordering::SeqCst) > self.0.limit
+        self.0.out.load(Ordering::SeqCst) || self.0.used.load(Ordering::SeqCst) > self.0.limit
     }
     /// Effects asked for so far, the refused ones included.
     #[must_use]
@@ -56,33 +63,111 @@ impl Fuse {
         self.0.used.load(Ordering::SeqCst)
     }
     fn blow(&self) -> bool {
-        self.0.used.fetch_add(1, Ordering::SeqCst) >= self.0.limit
+        self.0.used.fetch_add(1, Ordering::SeqCst) >= self.0.limit || self.0.out.load(Ordering::SeqCst)
     }
+}
+
+/// What is asked of a disk, as far as it decides whether the disk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Make,
+    Write,
+    Length,
+    Rename,
+    Remove,
+    Mode,
+    Sync,
+    Read,
+}
+
+/// What a sync is for. A test takes one class after the other away, and each time something must be lost: a sync that
+/// nothing misses is waste. Whoever writes another kind of file whose syncs count by themselves gives it a class here,
+/// and writes it through [`Disk::of`] that class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyncClass {
+    /// Any file.
+    #[default]
+    File,
+    /// Any directory.
+    Directory,
+    /// Segments of the ledger.
+    Ledger,
+    /// The levels of the ledger's tree.
+    Levels,
+    /// The checkpoint over them.
+    Checkpoint,
+    /// The index.
+    Index,
+    /// Segments of small entries in an outbox.
+    Outbox,
 }
 
 /// What touches the disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     fuse: Option<Fuse>,
+    power: Option<Power>,
+    class: SyncClass,
 }
 
 impl Disk {
     /// The disk.
     #[must_use]
     pub fn real() -> Disk {
-        Disk { fuse: None }
+        Disk::default()
     }
 
     /// A disk that dies after a number of effects.
     #[must_use]
     pub fn with_fuse(fuse: Fuse) -> Disk {
-        Disk { fuse: Some(fuse) }
+        Disk { fuse: Some(fuse), ..Disk::default() }
     }
 
-    fn spend(&self) -> io::Result<()> {
+    /// The disk of a process that dies after a number of effects, in a machine that may lose power.
+    #[must_use]
+    pub fn with_power(power: Power, fuse: Fuse) -> Disk {
+        Disk { fuse: Some(fuse), power: Some(power), ..Disk::default() }
+    }
+
+    /// The same disk for files of which the syncs are of this class.
+    #[must_use]
+    pub fn of(&self, class: SyncClass) -> Disk {
+        Disk { class, ..self.clone() }
+    }
+
+    fn spend(&self, effect: Effect) -> io::Result<()> {
         match &self.fuse {
-            Some(fuse) if fuse.blow() => Err(io::Error::other("fuse burnt")),
-            _ => Ok(()),
+            Some(fuse) if fuse.blow() => return Err(io::Error::other("fuse burnt")),
+            _ => {}
+        }
+        self.power.as_ref().map_or(Ok(()), |power| power.allows(effect))
+    }
+
+    /// Of a write that is refused, how many bytes reach the file: those before the power went or the disk was full.
+    fn part(&self, error: &io::Error, bytes: usize) -> usize {
+        let burning = self.fuse.as_ref().is_some_and(|fuse| fuse.0.limit.checked_add(1) == Some(fuse.used()));
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match &self.power {
+            Some(power) if burning || full => power.part(bytes),
+            None if burning => bytes / 2,
+            _ => 0,
+        }
+    }
+
+    /// Which start of the machine this is: another one after every loss of power.
+    #[must_use]
+    pub fn boot(&self) -> Vec<u8> {
+        match &self.power {
+            Some(power) => format!("{} cuts", power.cuts()).into_bytes(),
+            None => fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        }
+    }
+
+    fn move_name(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend(Effect::Rename)?;
+        match &self.power {
+            Some(power) => power.rename(from, to, true),
+            None => fs::rename(from, to),
         }
     }
 
@@ -105,83 +190,89 @@ impl Disk {
         if !parent.is_dir() {
             self.make_dirs(parent, mode)?;
         }
-        self.spend()?;
+        self.spend(Effect::Make)?;
         match fs::DirBuilder::new().mode(mode).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(parent),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {}
+            Ok(()) => self.power.as_ref().map_or(Ok(()), |power| power.made(path))?,
         }
+        self.sync_dir(parent).inspect_err(|_| {
+            // Or the next to come by would find it there, and believe that it lasts.
+            let _gone = self.remove_dir(path);
+        })
     }
 
     /// Sets the mode of a directory or file, setgid included.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.spend()?;
+        self.spend(Effect::Mode)?;
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
     /// Puts a whole file in place: written aside, synced, renamed, its directory synced.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(path);
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        self.sync_file(&file)?;
+        self.write_by(&aside(path), path, bytes, true)
+    }
+
+    /// Waste goes at once, as far as the disk lets it: where it is full, every byte counts.
+    fn write_by(&self, aside: &Path, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+        let mut file = self.create_aside(aside)?;
+        let written = self.append(&mut file, bytes);
+        let written = if durable { written.and_then(|()| self.sync_file(&file)) } else { written };
         drop(file);
-        self.rename(&aside, path)
+        let moved = written.and_then(|()| if durable { self.rename(aside, path) } else { self.move_name(aside, path) });
+        moved.inspect_err(|_| {
+            let _gone = self.remove_file(aside);
+        })
     }
 
     /// As [`Disk::write`], by way of another directory of the same file system: one that is swept at start, where the
     /// target's own is one of too many to look through.
     pub fn write_by_way_of(&self, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(&dir.join(ASIDE));
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        self.sync_file(&file)?;
-        drop(file);
-        self.spend()?;
-        fs::rename(&aside, path)?;
-        // Not the other directory: where a power cut brings the name back there, the next start sweeps it.
-        self.sync_dir(parent(path))
+        self.write_by(&aside(&dir.join(ASIDE)), path, bytes, true)
     }
 
-    /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again.
+    /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again, or leave
+    /// anything under its name.
     pub fn write_lazy(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(path);
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        drop(file);
-        self.spend()?;
-        fs::rename(&aside, path)
+        self.write_by(&aside(path), path, bytes, false)
     }
 
     /// Never through what stands there: in a folder that a group may write, somebody could have laid a link under the
     /// name aside, and the daemon would write wherever it leads.
     fn create_aside(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
+        self.spend(Effect::Make)?;
         let create = || OpenOptions::new().write(true).create_new(true).open(path);
-        match create() {
+        let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(path)?;
+                self.unlink(path)?;
                 create()
             }
             done => done,
-        }
+        }?;
+        self.made_file(path, &file)?;
+        Ok(file)
+    }
+
+    fn made_file(&self, path: &Path, file: &File) -> io::Result<()> {
+        self.power.as_ref().map_or(Ok(()), |power| power.made_file(path, file))
     }
 
     /// A new file; one of that name must not exist.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
-        OpenOptions::new().read(true).write(true).create_new(true).open(path)
+        self.spend(Effect::Make)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        self.made_file(path, &file)?;
+        Ok(file)
     }
 
     /// A file to write on at its end, made where it is missing.
     pub fn open_append(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
-        OpenOptions::new().read(true).append(true).create(true).open(path)
+        self.open_or_make(path, OpenOptions::new().read(true).append(true).create(true))
     }
 
     /// A file to read and write anywhere, made where it is missing.
     pub fn open_rw(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        self.open_or_make(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
 
     /// A file that is there, to write in place.
@@ -189,75 +280,123 @@ impl Disk {
         OpenOptions::new().write(true).open(path)
     }
 
-    /// Writes where the file stands. A burning fuse leaves half of the bytes, as a power cut does.
+    fn open_or_make(&self, path: &Path, how: &OpenOptions) -> io::Result<File> {
+        self.spend(Effect::Make)?;
+        let missing = self.power.is_some() && fs::symlink_metadata(path).is_err();
+        let file = how.open(path)?;
+        if missing {
+            self.made_file(path, &file)?;
+        }
+        Ok(file)
+    }
+
+    /// Writes where the file stands, which is its end. A burning fuse leaves some of the bytes, as a power cut does.
     pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.spend() {
-            if self.fuse.as_ref().is_some_and(|fuse| fuse.used() == fuse.0.limit + 1) {
-                let (half, _) = bytes.split_at(bytes.len() / 2);
-                file.write_all(half)?;
-            }
+        if let Err(error) = self.spend(Effect::Write) {
+            let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
+            self.before_write(file, None, some.len())?;
+            file.write_all(some)?;
             return Err(error);
         }
+        self.before_write(file, None, bytes.len())?;
         file.write_all(bytes)
     }
 
-    /// Writes at a place in the file.
+    /// Writes at a place in the file. A burning fuse leaves some of the bytes.
     pub fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.spend()?;
+        if let Err(error) = self.spend(Effect::Write) {
+            let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
+            self.before_write(file, Some(offset), some.len())?;
+            file.write_all_at(some, offset)?;
+            return Err(error);
+        }
+        self.before_write(file, Some(offset), bytes.len())?;
         file.write_all_at(bytes, offset)
     }
 
-    /// Cuts a file to a length. Its content is durable only after a sync.
+    fn before_write(&self, file: &File, at: Option<u64>, bytes: usize) -> io::Result<()> {
+        match &self.power {
+            Some(power) if bytes > 0 => power.writes(file, at, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fills a buffer from a place in the file.
+    pub fn read_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+        if let Some(power) = &self.power {
+            power.allows(Effect::Read)?;
+        }
+        file.read_exact_at(into, offset)
+    }
+
+    /// Sets the length of a file. Durable only after a sync.
     pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.spend()?;
+        self.spend(Effect::Length)?;
+        self.power.as_ref().map_or(Ok(()), |power| power.truncates(file, bytes))?;
         file.set_len(bytes)
     }
 
     /// Syncs content and size and everything else. Not to be tried again where it failed.
     pub fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.spend()?;
-        file.sync_all()
+        self.sync(file, File::sync_all)
     }
 
     /// Syncs content and size. Not to be tried again where it failed.
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.spend()?;
-        file.sync_data()
+        self.sync(file, File::sync_data)
+    }
+
+    fn sync(&self, file: &File, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+        let allowed = self.spend(Effect::Sync);
+        match &self.power {
+            None => allowed.and_then(|()| sync(file)),
+            Some(power) if allowed.is_ok() => power.sync(file, self.class),
+            // A process that is dead has asked for nothing.
+            Some(_) if self.fuse.as_ref().is_some_and(Fuse::burnt) => allowed,
+            Some(power) => power.sync_failed(file).and(allowed),
+        }
     }
 
     /// Syncs a directory: what was made, renamed or removed in it is durable.
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
-        File::open(path)?.sync_all()
+        self.spend(Effect::Sync)?;
+        match &self.power {
+            Some(power) => power.sync_dir(path),
+            None => File::open(path)?.sync_all(),
+        }
     }
 
     /// Renames, over what was there, then syncs both directories.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
-        fs::rename(from, to)?;
+        self.move_name(from, to)?;
         self.sync_both(from, to)
     }
 
-    /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories.
+    /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories. Where a sync
+    /// fails the name goes back, as far as such a disk still does anything: an error means that nothing was moved.
     pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.rename_new_unsynced(from, to)?;
-        self.sync_both(from, to)
+        self.sync_both(from, to).inspect_err(|_| {
+            let _taken_back = self.rename_new_unsynced(to, from);
+        })
     }
 
     /// One rename of several, before whoever makes them syncs the directories of all.
     pub fn rename_new_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
+        self.spend(Effect::Rename)?;
+        if let Some(power) = &self.power {
+            return power.rename(from, to, false);
+        }
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems do not know the flag. The daemon alone writes in these directories.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
                 if fs::symlink_metadata(to).is_ok() {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
-                fs::rename(from, to)?;
+                fs::rename(from, to)
             }
-            other => other?,
+            other => Ok(other?),
         }
-        Ok(())
     }
 
     fn sync_both(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -296,14 +435,24 @@ impl Disk {
 
     /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
-        gone(fs::remove_file(path))
+        self.spend(Effect::Remove)?;
+        gone(self.unlink(path))
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        match &self.power {
+            Some(power) => power.remove(path),
+            None => fs::remove_file(path),
+        }
     }
 
     /// Removes an empty directory; a missing one is fine.
     pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
-        gone(fs::remove_dir(path))
+        self.spend(Effect::Remove)?;
+        gone(match &self.power {
+            Some(power) => power.remove(path),
+            None => fs::remove_dir(path),
+        })
     }
 
     /// Removes a file or a directory with all that is in it; a missing one is fine. Walks by handles: an app that still
@@ -326,12 +475,11 @@ impl Disk {
             other => other?,
         };
         if FileType::from_raw_mode(about.st_mode) != FileType::Directory {
-            self.spend()?;
-            return gone(rustix::fs::unlinkat(above, name, AtFlags::empty()).map_err(Into::into));
+            return self.unlink_at(above, name, AtFlags::empty());
         }
         if depth == 0 {
             // Deeper than any parcel of ours: the library's own walk, which follows no link either.
-            self.spend()?;
+            self.spend(Effect::Remove)?;
             let through = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
             return gone(fs::remove_dir_all(through));
         }
@@ -344,8 +492,15 @@ impl Disk {
                 self.remove_at(here.as_fd(), child, depth - 1)?;
             }
         }
-        self.spend()?;
-        gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).map_err(Into::into))
+        self.unlink_at(above, name, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink_at(&self, above: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> io::Result<()> {
+        self.spend(Effect::Remove)?;
+        gone(match &self.power {
+            Some(power) => power.remove_at(above, name),
+            None => rustix::fs::unlinkat(above, name, flags).map_err(Into::into),
+        })
     }
 
     /// What is left of the file system a path stands on.
@@ -370,7 +525,7 @@ fn aside(path: &Path) -> std::path::PathBuf {
     path.with_file_name(name)
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -22,7 +22,9 @@ use protocol::{BundleId, Digest, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::changes::{BUNDLES, Bundle, COUNTS, Changes, Known, LABELS, NUMBERS, PARCELS, label_key};
+use crate::disk::Disk;
 use crate::gaps::{Book, RowKey};
+use crate::index_file::IndexFile;
 use crate::ledger::{Item, Ledger};
 use crate::row;
 use crate::spool::{SpoolError, locked};
@@ -124,24 +126,24 @@ impl Index {
         node: &Name,
         cache_bytes: usize,
         ledger: &Ledger,
-        disk: &crate::disk::Disk,
+        disk: &Disk,
     ) -> Result<Index, SpoolError> {
         let path = dir.join("index.redb");
-        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger) {
+        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger, disk) {
             return Ok(index);
         }
         // Somebody may have thrown the folder away with the file: all of it can be made again from the ledger.
         disk.create_dir_private(dir).map_err(|source| SpoolError::disk(dir, source))?;
         disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        let index = Index::open_file(&path, node, cache_bytes)?;
+        let index = Index::open_file(&path, node, cache_bytes, disk)?;
         index.catch_up(&mut locked(&index.follower), ledger)?;
         Ok(index)
     }
 
     /// The index as it lies there, if it is sound and belongs to this ledger.
-    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger) -> Option<Index> {
+    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger, disk: &Disk) -> Option<Index> {
         fs::metadata(path).ok()?;
-        let index = Index::open_file(path, node, cache_bytes).ok()?;
+        let index = Index::open_file(path, node, cache_bytes, disk).ok()?;
         let version = index.read(|txn| Ok(txn.open_table(META)?.get("version")?.map(|row| row.value().to_vec())));
         let mark = index.mark().ok()?;
         let of_this_ledger = mark.applied == 0
@@ -155,9 +157,11 @@ impl Index {
         Some(index)
     }
 
-    fn open_file(path: &Path, node: &Name, cache_bytes: usize) -> Result<Index, SpoolError> {
+    fn open_file(path: &Path, node: &Name, cache_bytes: usize, disk: &Disk) -> Result<Index, SpoolError> {
         let broken = |error: redb::Error| SpoolError::Index { path: path.to_owned(), cause: error.to_string() };
-        let db = Database::builder().set_cache_size(cache_bytes).create(path).map_err(|error| broken(error.into()))?;
+        let file = IndexFile::open(disk, path).map_err(|source| SpoolError::disk(path, source))?;
+        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(file);
+        let db = db.map_err(|error| broken(error.into()))?;
         let index = Index {
             path: path.to_owned(),
             node: node.clone(),

@@ -456,8 +456,13 @@ impl Inlet {
             sync(&self.dir)?;
         }
         let claims: Vec<_> = wanted.iter().map(|(candidate, parcel)| self.take(candidate, *parcel)).collect();
-        sync(&self.claimed)?;
-        sync(&self.dir)?;
+        if let Err(error) = sync(&self.claimed).and_then(|()| sync(&self.dir)) {
+            // Each goes back, as far as such a disk still does anything; one that does not is claimed, and listed.
+            for claim in claims.iter().flatten() {
+                let _taken_back = disk.rename_new_unsynced(&claim.path, &self.dir.join(&claim.name));
+            }
+            return Err(error);
+        }
         Ok(claims)
     }
 
@@ -524,6 +529,12 @@ impl Inlet {
                     claims.extend(drop.map(|name| Claim { parcel, name: name.to_owned(), path: path.join(name) }));
                 }
                 _ => drop(homes.insert(parcel)),
+            }
+        }
+        if !claims.is_empty() {
+            // Whoever claimed them may have died between the rename and its sync.
+            for dir in [&self.claimed, &self.dir] {
+                self.spool.disk().sync_dir(dir).map_err(|source| SpoolError::disk(dir, source))?;
             }
         }
         let taken: BTreeSet<ParcelId> = claims.iter().map(|claim| claim.parcel).collect();

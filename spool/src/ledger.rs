@@ -26,7 +26,7 @@ use protocol::suite::{Digest, Suite};
 use protocol::{Name, keys};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, SyncClass};
 use crate::levels::Levels;
 use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
 use crate::spool::{SpoolError, locked};
@@ -115,14 +115,14 @@ impl Ledger {
     ) -> Result<(Ledger, Vec<Damage>), SpoolError> {
         let at = |source| SpoolError::disk(dir, source);
         let suite = about(disk, dir, node, key.suite())?;
-        let mut levels = Levels::open(disk, dir, suite).map_err(at)?;
+        let mut levels = Levels::open(&disk.of(SyncClass::Levels), dir, suite).map_err(at)?;
         let checkpoint = read_checkpoint(dir, node)?;
         recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
         let damage = damage(dir, &levels, suite).map_err(at)?;
-        let (file, bytes) = last_segment(disk, dir, levels.size()).map_err(at)?;
+        let (file, bytes) = last_segment(&disk.of(SyncClass::Ledger), dir, levels.size()).map_err(at)?;
         let head = Head { size: levels.size(), root: levels.root() };
         let mut writer = Writer {
-            disk: disk.clone(),
+            disk: disk.of(SyncClass::Ledger),
             dir: dir.to_owned(),
             file,
             bytes,
@@ -389,10 +389,13 @@ impl Writer {
 
     /// Syncs the levels, then writes the note that says so.
     fn checkpoint(&mut self, node: &Name, key: &keys::SigningKey) -> io::Result<()> {
-        self.levels.sync()?;
+        if let Err(error) = self.levels.sync() {
+            self.poisoned = Some(error.to_string());
+            return Err(error);
+        }
         let head = Head { size: self.levels.size(), root: self.levels.root() };
         let note = Checkpoint { node: node.clone(), head }.sign(key);
-        self.disk.write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
+        self.disk.of(SyncClass::Checkpoint).write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
         self.checkpointed = head.size;
         Ok(())
     }

@@ -147,8 +147,15 @@ impl Levels {
     }
 
     /// Syncs every level; afterwards a checkpoint over this size may be written.
+    ///
+    /// # Errors
+    /// No later sync of these files can be believed. They go, and the next opening computes them anew from the records.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| self.disk.sync_data(file))
+        self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
+            for level in (0..LEVELS_MAX).take(self.files.len()) {
+                let _gone = self.disk.remove_file(&self.path(level));
+            }
+        })
     }
 
     /// Leaves.

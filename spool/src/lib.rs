@@ -42,11 +42,13 @@
 pub mod desk;
 pub mod disk;
 pub mod layout;
+pub mod power;
 pub mod segment;
 
 pub use desk::{Answer, DeskError, ask, ask_own};
-pub use disk::{Disk, Free, Fuse};
+pub use disk::{Disk, Free, Fuse, SyncClass};
 pub use layout::Layout;
+pub use power::{Fault, Power, Weather};
 
 #[cfg(feature = "owner")]
 mod arrivals;
@@ -64,6 +66,8 @@ mod gaps;
 mod hints;
 #[cfg(feature = "owner")]
 mod index;
+#[cfg(feature = "owner")]
+mod index_file;
 #[cfg(feature = "owner")]
 mod inlet;
 #[cfg(feature = "owner")]

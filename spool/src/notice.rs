@@ -341,15 +341,53 @@ pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice) -> Res
     Ok(())
 }
 
+/// Throws away what a loss of power left or brought back: a notice on the way is written without a sync and may say
+/// nothing, and one that was replaced may stand beside what replaced it. Final notices are many, and are not looked at.
+pub(crate) fn sweep(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
+    for path in crate::spool::children(dir)? {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let passing = |state: &NoticeState| !state.is_final() && name.ends_with(ending(*state).as_bytes());
+        let Some(state) = NoticeState::ALL.into_iter().find(passing) else { continue };
+        let gone = match read(&path) {
+            Some(notice) => is_replaced(dir, name, state, &notice),
+            None => !state.is_end(),
+        };
+        if gone {
+            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Does a later notice of the same parcel stand beside this one?
+fn is_replaced(dir: &Path, name: &[u8], state: NoticeState, notice: &Value) -> bool {
+    let parcel = notice.get("parcel").and_then(Value::as_str).unwrap_or_default();
+    let stem = name.strip_suffix(ending(state).as_bytes()).unwrap_or(name);
+    let stem = stem.strip_suffix(format!(".{parcel}").as_bytes()).unwrap_or(stem);
+    NoticeState::ALL.into_iter().filter(|other| *other != state).any(|other| {
+        [ending(other), format!(".{parcel}{}", ending(other))].into_iter().any(|end| {
+            let beside = read(&dir.join(OsStr::from_bytes(&[stem, end.as_bytes()].concat())));
+            beside.is_some_and(|beside| {
+                // Moments are written so that they sort like words.
+                let at = |notice: &Value| notice.get("at").and_then(Value::as_str).unwrap_or_default().to_owned();
+                beside.get("parcel").and_then(Value::as_str) == Some(parcel)
+                    && (other.is_final() || at(&beside) > at(notice))
+            })
+        })
+    })
+}
+
+fn ending(state: NoticeState) -> String {
+    format!(".{}.json", state.name())
+}
+
 fn file_name(name: &OsStr, parcel: Option<&str>, state: NoticeState) -> OsString {
     let mut file = short(name);
     if let Some(parcel) = parcel {
         file.push(".");
         file.push(parcel);
     }
-    file.push(".");
-    file.push(state.name());
-    file.push(".json");
+    file.push(ending(state));
     file
 }
 
@@ -362,12 +400,15 @@ fn short(name: &OsStr) -> OsString {
 
 /// The parcel a notice is about; none where there is no notice of ours.
 fn parcel_of(path: &Path) -> Option<String> {
+    read(path)?.get("parcel")?.as_str().map(str::to_owned)
+}
+
+fn read(path: &Path) -> Option<Value> {
     let about = fs::symlink_metadata(path).ok()?;
     if !about.is_file() || about.len() > NOTICE_BYTES_MAX {
         return None;
     }
-    let notice: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    notice.get("parcel")?.as_str().map(str::to_owned)
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

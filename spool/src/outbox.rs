@@ -153,14 +153,14 @@ impl Outbox {
         let size = fs::metadata(staged).map_err(|source| SpoolError::disk(staged, source))?.len();
         let mut entry = Entry { id: *id, kind, priority, epoch, sequence, size, path: staged.into(), offset: 0 };
         entry.path = self.0.dir.join(entry.outbox_name()).into();
-        let renamed = self.0.disk.rename(staged, &entry.path).map_err(|source| SpoolError::disk(&entry.path, source));
-        if renamed.is_ok() || (!staged.exists() && entry.path.exists()) {
-            // Also where it was renamed and then not synced. The error is told, and the entry waits all the same: after a
-            // power cut it may stand under `sealing` again, and the next start finishes it.
-            locked(&self.0.shelf).put(entry.clone());
-            self.0.bell.ring();
+        if let Err(source) = self.0.disk.rename(staged, &entry.path) {
+            // Where only its sync failed the rename is done, and nobody would look for the entry there before a restart.
+            let _taken_back = self.0.disk.rename_new(&entry.path, staged);
+            return Err(SpoolError::disk(&entry.path, source));
         }
-        renamed.map(|()| entry)
+        locked(&self.0.shelf).put(entry.clone());
+        self.0.bell.ring();
+        Ok(entry)
     }
 
     /// The entries, most urgent first, then by number; at most [`OUTBOX_LIST_MAX`].

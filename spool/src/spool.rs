@@ -330,6 +330,7 @@ impl Spool {
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
+        crate::evidence::settle(&disk, &layout.evidence())?;
         let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
         let last_before = last_moment(&ledger)?;
@@ -751,7 +752,14 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
     }
     swept.iter().try_for_each(|dir| sweep_aside(disk, dir))?;
-    sweep_partial(disk, layout, crossings)
+    // A process may have died between a rename and its sync, and what follows builds on what stands in these.
+    for dir in [layout.sealing(), layout.checked(), layout.quarantine()]
+        .into_iter()
+        .chain(crossings.iter().flat_map(|one| [layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]))
+    {
+        disk.sync_dir(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
+    }
+    sweep_after_boot(disk, layout, routes, crossings)
 }
 
 /// Removes files written aside. Names are looked at one by one and not kept: where nobody takes notices away, there is
@@ -771,16 +779,30 @@ fn sweep_aside(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// After a restart of the machine a partial file may be longer than what was written to it.
-fn sweep_partial(disk: &Disk, layout: &Layout, crossings: &[Crossing]) -> Result<(), SpoolError> {
+/// After a restart of the machine a partial file may be longer than what was written to it, a notice on the way may say
+/// nothing, and an emptied folder may be back.
+fn sweep_after_boot(
+    disk: &Disk,
+    layout: &Layout,
+    routes: &[RouteDirs],
+    crossings: &[Crossing],
+) -> Result<(), SpoolError> {
     let path = layout.queues().join("boot");
-    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = disk.boot();
     if fs::read(&path).is_ok_and(|before| before == boot) {
         return Ok(());
     }
     for crossing in crossings {
         for partial in children(&layout.partial(*crossing))? {
             disk.remove_file(&partial).map_err(|source| SpoolError::disk(&partial, source))?;
+        }
+    }
+    for dirs in routes {
+        notice::sweep(disk, &layout.notices(&dirs.route))?;
+        for staged in children(&layout.outlet_staging(&dirs.route))? {
+            if children(&staged)?.is_empty() {
+                disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
+            }
         }
     }
     disk.write(&path, &boot).map_err(|source| SpoolError::disk(&path, source))

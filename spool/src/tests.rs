@@ -928,3 +928,77 @@ fn an_opened_spool_throws_away_what_was_half_made_and_leaves_what_may_be_owed() 
     }
     assert!(root.join("queues/sealing/half").exists(), "a recorded bundle may wait here for its rename");
 }
+
+/// A spool on a machine that may lose power, and its power.
+fn powered(world: &World) -> (Setup, Power) {
+    let graveyard = world.dir.path().with_extension("grave");
+    fs::create_dir_all(&graveyard).unwrap();
+    let power = Power::on(&graveyard, 1).unwrap();
+    let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+    (Setup { disk, ..world.setup() }, power)
+}
+
+#[test]
+fn a_drop_whose_claim_the_disk_would_not_sync_is_still_there() {
+    for fault in [Fault::Unsynced, Fault::Broken] {
+        for one_in in 1..6 {
+            let world = World::new();
+            let (setup, power) = powered(&world);
+            let spool = Spool::open(setup).unwrap();
+            let drop = spool.layout().inlet(&name("cases")).join("drop");
+            fs::write(&drop, b"all there is").unwrap();
+            let mut inlet = Inlet::open(&spool, &name("cases"), IntakeMode::Rename).unwrap();
+            let seen = inlet.scan(Timestamp(1_795_305_600_000)).unwrap();
+            power.set_weather(Some(Weather { fault, one_in }));
+            let _refused = inlet.claim(&seen[0], id(1));
+            power.set_weather(None);
+            let claimed = inlet.claimed().unwrap();
+            let place = claimed.first().map_or(drop, |claim| claim.path.clone());
+            assert_eq!(fs::read(place).unwrap(), b"all there is", "{fault:?}, one in {one_in}");
+        }
+    }
+}
+
+#[test]
+fn a_notice_that_lost_power_before_it_was_synced_is_swept_and_a_replaced_one_too() {
+    let world = World::new();
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup.clone()).unwrap();
+    let dir = spool.layout().notices(&name("cases"));
+    let notice = |parcel, state| Notice {
+        parcel: id(parcel),
+        name: "drop".into(),
+        route: name("cases"),
+        state,
+        reason: None,
+        claimed: Timestamp(1),
+        at: Timestamp(1_795_305_600_000),
+        details: serde_json::Value::Null,
+    };
+    spool.notice(&name("cases"), &notice(1, NoticeState::Accepted)).unwrap();
+    let accepted = fs::read(dir.join("drop.accepted.json")).unwrap();
+    spool.notice(&name("cases"), &notice(1, NoticeState::Delivered)).unwrap();
+    spool.notice(&name("cases"), &notice(2, NoticeState::Accepted)).unwrap();
+    drop(spool);
+    power.cut().unwrap();
+    // What a cut may leave, whatever this one left.
+    fs::write(dir.join("drop.accepted.json"), accepted).unwrap();
+    fs::write(dir.join(format!("drop.{}.accepted.json", id(2))), [0; 300]).unwrap();
+    drop(Spool::open(setup).unwrap());
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["drop.delivered.json"]);
+}
+
+#[test]
+fn an_index_whose_sync_failed_is_made_anew_in_another_file() {
+    let world = World::new();
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup.clone()).unwrap();
+    power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in: 1 }));
+    spool.rebuild_index().unwrap_err();
+    power.set_weather(None);
+    drop(spool);
+    let spool = Spool::open(setup).unwrap();
+    intake(&spool, Timestamp(1_795_305_600_000)).unwrap();
+    assert_eq!(power.broken(), None);
+}

@@ -13,7 +13,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
-use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small, SpoolError};
 
 use crate::alarm::Alarm;
 use crate::clock::is_due;
@@ -139,7 +139,7 @@ pub struct Receipts {
 impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut sent = 0;
+        let mut sent = finish_owed(station)?;
         for peer in &station.peers {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
             if peer.send == Carrier::Ferry {
@@ -175,6 +175,18 @@ impl Receipts {
     }
 }
 
+/// Batches that were recorded and then could not enter their outbox.
+fn finish_owed(station: &Station) -> Result<usize, StationError> {
+    let mut owed = station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = 0;
+    while let Some(path) = owed.last() {
+        finish(station, path)?;
+        owed.pop();
+        done += 1;
+    }
+    Ok(done)
+}
+
 fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {
     station.owed_reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -191,6 +203,24 @@ fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
         for entry in outbox.entries()? {
             if entry.kind == EntryKind::Receipts && now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
                 outbox.remove(&entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets bundles go that a loss of power brought back into an outbox: the next node answers for them, and will not say so
+/// twice. For the start, when nothing is on its way out.
+pub fn let_go(station: &Station) -> Result<(), StationError> {
+    for peer in &station.peers {
+        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+        let outbox = station.spool.outbox(crossing);
+        for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle) {
+            let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
+            let known = station.spool.parcel(&parcel)?;
+            if known.is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id))
+            {
+                outbox.remove(entry)?;
             }
         }
     }
@@ -279,15 +309,30 @@ pub fn batch(
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
     let (kind, priority, outbox) = (EntryKind::Receipts, Priority::Urgent, station.spool.outbox(crossing));
-    if bytes.len() <= SMALL_BYTES_MAX {
-        outbox.stage(&[Small { id, kind, priority, epoch, sequence, bytes }])?;
-        station.spool.record(record, Local::none())?;
-        outbox.publish(&[id]);
+    let small = bytes.len() <= SMALL_BYTES_MAX;
+    let path = station.layout().sealing().join(format!("{id}.receipts"));
+    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let staged = if small {
+        outbox.stage(&[Small { id, kind, priority, epoch, sequence, bytes }]).map_err(StationError::from)
     } else {
-        let path = station.layout().sealing().join(format!("{id}.receipts"));
-        station.spool.disk().write(&path, &bytes).map_err(|cause| StationError::Io { path: path.clone(), cause })?;
-        station.spool.record(record, Local::none())?;
-        outbox.commit(&path, &id, kind, priority, epoch, sequence)?;
+        station.spool.disk().write(&path, &bytes).map_err(io)
+    };
+    match staged.and_then(|()| Ok(station.spool.record(record, Local::none())?)) {
+        Ok(_) => {}
+        // Nobody knows whether that record is on the disk: the next start does, and finds the batch where it is.
+        Err(error @ StationError::Spool(SpoolError::Poisoned { .. })) => return Err(error),
+        Err(error) => {
+            outbox.forget(&id)?;
+            station.spool.disk().remove_file(&path).map_err(io)?;
+            sealing::withdraw(station, crossing, epoch, sequence, now)?;
+            return Err(error);
+        }
+    }
+    if small {
+        outbox.publish(&[id]);
+    } else if let Err(error) = outbox.commit(&path, &id, kind, priority, epoch, sequence) {
+        station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path);
+        return Err(error.into());
     }
     for file in files {
         station.spool.disk().remove_file(&file).map_err(|cause| StationError::Io { path: file, cause })?;

@@ -23,7 +23,7 @@ use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement
 use protocol::receipt::ReceiptBatch;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
-use spool::{EntryKind, Small};
+use spool::{EntryKind, Small, SpoolError};
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -200,7 +200,12 @@ fn write_out(station: &Station, plan: &SealPlan<'_>, drop: &Drop) -> Result<Plac
         return Ok(Place::Memory(bytes));
     }
     let path = station.layout().sealing().join(format!("{}.bundle", plan.bundle));
-    match write(station, &path, plan, drop) {
+    // Its name too must last: once the ledger has recorded it, nobody seals this parcel again.
+    let folder = station.layout().sealing();
+    let written = write(station, &path, plan, drop).and_then(|()| {
+        station.spool.disk().sync_dir(&folder).map_err(|cause| StationError::Io { path: folder.clone(), cause })
+    });
+    match written {
         Ok(()) => Ok(Place::File(path)),
         Err(error) => {
             station.spool.disk().remove_file(&path).map_err(|cause| StationError::Io { path, cause })?;
@@ -307,7 +312,12 @@ pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<()
         .iter()
         .try_for_each(|(crossing, group)| station.spool.outbox(*crossing).stage(group))
         .and_then(|()| station.spool.record_all(records));
-    let mut first = recorded.err().map(StationError::from);
+    let mut first = match recorded {
+        // Of a poisoned ledger nobody knows which records are on the disk. The next start does, and looks for every
+        // bundle where it is now.
+        Err(error @ SpoolError::Poisoned { .. }) => return Err(error.into()),
+        other => other.err().map(StationError::from),
+    };
     let failed = first.is_some();
     let mut published = BTreeMap::<Crossing, Vec<BundleId>>::new();
     for one in places {

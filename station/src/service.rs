@@ -153,10 +153,12 @@ impl Stages<'_> {
                             station.spool.bell().wait(heard, IDLE);
                         }
                     }
-                    Err(StationError::Spool(error @ SpoolError::Poisoned { .. })) => {
-                        // Only a fresh start reads the ledger from the disk again; systemd gives one.
+                    Err(StationError::Spool(error @ (SpoolError::Poisoned { .. } | SpoolError::Index { .. }))) => {
+                        // Only a fresh start reads the ledger from the disk again, or opens an index that has met an
+                        // error (redb takes nothing more then); systemd gives one.
                         tracing::error!(stage = name, %error, "the daemon ends so that it can start anew");
-                        station.alarms.raise(now, Alarm::LedgerDamaged);
+                        let index = matches!(error, SpoolError::Index { .. });
+                        station.alarms.raise(now, if index { Alarm::DiskError } else { Alarm::LedgerDamaged });
                         stop.fail();
                     }
                     Err(error) => {

@@ -142,6 +142,8 @@ pub struct Station {
     neighbours: Mutex<Vec<Neighbour>>,
     /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
     pub owed_reports: Mutex<std::collections::BTreeSet<Name>>,
+    /// Batches of receipts that are recorded and could not enter their outbox yet.
+    pub owed_batches: Mutex<Vec<std::path::PathBuf>>,
     /// Routes that an operator has switched off.
     switched_off: Mutex<BTreeMap<Name, Off>>,
 }
@@ -250,6 +252,7 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             routes: plan.routes,
+            owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
             peers: plan.peers,
             ferry: plan.ferry,
@@ -261,6 +264,7 @@ impl Station {
         };
         station.load_switches();
         crate::sealing::recover(&station)?;
+        crate::receipts::let_go(&station)?;
         Ok(station)
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use protocol::BundleId;
 use protocol::parcel::Priority;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, SyncClass};
 use crate::entry::{Entry, EntryKind};
 
 /// A larger entry gets a file of its own: copying it into a segment would cost more than its sync.
@@ -85,7 +85,14 @@ pub(crate) struct Segments {
 impl Segments {
     /// No segment yet.
     pub(crate) fn new(disk: &Disk, dir: &Path, bytes_max: u64) -> Segments {
-        Segments { disk: disk.clone(), dir: dir.to_owned(), bytes_max, open: None, next: 1, loads: BTreeMap::new() }
+        Segments {
+            disk: disk.of(SyncClass::Outbox),
+            dir: dir.to_owned(),
+            bytes_max,
+            open: None,
+            next: 1,
+            loads: BTreeMap::new(),
+        }
     }
 
     /// Reads what an earlier process left. `known` says whether the ledger has recorded an entry; one that it has not,
