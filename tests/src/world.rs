@@ -1286,7 +1286,7 @@ impl<'a> World<'a> {
         }
         for (node, size, root) in heads {
             let spool = &self.station(node)?.spool;
-            let old = Head { size, root: protocol::der_types::Octets(root) };
+            let old = Head { log: 1, size, root: protocol::der_types::Octets(root) };
             let (new, proof) = spool.consistency(size).map_err(words)?;
             if !protocol::ledger::verify_consistency(spool.ledger_suite(), &old, &new, &proof) {
                 return Err(format!("the ledger of {} is not a continuation of its head at {size}", ZONES[node]));
