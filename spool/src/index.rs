@@ -15,11 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
+use protocol::witness::Stated;
 use protocol::{BundleId, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::gaps::{Book, RowKey, takes_number};
 use crate::ledger::{Item, Ledger};
+use crate::neighbours::{self, StatedTo};
 use crate::spool::{SpoolError, locked};
 use crate::state::{ParcelState, Row, State};
 
@@ -35,7 +37,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const HEADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("heads");
 
 /// Another form of rows: an older index is built anew.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Records between two durable commits: what a start after a crash applies again, well under a second.
 const DURABLE_RECORDS: u64 = 2_048;
 /// Records in one transaction while catching up; bounds memory.
@@ -145,6 +147,7 @@ impl Index {
             txn.open_table(COUNTS)?;
             txn.open_table(NUMBERS)?;
             txn.open_table(HEADS)?;
+            neighbours::prepare(txn)?;
             let mut meta = txn.open_table(META)?;
             if meta.get("version")?.is_none() {
                 meta.insert("version", VERSION)?;
@@ -219,7 +222,7 @@ impl Index {
         let mut flush = |waiting: &mut Vec<(Record, Local)>, end: u64| {
             let items: Vec<(&Record, &Local)> = waiting.iter().map(|(record, local)| (record, local)).collect();
             let root = if end == head.size { head.root } else { ledger.root_at(end)? };
-            self.apply_items(book, &items, end, Head { size: end, root }, true)?;
+            self.apply_items(book, &items, end, Head { size: end, root, ..head }, true)?;
             waiting.clear();
             Ok::<(), SpoolError>(())
         };
@@ -260,6 +263,7 @@ impl Index {
             let mut numbers = txn.open_table(NUMBERS)?;
             for (record, local) in items {
                 self.apply_parcel(txn, record, local)?;
+                neighbours::apply(txn, record)?;
                 for (key, to) in book.apply(record) {
                     match to {
                         Some(to) => drop(numbers.insert(&key.to_bytes()[..], to)?),
@@ -396,6 +400,16 @@ impl Index {
         })
     }
 
+    pub(crate) fn stated_to(&self, peer: &Name, ledger: &Ledger) -> Result<StatedTo, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::stated_to(txn, peer))
+    }
+
+    pub(crate) fn witnessed(&self, peer: &Name, ledger: &Ledger) -> Result<Option<Stated>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::witnessed(txn, peer))
+    }
+
     pub(crate) fn counts(&self, ledger: &Ledger) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
         self.settle(ledger)?;
         self.read(|txn| {
@@ -422,6 +436,7 @@ impl Index {
             txn.delete_table(LABELS)?;
             txn.delete_table(COUNTS)?;
             txn.delete_table(NUMBERS)?;
+            neighbours::clear(txn)?;
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;

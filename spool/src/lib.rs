@@ -37,6 +37,8 @@ mod ledger;
 #[cfg(feature = "owner")]
 mod levels;
 #[cfg(feature = "owner")]
+mod neighbours;
+#[cfg(feature = "owner")]
 mod notice;
 #[cfg(feature = "owner")]
 mod numbers;
@@ -46,6 +48,8 @@ mod outbox;
 mod outlet;
 #[cfg(feature = "owner")]
 mod ranges;
+#[cfg(feature = "owner")]
+mod scrub;
 #[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]
@@ -59,12 +63,17 @@ pub use crate::{
     gaps::Seen,
     index::Filter,
     inlet::{Candidate, Claim, Inlet, IntakeMode},
+    ledger::Sizes,
+    neighbours::StatedTo,
     notice::{Notice, NoticeState},
     outbox::{OUTBOX_LIST_MAX, Outbox},
     outlet::Outlet,
+    scrub::Progress,
     spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
 };
 
+#[cfg(all(test, feature = "owner"))]
+mod ledger_tests;
 #[cfg(all(test, feature = "owner"))]
 mod tests;

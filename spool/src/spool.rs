@@ -16,6 +16,7 @@ use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Local, Record};
 use protocol::receipt::{EpochGaps, Head, Range};
 use protocol::suite::{Digest, Suite};
+use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
 
 use crate::arrivals::{self, Arrivals};
@@ -25,10 +26,12 @@ use crate::entry::Entry;
 use crate::gaps::Seen;
 use crate::index::{Filter, Index};
 use crate::layout::Layout;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Sizes};
+use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
+use crate::scrub::{self, Progress};
 use crate::state::{ParcelState, State};
 
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
@@ -305,6 +308,8 @@ struct Inner {
     floor: RwLock<Floor>,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
+    scrub: Mutex<scrub::Scrub>,
+    wrong_at_start: bool,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -316,11 +321,16 @@ pub struct Spool(Arc<Inner>);
 impl Spool {
     /// Takes the owner lock and opens the spool; the tree must have been made.
     pub fn open(setup: Setup) -> Result<Spool, SpoolError> {
+        Spool::open_sized(setup, Sizes::default())
+    }
+
+    /// The same, with a ledger in parts of another size: for tests, which cannot wait for the usual ones to fill.
+    pub fn open_sized(setup: Setup, sizes: Sizes) -> Result<Spool, SpoolError> {
         let layout = Layout::new(&setup.root);
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
-        let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
+        let (ledger, wrong) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key, sizes)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
@@ -342,9 +352,15 @@ impl Spool {
             busy: arrivals::Busy::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
             notices: Mutex::default(),
+            scrub: Mutex::default(),
+            wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
             _lock: lock,
         }));
-        for one in &damage {
+        if wrong.checkpoint {
+            // Without a range: no record was lost, but what was signed over them cannot be read any more.
+            spool.record(Record::new(Event::LedgerDamaged, setup.now), Local::none())?;
+        }
+        for one in &wrong.damage {
             spool.record_ranges(Record::new(Event::LedgerDamaged, setup.now), &one.records)?;
             spool.0.ledger.reported(one)?;
         }
@@ -445,10 +461,60 @@ impl Spool {
         Ok(found)
     }
 
-    /// Compares every record with its digest in the tree. Slow; for a background thread.
+    /// Compares every record with its digest in the tree, at once. Slow: [`Spool::scrub_step`] is for a node at work.
     pub fn scrub(&self) -> Result<Scrub, SpoolError> {
-        let head = self.head();
-        Ok(Scrub { unreadable: self.0.ledger.scrub()?, head })
+        let (unreadable, head) = scrub::whole(&self.0.ledger)?;
+        Ok(Scrub { unreadable, head })
+    }
+
+    /// Compares the next few thousand records with the tree. A segment with damage is set aside and its loss recorded.
+    pub fn scrub_step(&self, now: Timestamp) -> Result<Progress, SpoolError> {
+        let mut scrub = locked(&self.0.scrub);
+        let step = scrub.step(&self.0.ledger, now)?;
+        for one in &step.damaged {
+            let aside = self.0.ledger.set_aside(one)?;
+            let damage = scrub::damage_of(&self.0.ledger, &aside)?;
+            self.record_ranges(Record::new(Event::LedgerDamaged, now), &damage.records)?;
+            self.0.ledger.reported(&damage)?;
+            scrub.reported(&damage.records);
+        }
+        self.record_ranges(Record::new(Event::LedgerDamaged, now), &step.unreported)?;
+        scrub.reported(&step.unreported);
+        Ok(scrub.progress)
+    }
+
+    /// How far the scrub is.
+    #[must_use]
+    pub fn scrubbed(&self) -> Progress {
+        locked(&self.0.scrub).progress
+    }
+
+    /// Did opening find damage in the ledger? It is recorded; somebody has to be told.
+    #[must_use]
+    pub fn was_damaged(&self) -> bool {
+        self.0.wrong_at_start
+    }
+
+    /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
+    pub fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
+        self.0.ledger.links(from)
+    }
+    /// Does our ledger pass through that head?
+    #[must_use]
+    pub fn passes_through(&self, head: &Head) -> bool {
+        self.0.ledger.passes_through(head)
+    }
+    /// The signed papers that begin this log; none for the first.
+    pub fn log_starts(&self) -> Result<Vec<Vec<u8>>, SpoolError> {
+        self.0.ledger.starts()
+    }
+    /// What a neighbour was told about our ledger.
+    pub fn stated_to(&self, peer: &Name) -> Result<StatedTo, SpoolError> {
+        self.0.index.stated_to(peer, &self.0.ledger)
+    }
+    /// The last head that a neighbour has proven of its own ledger.
+    pub fn witnessed(&self, peer: &Name) -> Result<Option<Stated>, SpoolError> {
+        self.0.index.witnessed(peer, &self.0.ledger)
     }
 
     /// The signed C2SP note over the durable head.
