@@ -8,7 +8,7 @@
 //! queues/opening            plaintext being admitted or relayed; thrown away at start
 //! queues/outbox/<crossing>  sealed, numbered, to be sent
 //! queues/arrivals/<crossing>/partial, complete          queues/arrivals/checked: custody is ours
-//! queues/receipts/<crossing>                            queues/links
+//! queues/receipts/<crossing>                            queues/links   queues/heads/<peer>
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
 //! ```
@@ -107,6 +107,11 @@ impl Layout {
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.at(&["queues", "links"])
+    }
+    /// `queues/heads`: what neighbours signed about their ledgers of late, one folder each.
+    #[must_use]
+    pub fn heads(&self) -> PathBuf {
+        self.at(&["queues", "heads"])
     }
     /// `queues`: everything above that is not for apps.
     #[must_use]

@@ -273,6 +273,7 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
         layout.opening(),
         layout.checked(),
         layout.links(),
+        layout.heads(),
         layout.quarantine(),
         layout.evidence(),
         layout.ledger(),

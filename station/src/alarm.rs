@@ -61,6 +61,8 @@ alarms! {
     RequestRefused = "request-refused", "a request at the desk was refused", "办理台请求被拒绝";
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";
+    /// A ledger that was shortened or rewritten.
+    LedgerContradicted = "ledger-contradicted", "a neighbour's signed heads contradict each other or our own ledger: a ledger was shortened or rewritten", "邻居签名的链首相互矛盾或与本节点审计账矛盾：有审计账被截短或重写";
 }
 
 impl Alarm {
@@ -76,6 +78,7 @@ impl Alarm {
                 | Alarm::RequestRefused
                 | Alarm::TripOrder
                 | Alarm::LedgerDamaged
+                | Alarm::LedgerContradicted
         )
     }
 }

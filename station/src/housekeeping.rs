@@ -12,13 +12,15 @@ use spool::{NoticeState, ParcelState, State};
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Confirm};
 use crate::station::{Station, StationError};
-use crate::{desk, receipts, trips};
+use crate::{desk, receipts, trips, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
 /// Retention walks folders; once an hour is plenty.
 const RETAIN_EVERY_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// A node that never rests is scrubbed as well, at a tenth of the pace: some milliseconds in ten seconds.
+const SCRUB_EVERY_LOOKS: u64 = 10;
 /// Days removed in one pass.
 const DAYS_A_PASS: usize = 64;
 
@@ -26,6 +28,9 @@ const DAYS_A_PASS: usize = 64;
 #[derive(Default)]
 pub struct Housekeeping {
     published: Timestamp,
+    /// Records at the last look, and how often was looked.
+    records: u64,
+    looks: u64,
     retained: Timestamp,
     last: BTreeMap<PathBuf, Vec<u8>>,
     /// Rounds that the origin's notices already tell of.
@@ -42,6 +47,7 @@ impl Housekeeping {
             station.look(now);
             station.alarms.rest(now);
             station.spool.write_checkpoint()?;
+            self.scrub(station, now)?;
             self.tell_rounds(station, now)?;
             self.publish(station, now)?;
         }
@@ -51,6 +57,27 @@ impl Housekeeping {
             retain(station, now)?;
         }
         Ok(0)
+    }
+
+    /// A step of the scrub, where nothing was recorded since the last look, or every tenth time. A pass that ended
+    /// rests for a day.
+    fn scrub(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        let (before, records) = (station.spool.scrubbed(), station.spool.head().size);
+        let idle = std::mem::replace(&mut self.records, records) == records;
+        self.looks = self.looks.wrapping_add(1);
+        let rests = before.next == before.of && before.ended.is_some_and(|ended| now.since(ended) < DAY_MS);
+        if rests || (!idle && !self.looks.is_multiple_of(SCRUB_EVERY_LOOKS)) {
+            return Ok(());
+        }
+        let after = station.spool.scrub_step(now)?;
+        if after.damaged > before.damaged || after.unsound {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
+        if after.mended > before.mended {
+            let mended = after.mended - before.mended;
+            tracing::warn!(mended, "digests of the ledger's tree were spoiled and written anew; look at the disk");
+        }
+        Ok(())
     }
 
     /// One-way crossings answer nothing; what the app may know is how often its parcel went out.
@@ -131,6 +158,8 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
         .map(|(alarm, since, count)| json!({ "code": alarm.code(), "since_ms": since.0, "count": count, "en": alarm.english(), "zh": alarm.chinese() }))
         .collect();
     let head = station.spool.head();
+    let scrubbed = station.spool.scrubbed();
+    let scrub = json!({ "next": scrubbed.next, "of": scrubbed.of, "passes": scrubbed.passes, "ended_s": scrubbed.ended.map(Timestamp::seconds), "damaged": scrubbed.damaged, "mended": scrubbed.mended, "unsound": scrubbed.unsound });
     let off: Vec<&protocol::Name> =
         station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
     Ok(json!({
@@ -138,7 +167,9 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
         "zone": station.zone.name(),
         "suite": station.suite.name(),
         "at_s": now.seconds(),
-        "ledger": { "records": head.size, "root": head.root.to_string() },
+        "ledger": { "log": head.log, "records": head.size, "root": head.root.to_string() },
+        "scrub": scrub,
+        "neighbours": witness::status(station)?,
         "queues": queues,
         "parcels": counts,
         "gaps": gaps(station),

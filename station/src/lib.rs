@@ -19,6 +19,7 @@ pub mod intake;
 pub mod receipts;
 pub mod sealing;
 pub mod trips;
+pub mod witness;
 
 pub mod commands;
 pub mod service;

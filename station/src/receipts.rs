@@ -18,6 +18,7 @@ use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
 use crate::alarm::Alarm;
 use crate::config::Carrier;
 use crate::sealing;
+use crate::witness;
 use crate::station::{Station, StationError};
 
 /// A receipt file is one signed receipt of a few hundred bytes.
@@ -255,6 +256,7 @@ pub fn batch(
     }
     let (epoch, sequence) = station.spool.next_number(crossing)?;
     let id = new_id(now, keys::random());
+    let (head, stated) = witness::state(station, peer, now)?;
     let batch = ReceiptBatch {
         version: VERSION,
         batch: id,
@@ -264,7 +266,7 @@ pub fn batch(
         epoch,
         sequence,
         at: now,
-        head: station.spool.head(),
+        stated,
         receipts,
         gap_reports,
         withdrawn,
@@ -279,6 +281,7 @@ pub fn batch(
     record.bundle = Some(id);
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
+    record.head = Some(head);
     station.spool.record(record, Local::none())?;
     station.spool.outbox(crossing).commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence)?;
     for file in files {
@@ -346,10 +349,12 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
             }
         }
         station.spool.withdraw(&batch.source, crossing, &batch.withdrawn)?;
+        let held = witness::take(station, &batch.source, &batch.stated, now)?;
         let mut record = with_crossing(Record::new(Event::NumberTaken, now), crossing, &batch.source);
         record.bundle = Some(batch.batch);
         record.epoch = Some(batch.epoch);
         record.sequence = Some(batch.sequence);
+        record.head = held;
         station.spool.record(record, Local::none())?;
         if station.peer(&batch.source).is_some_and(|peer| peer.receive == Carrier::Ferry) {
             owed(station).insert(batch.source.clone());

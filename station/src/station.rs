@@ -15,6 +15,7 @@ use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 use crate::alarm::{Alarm, Alarms};
 use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
 use crate::keyring::{Keyring, KeyringError, security};
+use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
@@ -125,6 +126,8 @@ pub struct Station {
     pub settings: NodeSettings,
     /// Where alarms go.
     pub alarms: Alarms,
+    /// What neighbours said about their ledgers.
+    pub witness: Witness,
     /// What else is to be watched: links and other things this crate does not know.
     watches: Mutex<Vec<Watch>>,
     /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
@@ -225,9 +228,13 @@ impl Station {
             ferry: plan.ferry,
             settings: plan.node,
             alarms: plan.alarms,
+            witness: Witness::default(),
             watches: Mutex::default(),
             switched_off: Mutex::default(),
         };
+        if station.spool.was_damaged() {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
         station.load_switches();
         crate::sealing::recover(&station)?;
         Ok(station)
