@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Checkpoint, NOTE_BYTES_MAX};
 use protocol::suite::Digest;
-use protocol::{ParcelId, Suite};
+use protocol::{ParcelId, Suite, Timestamp};
 use serde_json::{Map, Value, json};
 use spool::segment::{self, Stored};
 
 use crate::audit::{self, Audit, walk};
+use crate::extract::{Extract, Format, Period};
 use crate::folder::{self, FolderError};
 use crate::heads::{self, Heads};
 use crate::trustdir::{self, TrustDirError};
@@ -56,6 +57,8 @@ pub(crate) enum Ledger {
     Verify(LedgerVerify),
     /// Print records, a line each
     Show(LedgerShow),
+    /// Write the records of a period as JSON lines or CSV
+    Export(LedgerExport),
 }
 
 /// `ferry ledger verify`.
@@ -95,6 +98,36 @@ pub(crate) struct LedgerShow {
     pub(crate) parcel: Option<ParcelId>,
 }
 
+/// `ferry ledger export`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LedgerExport {
+    /// The ledger folder, or the spool that holds it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Key cards; then the ledger is verified first, and nothing of a broken one is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trust: Option<PathBuf>,
+    /// The first day, YYYY-MM-DD by UTC
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) from: Timestamp,
+    /// The last day, which is still in it
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) to: Timestamp,
+    /// jsonl or csv
+    #[arg(long)]
+    pub(crate) format: Format,
+    /// With names and labels, which belong to the zone
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// A new file; without it the lines go to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn day(text: &str) -> Result<Timestamp, String> {
+    Timestamp::of_day(text).ok_or_else(|| "a day is YYYY-MM-DD".to_owned())
+}
+
 fn parcel_id(text: &str) -> Result<ParcelId, String> {
     ParcelId::from_hex(text).ok_or_else(|| "a parcel id is 32 lower-case hex digits".to_owned())
 }
@@ -105,12 +138,18 @@ impl Ledger {
         match self {
             Ledger::Verify(verify) => verify.run(voice),
             Ledger::Show(show) => show.run(voice),
+            Ledger::Export(export) => export.run(voice),
         }
     }
 }
 
 impl LedgerVerify {
     fn run(&self, voice: Voice) -> Result<(), LedgerError> {
+        self.check(voice, true)
+    }
+
+    /// Verifies; says what holds only where that is wanted.
+    fn check(&self, voice: Voice, tells: bool) -> Result<(), LedgerError> {
         let language = voice.language;
         let dir = ledger_dir(&self.dir);
         let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
@@ -211,7 +250,9 @@ impl LedgerVerify {
                 "有 {lost} 条记录无法读取，且账中无报告"
             )));
         }
-        self.tell(voice, &checkpoint, signer, &audit, tree, &heads);
+        if tells {
+            self.tell(voice, &checkpoint, signer, &audit, tree, &heads);
+        }
         Ok(())
     }
 
@@ -326,6 +367,38 @@ impl LedgerShow {
             }
             Ok(())
         })?;
+        Ok(())
+    }
+}
+
+impl LedgerExport {
+    fn run(&self, voice: Voice) -> Result<(), LedgerError> {
+        if self.trust.is_some() {
+            let (dir, trust) = (self.dir.clone(), self.trust.clone());
+            // Standard output is for the lines.
+            LedgerVerify { dir, trust, checkpoint: Vec::new(), head: Vec::new(), evidence: Vec::new() }
+                .check(voice, false)?;
+        }
+        let dir = ledger_dir(&self.dir);
+        let target = self.out.clone().unwrap_or_else(|| PathBuf::from("standard output"));
+        let failed = |cause| LedgerError::Read { path: target.clone(), cause };
+        let out: Box<dyn io::Write> = match &self.out {
+            Some(path) => Box::new(io::BufWriter::new(spool::Disk::real().create(path).map_err(failed)?)),
+            None => Box::new(io::BufWriter::new(io::stdout().lock())),
+        };
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let period = Period { from: self.from, until: self.to.plus_ms(DAY_MS) };
+        let mut extract = Extract::begin(out, self.format, self.local).map_err(failed)?;
+        walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
+            Some(stored) => extract.take(period, stored).map_err(failed),
+            None => Ok(()),
+        })?;
+        let lines = extract.end().map_err(failed)?;
+        if let Some(path) = &self.out {
+            let shown = path.display();
+            voice.object(&json!({"file": path, "lines": lines}));
+            voice.line(&say!(voice.language, "{lines} records written to {shown}", "已写入 {shown}：{lines} 条记录"));
+        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod confirm;
 mod copying;
 mod desk;
 mod export;
+mod extract;
 mod failure;
 mod folder;
 mod heads;

@@ -314,13 +314,18 @@ impl Watch {
         if statement.head.log > known {
             *self = Watch::default();
         }
-        if self.said.get(&statement.turn).is_some_and(|said| said.head == statement.head) {
+        let froms: Vec<Head> = statement.links.iter().map(|link| link.from).collect();
+        if let Some(said) = self.said.get_mut(&statement.turn).filter(|said| said.head == statement.head) {
+            // What our own ledger knows is only the head: the paper itself says from where it grew.
+            if said.froms.is_empty() {
+                said.froms = froms;
+                self.join();
+            }
             return Taken::Known;
         }
         if let Some(fault) = self.contradicts(statement) {
             return Taken::Contradiction(fault);
         }
-        let froms = statement.links.iter().map(|link| link.from).collect();
         self.said.insert(statement.turn, Said { head: statement.head, froms, proven: false });
         let before = self.last;
         if self.last.is_none() {
@@ -388,6 +393,9 @@ impl Watch {
 
     /// Keeps to the bound: what is proven goes first, oldest first; then statements are folded into those behind them.
     fn forget(&mut self) {
+        // What came late, joined nothing, and lies far behind what is proven by now will not be joined any more.
+        let floor = self.last.map_or(0, |last| last.turn.saturating_sub(SAID_MAX as u64));
+        self.said.retain(|turn, _| *turn >= floor);
         while self.said.len() > SAID_MAX {
             let last = self.last.map(|last| last.turn);
             let proven = self.said.iter().find(|(turn, said)| said.proven && Some(**turn) != last).map(|(turn, _)| *turn);

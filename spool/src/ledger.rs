@@ -23,7 +23,7 @@ use protocol::ledger::{self, Checkpoint, Local, Record};
 use protocol::receipt::{Head, Range};
 use protocol::suite::{Digest, Suite};
 use protocol::witness::HeadLink;
-use protocol::{Name, keys};
+use protocol::{Name, Timestamp, keys};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
@@ -383,11 +383,34 @@ impl Ledger {
         proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
+    /// The first record of the last segment that begins a day or more before a moment.
+    pub(crate) fn first_about(&self, at: Timestamp) -> Result<u64, SpoolError> {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let mut first = 0;
+        for one in segment::list(&self.dir).map_err(|source| SpoolError::disk(&self.dir, source))? {
+            match segment::first_time(&one) {
+                Some(time) if time.0.saturating_add(DAY_MS) <= at.0 => first = one.first,
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(first)
+    }
+
     /// Hands every readable durable record from `from` on to `take`, in order.
     pub(crate) fn read_from(
         &self,
         from: u64,
         take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+    ) -> Result<(), SpoolError> {
+        self.read_while(from, &mut |stored| take(stored).map(|()| true))
+    }
+
+    /// The same, until `take` has enough.
+    pub(crate) fn read_while(
+        &self,
+        from: u64,
+        take: &mut dyn FnMut(Stored) -> Result<bool, SpoolError>,
     ) -> Result<(), SpoolError> {
         let at = |source| SpoolError::disk(&self.dir, source);
         let size = self.head().size;
@@ -403,7 +426,9 @@ impl Ledger {
                     && (from..end).contains(&stored.index)
                     && (one.health == Health::Sound || self.is_leaf(&stored))
                 {
-                    take(*stored)?;
+                    if !take(*stored)? {
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -9,9 +9,10 @@
 //! The checksum finds torn tails and tired disks. Only the Merkle tree says that nobody changed a record.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use protocol::Timestamp;
 use protocol::ledger::{LOCAL_BYTES_MAX, Local, RECORD_BYTES_MAX, Record};
 
 /// A segment is closed above this: small enough to be written anew at every start, some 50,000 records.
@@ -234,6 +235,18 @@ fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
     Some((Stored { index, bytes: record.to_vec(), record: Record::parse(record).ok()?, local }, length))
 }
 
+/// When the first record of a segment was made, if it can be read. Reads one record.
+#[must_use]
+pub fn first_time(one: &Segment) -> Option<Timestamp> {
+    let mut bytes = Vec::new();
+    let first = (MAGIC.len() + 8 + 8 + PAYLOAD_BYTES_MAX) as u64;
+    fs::File::open(&one.path).ok()?.take(first).read_to_end(&mut bytes).ok()?;
+    match Frames::new(&bytes, one.first).next() {
+        Some(Found::Record(stored)) => Some(stored.record.at),
+        _ => None,
+    }
+}
+
 /// The content of a segment file, bounded.
 pub fn load(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs::metadata(path)?.len();
@@ -246,7 +259,6 @@ pub fn load(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Timestamp;
     use protocol::ledger::Event;
 
     fn three() -> (Vec<u8>, Vec<usize>) {

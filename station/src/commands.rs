@@ -83,9 +83,12 @@ enum Command {
         /// Only in this state.
         #[arg(long)]
         state: Option<String>,
-        /// Only changed since, milliseconds since 1970.
+        /// Only first recorded on this day (YYYY-MM-DD) or later; or milliseconds since 1970.
         #[arg(long)]
         since: Option<String>,
+        /// Only first recorded up to this day, which is still in it.
+        #[arg(long)]
+        until: Option<String>,
         /// Only of this parcel type.
         #[arg(long = "type")]
         parcel_type: Option<String>,
@@ -174,6 +177,9 @@ enum Command {
         /// YYYY-MM.
         #[arg(long)]
         month: String,
+        /// The HTML file to write; by default NODE-YYYY-MM.html here. 输出文件
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -228,9 +234,9 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
         }
         Command::Status => ask::status(&config, out),
-        Command::List { route, state, since, parcel_type, label } => {
+        Command::List { route, state, since, until, parcel_type, label } => {
             let arguments =
-                [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
+                [("route", route), ("state", state), ("since", since), ("until", until), ("type", parcel_type), ("label", label)];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
@@ -267,6 +273,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Config
         }
+        Command::Report { month, out: file } => ask::report(&config, zone, &month, file, out),
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
         Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
             out.error(
@@ -281,8 +288,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         | Command::Seal { .. }
         | Command::Open { .. }
         | Command::Backup
-        | Command::Restore
-        | Command::Report { .. } => {
+        | Command::Restore => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

@@ -16,12 +16,17 @@ use spool::desk::Answer;
 
 use crate::alarm::Alarm;
 use crate::station::{Station, StationError};
-use crate::{housekeeping, receipts, trips};
+use crate::{housekeeping, receipts, report, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
 /// A request with all its arguments is far below this.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// A label has at most 256 bytes; a longer argument is none.
+const LABEL_BYTES_MAX: usize = 256;
+/// A local part holds 32 of them.
+const LABELS_MAX: usize = 32;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Rows of one list answer.
 const LIST_ROWS_MAX: usize = 10_000;
 
@@ -168,7 +173,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips");
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -215,11 +220,12 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
-        "list" => list(station, request),
-        "show" => show(station, request),
+        "list" => list(station, request, now),
+        "show" => show(station, request, now),
+        "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" => Ok(
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" | "report" => Ok(
             Err(Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求")),
         ),
         other => {
@@ -313,7 +319,11 @@ pub fn filter_of(argument: impl Fn(&str) -> Option<String>) -> spool::Filter {
     spool::Filter {
         route: argument("route").and_then(|word| Name::new(&word).ok()),
         state: argument("state").and_then(|word| spool::State::from_name(&word)),
-        since: argument("since").and_then(|word| word.parse().ok()).map(Timestamp),
+        since: argument("since").and_then(|word| moment(&word)),
+        // A day that is named is still in it.
+        until: argument("until").and_then(|word| {
+            Timestamp::of_day(&word).map(|day| day.plus_ms(DAY_MS)).or_else(|| moment(&word))
+        }),
         parcel_type: argument("type").and_then(|word| Name::new(&word).ok()),
         label: argument("label").and_then(|word| {
             let (name, value) = word.split_once('=')?;
@@ -323,17 +333,67 @@ pub fn filter_of(argument: impl Fn(&str) -> Option<String>) -> spool::Filter {
     }
 }
 
-fn list(station: &Station, request: &Request) -> Outcome {
+/// A moment as people and programs write it: a day, or milliseconds since 1970.
+fn moment(word: &str) -> Option<Timestamp> {
+    Timestamp::of_day(word).or_else(|| word.parse().ok().map(Timestamp))
+}
+
+/// What was asked for and means nothing: a list that silently left a filter out would be believed.
+fn meaningless(request: &Request) -> Option<Refusal> {
+    let word = |what: &str| request.argument(what);
+    let faults = [
+        ("route", word("route").is_some_and(|word| Name::new(word).is_err())),
+        ("state", word("state").is_some_and(|word| spool::State::from_name(word).is_none())),
+        ("type", word("type").is_some_and(|word| Name::new(word).is_err())),
+        ("since", word("since").is_some_and(|word| moment(word).is_none())),
+        ("until", word("until").is_some_and(|word| moment(word).is_none())),
+        ("label", word("label").is_some_and(|word| !word.contains('='))),
+    ];
+    let fault = faults.into_iter().find(|(_, fault)| *fault)?.0;
+    let (en, zh) = (format!("--{fault} is not understood"), format!("--{fault} 的值无效"));
+    Some(Refusal::new("argument", &en, &zh))
+}
+
+fn list(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    if let Some(refusal) = meaningless(request) {
+        return Ok(Err(refusal));
+    }
     let filter = filter_of(|what| request.argument(what).map(str::to_owned));
     let rows: Vec<Value> = station.spool.parcels(&filter, LIST_ROWS_MAX)?.iter().map(row).collect();
+    was_read(station, request, rows.len() as u64, now)?;
     Ok(Ok(Value::Array(rows)))
 }
 
-fn show(station: &Station, request: &Request) -> Outcome {
+/// Who read what stands in the ledger too: the person, the request, its filter as words of the zone, how many rows.
+fn was_read(station: &Station, request: &Request, rows: u64, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::LedgerRead, now);
+    record.person = Some(request.person.clone());
+    record.digest = Some(request.id);
+    record.bytes = Some(rows);
+    // The values asked for may be a citizen's number: they stay in the local part, which is bound and never exported.
+    let name = Some(request.action.to_string());
+    let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
+    station.spool.record(record, Local { name, labels: labels.cloned().collect() })?;
+    Ok(())
+}
+
+fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let Some(month) = request.argument("month").and_then(report::Month::parse) else {
+        return Ok(Err(missing("month, as YYYY-MM")));
+    };
+    let (page, figures) = report::make(station, &month, now)?;
+    let figures = figures.to_json();
+    let records = figures.get("records").and_then(Value::as_u64).unwrap_or(0);
+    was_read(station, request, records, now)?;
+    Ok(Ok(json!({ "html": page, "figures": figures })))
+}
+
+fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let state = match request.argument("parcel").and_then(ParcelId::from_hex) {
         Some(parcel) => station.spool.parcel(&parcel)?,
         None => None,
     };
+    was_read(station, request, u64::from(state.is_some()), now)?;
     Ok(state
         .map(|state| row(&state))
         .ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))

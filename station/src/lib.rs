@@ -22,4 +22,5 @@ pub mod trips;
 pub mod witness;
 
 pub mod commands;
+pub mod report;
 pub mod service;
