@@ -68,8 +68,7 @@ impl<W: Write> Extract<W> {
     /// Begins; CSV with the names of the columns.
     pub(crate) fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
         if format == Format::Csv {
-            let names: Vec<&str> =
-                COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).copied().collect();
+            let names: Vec<&str> = COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).copied().collect();
             write!(out, "{}\r\n", names.join(","))?;
         }
         Ok(Extract { out, format, local, lines: 0 })
@@ -178,7 +177,11 @@ mod tests {
             extract.take(period, &stored(at as u64, name)).unwrap();
         }
         assert_eq!(extract.end().unwrap(), 3);
-        String::from_utf8(out).unwrap().split_terminator(if format == Format::Csv { "\r\n" } else { "\n" }).map(str::to_owned).collect()
+        String::from_utf8(out)
+            .unwrap()
+            .split_terminator(if format == Format::Csv { "\r\n" } else { "\n" })
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]

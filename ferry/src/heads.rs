@@ -88,11 +88,14 @@ impl<'a> Heads<'a> {
 
     /// Takes one file. `named` by a person, it must say something; in a folder others are passed over.
     pub(crate) fn file(&mut self, path: &Path, named: bool) -> Result<(), LedgerError> {
-        let (papers, bytes) = (self.papers, match folder::read_file(path, WAYBILL_BYTES_MAX) {
-            // A whole bundle holds no head and may be larger than any paper.
-            Err(FolderError::TooLarge { .. }) if !named => return Ok(()),
-            other => other?,
-        });
+        let (papers, bytes) = (
+            self.papers,
+            match folder::read_file(path, WAYBILL_BYTES_MAX) {
+                // A whole bundle holds no head and may be larger than any paper.
+                Err(FolderError::TooLarge { .. }) if !named => return Ok(()),
+                other => other?,
+            },
+        );
         let done = self.paper(path, &bytes);
         if let Err(cause) = done {
             self.not_believed.push((path.to_owned(), cause));

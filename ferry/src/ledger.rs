@@ -186,7 +186,11 @@ impl LedgerVerify {
         let Some(tree) = fits else {
             let at = head.size;
             let first = audit.trees.iter().find_map(|tree| tree.lost.or(tree.leaf_differs)).map(|index| {
-                say!(language, "; record {index} is the first that is not what it was", "；首条与原摘要不符的记录为第 {index} 条")
+                say!(
+                    language,
+                    "; record {index} is the first that is not what it was",
+                    "；首条与原摘要不符的记录为第 {index} 条"
+                )
             });
             let first = first.unwrap_or_default();
             return Err(broken(say!(
@@ -292,12 +296,7 @@ impl LedgerVerify {
                 "  + checkpoint signed by {name} [{key}]",
                 "  + 检查点由 {name} [{key}] 签名"
             )),
-            None => {
-                voice.line(language.pick(
-                    "  ! signatures not checked: no --trust",
-                    "  ! 未核对签名：未给 --trust",
-                ))
-            }
+            None => voice.line(language.pick("  ! signatures not checked: no --trust", "  ! 未核对签名：未给 --trust")),
         }
         if let (Some(first), Some(last)) = (audit.first_at, audit.last_at) {
             voice.line(&say!(language, "  + from {first} to {last}", "  + 自 {first} 至 {last}"));

@@ -424,7 +424,7 @@ fn of_head(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     let read = Signed::parse::<HeadStatement>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
         let claimed: HeadStatement = signed.read_unverified().map_err(|e| e.to_string())?;
         let read = HeadStatement::verify(bytes, &claimed.node, trust).map_err(|e| e.to_string())?;
-        read.map(|statement| (statement, signed.signer)).map_err(|(_, fault)| fault.to_string())
+        read.map(|statement| (statement, signed.signer)).map_err(|refused| refused.1.to_string())
     });
     match read {
         Err(cause) => Proof::failed(What::Head, cause),

@@ -41,14 +41,7 @@ impl Ledger {
             record
         };
         let records: Vec<Record> = (0..records).map(record).collect();
-        Ledger {
-            suite,
-            tree: records.clone(),
-            records,
-            spoiled: Vec::new(),
-            first_health: Health::Sound,
-            checkpoint,
-        }
+        Ledger { suite, tree: records.clone(), records, spoiled: Vec::new(), first_health: Health::Sound, checkpoint }
     }
 
     fn levels(&self) -> Vec<Vec<Digest>> {
@@ -114,8 +107,7 @@ impl Bench {
         Bench { dir: office.dir.join("spool/ledger"), good: Ledger::new(suite, 45, 37), office }
     }
     fn verify(&self, exit: i32, more: &[&str]) -> String {
-        let arguments =
-            ["ledger", "verify", "--dir", self.dir.to_str().unwrap(), "--trust", self.office.trust_path()];
+        let arguments = ["ledger", "verify", "--dir", self.dir.to_str().unwrap(), "--trust", self.office.trust_path()];
         expect(exit, &[&arguments[..], more].concat())
     }
     fn fails(&self, words: &str, change: impl FnOnce(&mut Ledger)) {
@@ -193,7 +185,11 @@ fn a_tail_that_was_cut_with_everything_beside_it_is_found_by_what_a_neighbour_ho
             let text = bench.verify(0, way);
             assert!(text.contains("heads that others hold"), "{way:?}: {text}");
         }
-        assert!(bench.verify(0, &[ways[0], ways[1], ways[4]].concat()).contains("4 heads that others hold, the last over 44"));
+        assert!(
+            bench
+                .verify(0, &[ways[0], ways[1], ways[4]].concat())
+                .contains("4 heads that others hold, the last over 44")
+        );
         // Cut, with a tree and a checkpoint that fit: nothing in the folder itself is wrong.
         let mut cut = Ledger::new(suite, 40, 40);
         cut.write(&bench.dir, &office.intranet);
@@ -267,5 +263,58 @@ fn damage_in_the_tree_the_checkpoint_and_a_segment_that_was_set_aside_is_told_ap
         sealed.first_health = Health::Sound;
         sealed.write(&bench.dir, &bench.office.intranet);
         assert!(bench.verify(1, &[]).contains("a record was changed"));
+    }
+}
+
+#[test]
+fn a_million_records_are_verified_in_seconds() {
+    let soak = std::env::var_os("TRILOCK_SOAK").is_some();
+    let count: u64 = if soak { 1_000_000 } else { 20_000 };
+    for suite in Suite::ALL {
+        let bench = Bench::new("million", suite);
+        fs::create_dir_all(&bench.dir).unwrap();
+        let mut leaves = Vec::new();
+        let (mut bytes, mut first) = (segment::header(0), 0);
+        for n in 0..count {
+            let mut record = Record::new(Event::Arrived, Timestamp(1_790_000_000_000 + n));
+            let id = protocol::id::new_id(record.at, [n.to_be_bytes()[7]; 10]);
+            (record.parcel, record.bundle, record.bytes) = (Some(id), Some(id), Some(n));
+            (record.origin, record.peer) = (Some(name("intranet")), Some(name("extranet")));
+            (record.route, record.parcel_type) = (Some(name("results")), Some(name("review-result")));
+            record.digest = Some(protocol::der_types::Octets([7; 32]));
+            let record = record.to_bytes();
+            leaves.push(leaf(suite, &record));
+            bytes.extend(segment::frame(&record, b""));
+            if bytes.len() >= segment::SEGMENT_BYTES || n + 1 == count {
+                fs::write(bench.dir.join(segment::name(first, Health::Sound)), &bytes).unwrap();
+                first = n + 1;
+                bytes = segment::header(first);
+            }
+        }
+        let mut levels = vec![leaves];
+        while levels.last().unwrap().len() > 1 {
+            let next = levels.last().unwrap().chunks_exact(2).map(|pair| node(suite, &pair[0], &pair[1])).collect();
+            levels.push(next);
+        }
+        for (level, digests) in levels.iter().enumerate() {
+            let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+            fs::write(bench.dir.join(format!("level-{level}")), bytes).unwrap();
+        }
+        let read = &mut |level: u32, index: u64| levels[level as usize].get(index as usize).copied().ok_or(());
+        let head = Head { log: 1, size: count, root: root(suite, count, read).unwrap() };
+        let note = Checkpoint { node: name("intranet"), head }.sign(&bench.office.intranet);
+        fs::write(bench.dir.join("checkpoint"), note).unwrap();
+        let start = std::time::Instant::now();
+        let text = bench.verify(0, &[]);
+        println!("{suite}: {count} records verified in {:?}", start.elapsed());
+        assert!(text.contains(&format!("{count} records")), "{text}");
+        let csv = bench.office.dir.join("all.csv");
+        let start = std::time::Instant::now();
+        let arguments = ["ledger", "export", "--dir", bench.dir.to_str().unwrap(), "--format", "csv"];
+        let more = ["--from", "1970-01-01", "--to", "2999-12-31", "--out", csv.to_str().unwrap()];
+        expect(0, &[&arguments[..], &more].concat());
+        println!("{suite}: {count} records exported in {:?}", start.elapsed());
+        assert_eq!(fs::read_to_string(&csv).unwrap().lines().count() as u64, count + 1);
+        fs::remove_dir_all(bench.office.dir.join("spool")).unwrap();
     }
 }

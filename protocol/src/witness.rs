@@ -129,11 +129,11 @@ impl HeadStatement {
         bytes: &[u8],
         node: &Name,
         trust: &Trust,
-    ) -> Result<Result<HeadStatement, (HeadStatement, Fault)>, TrustError> {
+    ) -> Result<Result<HeadStatement, Box<(HeadStatement, Fault)>>, TrustError> {
         let signed = Signed::parse::<HeadStatement>(bytes).map_err(crate::signed::SignedError::from)?;
         let statement: HeadStatement = trust.verify_from_node(&signed, node)?;
         Ok(match statement.fault(trust) {
-            Some(fault) => Err((statement, fault)),
+            Some(fault) => Err(Box::new((statement, fault))),
             None => Ok(statement),
         })
     }
@@ -398,7 +398,8 @@ impl Watch {
         self.said.retain(|turn, _| *turn >= floor);
         while self.said.len() > SAID_MAX {
             let last = self.last.map(|last| last.turn);
-            let proven = self.said.iter().find(|(turn, said)| said.proven && Some(**turn) != last).map(|(turn, _)| *turn);
+            let proven =
+                self.said.iter().find(|(turn, said)| said.proven && Some(**turn) != last).map(|(turn, _)| *turn);
             let gone = match proven {
                 Some(turn) => turn,
                 None => self.fold(),
@@ -455,9 +456,7 @@ mod tests {
         fn at(&self, level: u32, index: u64) -> Result<Digest, ()> {
             match level {
                 0 => self.leaves.get(index as usize).copied().ok_or(()),
-                _ => {
-                    Ok(tree::node(self.suite, &self.at(level - 1, index * 2)?, &self.at(level - 1, index * 2 + 1)?))
-                }
+                _ => Ok(tree::node(self.suite, &self.at(level - 1, index * 2)?, &self.at(level - 1, index * 2 + 1)?)),
             }
         }
         fn head(&self) -> Head {
@@ -466,7 +465,8 @@ mod tests {
         }
         fn grow(&mut self, records: u64, words: &[u8]) {
             for n in 0..records {
-                self.leaves.push(leaf(self.suite, &[words, &n.to_be_bytes(), &self.leaves.len().to_be_bytes()].concat()));
+                self.leaves
+                    .push(leaf(self.suite, &[words, &n.to_be_bytes(), &self.leaves.len().to_be_bytes()].concat()));
             }
         }
         fn state(&mut self) -> HeadStatement {
@@ -549,7 +549,9 @@ mod tests {
         for _ in 0..300 {
             watch.take(&node.next());
         }
-        late.iter().for_each(|statement| drop(watch.take(statement)));
+        for statement in &late {
+            watch.take(statement);
+        }
         assert_eq!(watch.last().unwrap().head, node.head());
     }
 
@@ -617,7 +619,7 @@ mod tests {
             let verify = |statement: &HeadStatement| {
                 HeadStatement::verify(statement.sign(&own).as_bytes(), &name("extranet"), &believed).unwrap()
             };
-            assert!(matches!(verify(&statement), Err((_, Fault::NewLog { log: 2 }))));
+            assert_eq!(verify(&statement).unwrap_err().1, Fault::NewLog { log: 2 });
             let start = LogStart {
                 version: VERSION,
                 node: name("extranet"),
@@ -626,9 +628,8 @@ mod tests {
                 person: name("operator-ma"),
                 at: Timestamp(5),
             };
-            let paper = |key: &SigningKey, start: &LogStart| {
-                OctetString::new(Signed::make(key, start).to_bytes()).unwrap()
-            };
+            let paper =
+                |key: &SigningKey, start: &LogStart| OctetString::new(Signed::make(key, start).to_bytes()).unwrap();
             for starts in [
                 vec![paper(&own, &start)],
                 vec![paper(&own, &start), paper(&own, &start)],

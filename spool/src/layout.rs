@@ -8,7 +8,7 @@
 //! queues/opening            plaintext being admitted or relayed; thrown away at start
 //! queues/outbox/<crossing>  sealed, numbered, to be sent
 //! queues/arrivals/<crossing>/partial, complete          queues/arrivals/checked: custody is ours
-//! queues/receipts/<crossing>                            queues/links   queues/heads/<peer>
+//! queues/receipts/<crossing>                            queues/links   queues/heads
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
 //! ```
@@ -108,7 +108,7 @@ impl Layout {
     pub fn links(&self) -> PathBuf {
         self.at(&["queues", "links"])
     }
-    /// `queues/heads`: what neighbours signed about their ledgers of late, one folder each.
+    /// `queues/heads`: what neighbours signed about their ledgers of late.
     #[must_use]
     pub fn heads(&self) -> PathBuf {
         self.at(&["queues", "heads"])

@@ -421,14 +421,13 @@ impl Ledger {
                 continue;
             }
             let (one, bytes) = &self.load(one).map_err(at)?;
-            for found in Frames::new(&bytes, one.first) {
+            for found in Frames::new(bytes, one.first) {
                 if let Found::Record(stored) = found
                     && (from..end).contains(&stored.index)
                     && (one.health == Health::Sound || self.is_leaf(&stored))
+                    && !take(*stored)?
                 {
-                    if !take(*stored)? {
-                        return Ok(());
-                    }
+                    return Ok(());
                 }
             }
         }
@@ -542,12 +541,7 @@ fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<(Suite, u
 
 /// The last checkpoint, and whether one is there that says nothing. That costs no record: everything is then computed
 /// from the records and held against level 0. The spoiled note is kept, and that it was spoiled is recorded.
-fn read_checkpoint(
-    disk: &Disk,
-    dir: &Path,
-    node: &Name,
-    log: u64,
-) -> Result<(Option<Checkpoint>, bool), SpoolError> {
+fn read_checkpoint(disk: &Disk, dir: &Path, node: &Name, log: u64) -> Result<(Option<Checkpoint>, bool), SpoolError> {
     let (path, aside) = (dir.join(CHECKPOINT), dir.join(CHECKPOINT_DAMAGED));
     let bytes = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, false)),

@@ -91,9 +91,7 @@ fn fill(spool: &Spool, from: u64, records: u64) -> Result<(), SpoolError> {
 fn reported(spool: &Spool) -> Vec<Range> {
     let records = spool.records(0, 100_000).unwrap();
     let damaged = records.iter().filter(|stored| stored.record.event == Event::LedgerDamaged);
-    damaged
-        .filter_map(|stored| Some(Range { from: stored.record.sequence?, to: stored.record.through? }))
-        .collect()
+    damaged.filter_map(|stored| Some(Range { from: stored.record.sequence?, to: stored.record.through? })).collect()
 }
 
 fn grew(spool: &Spool, before: &Head) {

@@ -147,8 +147,7 @@ impl Scrub {
             while at < end {
                 let bytes = window(&file, byte)?;
                 let last = bytes.len() < WINDOW_BYTES;
-                let mut frames =
-                    if byte == 0 { Frames::new(&bytes, one.first) } else { Frames::amid(&bytes, at) };
+                let mut frames = if byte == 0 { Frames::new(&bytes, one.first) } else { Frames::amid(&bytes, at) };
                 let before = at;
                 let mut used = 0;
                 while at < end

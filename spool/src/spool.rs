@@ -750,7 +750,7 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
-    swept.push(layout.evidence());
+    swept.extend([layout.evidence(), layout.heads()]);
     swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);

@@ -235,8 +235,14 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         }
         Command::Status => ask::status(&config, out),
         Command::List { route, state, since, until, parcel_type, label } => {
-            let arguments =
-                [("route", route), ("state", state), ("since", since), ("until", until), ("type", parcel_type), ("label", label)];
+            let arguments = [
+                ("route", route),
+                ("state", state),
+                ("since", since),
+                ("until", until),
+                ("type", parcel_type),
+                ("label", label),
+            ];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),

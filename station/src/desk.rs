@@ -225,9 +225,12 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" | "report" => Ok(
-            Err(Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求")),
-        ),
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
+        | "report" => Ok(Err(Refusal::new(
+            "role",
+            "the role on the key card may not ask for this",
+            "密钥卡上的角色无权提出该请求",
+        ))),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
@@ -321,9 +324,8 @@ pub fn filter_of(argument: impl Fn(&str) -> Option<String>) -> spool::Filter {
         state: argument("state").and_then(|word| spool::State::from_name(&word)),
         since: argument("since").and_then(|word| moment(&word)),
         // A day that is named is still in it.
-        until: argument("until").and_then(|word| {
-            Timestamp::of_day(&word).map(|day| day.plus_ms(DAY_MS)).or_else(|| moment(&word))
-        }),
+        until: argument("until")
+            .and_then(|word| Timestamp::of_day(&word).map(|day| day.plus_ms(DAY_MS)).or_else(|| moment(&word))),
         parcel_type: argument("type").and_then(|word| Name::new(&word).ok()),
         label: argument("label").and_then(|word| {
             let (name, value) = word.split_once('=')?;

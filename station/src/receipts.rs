@@ -18,8 +18,8 @@ use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
 use crate::alarm::Alarm;
 use crate::config::Carrier;
 use crate::sealing;
-use crate::witness;
 use crate::station::{Station, StationError};
+use crate::witness;
 
 /// A receipt file is one signed receipt of a few hundred bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;

@@ -68,7 +68,8 @@ impl Month {
         let (year, month) = word.split_once('-').filter(|(year, month)| year.len() == 4 && month.len() == 2)?;
         let (year, month): (u64, u64) = (year.parse().ok()?, month.parse().ok()?);
         let from = Timestamp::of_day(&format!("{word}-01"))?;
-        let next = if month == 12 { format!("{:04}-01-01", year + 1) } else { format!("{year:04}-{:02}-01", month + 1) };
+        let next =
+            if month == 12 { format!("{:04}-01-01", year + 1) } else { format!("{year:04}-{:02}-01", month + 1) };
         let days = usize::try_from(Timestamp::of_day(&next)?.since(from) / DAY_MS).ok()?;
         Some(Month { word: word.to_owned(), from, days })
     }
@@ -203,9 +204,9 @@ impl Open {
         }
         let standing = station.alarms.standing().into_iter();
         let rows = witness::status(station)?;
-        let unproven = rows.as_array().map_or(0, |rows| {
-            rows.iter().filter_map(|row| row.get("unproven_heads").and_then(Value::as_u64)).sum()
-        });
+        let unproven = rows
+            .as_array()
+            .map_or(0, |rows| rows.iter().filter_map(|row| row.get("unproven_heads").and_then(Value::as_u64)).sum());
         Ok(Open {
             alarms: standing.map(|(a, since, _)| (a.code(), a.english(), a.chinese(), since)).collect(),
             parcels: parcels.into_iter().collect(),
@@ -247,8 +248,10 @@ fn page(station: &Station, month: &Month, now: Timestamp, figures: &Figures, ope
         ("发出 out".to_owned(), "#2f855a", figures.bytes_out.as_slice()),
     ];
     plot(&mut out, "每日字节 Bytes a day", &days, &bytes);
-    let classes: Vec<String> =
-        LATENCY.iter().map(|(end, word)| if *end == u64::MAX { (*word).to_owned() } else { format!("≤ {word}") }).collect();
+    let classes: Vec<String> = LATENCY
+        .iter()
+        .map(|(end, word)| if *end == u64::MAX { (*word).to_owned() } else { format!("≤ {word}") })
+        .collect();
     let latency = [("投递件 parcels".to_owned(), "#2b6cb0", figures.latency.as_slice())];
     plot(&mut out, "从接收到交付的时长 From accepted to delivered", &classes, &latency);
     let (reasons, counts): (Vec<String>, Vec<u64>) =
@@ -261,7 +264,7 @@ fn page(station: &Station, month: &Month, now: Timestamp, figures: &Figures, ope
     let Head { log, size, root } = open.head;
     let _ = write!(
         out,
-        "<h2>链首 Head of the ledger</h2><p>{size} 条记录 records，第 {log} 本 log {log}<br/><code>{root}</code></p></body></html>\n"
+        "<h2>链首 Head of the ledger</h2><p>{size} 条记录 records，第 {log} 本 log {log}<br/><code>{root}</code></p></body></html>"
     );
     out
 }

@@ -61,7 +61,7 @@ pub fn take(
     let bytes = stated.as_bytes();
     let read = match HeadStatement::verify(bytes, source, &station.trust) {
         Ok(Ok(statement)) if statement.target == station.node => Ok(statement),
-        Ok(Err((statement, fault))) if statement.target == station.node => Err((statement, fault)),
+        Ok(Err(refused)) if refused.0.target == station.node => Err(refused),
         _ => {
             tracing::warn!(node = %source, "a statement about a ledger did not verify; not taken");
             station.alarms.raise(now, Alarm::NotAuthentic);
@@ -75,7 +75,8 @@ pub fn take(
     let Some(watch) = watches.get_mut(source) else { return Ok(None) };
     let statement = match read {
         Ok(statement) => statement,
-        Err((statement, fault)) => {
+        Err(refused) => {
+            let (statement, fault) = *refused;
             contradicted(station, source, &statement, bytes, fault, now)?;
             return Ok(None);
         }
@@ -148,13 +149,9 @@ fn contradicted(
 
 const HEAD_BYTES_MAX: u64 = <HeadStatement as protocol::Statement>::BYTES_MAX as u64;
 
-fn folder(station: &Station, source: &Name) -> PathBuf {
-    station.layout().heads().join(source.as_str())
-}
-
 fn path(station: &Station, source: &Name, log: u64, turn: u64) -> PathBuf {
     // Turns sort as text.
-    folder(station, source).join(format!("{log}-{turn:020}.head"))
+    station.layout().heads().join(format!("{source}.{log}-{turn:020}.head"))
 }
 
 /// What is needed to join later papers is written durably, what is evidence only is not worth a sync: the next
@@ -166,7 +163,8 @@ fn file(
     bytes: &[u8],
     durable: bool,
 ) -> Result<(), StationError> {
-    let (disk, folder) = (station.spool.disk(), folder(station, source));
+    // An older spool has no such folder yet.
+    let (disk, folder) = (station.spool.disk(), station.layout().heads());
     disk.create_dir_private(&folder).map_err(|cause| StationError::Io { path: folder, cause })?;
     let path = path(station, source, statement.head.log, statement.turn);
     let written = if durable { disk.write(&path, bytes) } else { disk.write_lazy(&path, bytes) };
@@ -192,7 +190,7 @@ fn keep_daily(
 }
 
 fn files(station: &Station, source: &Name) -> Result<Vec<PathBuf>, StationError> {
-    let folder = folder(station, source);
+    let (folder, prefix) = (station.layout().heads(), format!("{source}."));
     let io = |cause| StationError::Io { path: folder.clone(), cause };
     let entries = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -201,7 +199,8 @@ fn files(station: &Station, source: &Name) -> Result<Vec<PathBuf>, StationError>
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|suffix| suffix == "head") {
+        let ours = |name: &str| name.starts_with(&prefix) && name.ends_with(".head");
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
             files.push(path);
         }
     }
@@ -225,7 +224,8 @@ fn load(station: &Station, source: &Name) -> Result<Watch, StationError> {
 /// Files of statements that nothing is held against any more go.
 fn tidy(station: &Station, source: &Name, watch: &Watch) -> Result<(), StationError> {
     for path in files(station, source)? {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split_once('-'));
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split_once('.'));
+        let stem = stem.and_then(|(_, place)| place.split_once('-'));
         let place = stem.and_then(|(log, turn)| Some((log.parse().ok()?, turn.parse().ok()?)));
         if !place.is_some_and(|(log, turn)| watch.keeps(log, turn)) {
             station.spool.disk().remove_file(&path).map_err(|cause| StationError::Io { path, cause })?;

@@ -307,7 +307,8 @@ fn the_month_is_one_page_whose_numbers_are_those_of_the_ledger_and_reading_it_is
         assert_eq!(reads, 1);
         // The same ledger as lines for a spreadsheet.
         let day = &records[0]["at"].as_str().unwrap()[..10];
-        let csv = office.ferry(&["ledger", "export", "--dir", &dir, "--from", day, "--to", "2999-12-31", "--format", "csv"]);
+        let csv =
+            office.ferry(&["ledger", "export", "--dir", &dir, "--from", day, "--to", "2999-12-31", "--format", "csv"]);
         let csv = csv.unwrap();
         assert!(csv.lines().count() > records.len() && csv.starts_with("index,at,event,") && !csv.contains("form-1"));
     }

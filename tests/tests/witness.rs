@@ -132,7 +132,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let to = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &to) } else { drop(fs::copy(&path, &to).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
     }
 }
 
@@ -261,7 +265,8 @@ fn a_node_put_back_to_an_older_state_is_found_out_by_its_neighbour_and_told_by_i
         assert_eq!(b.spool.witnessed(&a.node).unwrap().unwrap(), proven, "nothing of it was taken");
         // Two statements by one key that cannot both be true, for an auditor with public keys alone.
         let kept = evidence(&b, &b.layout().evidence());
-        let half = |word: &str| kept.iter().find(|(name, _)| name.ends_with(word)).map(|(_, said)| said.clone()).unwrap();
+        let half =
+            |word: &str| kept.iter().find(|(name, _)| name.ends_with(word)).map(|(_, said)| said.clone()).unwrap();
         let (before, after) = (half("-contradicted.head"), half("-contradiction.head"));
         assert!(before.turn <= proven.turn && before.head != after.head);
         // The neighbour's own papers name what it holds: the node that was put back hears it too.

@@ -48,7 +48,11 @@ pub(super) fn report<L: Links>(
     ask_then(config, zone, "report", [("month", Some(month.to_owned()))], out, |details| {
         let page = details.get("html").and_then(Value::as_str).unwrap_or_default();
         if let Err(error) = spool::Disk::real().write(&file, page.as_bytes()) {
-            out.error(&format!("{}: {error}", file.display()), "name another file with --out", "请用 --out 指定其他文件");
+            out.error(
+                &format!("{}: {error}", file.display()),
+                "name another file with --out",
+                "请用 --out 指定其他文件",
+            );
             return Exit::Disk;
         }
         let figures = details.get("figures").cloned().unwrap_or_default();
