@@ -287,7 +287,7 @@ fn the_month_is_one_page_whose_numbers_are_those_of_the_ledger_and_reading_it_is
         loop {
             match reader.read_event().unwrap_or_else(|error| panic!("{error}: {html}")) {
                 quick_xml::events::Event::Eof => break,
-                quick_xml::events::Event::Start(tag) => plots += usize::from(tag.name().as_ref() == b"svg"),
+                quick_xml::events::Event::Start(tag) => plots += usize::from(tag.name().as_ref() == "svg"),
                 _ => {}
             }
         }
