@@ -313,7 +313,7 @@ fn parcel_statements_and_custody_entries() {
     });
 }
 
-fn statement(world: &World) -> HeadStatement {
+fn statement(world: &Samples) -> HeadStatement {
     let head = |size| Head { log: 2, size, root: world.statement.digest() };
     let start = LogStart {
         version: VERSION,
