@@ -1,5 +1,6 @@
 //! A ledger that was tampered with in any one way is found out, by its own checkpoint or by a neighbour's head.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction")]
 #![allow(clippy::disallowed_methods, reason = "what a test breaks on purpose need not survive a power cut")]
 
 mod world;
