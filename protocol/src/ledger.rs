@@ -6,7 +6,7 @@
 //! local    = H(salt (32) | DER of Local)      the words stay in the zone, the record only binds them
 //!
 //! checkpoint note (C2SP tlog-checkpoint over signed-note), every line ends in one 0x0A:
-//!   trilock/<node>                            the origin, and the name of the key
+//!   trilock/<node>                            the origin, and the name of the key; after a restore trilock/<node>/<log>
 //!   <records, decimal>
 //!   <base64 of the root, 32 bytes>
 //!   (an empty line; what is signed is everything above it)
@@ -136,6 +136,12 @@ events! {
     LedgerDamaged = 36, "ledger-damaged";
     /// A config came into force.
     ConfigLoaded = 37, "config-loaded";
+    /// `peer` stated the head `head` in turn `sequence`, and proved that its ledger only grew.
+    HeadWitnessed = 38, "head-witnessed";
+    /// `peer` signed two things about its ledger that cannot both be true; or `peer` holds a head of ours that cannot.
+    HeadContradicted = 39, "head-contradicted";
+    /// Somebody read from this ledger: `digest` is the request, `bytes` the number of rows.
+    LedgerRead = 40, "ledger-read";
     /// The node's own clock is in doubt: from here on nothing ends by it.
     ClockDoubted = 60, "clock-doubted";
     /// The clock is believed again, by agreement or by the person.
@@ -204,6 +210,9 @@ pub struct Record {
     /// The salted digest of the [`Local`] part, which is kept beside the record and never exported by default.
     #[asn1(context_specific = "16", optional = "true", tag_mode = "IMPLICIT")]
     pub local: Option<Digest>,
+    /// The ledger's head that was stated to `peer`, that `peer` stated, or that `peer` holds of us.
+    #[asn1(context_specific = "17", optional = "true", tag_mode = "IMPLICIT", constructed = "true")]
+    pub head: Option<Head>,
 }
 
 impl Record {
@@ -231,6 +240,7 @@ impl Record {
             trip: None,
             bytes: None,
             local: None,
+            head: None,
         }
     }
 
@@ -390,7 +400,7 @@ pub fn verify_inclusion(suite: Suite, leaf: &Digest, index: u64, head: &Head, pr
 /// Did the ledger only grow between these two heads? (RFC 9162, 2.1.4.2) An empty old ledger is a part of every one.
 #[must_use]
 pub fn verify_consistency(suite: Suite, old: &Head, new: &Head, proof: &[Digest]) -> bool {
-    if old.size > new.size || proof.len() > PROOF_DIGESTS_MAX {
+    if old.log != new.log || old.size > new.size || proof.len() > PROOF_DIGESTS_MAX {
         return false;
     }
     if old.size == 0 {
@@ -504,7 +514,7 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.text();
-        let mut signature = key_id(&self.node, &key.public()).to_vec();
+        let mut signature = key_id(&self.origin(), &key.public()).to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
         format!("{text}\n\u{2014} {} {}\n", self.origin(), Base64::encode_string(&signature))
     }
@@ -517,8 +527,7 @@ impl Checkpoint {
         let bad = |line| NoteError::Malformed { line };
         let (text, _) = note.split_once("\n\n").ok_or(bad("empty line before the signature"))?;
         let mut lines = text.split('\n');
-        let node = lines.next().and_then(|line| line.strip_prefix("trilock/")).and_then(|name| Name::new(name).ok());
-        let node = node.ok_or(bad("origin"))?;
+        let (node, log) = lines.next().and_then(read_origin).ok_or(bad("origin"))?;
         let size = lines.next().and_then(decimal).ok_or(bad("size"))?;
         let root =
             lines.next().and_then(|line| Base64::decode_vec(line).ok()).and_then(|root| Digest::from_slice(&root));
@@ -526,7 +535,7 @@ impl Checkpoint {
         if lines.next().is_some() {
             return Err(bad("fourth line"));
         }
-        Ok(Checkpoint { node, head: Head { size, root } })
+        Ok(Checkpoint { node, head: Head { log, size, root } })
     }
 
     /// Reads a note that this node must have signed with this key. Lines signed by others (witnesses) are passed over.
@@ -537,7 +546,7 @@ impl Checkpoint {
         }
         let text = checkpoint.text();
         let prefix = format!("\u{2014} {} ", checkpoint.origin());
-        let id = key_id(node, key);
+        let id = key_id(&checkpoint.origin(), key);
         let signatures = note.strip_prefix(&text).and_then(|rest| rest.strip_prefix('\n')).unwrap_or_default();
         let signed = signatures.lines().filter_map(|line| line.strip_prefix(&prefix)).any(|line| {
             Base64::decode_vec(line).is_ok_and(|bytes| {
@@ -551,8 +560,12 @@ impl Checkpoint {
         }
     }
 
+    /// The log's name: that of its node, and its number where it is not the node's first.
     fn origin(&self) -> String {
-        format!("trilock/{}", self.node)
+        match self.head.log {
+            1 => format!("trilock/{}", self.node),
+            log => format!("trilock/{}/{log}", self.node),
+        }
     }
 
     /// What is signed.
@@ -561,20 +574,27 @@ impl Checkpoint {
     }
 }
 
+fn read_origin(line: &str) -> Option<(Name, u64)> {
+    let (name, log) = match line.strip_prefix("trilock/")?.split_once('/') {
+        Some((name, log)) => (name, decimal(log).filter(|log| *log > 1)?),
+        None => (line.strip_prefix("trilock/")?, 1),
+    };
+    Some((Name::new(name).ok()?, log))
+}
+
 /// A number as the note writes it: no sign, no leading zero.
 fn decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 /// The four bytes by which a signature line names its key.
-fn key_id(node: &Name, key: &VerifyingKey) -> [u8; 4] {
+fn key_id(origin: &str, key: &VerifyingKey) -> [u8; 4] {
     let (kind, public) = match key {
         VerifyingKey::Ed25519(key) => (ED25519_TYPE, key.as_bytes().to_vec()),
         VerifyingKey::Sm2(_) => (SM2_TYPE, key.to_spki()),
     };
     let mut hasher = key.suite().hasher();
-    hasher.update(b"trilock/");
-    hasher.update(node.as_str().as_bytes());
+    hasher.update(origin.as_bytes());
     hasher.update(b"\n");
     hasher.update(kind);
     hasher.update(&public);
@@ -607,7 +627,7 @@ mod tests {
     }
 
     fn head(suite: Suite, leaves: &[Digest], size: u64) -> Head {
-        Head { size, root: root(suite, size, &mut reader(suite, leaves)).unwrap() }
+        Head { log: 1, size, root: root(suite, size, &mut reader(suite, leaves)).unwrap() }
     }
 
     #[test]
@@ -676,6 +696,7 @@ mod tests {
             trip: Some(17),
             bytes: Some(0),
             local: Some(Octets([4; 32])),
+            head: Some(Head { log: 2, size: u64::MAX, root: Octets([5; 32]) }),
             ..bare
         };
         let bytes = full.to_bytes();
@@ -690,7 +711,8 @@ mod tests {
         for suite in Suite::ALL {
             let key = SigningKey::generate(suite);
             let node = Name::new("extranet-1").unwrap();
-            let checkpoint = Checkpoint { node: node.clone(), head: Head { size: 1234, root: Octets([9; 32]) } };
+            let checkpoint =
+                Checkpoint { node: node.clone(), head: Head { log: 1, size: 1234, root: Octets([9; 32]) } };
             let note = checkpoint.sign(&key);
             assert!(note.starts_with("trilock/extranet-1\n1234\n"));
             assert_eq!(Checkpoint::verify(&note, &node, &key.public()).unwrap(), checkpoint);
@@ -704,6 +726,15 @@ mod tests {
             }
             let witnessed = format!("{note}\u{2014} witness.example AAAA\n");
             assert!(Checkpoint::verify(&witnessed, &node, &key.public()).is_ok());
+            // The log after a restore has a name of its own, and no signature of one fits the other.
+            let second = Checkpoint { head: Head { log: 2, ..checkpoint.head }, ..checkpoint.clone() };
+            let note = second.sign(&key);
+            assert!(note.starts_with("trilock/extranet-1/2\n1234\n"));
+            assert_eq!(Checkpoint::verify(&note, &node, &key.public()).unwrap(), second);
+            for other in ["extranet-1", "extranet-1/1", "extranet-1/02", "extranet-1/3"] {
+                let forged = note.replace("extranet-1/2", other);
+                assert!(Checkpoint::verify(&forged, &node, &key.public()).is_err(), "{other}");
+            }
         }
     }
 }

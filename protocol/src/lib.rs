@@ -12,6 +12,7 @@ pub mod parcel;
 pub mod receipt;
 pub mod request;
 pub mod waybill;
+pub mod witness;
 
 // Keys, signatures, encryption.
 pub mod aead;

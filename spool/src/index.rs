@@ -18,6 +18,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
+use protocol::witness::Stated;
 use protocol::{BundleId, Digest, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
@@ -26,6 +27,7 @@ use crate::disk::Disk;
 use crate::gaps::{Book, RowKey};
 use crate::index_file::IndexFile;
 use crate::ledger::{Item, Ledger};
+use crate::neighbours::{self, StatedTo};
 use crate::row;
 use crate::spool::{SpoolError, locked};
 use crate::state::{ParcelState, State};
@@ -176,6 +178,7 @@ impl Index {
             txn.open_table(LABELS)?;
             txn.open_table(COUNTS)?;
             txn.open_table(NUMBERS)?;
+            neighbours::prepare(txn)?;
             let mut meta = txn.open_table(META)?;
             if meta.get("version")?.is_none() {
                 meta.insert("version", &VERSION.to_be_bytes()[..])?;
@@ -230,7 +233,7 @@ impl Index {
                 for item in items {
                     group.take(&item.record, &item.local)?;
                 }
-                group.end(Head { size: end, root: head.root })?;
+                group.end(Head { size: end, ..head })?;
                 Ok(durable_after(first / DURABLE_RECORDS != end / DURABLE_RECORDS))
             })
         };
@@ -284,7 +287,11 @@ impl Index {
             }
             let end = batch.through;
             let root = if end == head.size { Ok(head.root) } else { ledger.root_at(end) };
-            group.end(Head { size: end, root: root.map_err(|error| redb::Error::Io(io::Error::other(error)))? })?;
+            group.end(Head {
+                size: end,
+                log: head.log,
+                root: root.map_err(|error| redb::Error::Io(io::Error::other(error)))?,
+            })?;
             Ok(durable_after(end == head.size || first / CATCH_UP_DURABLE != end / CATCH_UP_DURABLE))
         })
     }
@@ -380,6 +387,16 @@ impl Index {
         self.read(|txn| Ok(txn.open_table(BUNDLES)?.get(&id.0[..])?.is_some()))
     }
 
+    pub(crate) fn stated_to(&self, peer: &Name, ledger: &Ledger) -> Result<StatedTo, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::stated_to(txn, peer))
+    }
+
+    pub(crate) fn witnessed(&self, peer: &Name, ledger: &Ledger) -> Result<Option<Stated>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::witnessed(txn, peer))
+    }
+
     pub(crate) fn counts(&self, ledger: &Ledger) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
         self.settle(ledger)?;
         self.read(|txn| {
@@ -406,6 +423,7 @@ impl Index {
             txn.delete_table(LABELS)?;
             txn.delete_table(COUNTS)?;
             txn.delete_table(NUMBERS)?;
+            neighbours::clear(txn)?;
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;
@@ -450,6 +468,7 @@ impl<'a> Group<'a> {
         if record.event == Event::EpochStarted {
             self.epoch = self.epoch.max(record.epoch.unwrap_or(0));
         }
+        neighbours::apply(self.txn, record)?;
         self.changes.take(&self.known, &mut self.follower.book, self.node, record, local)
     }
 

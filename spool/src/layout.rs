@@ -8,7 +8,7 @@
 //! queues/opening            plaintext being admitted or relayed; thrown away at start
 //! queues/outbox/<crossing>  sealed, numbered, to be sent
 //! queues/arrivals/<crossing>/partial, complete          queues/arrivals/checked: custody is ours
-//! queues/receipts/<crossing>                            queues/links
+//! queues/receipts/<crossing>                            queues/links   queues/heads
 //! queues/names/<parcel>     a drop's name byte for byte, where it is not UTF-8, until its last notice
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
@@ -113,6 +113,11 @@ impl Layout {
     #[must_use]
     pub fn names(&self) -> PathBuf {
         self.at(&["queues", "names"])
+    }
+    /// `queues/heads`: what neighbours signed about their ledgers of late.
+    #[must_use]
+    pub fn heads(&self) -> PathBuf {
+        self.at(&["queues", "heads"])
     }
     /// `queues`: everything above that is not for apps.
     #[must_use]

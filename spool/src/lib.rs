@@ -77,6 +77,8 @@ mod levels;
 #[cfg(feature = "owner")]
 mod litter;
 #[cfg(feature = "owner")]
+mod neighbours;
+#[cfg(feature = "owner")]
 mod notice;
 #[cfg(feature = "owner")]
 mod numbers;
@@ -88,6 +90,8 @@ mod outlet;
 mod ranges;
 #[cfg(feature = "owner")]
 mod row;
+#[cfg(feature = "owner")]
+mod scrub;
 #[cfg(feature = "owner")]
 mod settle;
 #[cfg(feature = "owner")]
@@ -106,13 +110,18 @@ pub use crate::{
     hints::remote_file_system,
     index::Filter,
     inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
+    ledger::Sizes,
     litter::is_litter,
+    neighbours::StatedTo,
     notice::{Notice, NoticeState, Wait},
     outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::Outlet,
+    scrub::Progress,
     spool::{Floor, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
 };
 
+#[cfg(all(test, feature = "owner"))]
+mod ledger_tests;
 #[cfg(all(test, feature = "owner"))]
 mod tests;

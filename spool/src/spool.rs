@@ -18,6 +18,7 @@ use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Local, Record};
 use protocol::receipt::{EpochGaps, Head, Range};
 use protocol::suite::{Digest, Suite};
+use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
 
 use crate::arrivals::{self, Arrivals};
@@ -28,10 +29,12 @@ use crate::gaps::Seen;
 use crate::index::{Filter, Index};
 use crate::inlet::InletLook;
 use crate::layout::Layout;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Sizes};
+use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
+use crate::scrub::{self, Progress};
 use crate::state::{ParcelState, State};
 
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
@@ -44,6 +47,8 @@ pub const START_DOUBT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
 /// reserved nothing is none of them.
 const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
+/// Records in a row that are a day too late before a walk by time ends.
+const LATE_RECORDS: usize = 10_000;
 /// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
 const ANNOUNCED_EVERY: u64 = 64;
 
@@ -277,6 +282,7 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
         layout.opening(),
         layout.checked(),
         layout.links(),
+        layout.heads(),
         layout.quarantine(),
         layout.evidence(),
         layout.ledger(),
@@ -315,6 +321,8 @@ struct Inner {
     notices: Mutex<()>,
     /// What the last looks at the inlets saw; for people, and made anew by the next look.
     inlets: Mutex<BTreeMap<Name, InletLook>>,
+    scrub: Mutex<scrub::Scrub>,
+    wrong_at_start: bool,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -326,12 +334,17 @@ pub struct Spool(Arc<Inner>);
 impl Spool {
     /// Takes the owner lock and opens the spool; the tree must have been made.
     pub fn open(setup: Setup) -> Result<Spool, SpoolError> {
+        Spool::open_sized(setup, Sizes::default())
+    }
+
+    /// The same, with a ledger in parts of another size: for tests, which cannot wait for the usual ones to fill.
+    pub fn open_sized(setup: Setup, sizes: Sizes) -> Result<Spool, SpoolError> {
         let layout = Layout::new(&setup.root);
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
         crate::evidence::settle(&disk, &layout.evidence())?;
-        let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
+        let (ledger, wrong) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key, sizes)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
         let last_before = last_moment(&ledger)?;
         let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
@@ -358,9 +371,15 @@ impl Spool {
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
             notices: Mutex::default(),
             inlets: Mutex::default(),
+            scrub: Mutex::default(),
+            wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
             _lock: lock,
         }));
-        for one in &damage {
+        if wrong.checkpoint {
+            // Without a range: no record was lost, but what was signed over them cannot be read any more.
+            spool.record(Record::new(Event::LedgerDamaged, now), Local::none())?;
+        }
+        for one in &wrong.damage {
             spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
         }
@@ -482,10 +501,82 @@ impl Spool {
         Ok(found)
     }
 
-    /// Compares every record with its digest in the tree. Slow; for a background thread.
+    /// Hands every readable record of a time on, in the ledger's order. Segments that lie a day before or behind it are
+    /// not read: records are in the order of their times, but for a clock that was set.
+    pub fn records_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Record),
+    ) -> Result<(), SpoolError> {
+        let first = self.0.ledger.first_about(from)?;
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let mut late = 0_usize;
+        self.0.ledger.read_from(first, &mut |stored| {
+            let at = stored.record.at;
+            if (from..until).contains(&at) {
+                take(&stored.record);
+            }
+            late = if at.0 > until.0.saturating_add(DAY_MS) { late + 1 } else { 0 };
+            // A segment's worth of records that are all too late: what follows is later still.
+            Ok(if late < LATE_RECORDS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+    }
+
+    /// Compares every record with its digest in the tree, at once. Slow: [`Spool::scrub_step`] is for a node at work.
     pub fn scrub(&self) -> Result<Scrub, SpoolError> {
-        let head = self.head();
-        Ok(Scrub { unreadable: self.0.ledger.scrub()?, head })
+        let (unreadable, head) = scrub::whole(&self.0.ledger)?;
+        Ok(Scrub { unreadable, head })
+    }
+
+    /// Compares the next few thousand records with the tree. A segment with damage is set aside and its loss recorded.
+    pub fn scrub_step(&self, now: Timestamp) -> Result<Progress, SpoolError> {
+        let mut scrub = locked(&self.0.scrub);
+        let step = scrub.step(&self.0.ledger, now)?;
+        for one in &step.damaged {
+            let aside = self.0.ledger.set_aside(one)?;
+            let damage = scrub::damage_of(&self.0.ledger, &aside)?;
+            self.record_ranges(Record::new(Event::LedgerDamaged, now), &damage.records)?;
+            self.0.ledger.reported(&damage)?;
+            scrub.reported(&damage.records);
+        }
+        self.record_ranges(Record::new(Event::LedgerDamaged, now), &step.unreported)?;
+        scrub.reported(&step.unreported);
+        Ok(scrub.progress)
+    }
+
+    /// How far the scrub is.
+    #[must_use]
+    pub fn scrubbed(&self) -> Progress {
+        locked(&self.0.scrub).progress
+    }
+
+    /// Did opening find damage in the ledger? It is recorded; somebody has to be told.
+    #[must_use]
+    pub fn was_damaged(&self) -> bool {
+        self.0.wrong_at_start
+    }
+
+    /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
+    pub fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
+        self.0.ledger.links(from)
+    }
+    /// Does our ledger pass through that head?
+    #[must_use]
+    pub fn passes_through(&self, head: &Head) -> bool {
+        self.0.ledger.passes_through(head)
+    }
+    /// The signed papers that begin this log; none for the first.
+    pub fn log_starts(&self) -> Result<Vec<Vec<u8>>, SpoolError> {
+        self.0.ledger.starts()
+    }
+    /// What a neighbour was told about our ledger.
+    pub fn stated_to(&self, peer: &Name) -> Result<StatedTo, SpoolError> {
+        self.0.index.stated_to(peer, &self.0.ledger)
+    }
+    /// The last head that a neighbour has proven of its own ledger.
+    pub fn witnessed(&self, peer: &Name) -> Result<Option<Stated>, SpoolError> {
+        self.0.index.witnessed(peer, &self.0.ledger)
     }
 
     /// The signed C2SP note over the durable head.
@@ -746,7 +837,7 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
-    swept.push(layout.evidence());
+    swept.extend([layout.evidence(), layout.heads()]);
     swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);

@@ -120,6 +120,9 @@ alarms! {
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "ferry ledger verify --dir /var/lib/trilock/ZONE/ledger --trust /etc/trilock/trust",
         "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";
+    /// A ledger that was shortened or rewritten.
+    LedgerContradicted = "ledger-contradicted", "find /var/lib/trilock/ZONE/evidence -name '*.head' -newermt '-1 day'; journalctl -u trilock-ZONE -p err -n 20",
+        "a neighbour's signed heads contradict each other or our own ledger: a ledger was shortened or rewritten", "邻居签名的链首相互矛盾或与本节点审计账矛盾：有审计账被截短或重写";
 }
 
 impl Alarm {
@@ -138,6 +141,7 @@ impl Alarm {
                 | Alarm::PeerUnknownKey
                 | Alarm::PeerOverLimit
                 | Alarm::PeerBrokeExchange
+                | Alarm::LedgerContradicted
         )
     }
 }

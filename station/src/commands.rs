@@ -26,6 +26,8 @@ use crate::station::Station;
 
 pub use words::{Lang, Words};
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// What a node's `[link]` table holds, and how its links start. Implemented in each program, the only place that
 /// knows both a zone and a transport.
 pub trait Links: DeserializeOwned + 'static {
@@ -89,6 +91,9 @@ enum Command {
         /// Only first recorded since: 2026-11-21, 2026-11-21T08:30 (UTC), 90m, 3h, 2d, or milliseconds since 1970.
         #[arg(long)]
         since: Option<String>,
+        /// Only first recorded up to this day, which is still in it.
+        #[arg(long)]
+        until: Option<String>,
         /// Only of this parcel type.
         #[arg(long = "type")]
         parcel_type: Option<String>,
@@ -185,6 +190,9 @@ enum Command {
         /// YYYY-MM.
         #[arg(long)]
         month: String,
+        /// The HTML file to write; by default NODE-YYYY-MM.html here. 输出文件
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -239,20 +247,25 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
         }
         Command::Status => ask::status(&config, out),
-        Command::List { route, state, since, parcel_type, label } => {
-            let since = match since.as_deref().map(|text| moment::parse(text, clock::now()).ok_or(text)) {
-                Some(Err(text)) => {
+        Command::List { route, state, since, until, parcel_type, label } => {
+            let moments = [("since", since), ("until", until)].map(|(what, text)| {
+                let Some(text) = text else { return Ok((what, None)) };
+                // A day that is named as the last one is still in it.
+                let day = protocol::Timestamp::of_day(&text).filter(|_| what == "until").map(|day| day.plus_ms(DAY_MS));
+                let moment = day.or_else(|| moment::parse(&text, clock::now())).ok_or((what, text))?;
+                Ok((what, Some(moment.0.to_string())))
+            });
+            let [Ok(since), Ok(until)] = moments else {
+                for (what, text) in moments.into_iter().filter_map(Result::err) {
                     out.error(
-                        &format!("--since {text:?} is no moment"),
+                        &format!("--{what} {text:?} is no moment"),
                         &format!("write {}", moment::FORMS),
                         &format!("写作 {}", moment::FORMS),
                     );
-                    return Exit::Config;
                 }
-                since => since.and_then(Result::ok).map(|moment| moment.0.to_string()),
+                return Exit::Config;
             };
-            let arguments =
-                [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
+            let arguments = [("route", route), ("state", state), since, until, ("type", parcel_type), ("label", label)];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
@@ -296,6 +309,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Config
         }
+        Command::Report { month, out: file } => ask::report(&config, zone, &month, file, out),
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
         Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
             out.error(
@@ -310,8 +324,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         | Command::Seal { .. }
         | Command::Open { .. }
         | Command::Backup
-        | Command::Restore
-        | Command::Report { .. } => {
+        | Command::Restore => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

@@ -17,12 +17,16 @@ use spool::desk::Answer;
 
 use crate::alarm::Alarm;
 use crate::station::{Off, Station, StationError};
-use crate::{housekeeping, receipts, trips};
+use crate::{housekeeping, receipts, report, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
 /// A request with all its arguments is far below this.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// A label has at most 256 bytes; a longer argument is none.
+const LABEL_BYTES_MAX: usize = 256;
+/// A local part holds 32 of them.
+const LABELS_MAX: usize = 32;
 /// Rows of one list answer.
 const LIST_ROWS_MAX: usize = 10_000;
 
@@ -177,7 +181,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips");
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -226,12 +230,13 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
-        "list" => list(station, request),
-        "show" => show(station, request),
+        "list" => list(station, request, now),
+        "show" => show(station, request, now),
+        "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "clock-confirm" => Ok(Err(Refusal::new(
+        | "clock-confirm" | "report" => Ok(Err(Refusal::new(
             "role",
             "the role on the key card may not ask for this",
             "密钥卡上的角色无权提出该请求",
@@ -465,6 +470,10 @@ fn filter_of(station: &Station, request: &Request) -> Result<spool::Filter, Refu
         let since = word.parse().ok().map(Timestamp);
         filter.since = Some(since.ok_or_else(|| wrong("since", "milliseconds since 1970", "自 1970 年起的毫秒数"))?);
     }
+    if let Some(word) = request.argument("until") {
+        let until = word.parse().ok().map(Timestamp);
+        filter.until = Some(until.ok_or_else(|| wrong("until", "milliseconds since 1970", "自 1970 年起的毫秒数"))?);
+    }
     if let Some(word) = request.argument("type") {
         let kind = Name::new(word).map_err(|_| wrong("type", "a registered parcel type", "已登记的报文类型"))?;
         filter.parcel_type = Some(kind);
@@ -478,18 +487,45 @@ fn filter_of(station: &Station, request: &Request) -> Result<spool::Filter, Refu
     Ok(filter)
 }
 
-fn list(station: &Station, request: &Request) -> Outcome {
+fn list(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let filter = match filter_of(station, request) {
         Ok(filter) => filter,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let rows: Vec<Value> = station.spool.parcels(&filter, LIST_ROWS_MAX)?.iter().map(row).collect();
+    was_read(station, request, rows.len() as u64, now)?;
     Ok(Ok(Value::Array(rows)))
 }
 
-fn show(station: &Station, request: &Request) -> Outcome {
+/// Who read what stands in the ledger too: the person, the request, its filter as words of the zone, how many rows.
+fn was_read(station: &Station, request: &Request, rows: u64, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::LedgerRead, now);
+    record.person = Some(request.person.clone());
+    record.digest = Some(request.id);
+    record.bytes = Some(rows);
+    // The values asked for may be a citizen's number: they stay in the local part, which is bound and never exported.
+    let name = Some(request.action.to_string());
+    let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
+    station.spool.record(record, Local { name, labels: labels.cloned().collect() })?;
+    Ok(())
+}
+
+fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let Some(month) = request.argument("month").and_then(report::Month::parse) else {
+        return Ok(Err(missing("month, as YYYY-MM")));
+    };
+    let (page, figures) = report::make(station, &month, now)?;
+    let figures = figures.to_json();
+    let records = figures.get("records").and_then(Value::as_u64).unwrap_or(0);
+    was_read(station, request, records, now)?;
+    Ok(Ok(json!({ "html": page, "figures": figures })))
+}
+
+fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
-    let Some(state) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
+    let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    was_read(station, request, u64::from(state.is_some()), now)?;
+    let Some(state) = state else {
         return Ok(Err(no_such_parcel(station)));
     };
     let mut shown = row(&state);

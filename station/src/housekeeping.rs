@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
 use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{desk, receipts, trips, waiting};
+use crate::{desk, receipts, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -27,6 +27,8 @@ const RETRIES_SHOWN: usize = 20;
 /// Retention walks folders; once an hour is plenty.
 const RETAIN_EVERY_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// A node that never rests is scrubbed as well, at a tenth of the pace: some milliseconds in ten seconds.
+const SCRUB_EVERY_LOOKS: u64 = 10;
 /// Days removed in one pass.
 const DAYS_A_PASS: usize = 64;
 
@@ -35,6 +37,9 @@ const DAYS_A_PASS: usize = 64;
 pub struct Housekeeping {
     published: Timestamp,
     looked: Timestamp,
+    /// Records at the last look, and how often was looked.
+    records: u64,
+    looks: u64,
     retained: Timestamp,
     /// Is the doubt about the clock that stands on record?
     doubted: bool,
@@ -87,7 +92,7 @@ impl Housekeeping {
             station.alarms.rest(now);
         }
         station.spool.write_checkpoint()?;
-        Ok(())
+        self.scrub(station, now)
     }
 
     /// A doubt that begins or ends is on record, and stands as an alarm.
@@ -100,6 +105,27 @@ impl Housekeeping {
             self.doubted = doubt.is_some();
         }
         station.alarms.stands(now, Alarm::ClockDoubt, doubt.is_some());
+        Ok(())
+    }
+
+    /// A step of the scrub, where nothing was recorded since the last look, or every tenth time. A pass that ended
+    /// rests for a day.
+    fn scrub(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        let (before, records) = (station.spool.scrubbed(), station.spool.head().size);
+        let idle = std::mem::replace(&mut self.records, records) == records;
+        self.looks = self.looks.wrapping_add(1);
+        let rests = before.next == before.of && before.ended.is_some_and(|ended| now.since(ended) < DAY_MS);
+        if rests || (!idle && !self.looks.is_multiple_of(SCRUB_EVERY_LOOKS)) {
+            return Ok(());
+        }
+        let after = station.spool.scrub_step(now)?;
+        if after.damaged > before.damaged || after.unsound {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
+        if after.mended > before.mended {
+            let mended = after.mended - before.mended;
+            tracing::warn!(mended, "digests of the ledger's tree were spoiled and written anew; look at the disk");
+        }
         Ok(())
     }
 
@@ -170,6 +196,8 @@ impl Housekeeping {
             .map(|(item, failed)| json!({ "item": item, "stage": failed.stage, "times": failed.times, "since_ms": failed.since.0, "pause_s": failed.pause_ms() / 1000, "error": failed.words }))
             .collect();
         let head = station.spool.head();
+        let scrubbed = station.spool.scrubbed();
+        let scrub = json!({ "next": scrubbed.next, "of": scrubbed.of, "passes": scrubbed.passes, "ended_s": scrubbed.ended.map(Timestamp::seconds), "damaged": scrubbed.damaged, "mended": scrubbed.mended, "unsound": scrubbed.unsound });
         let off: Vec<&protocol::Name> =
             station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
         let routes: Vec<Value> = station
@@ -187,7 +215,9 @@ impl Housekeeping {
             "suite": station.suite.name(),
             "at_s": now.seconds(),
             "clock": { "trusted": doubt.is_none(), "why": doubt.map(|doubt| doubt.why.name()), "doubted_since_ms": doubt.map(|doubt| doubt.since.0), "wall_s": station.clock.wall().seconds() },
-            "ledger": { "records": head.size, "root": head.root.to_string() },
+            "ledger": { "log": head.log, "records": head.size, "root": head.root.to_string() },
+            "scrub": scrub,
+            "neighbours": witness::status(station)?,
             "inlets": inlets(station),
             "queues": self.queues,
             "parcels": counts,

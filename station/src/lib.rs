@@ -22,7 +22,9 @@ pub mod intake;
 pub mod receipts;
 pub mod sealing;
 pub mod trips;
+pub mod witness;
 
 pub mod commands;
 pub mod life;
+pub mod report;
 pub mod service;

@@ -20,6 +20,7 @@ use crate::clock::is_due;
 use crate::config::Carrier;
 use crate::sealing;
 use crate::station::{Station, StationError};
+use crate::witness;
 
 /// A receipt file is one signed receipt of a few hundred bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
@@ -289,6 +290,7 @@ pub fn batch(
     }
     let (epoch, sequence) = station.spool.next_number(crossing)?;
     let id = new_id(now, keys::random());
+    let (head, stated) = witness::state(station, peer, now)?;
     let batch = ReceiptBatch {
         version: VERSION,
         batch: id,
@@ -298,7 +300,7 @@ pub fn batch(
         epoch,
         sequence,
         at: now,
-        head: station.spool.head(),
+        stated,
         receipts,
         gap_reports,
         withdrawn,
@@ -308,6 +310,7 @@ pub fn batch(
     record.bundle = Some(id);
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
+    record.head = Some(head);
     let (kind, priority, outbox) = (EntryKind::Receipts, Priority::Urgent, station.spool.outbox(crossing));
     let small = bytes.len() <= SMALL_BYTES_MAX;
     let path = station.layout().sealing().join(format!("{id}.receipts"));
@@ -403,10 +406,12 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
             // Signed a moment ago, unless the gateway was down: a time that agrees with our wall by chance alone does not.
             station.clock.hear(batch.at);
         }
+        let held = witness::take(station, &batch.source, &batch.stated, now)?;
         let mut record = with_crossing(Record::new(Event::NumberTaken, now), crossing, &batch.source);
         record.bundle = Some(batch.batch);
         record.epoch = Some(batch.epoch);
         record.sequence = Some(batch.sequence);
+        record.head = held;
         station.spool.record(record, Local::none())?;
         if station.peer(&batch.source).is_some_and(|peer| peer.receive == Carrier::Ferry) {
             owed(station).insert(batch.source.clone());

@@ -18,6 +18,7 @@ use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSet
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
+use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
@@ -137,6 +138,8 @@ pub struct Station {
     pub outlets: Outlets,
     /// What time it is, and whether anything may end by it.
     pub clock: Clock,
+    /// What neighbours said about their ledgers.
+    pub witness: Witness,
     /// What else is to be watched: links and other things this crate does not know.
     watches: Mutex<Vec<Watch>>,
     neighbours: Mutex<Vec<Neighbour>>,
@@ -258,10 +261,14 @@ impl Station {
             ferry: plan.ferry,
             settings: plan.node,
             alarms: plan.alarms,
+            witness: Witness::default(),
             watches: Mutex::default(),
             neighbours: Mutex::default(),
             switched_off: Mutex::default(),
         };
+        if station.spool.was_damaged() {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
         station.load_switches();
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;

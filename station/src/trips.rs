@@ -23,6 +23,7 @@ use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
 use crate::receipts;
 use crate::station::{Station, StationError};
+use crate::witness;
 
 /// Trips kept in the list: years of daily trips.
 const TRIPS_MAX: usize = 10_000;
@@ -225,21 +226,26 @@ pub fn stage(
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
         }));
     }
+    let (head, stated) = witness::state(station, &target, now)?;
     let waybill = Waybill {
         version: VERSION,
         trip: number,
         crossing,
         source: station.node.clone(),
-        target,
+        target: target.clone(),
         medium: medium.clone(),
         carrier: carrier.clone(),
         exporter: exporter.clone(),
         approvals: station.ferry.approvals,
         at: now,
-        head: station.spool.head(),
+        stated,
         lines,
     };
     let signed = Signed::make(&station.keyring.signing, &waybill);
+    // Before the waybill can be taken away: a head that leaves is on record.
+    let mut staged = trip_record(Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now);
+    (staged.peer, staged.head) = (Some(target), Some(head));
+    station.spool.record(staged, Local::none())?;
     let path = place.join("waybill");
     disk.write(&path, &signed.to_bytes()).map_err(io_at(&path))?;
     let bundles: Vec<&WaybillLine> = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).collect();
@@ -261,7 +267,6 @@ pub fn stage(
         at_ms: now.0,
         ids: waybill.lines.iter().map(|line| line.id.to_string()).collect(),
     };
-    record(station, Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now)?;
     save(station, &place, &trip)?;
     Ok(Ok(trip))
 }
@@ -310,13 +315,24 @@ fn record(
     digest: Option<Digest>,
     now: Timestamp,
 ) -> Result<(), StationError> {
+    station.spool.record(trip_record(event, trip, crossing, person, digest, now), Local::none())?;
+    Ok(())
+}
+
+fn trip_record(
+    event: Event,
+    trip: u64,
+    crossing: Crossing,
+    person: &Name,
+    digest: Option<Digest>,
+    now: Timestamp,
+) -> Record {
     let mut record = Record::new(event, now);
     record.trip = Some(trip);
     record.crossing = Some(crossing);
     record.person = Some(person.clone());
     record.digest = digest;
-    station.spool.record(record, Local::none())?;
-    Ok(())
+    record
 }
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
@@ -548,6 +564,7 @@ pub fn import(
         }
         station.spool.arrivals(crossing).take_file(&line.id, kind, &path)?;
     }
+    witness::take(station, &waybill.source, &waybill.stated, now)?;
     record(station, Event::TripImported, number, crossing, person, Some(digest), now)?;
     let bundles = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count() as u64;
     let trip = Trip {

@@ -1,5 +1,7 @@
 //! Commands that ask the running daemon through its desk, or the spool itself where no daemon runs.
 
+use std::path::PathBuf;
+
 use protocol::der_types::Octets;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
@@ -27,6 +29,59 @@ pub(super) fn ask<L: Links, const N: usize>(
     action: &str,
     arguments: [(&str, Option<String>); N],
     out: &Words,
+) -> Exit {
+    ask_then(config, zone, action, arguments, out, |answer| {
+        let nothing = answer.details.is_null();
+        let said = if nothing { serde_json::json!({ "code": answer.code }) } else { answer.details.clone() };
+        out.result(&said, || {
+            if nothing {
+                return out.pick(&answer.message_en, &answer.message_zh).to_owned();
+            }
+            page::parcels(&answer.details, out).unwrap_or_else(|| table(&answer.details))
+        });
+        Exit::Done
+    })
+}
+
+/// The month as one HTML file.
+pub(super) fn report<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
+    month: &str,
+    file: Option<PathBuf>,
+    out: &Words,
+) -> Exit {
+    if crate::report::Month::parse(month).is_none() {
+        out.error("--month takes YYYY-MM", "for example --month 2026-11", "例如 --month 2026-11");
+        return Exit::Config;
+    }
+    let file = file.unwrap_or_else(|| PathBuf::from(format!("{}-{month}.html", config.node.name)));
+    ask_then(config, zone, "report", [("month", Some(month.to_owned()))], out, |answer| {
+        let details = &answer.details;
+        let page = details.get("html").and_then(Value::as_str).unwrap_or_default();
+        if let Err(error) = spool::Disk::real().write(&file, page.as_bytes()) {
+            out.error(
+                &format!("{}: {error}", file.display()),
+                "name another file with --out",
+                "请用 --out 指定其他文件",
+            );
+            return Exit::Disk;
+        }
+        let figures = details.get("figures").cloned().unwrap_or_default();
+        out.result(&serde_json::json!({ "file": file, "figures": figures }), || {
+            format!("{}: {}", out.pick("written", "已写入"), file.display())
+        });
+        Exit::Done
+    })
+}
+
+fn ask_then<L: Links, const N: usize>(
+    config: &Config<L>,
+    zone: Zone,
+    action: &str,
+    arguments: [(&str, Option<String>); N],
+    out: &Words,
+    told: impl FnOnce(&spool::Answer) -> Exit,
 ) -> Exit {
     let keyring = match Keyring::load(&config.node.keys, &config.node.name) {
         Ok(keyring) => keyring,
@@ -59,17 +114,7 @@ pub(super) fn ask<L: Links, const N: usize>(
         alone(config, zone, &layout, &request, &signed)
     };
     match answered {
-        Ok(answer) if answer.done => {
-            let nothing = answer.details.is_null();
-            let said = if nothing { serde_json::json!({ "code": answer.code }) } else { answer.details.clone() };
-            out.result(&said, || {
-                if nothing {
-                    return out.pick(&answer.message_en, &answer.message_zh).to_owned();
-                }
-                page::parcels(&answer.details, out).unwrap_or_else(|| table(&answer.details))
-            });
-            Exit::Done
-        }
+        Ok(answer) if answer.done => told(&answer),
         Ok(answer) => {
             let remedy = |key: &str| answer.details[key].as_str();
             out.error(
