@@ -85,8 +85,8 @@ alarms! {
     Refused = "parcel-refused", "ZONE-node list --state refused --since 1d",
         "parcels were refused; see their notices", "有投递件被拒绝，请查看通知";
     /// A drop that cannot be renamed.
-    CannotClaim = "cannot-claim", "ls -ld /var/lib/trilock/ZONE/inlet/*/*",
-        "a drop cannot be taken: the folder lacks group write (umask 0002 for the app)", "投递件无法领取：目录缺少组写权限（应用需设 umask 0002）";
+    CannotClaim = "cannot-claim", "ls -l /var/lib/trilock/ZONE/notices/*/*.waiting.json; ls -ld /var/lib/trilock/ZONE/inlet/*/*",
+        "a drop cannot be taken: its file or folder is closed to this account (umask 0002 for the app)", "投递件无法领取：其文件或目录对本账户关闭（应用需设 umask 0002）";
     /// Retention ended without a receipt.
     Expired = "parcel-expired", "ZONE-node list --state expired",
         "parcels have waited for a receipt longer than the route allows", "投递件等待回执超过时限";

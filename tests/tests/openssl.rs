@@ -28,13 +28,13 @@ fn knows_sm2() -> bool {
     major >= 3 && String::from_utf8_lossy(&curves).contains("SM2")
 }
 
-/// A bundle in the outbox of an office's first node, whose neighbour is down.
+/// A bundle in the outbox of an office's first node, whose neighbour is down; too large to share a segment.
 fn held_bundle(office: &mut Office) -> PathBuf {
     office.start("internet").unwrap();
     let inlet = office.inlet("internet", "applications");
     assert!(office.await_that(STEP, |_| inlet.is_dir().then_some(())).is_some());
     let form = papers::application_form(1);
-    let scan = papers::scanned_page(7, 400, 300);
+    let scan = papers::scanned_page(7, 2_400, 1_800);
     office
         .drop_in("internet", "applications", "case-1", &[("form.json", form.as_bytes()), ("scans/1.jpg", &scan)])
         .unwrap();
