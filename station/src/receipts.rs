@@ -219,8 +219,11 @@ pub fn let_go(station: &Station) -> Result<(), StationError> {
         for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle) {
             let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
             let known = station.spool.parcel(&parcel)?;
-            if known.is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id))
-            {
+            let passed = known
+                .is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id));
+            // Without evidence we died between the receipt's record and its end: the batch it came in is taken once more,
+            // and makes the evidence from this bundle.
+            if passed && sealing::evidence_path(station, &parcel, &entry.id).exists() {
                 outbox.remove(entry)?;
             }
         }
