@@ -319,6 +319,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// Does it take records? After a failed write or sync its files say less than they should, and are not to be judged.
+    pub(crate) fn is_sound(&self) -> Result<(), SpoolError> {
+        match &locked(&self.writer).poisoned {
+            Some(cause) => Err(SpoolError::Poisoned { path: self.dir.clone(), cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// The signed note over the durable head.
     pub(crate) fn checkpoint(&self) -> String {
         Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)

@@ -532,6 +532,7 @@ impl Spool {
     /// Compares the next few thousand records with the tree. A segment with damage is set aside and its loss recorded.
     pub fn scrub_step(&self, now: Timestamp) -> Result<Progress, SpoolError> {
         let mut scrub = locked(&self.0.scrub);
+        self.0.ledger.is_sound()?;
         let step = scrub.step(&self.0.ledger, now)?;
         for one in &step.damaged {
             let aside = self.0.ledger.set_aside(one)?;
