@@ -5,9 +5,9 @@
 //!
 //! **Dying anywhere is safe.** A record is in the ledger when its segment was synced, and only then does `record`
 //! return. Levels are written after that and synced at checkpoints; above the last checkpoint they are computed anew.
-//! At open the last segment is always written anew, aside and by rename: that cuts a torn tail, and it brings pages that
-//! a failed sync may have left only in memory to the disk through another file. A failed sync poisons the ledger until
-//! the daemon starts again.
+//! At open the last segment is always written anew, aside and by rename, before anything follows from it: that brings
+//! pages that a failed sync may have left only in memory to the disk through another file. A failed sync poisons the
+//! ledger until the daemon starts again.
 //!
 //! **Damage.** A record that was once durable (level 0 or the checkpoint knows it) and cannot be read now, or has
 //! another digest, is damage: its segment is set aside and a new one starts. Its leaf stays in the tree, so every old
@@ -162,6 +162,7 @@ impl Ledger {
         let (suite, log) = about(disk, dir, node, key.suite())?;
         let mut levels = Levels::open(&disk.of(SyncClass::Levels), dir, suite).map_err(at)?;
         let (checkpoint, unreadable) = read_checkpoint(disk, dir, node, log)?;
+        settle_last(&disk.of(SyncClass::Ledger), dir).map_err(at)?;
         recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
         let damage = damage(dir, &levels, suite).map_err(at)?;
         let (file, bytes, first) = last_segment(&disk.of(SyncClass::Ledger), dir, levels.size()).map_err(at)?;
@@ -703,7 +704,17 @@ fn damage(dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> 
     Ok(all)
 }
 
-/// The segment to append to: the last sound one, written anew with its sound records only, or a new one.
+/// Writes the last segment anew, aside and by rename, as it reads. After a failed sync its last pages may stand in memory
+/// only, and nothing may follow from records that a power cut still takes: a leaf that outlives its record would be
+/// damage for ever.
+fn settle_last(disk: &Disk, dir: &Path) -> io::Result<()> {
+    match segment::list(dir)?.pop() {
+        Some(last) if last.health == Health::Sound => disk.write(&last.path, &segment::load(&last.path)?),
+        _ => Ok(()),
+    }
+}
+
+/// The segment to append to: the last sound one, without its torn tail, or a new one.
 fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize, u64)> {
     match segment::list(dir)?.pop() {
         Some(last) if last.health == Health::Sound => {
@@ -716,6 +727,7 @@ fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize, 
             match bytes.get(..sound) {
                 // A segment that died before its header was whole holds nothing.
                 None => disk.write(&last.path, &segment::header(last.first))?,
+                Some(_) if sound == bytes.len() => {}
                 Some(sound) => disk.write(&last.path, sound)?,
             }
             Ok((disk.open_append(&last.path)?, sound, last.first))
