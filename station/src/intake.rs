@@ -156,9 +156,11 @@ impl Door {
         done: &mut usize,
     ) -> Result<(), StationError> {
         if !self.listed {
-            let claims = self.inlet.claimed()?;
-            self.stuck =
-                claims.into_iter().map(|claim| Stuck { claim, attempts: 0, due: Timestamp::default() }).collect();
+            for claim in self.inlet.claimed()? {
+                if !self.stuck.iter().any(|stuck| stuck.claim.parcel == claim.parcel) {
+                    self.stuck.push(Stuck { claim, attempts: 0, due: Timestamp::default() });
+                }
+            }
             self.listed = true;
         }
         let mut tried: Vec<Stuck> = Vec::new();
@@ -174,13 +176,13 @@ impl Door {
             station.spool.room(0)?;
             // An error between here and the end leaves claims behind, which the next step lists.
             self.listed = false;
-            let claims = self.claim(station, now)?;
-            self.listed = true;
+            let (claims, all) = self.claim(station, now)?;
+            self.listed = all;
             tried.extend(claims.into_iter().map(|claim| Stuck { claim, attempts: 0, due: now }));
         }
-        self.listed = false;
+        let listed = std::mem::take(&mut self.listed);
         let failed = self.work(station, &tried, workers, now, done)?;
-        self.listed = true;
+        self.listed = listed;
         let mut first = None;
         for (stuck, error) in failed {
             tracing::error!(route = %self.route.name, parcel = %stuck.claim.parcel, attempts = stuck.attempts + 1, %error, "a claimed drop cannot be dealt with yet");
@@ -192,8 +194,9 @@ impl Door {
         first.map_or(Ok(()), Err)
     }
 
-    /// Claims a group of what waits.
-    fn claim(&mut self, station: &Station, now: Timestamp) -> Result<Vec<Claim>, StationError> {
+    /// Claims a group of what waits. Says whether all of it was taken: of one that was not, the marker may be left here,
+    /// and goes back when the claims are listed.
+    fn claim(&mut self, station: &Station, now: Timestamp) -> Result<(Vec<Claim>, bool), StationError> {
         let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some(candidate) = self.waiting.pop_front() {
             if candidate.refused == Some(Reason::Unreadable) {
@@ -209,7 +212,7 @@ impl Door {
             }
         }
         if group.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), true));
         }
         let wanted: Vec<(&Candidate, ParcelId)> =
             group.iter().map(|(candidate, parcel)| (candidate, *parcel)).collect();
@@ -224,7 +227,8 @@ impl Door {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(claims)
+        let all = claims.len() == wanted.len();
+        Ok((claims, all))
     }
 
     fn cannot_claim(&self, station: &Station, error: &SpoolError, now: Timestamp) {
