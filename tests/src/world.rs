@@ -1071,7 +1071,7 @@ impl<'a> World<'a> {
             if let Some(what) = waits {
                 return Err(format!("the story does not come to rest: {what}"));
             }
-            if self.unsettled(false)?.is_none() {
+            if self.unsettled(false)?.is_none() && !self.owes_an_end()? {
                 break;
             }
             self.ferry()?;
@@ -1153,6 +1153,13 @@ impl<'a> World<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Does a receipt that ends a parcel wait for a trip? It may have come after everything else was at rest.
+    fn owes_an_end(&self) -> Told<bool> {
+        let ends = [Outcome::Delivered, Outcome::Refused].map(|outcome| format!(".{}.receipt", outcome.name()));
+        let waiting = children(&self.layout(INTRANET).receipts(OUTWARD))?;
+        Ok(waiting.iter().any(|path| ends.iter().any(|end| path.to_string_lossy().ends_with(end.as_str()))))
     }
 
     /// Has the one-way link brought everything over? (The world may know; no node does.)
@@ -1304,6 +1311,10 @@ impl<'a> World<'a> {
             let record = stored.record;
             if record.event == Event::HeadContradicted {
                 return Err(format!("{} says that a ledger contradicts itself: {record:?}", ZONES[node]));
+            }
+            // These disks lose what was not synced, and damage nothing that was.
+            if record.event == Event::LedgerDamaged {
+                return Err(format!("{} recorded damage of its ledger: {:?}", ZONES[node], record.sequence));
             }
             if let (Event::Accepted | Event::Relayed | Event::Delivered, Some(parcel)) = (record.event, record.parcel)
                 && !once.insert((record.event.name(), parcel))
