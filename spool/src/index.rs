@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +116,7 @@ struct Follower {
 pub(crate) struct Index {
     path: PathBuf,
     node: Name,
+    disk: Disk,
     db: Database,
     follower: Mutex<Follower>,
     behind: AtomicBool,
@@ -131,7 +133,8 @@ impl Index {
         disk: &Disk,
     ) -> Result<Index, SpoolError> {
         let path = dir.join("index.redb");
-        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger, disk) {
+        let reopened = catch_unwind(AssertUnwindSafe(|| Index::reopen(&path, node, cache_bytes, ledger, disk)));
+        if let Ok(Some(index)) = reopened {
             return Ok(index);
         }
         // Somebody may have thrown the folder away with the file: all of it can be made again from the ledger.
@@ -167,6 +170,7 @@ impl Index {
         let index = Index {
             path: path.to_owned(),
             node: node.clone(),
+            disk: disk.clone(),
             db,
             follower: Mutex::default(),
             behind: AtomicBool::new(false),
@@ -193,7 +197,20 @@ impl Index {
     }
 
     fn read<T>(&self, ask: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, SpoolError> {
-        self.db.begin_read().map_err(redb::Error::from).and_then(|txn| ask(&txn)).map_err(|error| self.fault(error))
+        self.guarded(|| self.db.begin_read().map_err(redb::Error::from).and_then(|txn| ask(&txn)))
+    }
+
+    /// redb panics where a page holds what it never wrote: a tired disk. The file goes, and the next start makes it anew
+    /// from the ledger; until then nobody is answered from it.
+    fn guarded<T>(&self, act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, SpoolError> {
+        match catch_unwind(AssertUnwindSafe(act)) {
+            Ok(done) => done.map_err(|error| self.fault(error)),
+            Err(_) => {
+                let _gone = self.disk.remove_file(&self.path);
+                let cause = "it is spoiled, and is made anew at the next start".to_owned();
+                Err(SpoolError::Index { path: self.path.clone(), cause })
+            }
+        }
     }
 
     fn write(&self, act: impl FnOnce(&WriteTransaction) -> Result<Commit, redb::Error>) -> Result<(), SpoolError> {
@@ -206,7 +223,7 @@ impl Index {
             }
             Ok::<(), redb::Error>(txn.commit()?)
         };
-        run().map_err(|error| self.fault(error))
+        self.guarded(run)
     }
 
     fn mark(&self) -> Result<Mark, SpoolError> {

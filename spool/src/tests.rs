@@ -528,6 +528,34 @@ fn a_spoiled_index_is_made_anew_at_open() {
     assert!(world.open().parcel(&id(1)).unwrap().is_some());
 }
 
+#[test]
+fn an_index_with_a_rotten_page_is_made_anew_and_never_panics() {
+    let world = World::new();
+    let spool = world.open();
+    for n in 1..60 {
+        spool.record(arrived(id(n), u64::from(n)), Local { name: Some(format!("{n}.xml")), labels: vec![] }).unwrap();
+    }
+    drop(spool);
+    let path = world.dir.path().join("index/index.redb");
+    let whole = fs::read(&path).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for at in (0..used).step_by(used / 120 + 1) {
+        let mut rotten = whole.clone();
+        let end = (at + 512).min(rotten.len());
+        rotten[at..end].iter_mut().enumerate().for_each(|(n, byte)| *byte ^= 0x5a ^ n as u8);
+        fs::write(&path, &rotten).unwrap();
+        for turn in 0.. {
+            let spool = world.open();
+            let asked = (1..60).try_for_each(|n| spool.parcel(&id(n)).map(|found| assert!(found.is_some(), "{n}")));
+            match asked {
+                Ok(()) => break,
+                Err(SpoolError::Index { .. }) => assert!(turn == 0, "made anew by the next start"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
 /// Writes a version into an index, and a bundle that no ledger knows.
 fn forge(index: &Path, version: u64) {
     let db = redb::Database::open(index).unwrap();
