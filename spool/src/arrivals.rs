@@ -92,7 +92,11 @@ impl Arrivals {
             return Err(at(std::io::ErrorKind::InvalidInput.into()));
         }
         self.spool.room(0)?;
-        disk.sync_file(&File::open(path).map_err(at)?).map_err(at)?;
+        if let Err(error) = disk.sync_file(&File::open(path).map_err(at)?) {
+            // No later sync of this file can be believed: it goes, and whoever brought it brings it again.
+            let _gone = disk.remove_file(path);
+            return Err(at(error));
+        }
         match disk.move_new(path, &self.complete_path(id, kind)) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.remove_file(path).map_err(at)?,
             other => other.map_err(at)?,

@@ -72,6 +72,8 @@ const ANSWER_ROUNDS: usize = 60;
 const REST_ROUNDS: usize = 150;
 /// Everything was dropped by then; a name is dropped a second time once the first was taken.
 const DROP_ROUNDS: u64 = 1_000;
+/// A disk that syncs nothing for a while has a trip copied to it again and again.
+const COPIES_MAX: usize = 20;
 /// Trips after which everything must have come home.
 const TRIPS_MAX: usize = 8;
 /// Lines of the story shown when it ends badly.
@@ -1003,19 +1005,25 @@ impl<'a> World<'a> {
         }
         let target = self.layout(EXTRANET).desk_incoming().join(format!("{OUTWARD}-{number}"));
         fs::create_dir_all(target.join("approvals")).map_err(words)?;
-        for (from, to) in [(place.clone(), target.clone()), (place.join("approvals"), target.join("approvals"))] {
-            for entry in fs::read_dir(from).map_err(words)? {
-                let path = entry.map_err(words)?.path();
-                let file = path.file_name().unwrap_or_default();
-                if path.is_file() && file != "trip.json" && !file.as_encoded_bytes().starts_with(b".") {
-                    fs::copy(&path, to.join(file)).map_err(words)?;
+        let asked = [trip, ("crossing", OUTWARD.to_string())];
+        for _ in 0..COPIES_MAX {
+            for (from, to) in [(place.clone(), target.clone()), (place.join("approvals"), target.join("approvals"))] {
+                for entry in fs::read_dir(from).map_err(words)? {
+                    let path = entry.map_err(words)?.path();
+                    let file = path.file_name().unwrap_or_default();
+                    if path.is_file() && file != "trip.json" && !file.as_encoded_bytes().starts_with(b".") {
+                        fs::copy(&path, to.join(file)).map_err(words)?;
+                    }
                 }
             }
-        }
-        let asked = [trip, ("crossing", OUTWARD.to_string())];
-        let imported = self.ask(EXTRANET, IMPORTER, "import", &asked)?;
-        if !imported.done && imported.code != "trip-repeated" {
-            return Err(format!("trip {number} could not be imported: {}", imported.code));
+            let imported = self.ask(EXTRANET, IMPORTER, "import", &asked)?;
+            match imported.code.as_str() {
+                _ if imported.done => break,
+                "trip-repeated" => break,
+                // A file that could not be synced there went: the medium still has it.
+                "file-missing" => {}
+                code => return Err(format!("trip {number} could not be imported: {code}")),
+            }
         }
         self.carried.insert(number);
         Ok(true)
