@@ -198,7 +198,9 @@ impl Partial {
         // Whole is only what a power cut does not take back: where the sync fails the name goes back too, and nobody
         // records the arrival of a file that may be partial again.
         match disk.rename_new(&self.path, &self.target) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.remove_file(&self.path).map_err(at)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                disk.remove_file(&self.path).map_err(at)?
+            }
             other => other.map_err(at)?,
         }
         self.spool.bell().ring();

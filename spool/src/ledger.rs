@@ -335,8 +335,9 @@ impl Ledger {
 
     /// Syncs the levels and leaves a checkpoint, where the last one is older than the head.
     pub(crate) fn write_checkpoint(&self) -> Result<(), SpoolError> {
+        self.is_sound()?;
         let mut writer = locked(&self.writer);
-        if writer.poisoned.is_some() || writer.levels.size() == writer.checkpointed {
+        if writer.levels.size() == writer.checkpointed {
             return Ok(());
         }
         writer.checkpoint(&self.node, &self.key).map_err(|source| SpoolError::disk(&self.dir, source))

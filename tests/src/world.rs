@@ -32,6 +32,7 @@ use serde_json::Value;
 use spool::{Answer, Begin, Disk, Entry, EntryKind, Filter, Floor, Fuse, SpoolError};
 use station::admission::Admission;
 use station::alarm::Alarms;
+use station::clock::Reading;
 use station::config::{Config, RouteSettings};
 use station::housekeeping::Housekeeping;
 use station::intake::Intake;
@@ -744,9 +745,10 @@ impl<'a> World<'a> {
             | Act::Receipts(node)
             | Act::Desk(node)
             | Act::Housekeeping(node) => {
-                let now = self.nodes[node].clock.shows(now);
+                let reading = Reading { wall: self.nodes[node].clock.shows(now), boot_ms: now.since(START) };
                 let Some(running) = &mut self.nodes[node].running else { return Ok(()) };
                 let station = &running.station;
+                let now = station.clock.see(reading);
                 let failures = station.retries.failures();
                 let stepped = match act {
                     Act::Intake(_) => running.intake.step(station, now),
@@ -1086,10 +1088,13 @@ impl<'a> World<'a> {
         }
         self.echoes()?;
         let mut left = None;
+        let mut calm = 0;
         for _ in 0..REST_ROUNDS {
             self.round()?;
             left = self.unsettled(false)?;
-            if left.is_none() {
+            // Once more: a node that has met its disk may end itself in the next round, and start anew.
+            calm = if left.is_none() { calm + 1 } else { 0 };
+            if calm > 2 {
                 break;
             }
         }

@@ -136,6 +136,8 @@ cuts! {
 }
 
 /// Disks that lie about one class of syncs: some seed must see it, or the syncs are waste, or the model is too kind.
+/// Only those of the index are missed by nobody: a torn index is noticed by its checksums and made anew, so they save
+/// time and nothing else.
 fn is_missed(class: SyncClass) {
     for seed in 0..LIES_TOLD {
         // A library that meets bytes it never wrote may panic; that is a death that no start survives.
@@ -171,11 +173,6 @@ fn syncs_of_the_ledgers_levels_are_missed() {
 #[test]
 fn syncs_of_checkpoints_are_missed() {
     is_missed(SyncClass::Checkpoint);
-}
-
-#[test]
-fn syncs_of_the_index_are_missed() {
-    is_missed(SyncClass::Index);
 }
 
 #[test]

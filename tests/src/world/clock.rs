@@ -7,8 +7,8 @@ use crate::papers::Noise;
 const HOUR_MS: u64 = 3_600_000;
 /// How far a clock goes back: some hours, some days, a mistyped year, a dead battery.
 const BACK_MS: [u64; 4] = [3 * HOUR_MS, 9 * 24 * HOUR_MS, 400 * 24 * HOUR_MS, 3_000 * 24 * HOUR_MS];
-/// How far it goes forward. What is kept for days is believed to be old on a clock that goes further.
-const FORWARD_MS: [u64; 2] = [3 * HOUR_MS, 20 * HOUR_MS];
+/// How far it goes forward.
+const FORWARD_MS: [u64; 3] = [3 * HOUR_MS, 20 * HOUR_MS, 3_000 * 24 * HOUR_MS];
 
 /// A clock that may be wrong.
 #[derive(Debug, Default)]
@@ -22,7 +22,8 @@ impl Clock {
     /// Steps, for some rounds.
     pub(super) fn step(&mut self, noise: &mut Noise) {
         let far = if noise.below(2) == 0 { &FORWARD_MS[..] } else { &BACK_MS[..] };
-        let far_ms = far[usize::try_from(noise.below(far.len() as u64)).unwrap_or(0)];
+        // No two machines go wrong alike.
+        let far_ms = far[usize::try_from(noise.below(far.len() as u64)).unwrap_or(0)] + noise.below(HOUR_MS);
         (self.ahead_ms, self.behind_ms) = if far.len() == FORWARD_MS.len() { (far_ms, 0) } else { (0, far_ms) };
         self.rounds = 1 + noise.below(6);
     }
