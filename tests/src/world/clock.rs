@@ -22,8 +22,9 @@ impl Clock {
     /// Steps, for some rounds.
     pub(super) fn step(&mut self, noise: &mut Noise) {
         let far = if noise.below(2) == 0 { &FORWARD_MS[..] } else { &BACK_MS[..] };
-        // No two machines go wrong alike.
-        let far_ms = far[usize::try_from(noise.below(far.len() as u64)).unwrap_or(0)] + noise.below(HOUR_MS);
+        // No two machines go wrong alike: where two agree to the minute they are believed.
+        let far_ms = far[usize::try_from(noise.below(far.len() as u64)).unwrap_or(0)];
+        let far_ms = far_ms + noise.below(far_ms / 10);
         (self.ahead_ms, self.behind_ms) = if far.len() == FORWARD_MS.len() { (far_ms, 0) } else { (0, far_ms) };
         self.rounds = 1 + noise.below(6);
     }
