@@ -844,11 +844,22 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
     }
     swept.iter().try_for_each(|dir| sweep_aside(disk, dir))?;
-    // A process may have died between a rename and its sync, and what follows builds on what stands in these.
-    for dir in [layout.sealing(), layout.checked(), layout.quarantine()]
-        .into_iter()
-        .chain(crossings.iter().flat_map(|one| [layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]))
-    {
+    // A process may have died between a rename and its sync, and what follows builds on what stands in these: a delivery
+    // that is not staged any more is recorded as delivered.
+    let mut built_on = vec![layout.sealing(), layout.checked(), layout.quarantine()];
+    for one in crossings {
+        built_on.extend([layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]);
+    }
+    for dirs in routes {
+        if dirs.inlet {
+            built_on.extend([layout.inlet(&dirs.route), layout.claimed(&dirs.route)]);
+        }
+        if dirs.outlet {
+            built_on.extend([layout.outlet(&dirs.route), layout.outlet_staging(&dirs.route)]);
+            built_on.extend(children(&layout.outlet_staging(&dirs.route))?.into_iter().filter(|path| path.is_dir()));
+        }
+    }
+    for dir in built_on {
         disk.sync_dir(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
     }
     sweep_after_boot(disk, layout, routes, crossings)

@@ -1556,9 +1556,11 @@ fn content_of(place: &Path) -> std::io::Result<Content> {
     Ok(content)
 }
 
+/// But for what a refused write left aside: the next start sweeps it.
 fn files(folder: &Path) -> Told<Vec<PathBuf>> {
     let content = content_of(folder).map_err(words)?;
-    Ok(content.into_keys().map(|inside| folder.join(inside)).collect())
+    let aside = |inside: &String| inside.rsplit('/').next().is_some_and(|name| name.starts_with(spool::disk::ASIDE));
+    Ok(content.into_keys().filter(|inside| !aside(inside)).map(|inside| folder.join(inside)).collect())
 }
 
 fn children(folder: &Path) -> Told<Vec<PathBuf>> {

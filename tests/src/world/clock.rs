@@ -5,8 +5,9 @@ use protocol::Timestamp;
 use crate::papers::Noise;
 
 const HOUR_MS: u64 = 3_600_000;
-/// How far a clock goes back: some hours, some days, a mistyped year, a dead battery.
-const BACK_MS: [u64; 4] = [3 * HOUR_MS, 9 * 24 * HOUR_MS, 400 * 24 * HOUR_MS, 3_000 * 24 * HOUR_MS];
+/// How far a clock goes back: some hours, a mistyped year, a dead battery. Some days are believed by a node that starts
+/// then (less than a month from its last record), and what it dates so is old when the clock is right again.
+const BACK_MS: [u64; 3] = [3 * HOUR_MS, 400 * 24 * HOUR_MS, 3_000 * 24 * HOUR_MS];
 /// How far it goes forward.
 const FORWARD_MS: [u64; 3] = [3 * HOUR_MS, 20 * HOUR_MS, 3_000 * 24 * HOUR_MS];
 
@@ -21,11 +22,12 @@ pub(super) struct Clock {
 impl Clock {
     /// Steps, for some rounds.
     pub(super) fn step(&mut self, noise: &mut Noise) {
-        let far = if noise.below(2) == 0 { &FORWARD_MS[..] } else { &BACK_MS[..] };
+        let ahead = noise.below(2) == 0;
+        let far = if ahead { &FORWARD_MS[..] } else { &BACK_MS[..] };
         // No two machines go wrong alike: where two agree to the minute they are believed.
         let far_ms = far[usize::try_from(noise.below(far.len() as u64)).unwrap_or(0)];
         let far_ms = far_ms + noise.below(far_ms / 10);
-        (self.ahead_ms, self.behind_ms) = if far.len() == FORWARD_MS.len() { (far_ms, 0) } else { (0, far_ms) };
+        (self.ahead_ms, self.behind_ms) = if ahead { (far_ms, 0) } else { (0, far_ms) };
         self.rounds = 1 + noise.below(6);
     }
 
