@@ -6,7 +6,7 @@
 //! local    = H(salt (32) | DER of Local)      the words stay in the zone, the record only binds them
 //!
 //! checkpoint note (C2SP tlog-checkpoint over signed-note), every line ends in one 0x0A:
-//!   trilock/<node>                            the origin, and the name of the key
+//!   trilock/<node>[/<log>]                    the origin; only a log that follows another (a restore) bears a number
 //!   <records, decimal>
 //!   <base64 of the root, 32 bytes>
 //!   (an empty line; what is signed is everything above it)
@@ -15,7 +15,7 @@
 //!   std: type 0x01, public key = 32 bytes of Ed25519, H = SHA-256, signature = 64 bytes: a standard C2SP note
 //!   gm:  type 0xff "trilock-sm2-sm3", public key = DER SPKI, H = SM3, signature = DER SM2 with SM3
 //! ```
-//! H is the digest of the ledger's suite, fixed when the ledger is made.
+//! H is the digest of the ledger's suite, fixed when the ledger is made. The key's name bears no log number.
 
 use base64ct::{Base64, Encoding};
 
@@ -39,6 +39,10 @@ pub const LOCAL_BYTES_MAX: usize = 16 * 1024;
 pub const PROOF_DIGESTS_MAX: usize = 128;
 /// Three lines, an empty one and a signature: more is not a checkpoint.
 pub const NOTE_BYTES_MAX: usize = 1024;
+
+/// The number of a node's first log. One that follows bears the epoch it began with, so that none repeats even where
+/// two restores start from the same backup.
+pub const FIRST_LOG: u64 = 1;
 
 const ED25519_TYPE: &[u8] = &[0x01];
 const SM2_TYPE: &[u8] = b"\xfftrilock-sm2-sm3";
@@ -136,6 +140,19 @@ events! {
     LedgerDamaged = 36, "ledger-damaged";
     /// A config came into force.
     ConfigLoaded = 37, "config-loaded";
+    /// A backup was written and read back: `digest` names its head, `through` is the size of the ledger in it.
+    BackupMade = 48, "backup-made";
+    /// The first record of a log that follows another: the node was restored by `person`. `through` is the number of
+    /// the log before, `sequence` its size, `digest` its root; no epoch up to `epoch` is ever used again.
+    LogBegun = 49, "log-begun";
+    /// It came again after a restore, or for the first time: nobody here can know, so it waits for an operator.
+    MayBeDuplicate = 50, "may-be-duplicate";
+    /// An operator says that it was not delivered before and lets it in.
+    DuplicateAdmitted = 51, "duplicate-admitted";
+    /// An operator says that it was delivered before.
+    DuplicateClosed = 52, "duplicate-closed";
+    /// A neighbour's paper names a parcel that this ledger, restored from a backup, knows nothing of.
+    LostKnown = 53, "lost-known";
 }
 
 impl_der_code!(Event, Event::ALL);
@@ -491,6 +508,8 @@ pub enum NoteError {
 pub struct Checkpoint {
     /// Whose ledger.
     pub node: Name,
+    /// Which of its logs: [`FIRST_LOG`] unless it was restored.
+    pub log: u64,
     /// Its size and root.
     pub head: Head,
 }
@@ -502,7 +521,7 @@ impl Checkpoint {
         let text = self.text();
         let mut signature = key_id(&self.node, &key.public()).to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
-        format!("{text}\n\u{2014} {} {}\n", self.origin(), Base64::encode_string(&signature))
+        format!("{text}\n\u{2014} trilock/{} {}\n", self.node, Base64::encode_string(&signature))
     }
 
     /// Reads a note without checking who signed it.
@@ -513,8 +532,7 @@ impl Checkpoint {
         let bad = |line| NoteError::Malformed { line };
         let (text, _) = note.split_once("\n\n").ok_or(bad("empty line before the signature"))?;
         let mut lines = text.split('\n');
-        let node = lines.next().and_then(|line| line.strip_prefix("trilock/")).and_then(|name| Name::new(name).ok());
-        let node = node.ok_or(bad("origin"))?;
+        let (node, log) = lines.next().and_then(read_origin).ok_or(bad("origin"))?;
         let size = lines.next().and_then(decimal).ok_or(bad("size"))?;
         let root =
             lines.next().and_then(|line| Base64::decode_vec(line).ok()).and_then(|root| Digest::from_slice(&root));
@@ -522,7 +540,7 @@ impl Checkpoint {
         if lines.next().is_some() {
             return Err(bad("fourth line"));
         }
-        Ok(Checkpoint { node, head: Head { size, root } })
+        Ok(Checkpoint { node, log, head: Head { size, root } })
     }
 
     /// Reads a note that this node must have signed with this key. Lines signed by others (witnesses) are passed over.
@@ -532,7 +550,7 @@ impl Checkpoint {
             return Err(NoteError::OtherNode { found: checkpoint.node, expected: node.clone() });
         }
         let text = checkpoint.text();
-        let prefix = format!("\u{2014} {} ", checkpoint.origin());
+        let prefix = format!("\u{2014} trilock/{} ", checkpoint.node);
         let id = key_id(node, key);
         let signatures = note.strip_prefix(&text).and_then(|rest| rest.strip_prefix('\n')).unwrap_or_default();
         let signed = signatures.lines().filter_map(|line| line.strip_prefix(&prefix)).any(|line| {
@@ -548,12 +566,24 @@ impl Checkpoint {
     }
 
     fn origin(&self) -> String {
-        format!("trilock/{}", self.node)
+        match self.log {
+            FIRST_LOG => format!("trilock/{}", self.node),
+            log => format!("trilock/{}/{log}", self.node),
+        }
     }
 
     /// What is signed.
     fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin(), self.head.size, Base64::encode_string(self.head.root.as_bytes()))
+    }
+}
+
+/// A node and the number of its log; one form only.
+fn read_origin(line: &str) -> Option<(Name, u64)> {
+    let rest = line.strip_prefix("trilock/")?;
+    match rest.split_once('/') {
+        None => Some((Name::new(rest).ok()?, FIRST_LOG)),
+        Some((node, log)) => Some((Name::new(node).ok()?, decimal(log).filter(|log| *log > FIRST_LOG)?)),
     }
 }
 
@@ -686,7 +716,8 @@ mod tests {
         for suite in Suite::ALL {
             let key = SigningKey::generate(suite);
             let node = Name::new("extranet-1").unwrap();
-            let checkpoint = Checkpoint { node: node.clone(), head: Head { size: 1234, root: Octets([9; 32]) } };
+            let checkpoint =
+                Checkpoint { node: node.clone(), log: FIRST_LOG, head: Head { size: 1234, root: Octets([9; 32]) } };
             let note = checkpoint.sign(&key);
             assert!(note.starts_with("trilock/extranet-1\n1234\n"));
             assert_eq!(Checkpoint::verify(&note, &node, &key.public()).unwrap(), checkpoint);
@@ -698,6 +729,12 @@ mod tests {
             {
                 assert!(Checkpoint::verify(&note.replacen(from, to, 1), &node, &key.public()).is_err(), "{from} {to}");
             }
+            let second = Checkpoint { log: 1_795_305_600, ..checkpoint.clone() };
+            let note_of_second = second.sign(&key);
+            assert!(note_of_second.starts_with("trilock/extranet-1/1795305600\n1234\n"));
+            assert_eq!(Checkpoint::verify(&note_of_second, &node, &key.public()).unwrap(), second);
+            assert!(Checkpoint::verify(&note_of_second.replacen("/1795305600", "", 1), &node, &key.public()).is_err());
+            assert!(Checkpoint::parse_unverified(&note_of_second.replacen("/1795305600", "/1", 1)).is_err());
             let witnessed = format!("{note}\u{2014} witness.example AAAA\n");
             assert!(Checkpoint::verify(&witnessed, &node, &key.public()).is_ok());
         }

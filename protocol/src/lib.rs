@@ -13,6 +13,9 @@ pub mod receipt;
 pub mod request;
 pub mod waybill;
 
+// What a node keeps for the day its disk is gone.
+pub mod backup;
+
 // Keys, signatures, encryption.
 pub mod aead;
 pub mod keys;
