@@ -319,7 +319,9 @@ pub use opening::BackupReader;
 
 #[cfg(feature = "open")]
 mod opening {
-    use super::{Aead, BundleError, Read, SEALED_CHUNK_BYTES, TAG_BYTES, Trust, Verified, Walk, io, nonce, wrap_context};
+    use super::{
+        Aead, BundleError, Read, SEALED_CHUNK_BYTES, TAG_BYTES, Trust, Verified, Walk, io, nonce, wrap_context,
+    };
     use crate::keys::{KeyError, OpeningKey};
     use zeroize::Zeroizing;
 

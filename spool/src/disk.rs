@@ -12,8 +12,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 
@@ -60,30 +60,69 @@ impl Fuse {
     }
 }
 
-/// What touches the disk.
+/// What touches the disk. Clones share their fuse and their gate.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     fuse: Option<Fuse>,
+    /// Every effect holds it shared for as long as it lasts and never two at once; a snapshot holds it alone. So what a
+    /// snapshot sees is what a power cut at that moment would leave, and the argument about those covers it.
+    gate: Arc<RwLock<()>>,
+}
+
+/// No effect happens while this lives, except through it.
+pub struct Frozen<'a> {
+    disk: &'a Disk,
+    _gate: RwLockWriteGuard<'a, ()>,
+}
+
+impl Frozen<'_> {
+    /// Gives a file a second name on the same file system, for a moment: not synced, because what a power cut leaves of
+    /// it is swept at the next start.
+    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.burn()?;
+        fs::hard_link(from, to)
+    }
 }
 
 impl Disk {
     /// The disk.
     #[must_use]
     pub fn real() -> Disk {
-        Disk { fuse: None }
+        Disk::default()
     }
 
     /// A disk that dies after a number of effects.
     #[must_use]
     pub fn with_fuse(fuse: Fuse) -> Disk {
-        Disk { fuse: Some(fuse) }
+        Disk { fuse: Some(fuse), ..Disk::default() }
     }
 
-    fn spend(&self) -> io::Result<()> {
+    /// The right to one effect. Held while it lasts; never asked for while another is held, or a waiting snapshot and
+    /// this thread would wait for each other.
+    fn spend(&self) -> io::Result<RwLockReadGuard<'_, ()>> {
+        let turn = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.burn()?;
+        Ok(turn)
+    }
+
+    fn burn(&self) -> io::Result<()> {
         match &self.fuse {
             Some(fuse) if fuse.blow() => Err(io::Error::other("fuse burnt")),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until no effect is under way and lets none begin.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen<'_> {
+        Frozen { disk: self, _gate: self.gate.write().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Syncs everything on the file system that a path stands on: once, where a sync of each of a million new files would
+    /// take longer than a restore may.
+    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let _turn = self.spend()?;
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
     }
 
     /// Makes a directory and those above it, and syncs the parent of each that was missing.
@@ -105,8 +144,10 @@ impl Disk {
         if !parent.is_dir() {
             self.make_dirs(parent, mode)?;
         }
-        self.spend()?;
-        match fs::DirBuilder::new().mode(mode).create(path) {
+        let turn = self.spend()?;
+        let made = fs::DirBuilder::new().mode(mode).create(path);
+        drop(turn);
+        match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => self.sync_dir(parent),
         }
@@ -114,7 +155,7 @@ impl Disk {
 
     /// Sets the mode of a directory or file, setgid included.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
@@ -136,8 +177,7 @@ impl Disk {
         self.append(&mut file, bytes)?;
         self.sync_file(&file)?;
         drop(file);
-        self.spend()?;
-        fs::rename(&aside, path)?;
+        self.move_over(&aside, path)?;
         // Not the other directory: where a power cut brings the name back there, the next start sweeps it.
         self.sync_dir(parent(path))
     }
@@ -148,14 +188,18 @@ impl Disk {
         let mut file = self.create_aside(&aside)?;
         self.append(&mut file, bytes)?;
         drop(file);
-        self.spend()?;
-        fs::rename(&aside, path)
+        self.move_over(&aside, path)
+    }
+
+    fn move_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _turn = self.spend()?;
+        fs::rename(from, to)
     }
 
     /// Never through what stands there: in a folder that a group may write, somebody could have laid a link under the
     /// name aside, and the daemon would write wherever it leads.
     fn create_aside(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
+        let _turn = self.spend()?;
         let create = || OpenOptions::new().write(true).create_new(true).open(path);
         match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -168,25 +212,26 @@ impl Disk {
 
     /// A new file; one of that name must not exist.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
+        let _turn = self.spend()?;
         OpenOptions::new().read(true).write(true).create_new(true).open(path)
     }
 
     /// A file to write on at its end, made where it is missing.
     pub fn open_append(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
+        let _turn = self.spend()?;
         OpenOptions::new().read(true).append(true).create(true).open(path)
     }
 
     /// A file to read and write anywhere, made where it is missing.
     pub fn open_rw(&self, path: &Path) -> io::Result<File> {
-        self.spend()?;
+        let _turn = self.spend()?;
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
     }
 
     /// Writes where the file stands. A burning fuse leaves half of the bytes, as a power cut does.
     pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.spend() {
+        let turn = self.spend();
+        if let Err(error) = turn {
             if self.fuse.as_ref().is_some_and(|fuse| fuse.used() == fuse.0.limit + 1) {
                 let (half, _) = bytes.split_at(bytes.len() / 2);
                 file.write_all(half)?;
@@ -198,44 +243,43 @@ impl Disk {
 
     /// Writes at a place in the file.
     pub fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         file.write_all_at(bytes, offset)
     }
 
     /// Cuts a file to a length. Its content is durable only after a sync.
     pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         file.set_len(bytes)
     }
 
     /// Syncs content and size and everything else. Not to be tried again where it failed.
     pub fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         file.sync_all()
     }
 
     /// Syncs content and size. Not to be tried again where it failed.
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         file.sync_data()
     }
 
     /// Syncs a directory: what was made, renamed or removed in it is durable.
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         File::open(path)?.sync_all()
     }
 
     /// Renames, over what was there, then syncs both directories.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
-        fs::rename(from, to)?;
+        self.move_over(from, to)?;
         self.sync_both(from, to)
     }
 
     /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories.
     pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend()?;
+        let turn = self.spend()?;
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems do not know the flag. The daemon alone writes in these directories.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
@@ -246,6 +290,7 @@ impl Disk {
             }
             other => other?,
         }
+        drop(turn);
         self.sync_both(from, to)
     }
 
@@ -280,13 +325,13 @@ impl Disk {
 
     /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         gone(fs::remove_file(path))
     }
 
     /// Removes an empty directory; a missing one is fine.
     pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend()?;
+        let _turn = self.spend()?;
         gone(fs::remove_dir(path))
     }
 
@@ -310,12 +355,12 @@ impl Disk {
             other => other?,
         };
         if FileType::from_raw_mode(about.st_mode) != FileType::Directory {
-            self.spend()?;
+            let _turn = self.spend()?;
             return gone(rustix::fs::unlinkat(above, name, AtFlags::empty()).map_err(Into::into));
         }
         if depth == 0 {
             // Deeper than any parcel of ours: the library's own walk, which follows no link either.
-            self.spend()?;
+            let _turn = self.spend()?;
             let through = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
             return gone(fs::remove_dir_all(through));
         }
@@ -328,7 +373,7 @@ impl Disk {
                 self.remove_at(here.as_fd(), child, depth - 1)?;
             }
         }
-        self.spend()?;
+        let _turn = self.spend()?;
         gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).map_err(Into::into))
     }
 
@@ -371,6 +416,28 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_happens_on_a_frozen_disk_until_it_thaws() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, second) = (dir.path().join("file"), dir.path().join("second"));
+        let disk = Disk::real();
+        disk.write(&path, b"old").unwrap();
+        let frozen = disk.freeze();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (other, place) = (disk.clone(), path.clone());
+        let writer = std::thread::spawn(move || {
+            tell.send(()).unwrap();
+            other.write(&place, b"new").unwrap();
+        });
+        told.recv().unwrap();
+        frozen.link(&path, &second).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(!dir.path().read_dir().unwrap().any(|e| e.unwrap().file_name().as_bytes().starts_with(b".tmp-")));
+        drop(frozen);
+        writer.join().unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&second).unwrap()), (b"new".to_vec(), b"old".to_vec()));
+    }
 
     #[test]
     fn a_burnt_fuse_leaves_the_old_file_whole() {

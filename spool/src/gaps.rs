@@ -123,6 +123,8 @@ pub(crate) struct Book {
 /// authenticated was claimed by somebody, not taken.
 pub(crate) fn takes_number(record: &Record) -> bool {
     match record.event {
+        // A paper of its sender says that it came, before the disk was lost.
+        Event::LostKnown => record.sequence.is_some(),
         Event::NumberTaken | Event::Arrived | Event::Duplicate | Event::Quarantined | Event::Incident => true,
         // Without a number it names a file that was put aside before its envelope was proven: whoever can lay a file
         // with a copied id must not have the true bundle turned away as known.

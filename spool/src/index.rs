@@ -101,7 +101,10 @@ impl Index {
         disk.create_dir_private(dir).map_err(|source| SpoolError::disk(dir, source))?;
         disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
         let index = Index::open_file(&path, node, cache_bytes)?;
-        index.catch_up(&mut locked(&index.book), ledger)?;
+        let mut book = locked(&index.book);
+        index.apply_former(&mut book, ledger)?;
+        index.catch_up(&mut book, ledger)?;
+        drop(book);
         Ok(index)
     }
 
@@ -110,6 +113,8 @@ impl Index {
         fs::metadata(path).ok()?;
         let index = Index::open_file(path, node, cache_bytes).ok()?;
         let (version, applied) = (index.meta("version").ok()?, index.meta("applied").ok()?);
+        // An index that says of no log is of the first; one whose former logs are not all applied says of none either.
+        let log = index.meta("log").ok()?.max(protocol::ledger::FIRST_LOG);
         let root = index.read(|txn| {
             let heads = txn.open_table(HEADS)?;
             Ok(heads.get("applied")?.map(|root| root.value().to_vec()))
@@ -117,7 +122,7 @@ impl Index {
         let root = root.ok()?;
         let of_this_ledger = applied == 0
             || (applied <= ledger.head().size && ledger.root_at(applied).ok().map(|r| r.0.to_vec()) == root);
-        if version != VERSION || !of_this_ledger {
+        if version != VERSION || log != ledger.log() || !of_this_ledger {
             return None;
         }
         let mut book = locked(&index.book);
@@ -234,6 +239,27 @@ impl Index {
         flush(&mut waiting, head.size)
     }
 
+    /// Applies the logs before this one to an empty index, then says that it did.
+    fn apply_former(&self, book: &mut Book, ledger: &Ledger) -> Result<(), SpoolError> {
+        let none = Head { size: 0, root: ledger.root_at(0)? };
+        let mut waiting: Vec<(Record, Local)> = Vec::new();
+        let flush = |book: &mut Book, waiting: &mut Vec<(Record, Local)>| {
+            let items: Vec<(&Record, &Local)> = waiting.iter().map(|(record, local)| (record, local)).collect();
+            self.apply_items(book, &items, 0, none, true)?;
+            waiting.clear();
+            Ok::<(), SpoolError>(())
+        };
+        ledger.read_former(&mut |stored| {
+            waiting.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
+            if waiting.len() >= CATCH_UP_RECORDS { flush(book, &mut waiting) } else { Ok(()) }
+        })?;
+        flush(book, &mut waiting)?;
+        self.write(true, |txn| {
+            txn.open_table(META)?.insert("log", ledger.log())?;
+            Ok(())
+        })
+    }
+
     fn load_book(&self) -> Result<Book, SpoolError> {
         self.read(|txn| {
             let mut book = Book::default();
@@ -266,7 +292,7 @@ impl Index {
                         None => drop(numbers.remove(&key.to_bytes()[..])?),
                     }
                 }
-                if record.event == Event::EpochStarted {
+                if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
                     epoch = epoch.max(record.epoch.unwrap_or(0));
                 }
             }
@@ -430,8 +456,13 @@ impl Index {
             let mut meta = txn.open_table(META)?;
             meta.insert("applied", 0)?;
             meta.insert("epoch", 0)?;
+            // Until the former logs are applied it is an index of no log.
+            meta.insert("log", u64::MAX)?;
             Ok(())
         })?;
+        *book = Book::default();
+        self.epoch.store(0, Ordering::SeqCst);
+        self.apply_former(&mut book, ledger)?;
         self.catch_up(&mut book, ledger)?;
         self.behind.store(false, Ordering::SeqCst);
         Ok(())

@@ -9,6 +9,9 @@
 //! a failed sync may have left only in memory to the disk through another file. A failed sync poisons the ledger until
 //! the daemon starts again.
 //!
+//! **After a restore** a new log begins whose first record names the head of the old one. Old logs lie in `former/<n>`,
+//! are only read, and are verified like any other.
+//!
 //! **Damage.** A record that was once durable (level 0 or the checkpoint knows it) and cannot be read now, or has
 //! another digest, is damage: its segment is set aside and a new one starts. Its leaf stays in the tree, so every old
 //! head stays provable. Only when records *and* levels are gone does the ledger refuse to open.
@@ -36,14 +39,30 @@ const GROUP_MAX: usize = 1_024;
 const CHECKPOINT_RECORDS: u64 = 4_096;
 const CHECKPOINT: &str = "checkpoint";
 const ABOUT: &str = "ledger.json";
+/// The folder of the logs before this one.
+pub(crate) const FORMER: &str = "former";
+/// Logs of one node: a restore every month for twenty years.
+const FORMER_MAX: usize = 256;
 
-/// What is fixed when a ledger is made.
+/// What is fixed when a log is made.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct About {
     version: u8,
     node: Name,
     suite: String,
+    /// Which of the node's logs it is.
+    #[serde(default = "first_log", skip_serializing_if = "is_first_log")]
+    log: u64,
+}
+
+const fn first_log() -> u64 {
+    ledger::FIRST_LOG
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_first_log(log: &u64) -> bool {
+    *log == ledger::FIRST_LOG
 }
 
 /// Records of one damaged segment that cannot be read.
@@ -88,6 +107,7 @@ struct Writer {
     file: File,
     bytes: usize,
     levels: Levels,
+    log: u64,
     checkpointed: u64,
     poisoned: Option<String>,
 }
@@ -95,6 +115,7 @@ struct Writer {
 /// The ledger of one node.
 pub(crate) struct Ledger {
     suite: Suite,
+    log: u64,
     dir: PathBuf,
     node: Name,
     key: keys::SigningKey,
@@ -113,9 +134,9 @@ impl Ledger {
         key: &keys::SigningKey,
     ) -> Result<(Ledger, Vec<Damage>), SpoolError> {
         let at = |source| SpoolError::disk(dir, source);
-        let suite = about(disk, dir, node, key.suite())?;
+        let (suite, log) = about(disk, dir, node, key.suite())?;
         let mut levels = Levels::open(disk, dir, suite).map_err(at)?;
-        let checkpoint = read_checkpoint(dir, node)?;
+        let checkpoint = read_checkpoint(dir, node, log)?;
         recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
         let damage = damage(dir, &levels, suite).map_err(at)?;
         let (file, bytes) = last_segment(disk, dir, levels.size()).map_err(at)?;
@@ -126,6 +147,7 @@ impl Ledger {
             file,
             bytes,
             levels,
+            log,
             checkpointed: checkpoint.map_or(0, |checkpoint| checkpoint.head.size),
             poisoned: None,
         };
@@ -135,6 +157,7 @@ impl Ledger {
         }
         let ledger = Ledger {
             suite,
+            log,
             dir: dir.to_owned(),
             node: node.clone(),
             key: key.clone(),
@@ -149,6 +172,42 @@ impl Ledger {
     /// The digest suite, fixed when the ledger was made.
     pub(crate) fn suite(&self) -> Suite {
         self.suite
+    }
+
+    /// Which of the node's logs it is.
+    pub(crate) fn log(&self) -> u64 {
+        self.log
+    }
+
+    /// Runs `look` while nothing is appended: every record of the head is in its segment, and nothing above it is.
+    pub(crate) fn at_rest<T>(&self, look: impl FnOnce(Head) -> T) -> T {
+        let _writer = locked(&self.writer);
+        look(self.head())
+    }
+
+    /// Hands every readable record of the logs before this one to `take`, log by log.
+    pub(crate) fn read_former(&self, take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>) -> Result<(), SpoolError> {
+        for (_, dir) in former(&self.dir)? {
+            let at = |source| SpoolError::disk(&dir, source);
+            let kept = File::open(dir.join("level-0")).ok();
+            let is_leaf = |stored: &Stored| {
+                let mut leaf = Digest::default();
+                let at = stored.index * 32;
+                let read = kept.as_ref().map(|f| std::os::unix::fs::FileExt::read_exact_at(f, &mut leaf.0, at));
+                read.is_some_and(|read| read.is_ok()) && leaf == ledger::leaf(self.suite, &stored.bytes)
+            };
+            for one in segment::list(&dir).map_err(at)? {
+                let bytes = segment::load(&one.path).map_err(at)?;
+                for found in Frames::new(&bytes, one.first) {
+                    if let Found::Record(stored) = found
+                        && (one.health == Health::Sound || is_leaf(&stored))
+                    {
+                        take(*stored)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Durable size and root.
@@ -251,7 +310,7 @@ impl Ledger {
 
     /// The signed note over the durable head.
     pub(crate) fn checkpoint(&self) -> String {
-        Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)
+        Checkpoint { node: self.node.clone(), log: self.log, head: self.head() }.sign(&self.key)
     }
 
     /// Syncs the levels and leaves a checkpoint, where the last one is older than the head.
@@ -293,8 +352,18 @@ impl Ledger {
         from: u64,
         take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
     ) -> Result<(), SpoolError> {
+        self.read_from_until(from, u64::MAX, take)
+    }
+
+    /// The same, up to a record that is not handed on any more.
+    pub(crate) fn read_from_until(
+        &self,
+        from: u64,
+        until: u64,
+        take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+    ) -> Result<(), SpoolError> {
         let at = |source| SpoolError::disk(&self.dir, source);
-        let size = self.head().size;
+        let size = self.head().size.min(until);
         let segments = segment::list(&self.dir).map_err(at)?;
         for (place, one) in segments.iter().enumerate() {
             let end = segments.get(place + 1).map_or(size, |next| next.first).min(size);
@@ -367,23 +436,41 @@ impl Writer {
     fn checkpoint(&mut self, node: &Name, key: &keys::SigningKey) -> io::Result<()> {
         self.levels.sync()?;
         let head = Head { size: self.levels.size(), root: self.levels.root() };
-        let note = Checkpoint { node: node.clone(), head }.sign(key);
+        let note = Checkpoint { node: node.clone(), log: self.log, head }.sign(key);
         self.disk.write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
         self.checkpointed = head.size;
         Ok(())
     }
 }
 
+/// The logs before this one, oldest first, with their numbers.
+pub(crate) fn former(dir: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
+    let mut logs: Vec<(u64, PathBuf)> = crate::spool::children(&dir.join(FORMER))?
+        .into_iter()
+        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+        .collect();
+    logs.sort();
+    logs.truncate(FORMER_MAX);
+    Ok(logs)
+}
+
+/// Fixes the number and suite of a log that is to begin in an empty directory.
+pub(crate) fn begin(disk: &Disk, dir: &Path, node: &Name, suite: Suite, log: u64) -> Result<(), SpoolError> {
+    let path = dir.join(ABOUT);
+    let at = |source| SpoolError::disk(&path, source);
+    let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned(), log };
+    let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
+    disk.write(&path, &bytes).map_err(at)
+}
+
 /// Reads or writes what is fixed about a ledger.
-fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<Suite, SpoolError> {
+fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<(Suite, u64), SpoolError> {
     let path = dir.join(ABOUT);
     let at = |source| SpoolError::disk(&path, source);
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned() };
-            let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
-            disk.write(&path, &bytes).map_err(at)?;
-            Ok(suite)
+            begin(disk, dir, node, suite, ledger::FIRST_LOG)?;
+            Ok((suite, ledger::FIRST_LOG))
         }
         Err(error) => Err(at(error)),
         Ok(bytes) => {
@@ -391,19 +478,20 @@ fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<Suite, Sp
             if about.node != *node {
                 return Err(SpoolError::OtherNode { path, found: about.node, expected: node.clone() });
             }
-            about.suite.parse().map_err(|_| at(io::ErrorKind::InvalidData.into()))
+            let suite = about.suite.parse().map_err(|_| at(io::ErrorKind::InvalidData.into()))?;
+            Ok((suite, about.log))
         }
     }
 }
 
-fn read_checkpoint(dir: &Path, node: &Name) -> Result<Option<Checkpoint>, SpoolError> {
+fn read_checkpoint(dir: &Path, node: &Name, log: u64) -> Result<Option<Checkpoint>, SpoolError> {
     let path = dir.join(CHECKPOINT);
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SpoolError::disk(&path, error)),
         // Whose key signed it does not matter here: a key may have been rotated, and either way the root must agree.
         Ok(note) => match Checkpoint::parse_unverified(&note) {
-            Ok(checkpoint) if checkpoint.node == *node => Ok(Some(checkpoint)),
+            Ok(checkpoint) if checkpoint.node == *node && checkpoint.log == log => Ok(Some(checkpoint)),
             _ => Err(SpoolError::disk(&path, io::ErrorKind::InvalidData.into())),
         },
     }

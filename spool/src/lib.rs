@@ -47,9 +47,15 @@ mod outlet;
 #[cfg(feature = "owner")]
 mod ranges;
 #[cfg(feature = "owner")]
+pub mod restore;
+#[cfg(feature = "owner")]
+mod snapshot;
+#[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]
 mod state;
+#[cfg(feature = "owner")]
+mod version;
 
 #[cfg(feature = "owner")]
 pub use crate::{
@@ -62,8 +68,10 @@ pub use crate::{
     notice::{Notice, NoticeState},
     outbox::{OUTBOX_LIST_MAX, Outbox},
     outlet::Outlet,
-    spool::{Floor, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
+    snapshot::{Item, Snapshot},
+    spool::{Floor, Restored, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
+    version::STATE_VERSION,
 };
 
 #[cfg(all(test, feature = "owner"))]

@@ -30,6 +30,7 @@ use crate::notice::{self, Notice};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
 use crate::state::{ParcelState, State};
+use crate::version;
 
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
 const FREE_BYTES_MIN: u64 = 256 << 20;
@@ -89,6 +90,38 @@ pub enum SpoolError {
         path: PathBuf,
         /// What failed.
         cause: String,
+    },
+    /// The state was written by a newer program.
+    #[error(
+        "{path} says that this state is of version {found}, written by a newer program; this one reads up to version {supported}. Install the newer program again, or restore a backup that this one made"
+    )]
+    TooNew {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// The newest this program reads.
+        supported: u32,
+    },
+    /// A restore was begun here and died.
+    #[error("a restore into this spool has not come to its end ({path}); run the same restore again")]
+    Unfinished {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// A restore is asked for where a node's state stands.
+    #[error(
+        "the spool is not empty: {path} is there. A restore never writes over a state; move the whole spool aside first, and keep it"
+    )]
+    NotEmpty {
+        /// The first thing found.
+        path: PathBuf,
+    },
+    /// A path in a backup that no backup of ours holds.
+    #[error("the backup names {path}, which belongs nowhere in a spool")]
+    Foreign {
+        /// The path.
+        path: PathBuf,
     },
     /// Records and their digests are gone.
     #[error(
@@ -222,6 +255,15 @@ pub struct Floor {
     pub inodes: u64,
 }
 
+/// How the present log followed another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// When.
+    pub at: Timestamp,
+    /// Trips of the ferry up to this number are not used again.
+    pub trip: u64,
+}
+
 /// What a scrub of the whole ledger found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scrub {
@@ -245,6 +287,7 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
     };
     let private = |path: PathBuf| disk.create_dir_private(&path).map_err(|source| SpoolError::disk(&path, source));
     disk.create_dir_all(&setup.root).map_err(|source| SpoolError::disk(&setup.root, source))?;
+    version::check(&setup.root, &setup.node)?;
     for routes in ["inlet", "outlet", "notices", "desk"] {
         // Passed through by apps and people of several groups; what they may see is decided one level below.
         shared(setup.root.join(routes), 0o755)?;
@@ -303,6 +346,9 @@ struct Inner {
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
     floor: RwLock<Floor>,
+    restored: Option<Restored>,
+    /// Signs checkpoints of snapshots.
+    key: SigningKey,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
@@ -319,8 +365,13 @@ impl Spool {
         let layout = Layout::new(&setup.root);
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
+        let version = version::check(&setup.root, &setup.node)?;
+        if layout.restoring().exists() {
+            return Err(SpoolError::Unfinished { path: layout.restoring() });
+        }
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
         let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
+        let restored = restored(&ledger)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
@@ -341,6 +392,8 @@ impl Spool {
             outboxes,
             busy: arrivals::Busy::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
+            restored,
+            key: setup.key,
             notices: Mutex::default(),
             _lock: lock,
         }));
@@ -353,6 +406,8 @@ impl Spool {
         started.epoch = Some(epoch);
         spool.record(started, Local::none())?;
         spool.load_announced();
+        // All of it was understood; whatever is written from here on may be of our own form.
+        version::raise(spool.disk(), spool.layout().root(), spool.node(), version)?;
         Ok(spool)
     }
 
@@ -393,6 +448,22 @@ impl Spool {
     #[must_use]
     pub fn ledger_suite(&self) -> Suite {
         self.0.ledger.suite()
+    }
+    /// Which of the node's logs the ledger writes.
+    #[must_use]
+    pub fn log(&self) -> u64 {
+        self.0.ledger.log()
+    }
+    /// When this node was last restored from a backup; never, mostly.
+    #[must_use]
+    pub fn restored(&self) -> Option<Restored> {
+        self.0.restored
+    }
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+    pub(crate) fn signing_key(&self) -> &SigningKey {
+        &self.0.key
     }
     pub(crate) fn busy(&self) -> &arrivals::Busy {
         &self.0.busy
@@ -642,7 +713,21 @@ impl Spool {
     }
 }
 
-fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
+/// What the first record of a log that follows another says.
+fn restored(ledger: &Ledger) -> Result<Option<Restored>, SpoolError> {
+    let mut found = None;
+    if ledger.log() != protocol::ledger::FIRST_LOG {
+        ledger.read_from_until(0, 1, &mut |stored| {
+            if stored.record.event == Event::LogBegun {
+                found = Some(Restored { at: stored.record.at, trip: stored.record.trip.unwrap_or(0) });
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+pub(crate) fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
     let at = |source| SpoolError::disk(path, source);
     let file = disk.open_rw(path).map_err(at)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
@@ -655,6 +740,8 @@ fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
 /// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be
 /// recorded and only its rename owed, and whoever seals knows that.
 fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
+    let second_names = layout.snapshot();
+    disk.remove_tree(&second_names).map_err(|source| SpoolError::disk(&second_names, source))?;
     for path in children(&layout.opening())? {
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }

@@ -1,0 +1,296 @@
+//! The state of a running node as it was at one moment, for a backup. Writes nothing that a node reads.
+//!
+//! The disk is frozen for as long as it takes to give every file of the queues a second name: what is seen then is what a
+//! power cut at that moment would leave, and a restore is a start after one. Ledger segments only grow, so their length
+//! at that moment is enough. Evidence is too much for that and needs it less: its names are listed before, those that
+//! came meanwhile in the frozen moment, and none that is newer than the ledger; a file may have gained receipts since.
+//!
+//! Dying anywhere is safe: second names and lists lie in `queues/backup`, which is cleared when a snapshot begins and when
+//! the spool is opened. Memory is bounded: what was found stands in a list on disk.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use protocol::Crossing;
+use protocol::ledger::Checkpoint;
+use protocol::receipt::Head;
+
+use crate::disk::Frozen;
+use crate::layout::CLAIMED;
+use crate::spool::{Spool, SpoolError};
+use crate::version::STATE_VERSION;
+use crate::{ledger, segment};
+
+/// Folders in folders below one queue; a claimed parcel has at most 32.
+const DEPTH_MAX: u32 = 64;
+/// File times are coarse, and a clock may be stepped a little while the names of evidence are listed.
+const TIMES_COARSE_S: i64 = 2;
+
+/// One thing of the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where it belongs, below the spool's root.
+    pub path: PathBuf,
+    /// Where its bytes are now.
+    pub source: PathBuf,
+    /// A folder that is kept although it may be empty.
+    pub folder: bool,
+    /// How many of its bytes belong to the moment.
+    pub bytes: u64,
+}
+
+/// A node's state at one moment. Dropping it takes the second names away.
+pub struct Snapshot {
+    spool: Spool,
+    /// The ledger at that moment.
+    pub head: Head,
+    /// The number of its log.
+    pub log: u64,
+    /// The signed note over it.
+    pub checkpoint: String,
+    /// Claimed drops that hold something that is neither file nor folder: they are not in it.
+    pub left_out: u64,
+}
+
+impl Spool {
+    /// Takes a snapshot. One at a time: the second names of another would be cleared away.
+    pub fn snapshot(&self) -> Result<Snapshot, SpoolError> {
+        let (disk, layout) = (self.disk(), self.layout());
+        let dir = layout.snapshot();
+        let at = |source| SpoolError::disk(&dir, source);
+        disk.remove_tree(&dir).map_err(at)?;
+        disk.create_dir_private(&dir).map_err(at)?;
+        let list = disk.create(&dir.join(LIST)).map_err(at)?;
+        // The file system's own clock, by which the ages of evidence are told.
+        let since = list.metadata().map_err(at)?.mtime() - TIMES_COARSE_S;
+        let mut lister = Lister { root: layout.root(), list: BufWriter::new(list), links: 0, dir: &dir };
+        lister.days(&layout.evidence(), i64::MIN).map_err(at)?;
+        lister.former(&layout.ledger())?;
+        let mut left_out = 0;
+        let moment = |head| {
+            let frozen = disk.freeze();
+            lister.moment(self, &frozen, since, &mut left_out).map(|()| head)
+        };
+        // First the ledger, then the disk: whoever appends holds them in this order too.
+        let head = self.ledger().at_rest(moment).map_err(at)?;
+        lister.list.flush().map_err(at)?;
+        let log = self.ledger().log();
+        let checkpoint = Checkpoint { node: self.node().clone(), log, head }.sign(self.signing_key());
+        Ok(Snapshot { spool: self.clone(), head, log, checkpoint, left_out })
+    }
+}
+
+impl Snapshot {
+    /// Gives every item, then the notices as they stand now: they only tell what the ledger says, and one of a parcel
+    /// that came later tells of what a restore would lose.
+    pub fn each<E: From<SpoolError>>(&self, mut take: impl FnMut(Item) -> Result<(), E>) -> Result<(), E> {
+        let layout = self.spool.layout();
+        let list = layout.snapshot().join(LIST);
+        let at = |source| E::from(SpoolError::disk(&list, source));
+        let mut lines = BufReader::new(File::open(&list).map_err(at)?);
+        loop {
+            let mut field = || -> io::Result<Option<Vec<u8>>> {
+                let mut bytes = Vec::new();
+                lines.read_until(0, &mut bytes)?;
+                Ok(bytes.pop().map(|_| bytes))
+            };
+            let Some(path) = field().map_err(at)? else { break };
+            let (source, size) = (field().map_err(at)?.unwrap_or_default(), field().map_err(at)?.unwrap_or_default());
+            let size = String::from_utf8_lossy(&size).into_owned();
+            take(Item {
+                path: OsString::from_vec(path).into(),
+                source: OsString::from_vec(source).into(),
+                folder: size == "-",
+                bytes: size.parse().unwrap_or(0),
+            })?;
+        }
+        for route in crate::spool::children(&layout.root().join("notices"))? {
+            for source in crate::spool::children(&route)? {
+                let Ok(about) = fs::symlink_metadata(&source) else { continue };
+                let Ok(path) = source.strip_prefix(layout.root()).map(Path::to_owned) else { continue };
+                if about.is_file() && !hidden(&source) {
+                    take(Item { path, source, folder: false, bytes: about.len() })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The form of the state in it.
+    #[must_use]
+    pub fn state_version(&self) -> u32 {
+        STATE_VERSION
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next snapshot or start.
+        let _left = self.spool.disk().remove_tree(&self.spool.layout().snapshot());
+    }
+}
+
+const LIST: &str = "list";
+
+struct Lister<'a> {
+    root: &'a Path,
+    dir: &'a Path,
+    list: BufWriter<File>,
+    links: u64,
+}
+
+impl Lister<'_> {
+    /// Everything that must be of one moment.
+    fn moment(&mut self, spool: &Spool, frozen: &Frozen<'_>, since: i64, left_out: &mut u64) -> io::Result<()> {
+        let layout = spool.layout();
+        for route in dirs(&layout.root().join("inlet"))? {
+            for claim in entries(&route.join(CLAIMED))? {
+                if plain(&claim, DEPTH_MAX)? {
+                    self.tree(&claim, Some(frozen), DEPTH_MAX)?;
+                } else {
+                    *left_out += 1;
+                }
+            }
+        }
+        for crossing in Crossing::ALL {
+            for place in [layout.outbox(crossing), layout.complete(crossing), layout.receipts(crossing)] {
+                self.tree(&place, Some(frozen), DEPTH_MAX)?;
+            }
+        }
+        for place in [layout.sealing(), layout.checked(), layout.quarantine()] {
+            self.tree(&place, Some(frozen), DEPTH_MAX)?;
+        }
+        for place in [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()] {
+            self.tree(&place, Some(frozen), DEPTH_MAX)?;
+        }
+        for path in entries(&layout.status())?.into_iter().filter(|path| path.ends_with("routes-off")) {
+            self.file(&path, Some(frozen))?;
+        }
+        self.days(&layout.evidence(), since)?;
+        for one in segment::list(&layout.ledger())? {
+            self.file(&one.path, Some(frozen))?;
+        }
+        for path in entries(&layout.ledger())?
+            .into_iter()
+            .filter(|path| path.ends_with("level-0") || path.ends_with("ledger.json"))
+        {
+            self.file(&path, Some(frozen))?;
+        }
+        Ok(())
+    }
+
+    /// Logs before this one do not change any more.
+    fn former(&mut self, ledger: &Path) -> Result<(), SpoolError> {
+        for (_, dir) in ledger::former(ledger)? {
+            self.tree(&dir, None, DEPTH_MAX).map_err(|source| SpoolError::disk(&dir, source))?;
+        }
+        Ok(())
+    }
+
+    /// Evidence of every day on which something was written since.
+    fn days(&mut self, evidence: &Path, since: i64) -> io::Result<()> {
+        for year in dirs(evidence)? {
+            for month in dirs(&year)? {
+                for day in dirs(&month)? {
+                    if fs::metadata(&day)?.mtime() < since {
+                        continue;
+                    }
+                    for entry in fs::read_dir(&day)? {
+                        let path = entry?.path();
+                        if hidden(&path) || (since > i64::MIN && fs::metadata(&path)?.mtime() < since) {
+                            continue;
+                        }
+                        self.file(&path, None)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, place: &Path, frozen: Option<&Frozen<'_>>, depth: u32) -> io::Result<()> {
+        if depth == 0 {
+            return Ok(());
+        }
+        match fs::symlink_metadata(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(about) if about.is_dir() => {
+                self.line(place, place, "-")?;
+                entries(place)?.iter().try_for_each(|path| self.tree(path, frozen, depth - 1))
+            }
+            // A bundle of a staged trip is a copy: it stands in the outbox, and a trip can be exported again.
+            Ok(_) if of_a_trip(self.root, place) => Ok(()),
+            Ok(about) if about.is_file() && !hidden(place) => self.file(place, frozen),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A file by a second name; by its own where the file system gives none (an inlet may be a mount of its own).
+    fn file(&mut self, path: &Path, frozen: Option<&Frozen<'_>>) -> io::Result<()> {
+        let size = fs::metadata(path)?.len().to_string();
+        let second = self.dir.join(self.links.to_string());
+        let source = match frozen.map(|frozen| frozen.link(path, &second)) {
+            Some(Ok(())) => {
+                self.links += 1;
+                second
+            }
+            Some(Err(error)) if !refuses_links(&error) => return Err(error),
+            _ => path.to_owned(),
+        };
+        self.line(path, &source, &size)
+    }
+
+    fn line(&mut self, path: &Path, source: &Path, size: &str) -> io::Result<()> {
+        let path = path.strip_prefix(self.root).map_err(io::Error::other)?;
+        for field in [path.as_os_str().as_bytes(), source.as_os_str().as_bytes(), size.as_bytes()] {
+            self.list.write_all(field)?;
+            self.list.write_all(&[0])?;
+        }
+        Ok(())
+    }
+}
+
+/// Another mount, a file system without links, too many of them, or a file of somebody else's.
+fn refuses_links(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
+}
+
+/// Nothing but files and folders?
+fn plain(path: &Path, depth: u32) -> io::Result<bool> {
+    let about = fs::symlink_metadata(path)?;
+    if !about.is_dir() {
+        return Ok(about.is_file());
+    }
+    for child in entries(path)? {
+        if depth == 0 || !plain(&child, depth - 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn of_a_trip(root: &Path, path: &Path) -> bool {
+    path.strip_prefix(root.join("desk/trips")).is_ok()
+        && path.extension().is_some_and(|suffix| suffix == "bundle" || suffix == "receipts")
+}
+
+fn hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(crate::disk::ASIDE.as_bytes()))
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other?.map(|entry| entry.map(|entry| entry.path())).collect(),
+    }
+}
+
+fn dirs(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(entries(dir)?.into_iter().filter(|path| path.is_dir()).collect())
+}
