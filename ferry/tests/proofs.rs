@@ -219,7 +219,8 @@ fn ledger(office: &Office, dir: &Path, records: u64) {
     // Five leaves: ((0 1)(2 3)) 4
     let pair = |a: usize, b: usize| node(suite, &leaves[a], &leaves[b]);
     let root = node(suite, &node(suite, &pair(0, 1), &pair(2, 3)), &leaves[4]);
-    let note = Checkpoint { node: name("intranet"), log: protocol::ledger::FIRST_LOG, head: Head { size: 5, root } }.sign(&office.intranet);
+    let note = Checkpoint { node: name("intranet"), log: protocol::ledger::FIRST_LOG, head: Head { size: 5, root } }
+        .sign(&office.intranet);
     fs::write(dir.join("checkpoint"), note).unwrap();
 }
 

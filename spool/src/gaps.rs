@@ -329,6 +329,18 @@ impl Book {
         all
     }
 
+    /// What of a range was neither reserved by us, as far as is known here, nor withdrawn.
+    pub(crate) fn never_reserved(&self, crossing: Crossing, epoch: u64, range: Range) -> Vec<Range> {
+        match self.own.get(&crossing).and_then(|epochs| epochs.get(&epoch)) {
+            None => vec![range],
+            Some(own) => {
+                let mut known = own.reserved.clone();
+                own.retired.iter().for_each(|range| drop(known.insert(range.from, range.to)));
+                known.missing(range.from, range.to)
+            }
+        }
+    }
+
     /// Our own numbers that were reserved and neither used nor withdrawn: by crossing and epoch.
     pub(crate) fn left_over(&self) -> Vec<(Crossing, u64, Range)> {
         let mut left = Vec::new();

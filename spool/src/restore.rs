@@ -157,6 +157,22 @@ impl Restoring {
         head_of(&self.former(), suite)
     }
 
+    /// Hands every readable record of the old logs to `take`.
+    pub fn records(&self, take: &mut dyn FnMut(&Record)) -> Result<(), SpoolError> {
+        for (_, dir) in crate::ledger::former(&self.layout.ledger())? {
+            let at = |source| SpoolError::disk(&dir, source);
+            for one in segment::list(&dir).map_err(at)? {
+                let bytes = segment::load(&one.path).map_err(at)?;
+                for found in Frames::new(&bytes, one.first) {
+                    if let Found::Record(stored) = found {
+                        take(&stored.record);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Begins the new log, syncs everything and lets the spool be opened.
     pub fn finish(self, with: &Succession<'_>) -> Result<Head, SpoolError> {
         let (disk, dir) = (&self.disk, self.layout.ledger());

@@ -656,6 +656,25 @@ impl Spool {
         Ok(())
     }
 
+    /// After a restore: of the numbers that a peer misses, those of epochs that this ledger knows nothing of were used by
+    /// a process whose records are lost. They will never come.
+    pub fn withdraw_unknown(&self, crossing: Crossing, epochs: &[EpochGaps], now: Timestamp) -> Result<(), SpoolError> {
+        if self.0.restored.is_none() {
+            return Ok(());
+        }
+        for gaps in epochs.iter().filter(|gaps| gaps.epoch < self.epoch()) {
+            let mut record = Record::new(Event::SequencesWithdrawn, now);
+            record.crossing = Some(crossing);
+            record.epoch = Some(gaps.epoch);
+            for range in &gaps.missing {
+                let ask = |book: &mut crate::gaps::Book| book.never_reserved(crossing, gaps.epoch, *range);
+                let unknown = self.0.index.book(&self.0.ledger, ask)?;
+                self.record_ranges(record.clone(), &unknown)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The outbox of a crossing. One that was not set up is empty and takes nothing.
     #[must_use]
     pub fn outbox(&self, crossing: Crossing) -> Outbox {

@@ -198,10 +198,12 @@ impl ParcelState {
             return;
         }
         self.last = self.last.max(record.at);
-        if let Some(name) = &local.name {
+        // An operator's reason is not the parcel's.
+        let words = !matches!(record.event, Event::DuplicateAdmitted | Event::DuplicateClosed);
+        if let Some(name) = local.name.as_ref().filter(|_| words) {
             self.name = Some(name.clone());
         }
-        if !local.labels.is_empty() {
+        if words && !local.labels.is_empty() {
             self.labels.clone_from(&local.labels);
         }
         let ours = matches!(record.event, Event::Accepted | Event::Arrived | Event::Relayed);

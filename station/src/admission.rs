@@ -21,7 +21,7 @@ use protocol::parcel::{Manifest, ParcelError};
 use protocol::receipt::Outcome;
 use protocol::trust::TrustError;
 use protocol::{BundleId, Crossing, Reason, Signed, Timestamp};
-use spool::{Entry, EntryKind, Outlet, Seen, State};
+use spool::{Entry, EntryKind, Outlet, ParcelState, Seen, State};
 
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
@@ -159,6 +159,12 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
     };
     match known.state {
         State::Arrived => {}
+        // An operator's word is awaited.
+        State::MayBeDuplicate => return Ok(()),
+        // About to be delivered when the backup was made: whether it was, only the lost disk knew.
+        State::Delivering if station.spool.restored().is_some_and(|restored| known.last < restored.at) => {
+            return wait_for_a_word(station, &known, now);
+        }
         State::Delivering => {
             // The records on both sides of the rename tell where we died.
             let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
@@ -183,6 +189,9 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
                     // What the nodes behind us did with it is theirs to say.
                     _ if known.sent.is_some() => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                     State::Delivered => receipts::make(station, &came, Outcome::Delivered, None, now)?,
+                    State::Duplicate => {
+                        receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?
+                    }
                     State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
                     _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                 };
@@ -219,7 +228,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         && let Some(known) = station.spool.parcel(&parcel)?
         && let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id)
     {
-        if known.state == State::Arrived || known.state == State::Delivering {
+        if matches!(known.state, State::Arrived | State::Delivering | State::MayBeDuplicate) {
             let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
             return forward_checked(station, &checked, now);
         }
@@ -370,6 +379,10 @@ fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, 
 fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
     let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
     let known = station.spool.parcel(&came.parcel)?;
+    if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
+        // It was here before the disk was lost, and nobody can say that it was delivered: it comes in and waits.
+        return Ok(None);
+    }
     let ours =
         known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
     if !ours {
@@ -474,6 +487,12 @@ fn arrive(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), 
 /// On from here: into the outlet, or sealed for the next crossing.
 fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
     let Some(hop) = station.next_hop(&admitted.route) else {
+        if sealed_before_a_restore(station, &admitted.envelope)
+            && let Some(known) = station.spool.parcel(&admitted.came.parcel)?.filter(|known| !known.admitted)
+        {
+            wipe(station, &admitted.place)?;
+            return wait_for_a_word(station, &known, now);
+        }
         return deliver(station, &admitted, checked, now);
     };
     let Some(rules) = station.rules.get(&hop.crossing) else {
@@ -504,6 +523,45 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
     sealing::commit(station, Event::Relayed, &staged, &admitted.statement, &admitted.manifest, now)?;
     wipe(station, &admitted.place)?;
     remove(station, checked)
+}
+
+/// A node that was restored knows nothing of what it delivered after the backup. What was sealed later is proven new; by
+/// its sender's clock, so a minute is added.
+fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
+    const SKEW_MS: u64 = 60_000;
+    station.spool.restored().is_some_and(|restored| envelope.sealed < restored.at.plus_ms(SKEW_MS))
+}
+
+/// Custody is ours, and the bundle stays in `checked` until an operator says whether it was delivered before. (Relaying
+/// needs no such word: the next node knows the parcel again.)
+fn wait_for_a_word(station: &Station, known: &ParcelState, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::MayBeDuplicate, now);
+    record.parcel = Some(known.parcel);
+    record.origin = Some(known.origin.clone());
+    station.spool.record(record, Local::none())?;
+    station.alarms.raise(now, Alarm::MayBeDuplicate);
+    Ok(())
+}
+
+/// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
+/// and the parcel arrived, or closed.
+pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: Timestamp) -> Result<(), StationError> {
+    let Some(came) = &known.came else { return Ok(()) };
+    let path = station.layout().checked().join(format!("{}.bundle", came.bundle));
+    if !path.exists() {
+        return Ok(());
+    }
+    if admit {
+        // Back to where the stage looks at every step.
+        let name = path.file_name().unwrap_or_default();
+        let target = station.layout().complete(came.crossing).join(name);
+        move_file(station, &path, &target)?;
+        station.spool.bell().ring();
+        return Ok(());
+    }
+    let came = Came::of_state(known, came);
+    receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+    remove(station, &path)
 }
 
 fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {

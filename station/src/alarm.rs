@@ -59,6 +59,12 @@ alarms! {
     TripOrder = "trip-order", "a ferry trip is missing, repeated or foreign", "摆渡批次缺失、重复或不属于本节点";
     /// A request that may not be made.
     RequestRefused = "request-refused", "a request at the desk was refused", "办理台请求被拒绝";
+    /// No good backup for too long.
+    BackupOverdue = "backup-overdue", "the last good backup is older than the config allows", "最近一次有效备份已超过配置时限";
+    /// A backup that was not made.
+    BackupFailed = "backup-failed", "a backup could not be made or did not verify", "备份失败或校验未通过";
+    /// Parcels that wait for a word after a restore.
+    MayBeDuplicate = "may-be-duplicate", "after a restore, parcels wait for an operator to say whether they were delivered before", "恢复后有投递件待操作员确认是否曾经交付";
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";
 }
@@ -76,6 +82,7 @@ impl Alarm {
                 | Alarm::RequestRefused
                 | Alarm::TripOrder
                 | Alarm::LedgerDamaged
+                | Alarm::BackupFailed
         )
     }
 }

@@ -2,6 +2,7 @@
 //! 0 done, 1 refused or failed to verify, 2 usage or config, 3 disk, medium or I/O.
 
 mod ask;
+mod backup;
 mod check;
 mod init;
 mod inspect;
@@ -165,10 +166,20 @@ enum Command {
         /// `rebuild`.
         action: String,
     },
-    /// Copy state, sealed to a key. 备份
+    /// Copy the state, sealed to a key, and read it back; a running daemon goes on meanwhile. 备份
     Backup,
-    /// Start from a backup. 恢复
-    Restore,
+    /// Start from a backup where the state is gone. 恢复
+    Restore(backup::RestoreArguments),
+    /// After a restore: say whether a parcel that waits was delivered before. 恢复后确认可能重复的投递件
+    Duplicate {
+        /// `admit`: it was not, deliver it. `close`: it was.
+        word: String,
+        /// The parcel's id.
+        parcel: String,
+        /// How that is known; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// The month in figures. 月报
     Report {
         /// YYYY-MM.
@@ -267,6 +278,20 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Config
         }
+        Command::Backup => backup::backup(&config, zone, out),
+        Command::Restore(asked) => backup::restore(&config, zone, &asked, out),
+        Command::Duplicate { word, parcel, reason } if word == "admit" || word == "close" => {
+            let action = format!("duplicate-{word}");
+            ask::ask(&config, zone, &action, [("parcel", Some(parcel)), ("reason", Some(reason))], out)
+        }
+        Command::Duplicate { .. } => {
+            out.error(
+                "duplicate takes admit or close",
+                "duplicate admit PARCEL --reason TEXT",
+                "duplicate admit 投递件 --reason 原因",
+            );
+            Exit::Config
+        }
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
         Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
             out.error(
@@ -280,8 +305,6 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         | Command::Reseal { .. }
         | Command::Seal { .. }
         | Command::Open { .. }
-        | Command::Backup
-        | Command::Restore
         | Command::Report { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",

@@ -16,7 +16,7 @@ use spool::desk::Answer;
 
 use crate::alarm::Alarm;
 use crate::station::{Station, StationError};
-use crate::{housekeeping, receipts, trips};
+use crate::{admission, backup, housekeeping, receipts, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -214,14 +214,19 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
             }))
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
+        "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
+        "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         "list" => list(station, request),
         "show" => show(station, request),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable" => Ok(
-            Err(Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求")),
-        ),
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
+        | "backup" | "duplicate-admit" | "duplicate-close" => Ok(Err(Refusal::new(
+            "role",
+            "the role on the key card may not ask for this",
+            "密钥卡上的角色无权提出该请求",
+        ))),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
@@ -272,6 +277,39 @@ fn resend(station: &Station, request: &Request, now: Timestamp) -> Outcome {
         )));
     }
     Ok(Ok(json!({ "resent": resent })))
+}
+
+/// After a restore: an operator says whether a parcel that waits was delivered before.
+fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let state = match request.argument("parcel").and_then(ParcelId::from_hex) {
+        Some(parcel) => station.spool.parcel(&parcel)?,
+        None => None,
+    };
+    let Some(state) = state.filter(|state| state.state == spool::State::MayBeDuplicate) else {
+        return Ok(Err(Refusal::new(
+            "not-waiting",
+            "no such parcel waits as may-be-duplicate; see list --state may-be-duplicate",
+            "没有处于“可能重复”状态的该投递件；请查看 list --state may-be-duplicate",
+        )));
+    };
+    let admit = request.action.as_str() == "duplicate-admit";
+    let event = if admit { Event::DuplicateAdmitted } else { Event::DuplicateClosed };
+    let mut record = Record::new(event, now);
+    record.parcel = Some(state.parcel);
+    record.origin = Some(state.origin.clone());
+    record.person = Some(request.person.clone());
+    // The reason is the operator's words: beside the record, as those of a switched route.
+    station.spool.record(record, Local { name: None, labels: reason(request) })?;
+    admission::decided(station, &state, admit, now)?;
+    Ok(Ok(json!({ "parcel": state.parcel.to_string(), "admitted": admit })))
+}
+
+fn reason(request: &Request) -> Vec<Label> {
+    let words = request.argument("reason").filter(|words| !words.is_empty());
+    words
+        .and_then(|words| Some(Label { name: Name::new("reason").ok()?, value: words.to_owned() }))
+        .into_iter()
+        .collect()
 }
 
 fn switch(station: &Station, request: &Request, now: Timestamp) -> Outcome {

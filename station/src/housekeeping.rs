@@ -12,7 +12,7 @@ use spool::{NoticeState, ParcelState, State};
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Confirm};
 use crate::station::{Station, StationError};
-use crate::{desk, receipts, trips};
+use crate::{backup, desk, receipts, trips};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -25,6 +25,8 @@ const DAYS_A_PASS: usize = 64;
 /// What was done when.
 #[derive(Default)]
 pub struct Housekeeping {
+    /// The first step of this process.
+    began: Timestamp,
     published: Timestamp,
     retained: Timestamp,
     last: BTreeMap<PathBuf, Vec<u8>>,
@@ -39,6 +41,10 @@ impl Housekeeping {
             self.published = now;
             trips::step(station, now)?;
             watch(station, now)?;
+            if self.began == Timestamp::default() {
+                self.began = now;
+            }
+            backup::watch(station, self.began, now)?;
             station.look(now);
             station.alarms.rest(now);
             station.spool.write_checkpoint()?;
@@ -138,10 +144,11 @@ pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError
         "zone": station.zone.name(),
         "suite": station.suite.name(),
         "at_s": now.seconds(),
-        "ledger": { "records": head.size, "root": head.root.to_string() },
+        "ledger": { "log": station.spool.log(), "records": head.size, "root": head.root.to_string() },
         "queues": queues,
         "parcels": counts,
         "gaps": gaps(station),
+        "backup": backup::snapshot(station, now),
         "alarms": alarms,
         "routes_off": off,
     }))
@@ -167,6 +174,14 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
     for peer in station.peers.iter().filter(|peer| matches!(peer.receive, Carrier::Diode | Carrier::Folder)) {
         if let Some(crossing) = Crossing::between(peer.zone, station.zone) {
             missing |= station.spool.gaps(&peer.name, crossing).iter().any(|epoch| !epoch.missing.is_empty());
+        }
+    }
+    if station.spool.restored().is_some() {
+        let waits = |(_, state): &(protocol::Name, State)| *state == State::MayBeDuplicate;
+        if station.spool.counts()?.iter().any(|(key, count)| waits(key) && *count > 0) {
+            station.alarms.raise(now, Alarm::MayBeDuplicate);
+        } else {
+            station.alarms.clear(now, Alarm::MayBeDuplicate);
         }
     }
     if missing {

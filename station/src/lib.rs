@@ -12,6 +12,10 @@ pub mod drop;
 pub mod keyring;
 pub mod station;
 
+pub mod backup;
+pub mod restore;
+pub mod witness;
+
 pub mod admission;
 pub mod desk;
 pub mod housekeeping;

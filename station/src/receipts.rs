@@ -378,7 +378,11 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
         station.alarms.raise(now, Alarm::NotAuthentic);
         return Ok(());
     };
-    let Some(state) = station.spool.parcel(&receipt.parcel)? else { return Ok(()) };
+    let known = station.spool.parcel(&receipt.parcel)?;
+    if known.as_ref().is_none_or(|known| known.state == spool::State::Lost) {
+        return lost_known(station, &receipt, known.as_ref(), now);
+    }
+    let Some(state) = known else { return Ok(()) };
     let Some(sent) = state.sent.clone().filter(|_| state.statement == receipt.statement) else {
         tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
         return Ok(());
@@ -416,6 +420,34 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
         Some(came) => leave(station, came.crossing.back(), &came.peer, &receipt, &bytes),
         None => tell(station, &state, &receipt, now),
     }
+}
+
+/// After a restore: a receipt about a parcel that went on from here after the backup. Its record went with the disk; that
+/// it was here, and what became of it, is on record from now on. Every other receipt about a stranger is passed over.
+fn lost_known(
+    station: &Station,
+    receipt: &Receipt,
+    known: Option<&ParcelState>,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    let left_here = receipt.crossing.source() == station.zone
+        && station.peers_receiving(receipt.crossing).any(|peer| peer.name == receipt.node);
+    if station.spool.restored().is_none() || receipt.version != VERSION || !left_here {
+        return Ok(());
+    }
+    if known.is_some_and(|known| known.custody_passed && known.statement == receipt.statement) {
+        return Ok(());
+    }
+    let mut record = Record::new(Event::LostKnown, now);
+    record.parcel = Some(receipt.parcel);
+    record.bundle = Some(receipt.bundle);
+    record.peer = Some(receipt.node.clone());
+    record.crossing = Some(receipt.crossing);
+    record.outcome = Some(receipt.outcome);
+    record.reason = receipt.reason;
+    record.digest = Some(receipt.statement);
+    station.spool.record(record, Local::none())?;
+    Ok(())
 }
 
 /// Does the node that signs stand behind this one on the parcel's way? Only such a node can answer for it. Any other,
@@ -492,6 +524,8 @@ fn take_gap_report(station: &Station, source: &Name, signed: &Signed, now: Times
     station
         .spool
         .record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;
+    // Numbers of a process whose record went with a lost disk: nobody will ever send them, and the receiver is told.
+    station.spool.withdraw_unknown(report.crossing, &report.epochs, now)?;
     let outbox = station.spool.outbox(report.crossing);
     let entries = outbox.entries()?;
     let missing = |entry: &Entry| {

@@ -13,7 +13,8 @@ use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
 use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
-use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::backup::Backups;
+use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
 use crate::keyring::{Keyring, KeyringError, security};
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
@@ -85,6 +86,8 @@ pub struct Plan {
     pub routes: Vec<RouteSettings>,
     /// The hand ferry.
     pub ferry: FerrySettings,
+    /// Where copies of the state go.
+    pub backup: Option<BackupSettings>,
     /// Every crossing it takes part in.
     pub crossings: Vec<Crossing>,
     /// Its keys.
@@ -123,6 +126,8 @@ pub struct Station {
     pub ferry: FerrySettings,
     /// Its settings.
     pub settings: NodeSettings,
+    /// Copies of its state.
+    pub backups: Backups,
     /// Where alarms go.
     pub alarms: Alarms,
     /// What else is to be watched: links and other things this crate does not know.
@@ -197,6 +202,7 @@ impl Plan {
             peers: config.peers.clone(),
             routes: config.routes.clone(),
             ferry: config.ferry.clone(),
+            backup: config.backup.clone(),
             crossings,
             disk: Disk::real(),
         })
@@ -224,6 +230,7 @@ impl Station {
             peers: plan.peers,
             ferry: plan.ferry,
             settings: plan.node,
+            backups: Backups::new(plan.backup),
             alarms: plan.alarms,
             watches: Mutex::default(),
             switched_off: Mutex::default(),

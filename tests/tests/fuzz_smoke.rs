@@ -575,7 +575,11 @@ fn records_and_checkpoints_of_the_ledger() {
     });
     for suite in Suite::ALL {
         let key = SigningKey::generate(suite);
-        let checkpoint = Checkpoint { node: name("internet"), log: protocol::ledger::FIRST_LOG, head: Head { size: 4_711, root: Octets([5; 32]) } };
+        let checkpoint = Checkpoint {
+            node: name("internet"),
+            log: protocol::ledger::FIRST_LOG,
+            head: Head { size: 4_711, root: Octets([5; 32]) },
+        };
         let note = checkpoint.sign(&key);
         fuzz(&format!("checkpoint note {suite}"), &[note.clone().into_bytes()], 10_000, |bytes| {
             let text = String::from_utf8_lossy(bytes);
