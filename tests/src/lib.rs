@@ -4,6 +4,7 @@
 
 pub mod gate;
 pub mod office;
+pub mod pair;
 pub mod papers;
 pub mod programs;
 pub mod relay;
