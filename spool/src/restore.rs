@@ -98,8 +98,9 @@ impl Restoring {
             ("inlet", Some(_)) => {
                 (parts.get(2).is_some_and(|part| *part == CLAIMED)).then(|| below(root.to_owned(), 0))
             }
-            ("config", _) => Some(below(self.layout.restored(), 0)),
-            ("queues" | "desk" | "evidence" | "quarantine" | "notices" | "status", Some(_)) => {
+            // Whether the app has taken it since, only a person can find out.
+            ("config" | "outlet", _) => Some(below(self.layout.restored(), 0)),
+            ("queues" | "desk" | "evidence" | "quarantine" | "notices" | "status", _) => {
                 Some(below(root.to_owned(), 0))
             }
             _ => None,

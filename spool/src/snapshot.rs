@@ -156,6 +156,12 @@ impl Lister<'_> {
                 }
             }
         }
+        // Delivered and not yet taken away. A restore never lays it out again by itself: the app may have it by then.
+        for route in dirs(&layout.root().join("outlet"))? {
+            for delivered in entries(&route)?.into_iter().filter(|path| !begins_with_a_point(path)) {
+                self.tree(&delivered, Some(frozen), DEPTH_MAX)?;
+            }
+        }
         for crossing in Crossing::ALL {
             for place in [layout.outbox(crossing), layout.complete(crossing), layout.receipts(crossing)] {
                 self.tree(&place, Some(frozen), DEPTH_MAX)?;
@@ -278,6 +284,10 @@ fn plain(path: &Path, depth: u32) -> io::Result<bool> {
 fn of_a_trip(root: &Path, path: &Path) -> bool {
     path.strip_prefix(root.join("desk/trips")).is_ok()
         && path.extension().is_some_and(|suffix| suffix == "bundle" || suffix == "receipts")
+}
+
+fn begins_with_a_point(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn hidden(path: &Path) -> bool {

@@ -5,7 +5,7 @@
 //! dead process and not used are recorded as withdrawn; a new epoch begins. Each of these steps may itself be
 //! interrupted and is done again by the next opening.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ const FREE_INODES_MIN: u64 = 4_096;
 /// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
 /// reserved nothing is none of them.
 const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
+/// Bundles offered again that are remembered until the stage looks: what is more is offered once more with the next
+/// connection.
+const OFFERED_AGAIN_MAX: usize = 4_096;
 /// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
 const ANNOUNCED_EVERY: u64 = 64;
 
@@ -345,6 +348,8 @@ struct Inner {
     latest: AtomicU64,
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
+    /// Bundles that a peer offered although they were taken and settled here long ago.
+    offered_again: Mutex<BTreeSet<(Crossing, BundleId)>>,
     floor: RwLock<Floor>,
     restored: Option<Restored>,
     /// Signs checkpoints of snapshots.
@@ -391,6 +396,7 @@ impl Spool {
             latest: AtomicU64::new(setup.now.0),
             outboxes,
             busy: arrivals::Busy::default(),
+            offered_again: Mutex::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
             restored,
             key: setup.key,
@@ -464,6 +470,19 @@ impl Spool {
     }
     pub(crate) fn signing_key(&self) -> &SigningKey {
         &self.0.key
+    }
+    /// A peer that offers what we settled has not got our receipt: its disk may have been put back to an older state.
+    pub(crate) fn offered(&self, crossing: Crossing, bundle: BundleId) {
+        let mut again = locked(&self.0.offered_again);
+        if again.len() < OFFERED_AGAIN_MAX && again.insert((crossing, bundle)) {
+            drop(again);
+            self.0.bell.ring();
+        }
+    }
+    /// What was offered again since the last call.
+    #[must_use]
+    pub fn offered_again(&self) -> Vec<(Crossing, BundleId)> {
+        std::mem::take(&mut *locked(&self.0.offered_again)).into_iter().collect()
     }
     pub(crate) fn busy(&self) -> &arrivals::Busy {
         &self.0.busy

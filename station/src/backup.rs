@@ -1,6 +1,6 @@
 //! A copy of the node's state, sealed to a key and read back: a tar archive of one moment inside a sealed stream. Holds
-//! ledger, queues, claimed drops, evidence, quarantine, trips, notices, switches and the config; never a private key,
-//! nor the index, which is made again.
+//! ledger, queues, claimed drops, what stands in outlets, evidence, quarantine, trips, notices, switches and the config;
+//! never a private key, nor the index, which is made again.
 //!
 //! Why it may die anywhere: it is written under a name that does not count, synced, renamed, and read back from the disk;
 //! only then does the ledger say that it was made, and only then do older ones go, never the last that was read back.

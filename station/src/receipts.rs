@@ -139,6 +139,7 @@ impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let mut sent = 0;
+        tell_again(station)?;
         for peer in &station.peers {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
             if peer.send == Carrier::Ferry {
@@ -172,6 +173,24 @@ impl Receipts {
         retire(station, now)?;
         Ok(sent)
     }
+}
+
+/// Whoever offers over a two-way crossing what we have settled lacks our receipts: they are kept with the evidence, and
+/// sent once more. (A one-way link repeats everything in rounds, which says nothing.)
+fn tell_again(station: &Station) -> Result<(), StationError> {
+    for (crossing, bundle) in station.spool.offered_again() {
+        let two_way = station.peers_sending(crossing).any(|peer| peer.receive.is_two_way() && peer.send.is_two_way());
+        let parcel = station.spool.parcel_of_bundle(&bundle)?.filter(|_| two_way);
+        let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+        let Some(state) = state else { continue };
+        let Some(came) = state.came.as_ref().filter(|came| came.bundle == bundle) else { continue };
+        for bytes in sealing::kept_receipts(station, &state.parcel, &bundle)? {
+            let Ok(signed) = Signed::parse::<Receipt>(&bytes) else { continue };
+            let Ok(receipt) = signed.read_unverified::<Receipt>() else { continue };
+            leave(station, crossing.back(), &came.peer, &receipt, &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use protocol::keys::{OpeningKey, SigningKey};
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
-use spool::{Begin, Disk, EntryKind, Floor, Fuse, Layout};
+use spool::{Begin, Disk, EntryKind, Floor, Fuse, Layout, Spool};
 use station::admission::Admission;
 use station::config::Config;
 use station::housekeeping::Housekeeping;
@@ -196,19 +196,24 @@ impl Running {
     /// Brings everything that waits in an outbox into another node's arrivals; receipts leave the outbox with that.
     pub fn carry_to(&self, other: &Running) {
         let crossing = Crossing::between(self.station.zone, other.station.zone).expect("neighbours");
-        let outbox = self.station.spool.outbox(crossing);
-        for entry in outbox.entries().expect("a list") {
-            if let Begin::Partial(mut partial) =
-                other.station.spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size).expect("room")
-            {
-                let bytes = fs::read(&entry.path).expect("an entry");
-                let from = usize::try_from(partial.offset()).expect("small");
-                partial.write(&bytes[from..]).expect("written");
-                partial.finish().expect("whole");
-            }
-            if entry.kind == EntryKind::Receipts {
-                outbox.remove(&entry).expect("removed");
-            }
+        carry(&self.station.spool, &other.station.spool, crossing);
+    }
+}
+
+/// The same from spool to spool. What leaves an outbox meanwhile was receipted meanwhile.
+pub fn carry(from: &Spool, to: &Spool, crossing: Crossing) {
+    let outbox = from.outbox(crossing);
+    for entry in outbox.entries().expect("a list") {
+        let Ok(bytes) = fs::read(&entry.path) else { continue };
+        if let Begin::Partial(mut partial) =
+            to.arrivals(crossing).begin(&entry.id, entry.kind, entry.size).expect("room")
+        {
+            let from = usize::try_from(partial.offset()).expect("small");
+            partial.write(&bytes[from..]).expect("written");
+            partial.finish().expect("whole");
+        }
+        if entry.kind == EntryKind::Receipts {
+            outbox.remove(&entry).expect("removed");
         }
     }
 }

@@ -248,8 +248,8 @@ fn told(value: &Value, out: &Words) -> String {
     }
     lines.push(
         out.pick(
-            "next: compare restored/config with the config in force; run init (as root: owners and groups); start the daemon; then list --state may-be-duplicate",
-            "下一步：核对 restored/config 与现行配置；以 root 运行 init 恢复属主与组；启动守护进程；然后查看 list --state may-be-duplicate",
+            "next: compare restored/config with the config in force; run init (as root: owners and groups); start the daemon; then list --state may-be-duplicate; what stood in outlets lies in restored/outlet",
+            "下一步：核对 restored/config 与现行配置；以 root 运行 init 恢复属主与组；启动守护进程；然后查看 list --state may-be-duplicate；备份时交付口中的文件在 restored/outlet",
         )
         .to_owned(),
     );
