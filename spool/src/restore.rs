@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use protocol::keys::SigningKey;
 use protocol::ledger::{self, Local, Record};
@@ -126,8 +127,15 @@ impl Restoring {
         Ok(())
     }
 
-    /// Puts a file in place. Not synced: all of it is, at the end, before the spool may be opened.
-    pub fn file(&mut self, path: &Path, content: &mut dyn Read) -> Result<u64, SpoolError> {
+    /// Puts a file in place, with its time and its executable bit, which a claimed drop still needs. Not synced: all of it
+    /// is, at the end, before the spool may be opened.
+    pub fn file(
+        &mut self,
+        path: &Path,
+        content: &mut dyn Read,
+        modified_s: u64,
+        executable: bool,
+    ) -> Result<u64, SpoolError> {
         let Some(place) = self.place(path) else { return Err(SpoolError::Foreign { path: path.to_owned() }) };
         if let Some(folder) = place.parent() {
             self.make(folder)?;
@@ -142,7 +150,7 @@ impl Restoring {
             match content.read(&mut piece) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(at(error)),
-                Ok(0) => return Ok(bytes),
+                Ok(0) => break,
                 Ok(read) => {
                     let (now, _) = piece.split_at(read);
                     self.disk.append(&mut file, now).map_err(at)?;
@@ -150,6 +158,11 @@ impl Restoring {
                 }
             }
         }
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(modified_s)).map_err(at)?;
+        if executable {
+            self.disk.set_mode(&place, 0o770).map_err(at)?;
+        }
+        Ok(bytes)
     }
 
     /// Size and root of the old log, computed from its records; records that were lost to damage before keep the leaf

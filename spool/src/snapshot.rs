@@ -39,8 +39,8 @@ pub struct Item {
     pub source: PathBuf,
     /// A folder that is kept although it may be empty.
     pub folder: bool,
-    /// How many of its bytes belong to the moment.
-    pub bytes: u64,
+    /// How many of its bytes belong to the moment; all of them where the file is only ever replaced whole.
+    pub bytes: Option<u64>,
 }
 
 /// A node's state at one moment. Dropping it takes the second names away.
@@ -104,8 +104,8 @@ impl Snapshot {
             take(Item {
                 path: OsString::from_vec(path).into(),
                 source: OsString::from_vec(source).into(),
-                folder: size == "-",
-                bytes: size.parse().unwrap_or(0),
+                folder: size == FOLDER,
+                bytes: size.parse().ok(),
             })?;
         }
         for route in crate::spool::children(&layout.root().join("notices"))? {
@@ -113,7 +113,7 @@ impl Snapshot {
                 let Ok(about) = fs::symlink_metadata(&source) else { continue };
                 let Ok(path) = source.strip_prefix(layout.root()).map(Path::to_owned) else { continue };
                 if about.is_file() && !hidden(&source) {
-                    take(Item { path, source, folder: false, bytes: about.len() })?;
+                    take(Item { path, source, folder: false, bytes: None })?;
                 }
             }
         }
@@ -135,6 +135,9 @@ impl Drop for Snapshot {
 }
 
 const LIST: &str = "list";
+/// In the list instead of a size: a folder, and a file that is read to its end.
+const FOLDER: &str = "-";
+const WHOLE: &str = "*";
 
 struct Lister<'a> {
     root: &'a Path,
@@ -226,7 +229,7 @@ impl Lister<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
             Ok(about) if about.is_dir() => {
-                self.line(place, place, "-")?;
+                self.line(place, place, FOLDER)?;
                 entries(place)?.iter().try_for_each(|path| self.tree(path, frozen, depth - 1))
             }
             // A bundle of a staged trip is a copy: it stands in the outbox, and a trip can be exported again.
@@ -236,19 +239,20 @@ impl Lister<'_> {
         }
     }
 
-    /// A file by a second name; by its own where the file system gives none (an inlet may be a mount of its own).
+    /// A file by a second name; by its own where the file system gives none (an inlet may be a mount of its own). One
+    /// that is not of the moment is read as it is by then.
     fn file(&mut self, path: &Path, frozen: Option<&Frozen<'_>>) -> io::Result<()> {
+        let Some(frozen) = frozen else { return self.line(path, path, WHOLE) };
         let size = fs::metadata(path)?.len().to_string();
         let second = self.dir.join(self.links.to_string());
-        let source = match frozen.map(|frozen| frozen.link(path, &second)) {
-            Some(Ok(())) => {
+        match frozen.link(path, &second) {
+            Ok(()) => {
                 self.links += 1;
-                second
+                self.line(path, &second, &size)
             }
-            Some(Err(error)) if !refuses_links(&error) => return Err(error),
-            _ => path.to_owned(),
-        };
-        self.line(path, &source, &size)
+            Err(error) if refuses_links(&error) => self.line(path, path, &size),
+            Err(error) => Err(error),
+        }
     }
 
     fn line(&mut self, path: &Path, source: &Path, size: &str) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -449,14 +450,13 @@ impl<W: Write> Archive<'_, W> {
             }
             other => other.map_err(io)?,
         };
-        let mut header = self.header(tar::EntryType::Regular, item.bytes, 0o600);
-        if let Ok(meta) = file.metadata() {
-            use std::os::unix::fs::MetadataExt;
-            header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
-            header.set_mode(if meta.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
-        }
+        let meta = file.metadata().map_err(io)?;
+        let bytes = item.bytes.unwrap_or(meta.len());
+        let mut header =
+            self.header(tar::EntryType::Regular, bytes, if meta.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
+        header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
         self.files += 1;
-        let content = Exactly { file, left: item.bytes, stop: self.stop };
+        let content = Exactly { file, left: bytes, stop: self.stop };
         self.tar
             .append_data(&mut header, &item.path, content)
             .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })

@@ -305,8 +305,10 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 }
 
 fn reason(request: &Request) -> Vec<Label> {
-    let words = request.argument("reason").filter(|words| !words.is_empty());
+    // As long as a label may be; the rest of a novel is in the request.
+    let words = request.argument("reason").map(|words| words.chars().take(80).collect::<String>());
     words
+        .filter(|words| !words.is_empty())
         .and_then(|words| Some(Label { name: Name::new("reason").ok()?, value: words.to_owned() }))
         .into_iter()
         .collect()

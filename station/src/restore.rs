@@ -226,7 +226,8 @@ fn unpack(plan: &RestorePlan<'_>, restoring: &mut Restoring) -> Result<(u64, u64
             match entry.header().entry_type() {
                 tar::EntryType::Directory => restoring.folder(&path)?,
                 tar::EntryType::Regular => {
-                    bytes += restoring.file(&path, &mut entry)?;
+                    let (modified_s, mode) = (entry.header().mtime().map_err(io)?, entry.header().mode().map_err(io)?);
+                    bytes += restoring.file(&path, &mut entry, modified_s, mode & 0o100 != 0)?;
                     files += 1;
                 }
                 _ => return Err(RestoreError::OddEntry { path }),

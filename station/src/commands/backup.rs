@@ -51,6 +51,14 @@ pub(super) struct RestoreArguments {
 
 /// Makes a backup.
 pub(super) fn backup<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> Exit {
+    if config.backup.is_none() {
+        out.error(
+            &BackupError::NotSetUp.to_string(),
+            "add [backup] with a folder on another disk; see \"Backup\" in docs/operations.md",
+            "请在配置中加入 [backup]，目录须在另一磁盘；参见 docs/operations.md 的“备份”一节",
+        );
+        return Exit::Config;
+    }
     let layout = Layout::new(&config.node.spool);
     let made = if running(&layout) { ask_and_wait(config, &layout) } else { alone(config, zone, &layout) };
     match made {
