@@ -355,6 +355,47 @@ fn a_backup_that_is_damaged_cut_or_for_another_key_is_refused_before_anything_is
 }
 
 #[test]
+fn a_node_that_dies_while_it_makes_a_backup_starts_again_and_nothing_half_made_counts() {
+    let office = office();
+    let (internet, extranet) = (&office.internet, &office.extranet);
+    let mut now = START;
+    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    internet.drop_application(1);
+    together(&mut from, &mut to, &mut now);
+    internet.drop_application(2);
+    from.turn(&mut now).unwrap();
+    from.carry_to(&to);
+    drop(to);
+    let folder = extranet.root.join("backups");
+    let mut deaths = 0;
+    for effects in (0..).step_by(4) {
+        now = now.plus_ms(2_000);
+        let fuse = Fuse::after(effects);
+        let Ok(to) = extranet.open_until(&fuse, now) else { continue };
+        let made = Job::of(&to.station, protocol::der_types::Octets([3; 32])).run(|| now);
+        drop(to);
+        let counted = names(&folder).into_iter().filter(|file| file.ends_with(".trilock-backup"));
+        for file in counted {
+            let mut input = fs::File::open(folder.join(&file)).unwrap();
+            protocol::backup::verify(&mut input, &extranet.trust()).unwrap();
+            fs::remove_file(folder.join(file)).unwrap();
+        }
+        if !fuse.burnt() {
+            made.unwrap();
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths > 8, "{deaths} deaths");
+    let mut to = extranet.open(now).unwrap();
+    assert!(!extranet.layout().snapshot().exists());
+    together(&mut from, &mut to, &mut now);
+    assert_eq!(extranet.outlet("applications"), ["case-1", "case-2"]);
+    back_up(&to, now);
+    assert!(!names(&folder).iter().any(|file| file.ends_with(".part")), "what was half made is cleared away");
+}
+
+#[test]
 fn a_restore_that_dies_after_any_effect_keeps_the_daemon_away_and_is_simply_run_again() {
     let office = office();
     let (internet, extranet) = (&office.internet, &office.extranet);
