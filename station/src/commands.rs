@@ -100,7 +100,20 @@ enum Command {
         parcel: String,
     },
     /// What is missing on one-way crossings. 缺号
-    Gaps,
+    Gaps {
+        /// After a restore: these numbers, A-B, came to the disk that was lost and will not come again. 恢复后关闭缺号
+        #[arg(long, value_name = "A-B", requires = "epoch", requires = "crossing", requires = "peer")]
+        close: Option<String>,
+        /// Their epoch.
+        #[arg(long)]
+        epoch: Option<u64>,
+        /// Their crossing.
+        #[arg(long)]
+        crossing: Option<String>,
+        /// Who sent them.
+        #[arg(long)]
+        peer: Option<String>,
+    },
     /// Send again what is still held: a parcel, or a range of numbers. 补发
     Resend {
         /// The parcel's id.
@@ -245,18 +258,24 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
-        Command::Gaps => ask::ask(&config, zone, "gaps", [], out),
-        Command::Resend { parcel, seq, crossing } => {
-            let range = match seq.as_deref().map(|seq| seq.split_once('-').unwrap_or((seq, seq))) {
-                Some((from, to)) if from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok() => {
-                    Some((from.to_owned(), to.to_owned()))
-                }
-                Some(_) => {
-                    out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
-                    return Exit::Config;
-                }
-                None => None,
+        Command::Gaps { close: None, .. } => ask::ask(&config, zone, "gaps", [], out),
+        Command::Gaps { close: Some(range), epoch, crossing, peer } => {
+            let Some((from, to)) = read_range(&range) else {
+                out.error("--close takes A-B, two numbers", "for example --close 4-7", "例如 --close 4-7");
+                return Exit::Config;
             };
+            let epoch = epoch.map(|epoch| epoch.to_string());
+            let arguments =
+                [("from", Some(from)), ("to", Some(to)), ("epoch", epoch), ("crossing", crossing), ("peer", peer)];
+            ask::ask(&config, zone, "gap-close", arguments, out)
+        }
+        Command::Resend { parcel, seq, crossing } => {
+            let range = seq.as_deref().map(read_range);
+            if range == Some(None) {
+                out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
+                return Exit::Config;
+            }
+            let range = range.flatten();
             let (from, to) = range.unzip();
             ask::ask(
                 &config,
@@ -315,4 +334,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         }
         Command::Check { .. } | Command::Init => Exit::Done,
     }
+}
+
+/// `A-B`, or one number for both.
+fn read_range(words: &str) -> Option<(String, String)> {
+    let (from, to) = words.split_once('-').unwrap_or((words, words));
+    (from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok()).then(|| (from.to_owned(), to.to_owned()))
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
+use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::Role;
 use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
@@ -215,6 +216,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
         "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
+        "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         "list" => list(station, request),
@@ -222,7 +224,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "backup" | "duplicate-admit" | "duplicate-close" => Ok(Err(Refusal::new(
+        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" => Ok(Err(Refusal::new(
             "role",
             "the role on the key card may not ask for this",
             "密钥卡上的角色无权提出该请求",
@@ -277,6 +279,38 @@ fn resend(station: &Station, request: &Request, now: Timestamp) -> Outcome {
         )));
     }
     Ok(Ok(json!({ "resent": resent })))
+}
+
+/// After a restore: numbers that the lost disk had taken, and whose sender has let them go, are missing for ever. Only what
+/// is missing now can be closed, and only at a node that was restored: anywhere else a gap is closed by a resend.
+fn close_gap(station: &Station, request: &Request) -> Outcome {
+    if station.spool.restored().is_none() {
+        return Ok(Err(Refusal::new(
+            "not-restored",
+            "this node was not restored; what is missing comes by a resend or a gap report",
+            "本节点未经恢复；缺号应由补发或缺号报告关闭",
+        )));
+    }
+    let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
+    let range = number(request, "from").zip(number(request, "to")).map(|(from, to)| Range { from, to });
+    let (Some(peer), Some(crossing), Some(epoch), Some(range)) =
+        (name(request, "peer"), crossing, number(request, "epoch"), range)
+    else {
+        return Ok(Err(missing("peer, crossing, epoch, from, to")));
+    };
+    let gaps = station.spool.gaps(&peer, crossing);
+    let holes = gaps.iter().filter(|gaps| gaps.epoch == epoch).flat_map(|gaps| &gaps.missing);
+    let hit: Vec<Range> = holes
+        .map(|hole| Range { from: hole.from.max(range.from), to: hole.to.min(range.to) })
+        .filter(|part| part.from <= part.to)
+        .collect();
+    let Some(last) = hit.last() else {
+        return Ok(Err(Refusal::new("no-such-gap", "nothing of that range is missing here", "该范围内没有缺号")));
+    };
+    let closed: u64 = hit.iter().map(|part| part.to - part.from + 1).sum();
+    let through = last.to;
+    station.spool.withdraw(&peer, crossing, &[EpochGaps { epoch, through, missing: hit }])?;
+    Ok(Ok(json!({ "closed": closed })))
 }
 
 /// After a restore: an operator says whether a parcel that waits was delivered before.

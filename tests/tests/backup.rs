@@ -90,8 +90,18 @@ fn in_state(running: &Running, state: State) -> Vec<ParcelId> {
     running.station.spool.parcels(&filter, 100).unwrap().into_iter().map(|state| state.parcel).collect()
 }
 
-/// The node's own command line asks at its desk.
+/// The node's own command line asks at its desk about a parcel.
 fn ask(member: &Member, running: &Running, action: &str, parcel: &ParcelId, now: Timestamp) -> spool::Answer {
+    ask_with(member, running, action, &[("parcel", parcel.to_string())], now)
+}
+
+fn ask_with(
+    member: &Member,
+    running: &Running,
+    action: &str,
+    arguments: &[(&str, String)],
+    now: Timestamp,
+) -> spool::Answer {
     let request = Request {
         version: VERSION,
         id: protocol::der_types::Octets(protocol::keys::random()),
@@ -99,7 +109,7 @@ fn ask(member: &Member, running: &Running, action: &str, parcel: &ParcelId, now:
         action: name(action),
         person: name("administrator"),
         at: now,
-        arguments: vec![Label { name: name("parcel"), value: parcel.to_string() }],
+        arguments: arguments.iter().map(|(what, value)| Label { name: name(what), value: value.clone() }).collect(),
     };
     let layout = member.layout();
     let signed = Signed::make(&member.keyring().signing, &request).to_bytes();
@@ -268,6 +278,45 @@ fn a_sender_put_back_sends_what_its_outbox_held_and_its_neighbour_knows_it_again
         restore_from(&office, internet, &good.file, &[extranet.layout().evidence()], Disk::real(), now).unwrap();
     assert_eq!(restored.lost.len(), 2, "the second and the third");
     assert!(restored.log > epoch && restored.log > START.seconds() + HOUR_MS / 1000);
+}
+
+#[test]
+fn without_a_paper_what_the_lost_disk_had_taken_is_a_gap_that_a_person_closes() {
+    let office = office();
+    let (internet, extranet) = (&office.internet, &office.extranet);
+    let mut now = START;
+    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    internet.drop_application(1);
+    together(&mut from, &mut to, &mut now);
+    let good = back_up(&to, now);
+    internet.drop_application(2);
+    together(&mut from, &mut to, &mut now);
+    drop(to);
+    wipe(extranet);
+    now = now.plus_ms(HOUR_MS);
+    restore_from(&office, extranet, &good.file, &[], Disk::real(), now).unwrap();
+    let mut to = extranet.open(now).unwrap();
+    now = now.plus_ms(HOUR_MS);
+    internet.drop_application(3);
+    together(&mut from, &mut to, &mut now);
+    assert_eq!(extranet.outlet("applications"), ["case-3"]);
+    let gaps = to.station.spool.gaps(&name("internet"), INWARD);
+    let (epoch, range) = (gaps[0].epoch, gaps[0].missing[0]);
+    let close = |running: &Running, to: u64| {
+        let said = [
+            ("peer", "internet".to_owned()),
+            ("crossing", INWARD.to_string()),
+            ("epoch", epoch.to_string()),
+            ("from", "1".to_owned()),
+            ("to", to.to_string()),
+        ];
+        ask_with(extranet, running, "gap-close", &said, now)
+    };
+    assert_eq!(close(&to, range.from - 1).code, "no-such-gap", "what came is not closed over");
+    assert!(close(&to, 1_000).done);
+    assert_eq!(to.station.spool.gaps(&name("internet"), INWARD), []);
+    let own = ask_with(internet, &from, "gap-close", &[("peer", "extranet".to_owned())], now);
+    assert_eq!(own.code, "not-restored");
 }
 
 #[test]
