@@ -384,7 +384,8 @@ mod opening {
     }
 }
 
-#[cfg(all(test, feature = "open"))]
+#[cfg(test)]
+#[cfg(feature = "open")]
 mod tests {
     use super::*;
     use crate::keys::OpeningKey;
