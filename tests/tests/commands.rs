@@ -163,7 +163,7 @@ fn a_node_backs_itself_up_at_work_and_comes_back_after_its_disk_was_lost() {
     let (folder, config) = (root.path().join("backups"), office.config("extranet"));
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{text}\n[backup]\nfolder = {folder:?}\n")).unwrap();
-    assert_eq!(code(&office.node_output("extranet", &["check"]).unwrap()), USAGE, "its folder is not there");
+    assert!(office.node_command("extranet", &["check"]).unwrap().contains("is not there"), "check says so");
     fs::create_dir(&folder).unwrap();
     office.node_command("extranet", &["check"]).unwrap();
     up(&mut office, "extranet");

@@ -140,9 +140,12 @@ pub(super) fn check<L: Links>(
                 warnings
                     .push("backup.key is this node's own key: it is lost with the machine that it lies on".to_owned());
             }
+            // The node can do its work without it: the alarm speaks when a backup is due.
             if !backup.folder.is_dir() {
-                let what = format!("{} is not there", backup.folder.display());
-                fault("backup.folder", what, "mount its disk, or make the folder for the daemon's user");
+                warnings.push(format!(
+                    "backup.folder: {} is not there: mount its disk, or make it for the daemon's user",
+                    backup.folder.display()
+                ));
             }
         }
     }
