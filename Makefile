@@ -53,7 +53,7 @@ bench: ## Figures beside their baselines, in one run; they go into docs/measurem
 
 soak: prerequisites ## The long variants of the tests: thousands of kills, simulated power cuts, lossy wires
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		TRILOCK_SOAK=1 $(CARGO) nextest run --release --workspace --no-fail-fast; \
+		TRILOCK_SOAK=1 $(CARGO) nextest run --profile soak --release --workspace --no-fail-fast; \
 	else \
 		TRILOCK_SOAK=1 $(CARGO) test --release --workspace --no-fail-fast; \
 	fi
@@ -87,11 +87,14 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 	fi
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
-# systemd-analyze (units). Installed by itself where this is Debian-like and root; otherwise what is absent is named,
+# mkfs.ext4 and mount (disks that fail and lose power), setpriv (accounts of apps), systemd-analyze (units), python3 (the
+# example of docs/upstream-apps.md).
+# Installed by itself where this is Debian-like and root; otherwise what is absent is named,
 # and the tests that need it say that they were skipped.
 prerequisites:
 	@absent=""; \
-	for pair in openssl:openssl ip:iproute2 nft:nftables systemd-analyze:systemd cc:gcc; do \
+	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount \
+		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \
 	if [ -z "$$absent" ]; then exit 0; fi; \
@@ -115,4 +118,4 @@ install: ## Programs, units, rules and manual into DESTDIR (as root for /); touc
 	install -m 0644 systemd/trilock.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/trilock.conf
 	install -m 0644 config/*.toml $(DESTDIR)$(PREFIX)/share/trilock/
 	install -m 0644 config/rules/*.toml $(DESTDIR)$(PREFIX)/share/trilock/rules/
-	install -m 0644 README.md README.zh-CN.md CHANGELOG.md LICENSE docs/*.md protocol/FORMAT.md $(DESTDIR)$(PREFIX)/share/doc/trilock/
+	install -m 0644 README.md README.zh-CN.md CHANGELOG.md LICENSE docs/*.md docs/*.json protocol/FORMAT.md $(DESTDIR)$(PREFIX)/share/doc/trilock/

@@ -2,11 +2,12 @@
 //! zone, and the ferry that comes back from there.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use protocol::{Crossing, Zone};
 use serde::Deserialize;
+use station::alarm::Alarm;
 use station::commands::{self, Links};
 use station::config::{Carrier, Fault, PeerSettings};
 use station::sealing;
@@ -46,7 +47,9 @@ impl Links for ExtranetLinks {
             if settings.peers.len() > 1 {
                 link.addressee = Some(Arc::new(sealing::addressee));
             }
+            let status = Arc::clone(&link.status);
             threads.push(quic_link::run(link, settings.clone(), ends.clone())?);
+            watch_gateway(station, &status);
             stop.also(move || ends.stop());
         }
         if let Some(settings) = &self.diode {
@@ -69,6 +72,23 @@ impl Links for ExtranetLinks {
             threads.extend(folder(station, settings, stop)?);
         }
         Ok(threads)
+    }
+}
+
+/// What peers of the gateway do that they should not becomes an alarm.
+fn watch_gateway(station: &Station, status: &Arc<Mutex<quic_link::LinkStatus>>) {
+    type Count = fn(&quic_link::Trouble) -> u64;
+    let counts: [(Alarm, Count); 3] = [
+        (Alarm::PeerUnknownKey, |trouble| trouble.unknown_keys),
+        (Alarm::PeerOverLimit, |trouble| trouble.over_limit),
+        (Alarm::PeerBrokeExchange, |trouble| trouble.broke_exchange),
+    ];
+    for (alarm, count) in counts {
+        let (status, mut seen) = (Arc::clone(status), 0);
+        station.watch(alarm, move || {
+            let now = count(&status.lock().unwrap_or_else(PoisonError::into_inner).trouble);
+            std::mem::replace(&mut seen, now) < now
+        });
     }
 }
 

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use protocol::Timestamp;
 use protocol::waybill::line_file_name;
 use serde_json::json;
-use spool::disk::Disk;
+use spool::disk::{ASIDE, Disk};
 
 use crate::approve::put;
 use crate::copying::{forget, read_line};
 use crate::desk::{ASK_WAIT_MS, Desk, DeskError};
-use crate::folder::Folder;
+use crate::folder::{Folder, Kind};
 use crate::keyfile::{KeyFileError, KeyFrom};
-use crate::medium::{self, MEDIUM_FILE, Medium, MediumError};
-use crate::papers::{Papers, PapersError, read_approval};
+use crate::medium::{self, BESIDE_MAX, MEDIUM_FILE, Medium, MediumError};
+use crate::papers::{APPROVALS, Papers, PapersError, read_approval};
 use crate::trustdir::{self, TrustDirError};
 use crate::words::{Voice, groups, say, size};
 
@@ -149,6 +149,19 @@ impl Confirm {
                 })?;
             }
         }
+        sweep(&disk, medium);
         Ok(())
+    }
+}
+
+/// A countersignature that was being put onto the medium when its command died left a file aside. Nobody puts one there
+/// now; where the medium cannot be written any more it stays, and is listed as a stranger.
+fn sweep(disk: &Disk, medium: &Folder) {
+    let Ok(items) = medium.sub(APPROVALS).and_then(|folder| folder.list(BESIDE_MAX)) else { return };
+    for item in items
+        .iter()
+        .filter(|item| item.kind == Kind::File && item.name.as_encoded_bytes().starts_with(ASIDE.as_bytes()))
+    {
+        let _left = disk.remove_file(&medium.path().join(APPROVALS).join(&item.name));
     }
 }

@@ -6,43 +6,41 @@
 //! 3. a local part fits the salted digest in its record;
 //! 4. the root over the first `size` leaves is the checkpoint's;
 //! 5. with a trust folder, a signing key of the node signed the checkpoint;
-//! 6. any older checkpoint given with `--checkpoint` is on the way;
-//! 7. after a restore: every log before this one holds by itself, and the first record of each names the head of the one
-//!    before, under an operator's signature.
+//! 6. every head that others hold (`--head`, `--evidence`, `--checkpoint`) is on the way: only these show a cut tail;
+//! 7. the tree on disk, where it is there, is the one that follows from the records;
+//! 8. after a restore: every log before this one holds by itself, and the papers that begin the next, signed by the node
+//!    and by an operator, name its last head.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use protocol::keys::VerifyingKey;
-use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX, leaf};
-use protocol::request::Request;
+use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX};
+use protocol::receipt::Head;
 use protocol::suite::Digest;
-use protocol::tree::node;
-use protocol::trust::{Role, Use};
-use protocol::{ParcelId, Signed, Statement as _, Suite, Trust};
+use protocol::trust::Role;
+use protocol::witness::LogStart;
+use protocol::{Name, ParcelId, Signed, Statement as _, Suite, Timestamp, Trust};
 use serde_json::{Map, Value, json};
-use spool::segment::{self, Found, Frames, Stored};
+use spool::segment::{self, Stored};
 
+use crate::audit::{self, Audit, walk};
+use crate::extract::{Extract, Format, Period};
 use crate::folder::{self, FolderError};
+use crate::heads::{self, Heads};
 use crate::trustdir::{self, TrustDirError};
 use crate::words::{Voice, groups, prefix, say};
 
 /// The checkpoint beside the segments.
 const CHECKPOINT: &str = "checkpoint";
-/// The logs before this one, and beside each the request by which the next began.
+/// The logs before this one.
 const FORMER: &str = "former";
-const SUCCESSION: &str = "succession";
+/// The papers that begin a log after a restore.
+const STARTS: [&str; 2] = ["start-by-node", "start-by-operator"];
 /// A restore every month for twenty years.
 const FORMER_MAX: usize = 256;
-/// The leaves of records, 32 bytes each: the only trace of a record that the disk lost.
-const LEAVES: &str = "level-0";
-const DIGEST_BYTES: u64 = 32;
-/// A segment closes at 16 MiB, some 50,000 records; a hole larger than the largest segment is a missing file.
-const HOLE_RECORDS_MAX: u64 = 1 << 22;
-/// Older checkpoints to hold the ledger against: what neighbours kept over the years, a few at a time.
-const CHECKPOINTS_MAX: usize = 256;
+/// What is fixed about a ledger.
+const ABOUT: &str = "ledger.json";
 
 /// What is wrong with a ledger, or with reading it.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +69,8 @@ pub(crate) enum Ledger {
     Verify(LedgerVerify),
     /// Print records, a line each
     Show(LedgerShow),
+    /// Write the records of a period as JSON lines or CSV
+    Export(LedgerExport),
 }
 
 /// `ferry ledger verify`.
@@ -85,6 +85,12 @@ pub(crate) struct LedgerVerify {
     /// An older checkpoint of this ledger, kept elsewhere; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Vec<PathBuf>,
+    /// A head that a neighbour holds: a statement, note, receipt, batch or waybill; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) head: Vec<PathBuf>,
+    /// A neighbour's evidence or ledger folder, from which every head of this ledger is taken
+    #[arg(long, value_name = "DIR")]
+    pub(crate) evidence: Vec<PathBuf>,
 }
 
 /// `ferry ledger show`.
@@ -104,46 +110,38 @@ pub(crate) struct LedgerShow {
     pub(crate) parcel: Option<ParcelId>,
 }
 
+/// `ferry ledger export`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LedgerExport {
+    /// The ledger folder, or the spool that holds it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Key cards; then the ledger is verified first, and nothing of a broken one is written
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trust: Option<PathBuf>,
+    /// The first day, YYYY-MM-DD by UTC
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) from: Timestamp,
+    /// The last day, which is still in it
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) to: Timestamp,
+    /// jsonl or csv
+    #[arg(long)]
+    pub(crate) format: Format,
+    /// With names and labels, which belong to the zone
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// A new file; without it the lines go to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn day(text: &str) -> Result<Timestamp, String> {
+    Timestamp::of_day(text).ok_or_else(|| "a day is YYYY-MM-DD".to_owned())
+}
+
 fn parcel_id(text: &str) -> Result<ParcelId, String> {
     ParcelId::from_hex(text).ok_or_else(|| "a parcel id is 32 lower-case hex digits".to_owned())
-}
-
-/// A checkpoint that the ledger must pass through.
-#[derive(Clone)]
-struct Mark {
-    path: PathBuf,
-    checkpoint: Checkpoint,
-    signer: Option<Digest>,
-}
-
-/// The peaks of an RFC 9162 tree under way: one digest a level.
-struct Peaks {
-    suite: Suite,
-    peaks: Vec<(u64, Digest)>,
-}
-
-impl Peaks {
-    fn new(suite: Suite) -> Peaks {
-        Peaks { suite, peaks: Vec::new() }
-    }
-    fn push(&mut self, leaf: Digest) {
-        let mut merged = (1_u64, leaf);
-        while let Some((leaves, left)) = self.peaks.pop() {
-            if leaves != merged.0 {
-                self.peaks.push((leaves, left));
-                break;
-            }
-            merged = (leaves.saturating_mul(2), node(self.suite, &left, &merged.1));
-        }
-        self.peaks.push(merged);
-    }
-    fn root(&self) -> Digest {
-        let mut right_first = self.peaks.iter().rev().map(|(_, digest)| *digest);
-        match right_first.next() {
-            None => self.suite.digest(&[]),
-            Some(last) => right_first.fold(last, |right, left| node(self.suite, &left, &right)),
-        }
-    }
 }
 
 impl Ledger {
@@ -152,271 +150,172 @@ impl Ledger {
         match self {
             Ledger::Verify(verify) => verify.run(voice),
             Ledger::Show(show) => show.run(voice),
+            Ledger::Export(export) => export.run(voice),
         }
     }
-}
-
-/// A log that holds.
-struct Log {
-    number: u64,
-    dir: PathBuf,
-    checkpoint: Checkpoint,
-    records: u64,
 }
 
 impl LedgerVerify {
     fn run(&self, voice: Voice) -> Result<(), LedgerError> {
-        let language = voice.language;
-        let dir = ledger_dir(&self.dir);
+        self.check(voice, true)
+    }
+
+    /// Verifies; says what holds only where that is wanted.
+    fn check(&self, voice: Voice, tells: bool) -> Result<(), LedgerError> {
         let trust = self.trust.as_deref().map(trustdir::read).transpose()?;
-        let mut older = Vec::new();
-        for path in self.checkpoint.iter().take(CHECKPOINTS_MAX) {
-            older.push(read_mark(path, trust.as_ref())?);
-        }
         let mut before: Option<Log> = None;
-        for place in former(&dir)?.into_iter().chain([dir]) {
-            let log = verify_log(&place, &older, trust.as_ref(), voice)?;
-            older.retain(|mark| mark.checkpoint.log != log.number);
-            follows(before.as_ref(), &log, trust.as_ref(), voice)?;
+        let (mut here, mut named) = (BTreeSet::new(), BTreeSet::new());
+        for dir in logs(&self.dir)? {
+            let log = self.check_log(dir, trust.as_ref(), voice, tells)?;
+            follows(before.as_ref(), &log, trust.as_ref(), voice, tells)?;
+            here.insert(log.head.log);
+            named.extend(&log.others);
             before = Some(log);
         }
-        match older.first() {
-            Some(mark) => {
-                let number = mark.checkpoint.log;
-                let cause =
-                    say!(language, "it is of log {number}, which is not here", "它属于账段 {number}，此处没有该账段");
-                Err(LedgerError::Broken { path: mark.path.clone(), cause })
-            }
+        match named.difference(&here).next() {
             None => Ok(()),
+            Some(number) => Err(LedgerError::Broken {
+                path: ledger_dir(&self.dir),
+                cause: say!(
+                    voice.language,
+                    "others hold a head of log {number}, which is not here",
+                    "他方持有账段 {number} 的链首，此处没有该账段"
+                ),
+            }),
         }
     }
-}
 
-/// The logs before this one, oldest first.
-fn former(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
-    let folder = dir.join(FORMER);
-    let read = |cause| LedgerError::Read { path: folder.clone(), cause };
-    let entries = match std::fs::read_dir(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(read)?,
-    };
-    let mut logs = Vec::new();
-    for entry in entries.take(FORMER_MAX) {
-        let path = entry.map_err(read)?.path();
-        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
-        logs.extend(number.map(|number| (number, path)));
-    }
-    logs.sort();
-    Ok(logs.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Does a log begin where the one before it ended, and does an operator answer for that?
-fn follows(before: Option<&Log>, log: &Log, trust: Option<&Trust>, voice: Voice) -> Result<(), LedgerError> {
-    let language = voice.language;
-    let broken = |cause: String| LedgerError::Broken { path: log.dir.clone(), cause };
-    let Some(before) = before else {
-        if log.number == FIRST_LOG {
-            return Ok(());
+    /// One log by itself.
+    fn check_log(&self, dir: PathBuf, trust: Option<&Trust>, voice: Voice, tells: bool) -> Result<Log, LedgerError> {
+        let language = voice.language;
+        let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
+        let own = dir.join(CHECKPOINT);
+        let note = folder::read_file(&own, NOTE_BYTES_MAX)?;
+        let (checkpoint, signer) = heads::read_note(&String::from_utf8_lossy(&note), trust)
+            .map_err(|cause| LedgerError::Broken { path: own.clone(), cause })?;
+        let (name, head) = (&checkpoint.node, checkpoint.head);
+        let mut heads = Heads::of(name, head.log, trust);
+        self.head.iter().chain(&self.checkpoint).try_for_each(|path| heads.file(path, true))?;
+        self.evidence.iter().try_for_each(|path| heads.folder(path, 0))?;
+        if let Some((path, cause)) = heads.not_believed.first() {
+            return Err(LedgerError::Broken { path: path.clone(), cause: cause.clone() });
         }
-        let number = log.number;
-        return Err(broken(say!(
-            language,
-            "it is log {number}, and no log before it is here",
-            "这是账段 {number}，此处没有它之前的账段"
-        )));
-    };
-    let head = before.checkpoint.head;
-    if before.records != head.size {
-        let (found, stated) = (before.records, head.size);
-        return Err(LedgerError::Broken {
-            path: before.dir.clone(),
-            cause: say!(
+        let known = signer.and_then(|id| trust?.card(&id).map(|card| card.suite));
+        let suites: Vec<Suite> = known.or_else(|| stated_suite(&dir)).map_or(Suite::ALL.to_vec(), |suite| vec![suite]);
+        let bytes = segment::list(&dir).unwrap_or_default();
+        let bytes = bytes.iter().filter_map(|one| one.path.metadata().ok()).map(|about| about.len()).sum();
+        let bar = voice.bar(bytes, language.pick("verifying", "校验中").to_owned());
+        let audit = Audit::of(&dir, &suites, &head, &heads.by_size, &bar)?;
+        bar.finish_and_clear();
+
+        let size = audit.size;
+        if size < head.size {
+            let stated = head.size;
+            return Err(broken(say!(
                 language,
-                "it ended at {stated} records and {found} are here",
-                "该账段止于 {stated} 条记录，此处有 {found} 条"
-            ),
-        });
-    }
-    let mut first = Vec::new();
-    walk(&log.dir, &mut |index, stored| {
-        if index < 2 {
-            first.extend(stored.map(|stored| stored.record));
+                "{size} records are here, the checkpoint was signed over {stated}: records were removed",
+                "此处有 {size} 条记录，检查点签的是 {stated} 条：有记录被删除"
+            )));
         }
-        Ok(())
-    })?;
-    let [begun, answered, ..] = first.as_slice() else {
-        return Err(broken(language.pick("its first records are missing", "缺少最初的记录").to_owned()));
-    };
-    let names = begun.event == Event::LogBegun
-        && begun.through == Some(before.number)
-        && begun.sequence == Some(head.size)
-        && begun.digest == Some(head.root);
-    if !names {
-        let number = before.number;
-        return Err(broken(say!(
-            language,
-            "its first record does not name the head of log {number}",
-            "首条记录未指明账段 {number} 的链首"
-        )));
-    }
-    let paper = before.dir.join(SUCCESSION);
-    let unsigned = |cause: String| LedgerError::Broken { path: paper.clone(), cause };
-    let bytes = folder::read_file(&paper, Request::BYTES_MAX)?;
-    let signed = Signed::parse::<Request>(&bytes).map_err(|e| unsigned(e.to_string()))?;
-    let request = match trust {
-        None => signed.read_unverified::<Request>().map_err(|e| unsigned(e.to_string()))?,
-        Some(trust) => {
-            let (request, card) = trust.verify::<Request>(&signed).map_err(|e| unsigned(e.to_string()))?;
-            if card.role != Role::Operator || card.holder != request.person {
-                return Err(unsigned(format!("signed by {}, a {}", card.holder, card.role)));
-            }
-            request
+        let fits = audit.trees.iter().find(|tree| tree.at_checkpoint == Some(head.root));
+        let Some(tree) = fits else {
+            let at = head.size;
+            let first = audit.trees.iter().find_map(|tree| tree.lost.or(tree.leaf_differs)).map(|index| {
+                say!(
+                    language,
+                    "; record {index} is the first that is not what it was",
+                    "；首条与原摘要不符的记录为第 {index} 条"
+                )
+            });
+            let first = first.unwrap_or_default();
+            return Err(broken(say!(
+                language,
+                "the root over the first {at} records is not the checkpoint's: a record was changed{first}",
+                "前 {at} 条记录的根与检查点不符：有记录被改动{first}"
+            )));
+        };
+        if let Some((at, held)) = heads.by_size.iter().find(|(at, _)| **at > size) {
+            let shown = held.path.display();
+            return Err(broken(say!(
+                language,
+                "{shown} holds a head of {at} records and only {size} are here: the tail was cut",
+                "{shown} 持有 {at} 条记录的链首，此处只有 {size} 条：尾部被截去"
+            )));
         }
-    };
-    let says = |what: &str, value: String| request.argument(what) == Some(value.as_str());
-    let fits = answered.event == Event::RequestAnswered
-        && answered.digest == Some(request.id)
-        && begun.person.as_ref() == Some(&request.person)
-        && request.node == log.checkpoint.node
-        && request.action.as_str() == "restore"
-        && says("log", log.number.to_string())
-        && says("former", before.number.to_string())
-        && says("size", head.size.to_string())
-        && says("root", head.root.to_string());
-    if !fits {
-        let number = log.number;
-        return Err(unsigned(say!(
-            language,
-            "it is not the request by which log {number} began",
-            "它不是账段 {number} 开始时的请求"
-        )));
+        if let Some((at, held)) = tree.missed.and_then(|at| heads.by_size.get_key_value(&at)) {
+            let shown = held.path.display();
+            return Err(broken(say!(
+                language,
+                "it does not pass through the head in {shown} at {at} records: it was rewritten",
+                "它不经过 {shown} 所持的链首（{at} 条）：审计账被重写"
+            )));
+        }
+        if audit.leaves > size {
+            let leaves = audit.leaves;
+            return Err(broken(say!(
+                language,
+                "{size} records are here and the tree holds leaves of {leaves}: the tail was cut",
+                "此处有 {size} 条记录，树中有 {leaves} 条的摘要：尾部被截去"
+            )));
+        }
+        if let Some(index) = tree.leaf_differs {
+            let signed = head.size;
+            return Err(broken(say!(
+                language,
+                "record {index} and its digest in level-0 differ (the checkpoint covers the first {signed} records)",
+                "第 {index} 条记录与 level-0 中的摘要不符（检查点覆盖前 {signed} 条）"
+            )));
+        }
+        if let Some((level, index)) = tree.level_differs {
+            return Err(broken(say!(
+                language,
+                "digest {index} of level-{level} does not follow from those below it: the tree on disk is damaged, the records are not; a running node mends it",
+                "level-{level} 的第 {index} 个摘要与其下层不符：磁盘上的树损坏，记录完好；运行中的节点会自行修复"
+            )));
+        }
+        if let Some(index) = tree.wrong_local {
+            return Err(broken(say!(
+                language,
+                "the local part of record {index} was changed",
+                "第 {index} 条记录的本地部分被改动"
+            )));
+        }
+        let unreadable = tree.unreadable;
+        if unreadable > audit.reported {
+            let lost = unreadable.saturating_sub(audit.reported);
+            return Err(broken(say!(
+                language,
+                "{lost} records cannot be read and no record reports their loss",
+                "有 {lost} 条记录无法读取，且账中无报告"
+            )));
+        }
+        if tells {
+            tell(voice, &checkpoint, signer, &audit, tree, &heads);
+        }
+        let others = heads.logs;
+        Ok(Log { node: checkpoint.node.clone(), head, records: size, others, dir })
     }
-    let (person, number, old, size) = (&request.person, log.number, before.number, head.size);
-    voice.line(&say!(
-        language,
-        "  + log {number} follows log {old} at {size} records: a restore by {person}",
-        "  + 账段 {number} 接续账段 {old}（{size} 条记录）：由 {person} 恢复"
-    ));
-    Ok(())
 }
 
-/// One log by itself.
-fn verify_log(dir: &Path, older: &[Mark], trust: Option<&Trust>, voice: Voice) -> Result<Log, LedgerError> {
-    let language = voice.language;
-    let dir = dir.to_owned();
-    let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
-    let mut marks = vec![read_mark(&dir.join(CHECKPOINT), trust)?];
-    let number = marks.first().map_or(FIRST_LOG, |mark| mark.checkpoint.log);
-    let of_this = older.iter().filter(|mark| mark.checkpoint.log == number);
-    marks.extend(of_this.cloned());
-    let name = marks.first().map(|mark| mark.checkpoint.node.clone());
-    if let Some(other) = marks.iter().find(|mark| Some(&mark.checkpoint.node) != name.as_ref()) {
-        return Err(LedgerError::Broken {
-            path: other.path.clone(),
-            cause: format!("it is of node {}", other.checkpoint.node),
-        });
-    }
-
-    // The suite is fixed for a ledger's life; without the key's card both are tried against the checkpoint.
-    let known = trust.zip(marks.first()).and_then(|(trust, mark)| trust.card(&mark.signer?)).map(|card| card.suite);
-    let mut trees: Vec<Peaks> =
-        Suite::ALL.into_iter().filter(|suite| known.is_none_or(|k| k == *suite)).map(Peaks::new).collect();
-    let mut passed: Vec<Vec<bool>> = vec![vec![false; marks.len()]; trees.len()];
-    let mut unreadable = 0_u64;
-    let mut reported = 0_u64;
-    let mut wrong_local: Vec<Option<u64>> = vec![None; trees.len()];
-    let (mut first_at, mut last_at) = (None, None);
-    let note = |trees: &[Peaks], passed: &mut [Vec<bool>], size: u64| {
-        for (tree, passed) in trees.iter().zip(passed.iter_mut()) {
-            for (mark, passed) in marks.iter().zip(passed.iter_mut()) {
-                *passed |= mark.checkpoint.head.size == size && mark.checkpoint.head.root == tree.root();
-            }
-        }
-    };
-    note(&trees, &mut passed, 0);
-    let size = walk(&dir, &mut |index, stored| {
-        for tree in &mut trees {
-            let digest = match &stored {
-                Some(stored) => leaf(tree.suite, &stored.bytes),
-                None => kept_leaf(&dir, index)?,
-            };
-            tree.push(digest);
-        }
-        note(&trees, &mut passed, index.saturating_add(1));
-        let Some(stored) = stored else {
-            unreadable = unreadable.saturating_add(1);
-            return Ok(());
-        };
-        let record = &stored.record;
-        first_at = first_at.or(Some(record.at));
-        last_at = Some(record.at);
-        if record.event == Event::LedgerDamaged {
-            let (from, to) = (record.sequence.unwrap_or(0), record.through.unwrap_or(0));
-            reported = reported.saturating_add(to.saturating_sub(from).saturating_add(1));
-        }
-        // A local part that was taken away leaves the record whole; one that is there must fit it.
-        if let Some((salt, local)) = &stored.local {
-            for (tree, wrong) in trees.iter().zip(&mut wrong_local) {
-                if record.local != Some(local.digest(tree.suite, salt)) {
-                    wrong.get_or_insert(index);
-                }
-            }
-        }
-        Ok(())
-    })?;
-
-    let Some(mark) = marks.first() else { return Err(LedgerError::NoLedger { path: dir }) };
-    let head = mark.checkpoint.head;
-    if size < head.size {
-        let stated = head.size;
-        return Err(broken(say!(
-            language,
-            "{size} records are here, the checkpoint was signed over {stated}: records were removed",
-            "此处有 {size} 条记录，检查点签的是 {stated} 条：有记录被删除"
-        )));
-    }
-    let fits = trees.iter().zip(&passed).zip(&wrong_local).find(|((_, passed), _)| passed.first() == Some(&true));
-    let Some(((tree, passed), wrong_local)) = fits else {
-        let at = head.size;
-        return Err(broken(say!(
-            language,
-            "the root over the first {at} records is not the checkpoint's: a record was changed",
-            "前 {at} 条记录的根与检查点不符：有记录被改动"
-        )));
-    };
-    let suite = tree.suite;
-    if let Some((mark, _)) = marks.iter().zip(passed).find(|(_, passed)| !**passed) {
-        let (shown, at) = (mark.path.display(), mark.checkpoint.head.size);
-        return Err(broken(say!(
-            language,
-            "it does not pass through the checkpoint {shown} at {at} records: it was rewritten",
-            "它不经过检查点 {shown}（{at} 条）：审计账被重写"
-        )));
-    }
-    if let Some(index) = wrong_local {
-        return Err(broken(say!(
-            language,
-            "the local part of record {index} was changed",
-            "第 {index} 条记录的本地部分被改动"
-        )));
-    }
-    if unreadable > reported {
-        let lost = unreadable.saturating_sub(reported);
-        return Err(broken(say!(
-            language,
-            "{lost} records cannot be read and no record reports their loss",
-            "有 {lost} 条记录无法读取，且账中无报告"
-        )));
-    }
-    let name = &mark.checkpoint.node;
-    let signer = mark.signer.map(|id| prefix(&id));
-    let later = size.saturating_sub(head.size);
+fn tell(
+    voice: Voice,
+    checkpoint: &Checkpoint,
+    signer: Option<Digest>,
+    audit: &Audit,
+    tree: &audit::Tree,
+    heads: &Heads<'_>,
+) {
+    let (language, name, head, size) = (voice.language, &checkpoint.node, checkpoint.head, audit.size);
+    let signer = signer.map(|id| prefix(&id));
+    let (held, papers, up_to) = (tree.passed, heads.papers, heads.by_size.keys().next_back().copied());
+    let unreadable = tree.unreadable;
     voice.object(&json!({
-            "ok": true, "node": name, "log": number, "records": size, "checkpoint": head.size, "root": head.root.to_string(), "suite": suite.name(),
-            "signature": signer.as_deref().unwrap_or("not checked"), "checkpoints": marks.len(), "unreadable_but_reported": unreadable,
-            "first": first_at.map(|at| at.to_string()), "last": last_at.map(|at| at.to_string()),
-        }));
-    let (checked, root, suite) = (head.size, groups(&head.root), suite.name());
+        "ok": true, "node": name, "log": head.log, "records": size, "checkpoint": head.size, "root": head.root.to_string(), "suite": tree.suite.name(),
+        "signature": signer.as_deref().unwrap_or("not checked"), "heads_of_others": held, "papers_of_others": papers, "heads_up_to": up_to,
+        "heads_of_other_logs": heads.other_logs, "unreadable_but_reported": unreadable,
+        "first": audit.first_at.map(|at| at.to_string()), "last": audit.last_at.map(|at| at.to_string()),
+    }));
+    let (checked, root, suite) = (head.size, groups(&head.root), tree.suite.name());
     voice.line(&say!(
         language,
         "ledger of {name}: {size} records ({suite})",
@@ -431,18 +330,23 @@ fn verify_log(dir: &Path, older: &[Mark], trust: Option<&Trust>, voice: Voice) -
         Some(key) => {
             voice.line(&say!(language, "  + checkpoint signed by {name} [{key}]", "  + 检查点由 {name} [{key}] 签名"))
         }
-        None => voice.line(
-            language
-                .pick("  ! signature of the checkpoint not checked: no --trust", "  ! 未核对检查点签名：未给 --trust"),
-        ),
+        None => voice.line(language.pick("  ! signatures not checked: no --trust", "  ! 未核对签名：未给 --trust")),
     }
-    if let (Some(first), Some(last)) = (first_at, last_at) {
+    if let (Some(first), Some(last)) = (audit.first_at, audit.last_at) {
         voice.line(&say!(language, "  + from {first} to {last}", "  + 自 {first} 至 {last}"));
     }
-    if marks.len() > 1 {
-        let older = marks.len().saturating_sub(1);
-        voice.line(&say!(language, "  + passes through {older} further checkpoints", "  + 经过另外 {older} 个检查点"));
+    match up_to {
+        Some(up_to) => voice.line(&say!(
+            language,
+            "  + passes through {held} heads that others hold, the last over {up_to} records",
+            "  + 经过他方持有的 {held} 个链首，最后一个覆盖 {up_to} 条记录"
+        )),
+        None => voice.line(language.pick(
+            "  ! not held against any neighbour's head (--head, --evidence): a cut tail would not be seen",
+            "  ! 未与任何相邻节点持有的链首比对（--head、--evidence）：尾部被截去时看不出来",
+        )),
     }
+    let later = size.saturating_sub(head.size);
     if later > 0 {
         voice.line(&say!(
             language,
@@ -457,17 +361,144 @@ fn verify_log(dir: &Path, older: &[Mark], trust: Option<&Trust>, voice: Voice) -
             "  ! {unreadable} 条记录因损坏丢失；账中已有报告并保留其摘要"
         ));
     }
-    let checkpoint = mark.checkpoint.clone();
-    Ok(Log { number, dir, checkpoint, records: size })
+}
+
+/// A log that holds.
+struct Log {
+    node: Name,
+    head: Head,
+    records: u64,
+    /// Logs of which others hold heads.
+    others: BTreeSet<u64>,
+    dir: PathBuf,
+}
+
+/// The folders of all logs of a ledger, oldest first; the last is the one that is written to.
+fn logs(named: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let dir = ledger_dir(named);
+    let folder = dir.join(FORMER);
+    let read = |cause| LedgerError::Read { path: folder.clone(), cause };
+    let mut logs = Vec::new();
+    match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => {
+            for entry in other.map_err(read)?.take(FORMER_MAX) {
+                let path = entry.map_err(read)?.path();
+                let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
+                logs.extend(number.map(|number| (number, path)));
+            }
+        }
+    }
+    logs.sort();
+    Ok(logs.into_iter().map(|(_, path)| path).chain([dir]).collect())
+}
+
+/// Does a log begin where the one before it ended, and do its node and an operator answer for that?
+fn follows(
+    before: Option<&Log>,
+    log: &Log,
+    trust: Option<&Trust>,
+    voice: Voice,
+    tells: bool,
+) -> Result<(), LedgerError> {
+    let language = voice.language;
+    let number = log.head.log;
+    let broken = |cause: String| LedgerError::Broken { path: log.dir.clone(), cause };
+    let Some(before) = before else {
+        if number == FIRST_LOG {
+            return Ok(());
+        }
+        return Err(broken(say!(
+            language,
+            "it is log {number}, and no log before it is here",
+            "这是账段 {number}，此处没有它之前的账段"
+        )));
+    };
+    let (old, size) = (before.head.log, before.head.size);
+    if before.records != size {
+        let found = before.records;
+        return Err(LedgerError::Broken {
+            path: before.dir.clone(),
+            cause: say!(
+                language,
+                "it ended at {size} records and {found} are here",
+                "该账段止于 {size} 条记录，此处有 {found} 条"
+            ),
+        });
+    }
+    let mut starts = Vec::new();
+    for (name, role) in STARTS.into_iter().zip([Role::Node, Role::Operator]) {
+        let path = log.dir.join(name);
+        let unsigned = |cause: String| LedgerError::Broken { path: path.clone(), cause };
+        let bytes = folder::read_file(&path, LogStart::BYTES_MAX)?;
+        let signed = Signed::parse::<LogStart>(&bytes).map_err(|e| unsigned(e.to_string()))?;
+        let Some(trust) = trust else {
+            starts.push(signed.read_unverified::<LogStart>().map_err(|e| unsigned(e.to_string()))?);
+            continue;
+        };
+        let (start, card) = trust.verify::<LogStart>(&signed).map_err(|e| unsigned(e.to_string()))?;
+        let holder = if role == Role::Node { &start.node } else { &start.person };
+        if card.role != role || card.holder != *holder {
+            return Err(unsigned(format!("signed by {}, a {}", card.holder, card.role)));
+        }
+        starts.push(start);
+    }
+    let same = |start: &LogStart| start.node == log.node && start.log == number && start.previous == before.head;
+    let person = match starts.as_slice() {
+        [by_node, by_operator] if by_node == by_operator && same(by_node) => &by_node.person,
+        _ => {
+            return Err(broken(say!(
+                language,
+                "its start papers do not say that it follows log {old} at {size} records",
+                "其起始文件未说明它接续账段 {old}（{size} 条记录）"
+            )));
+        }
+    };
+    let mut begun = None;
+    walk(&log.dir, &indicatif::ProgressBar::hidden(), &mut |index, stored, _| {
+        begun = begun.take().or(stored.map(|stored| stored.record).filter(|_| index == 0));
+        Ok(())
+    })?;
+    let names = begun.is_some_and(|begun| {
+        begun.event == Event::LogBegun && begun.head == Some(before.head) && begun.person.as_ref() == Some(person)
+    });
+    if !names {
+        return Err(broken(say!(
+            language,
+            "its first record does not name the head of log {old}",
+            "首条记录未指明账段 {old} 的链首"
+        )));
+    }
+    if tells {
+        voice.line(&say!(
+            language,
+            "  + log {number} follows log {old} at {size} records: a restore by {person}",
+            "  + 账段 {number} 接续账段 {old}（{size} 条记录）：由 {person} 恢复"
+        ));
+    }
+    Ok(())
+}
+
+/// The suite as the ledger's own note says. A hint: in another suite no root would fit.
+fn stated_suite(dir: &Path) -> Option<Suite> {
+    let about: Value = serde_json::from_slice(&folder::read_file(&dir.join(ABOUT), NOTE_BYTES_MAX).ok()?).ok()?;
+    about.get("suite")?.as_str()?.parse().ok()
 }
 
 impl LedgerShow {
     fn run(&self, voice: Voice) -> Result<(), LedgerError> {
         if self.trust.is_some() {
-            LedgerVerify { dir: self.dir.clone(), trust: self.trust.clone(), checkpoint: Vec::new() }.run(voice)?;
+            let (dir, trust) = (self.dir.clone(), self.trust.clone());
+            LedgerVerify { dir, trust, checkpoint: Vec::new(), head: Vec::new(), evidence: Vec::new() }.run(voice)?;
         }
-        let dir = ledger_dir(&self.dir);
-        walk(&dir, &mut |index, stored| {
+        for dir in logs(&self.dir)? {
+            self.show_log(&dir, voice)?;
+        }
+        Ok(())
+    }
+
+    fn show_log(&self, dir: &Path, voice: Voice) -> Result<(), LedgerError> {
+        walk(dir, &indicatif::ProgressBar::hidden(), &mut |index, stored, _| {
             let Some(stored) = stored else {
                 voice.object(&json!({"index": index, "unreadable": true}));
                 voice.line(&say!(voice.language, "{index:>9}  (unreadable)", "{index:>9}  （无法读取）"));
@@ -490,6 +521,39 @@ impl LedgerShow {
             }
             Ok(())
         })?;
+        Ok(())
+    }
+}
+
+impl LedgerExport {
+    fn run(&self, voice: Voice) -> Result<(), LedgerError> {
+        if self.trust.is_some() {
+            let (dir, trust) = (self.dir.clone(), self.trust.clone());
+            // Standard output is for the lines.
+            LedgerVerify { dir, trust, checkpoint: Vec::new(), head: Vec::new(), evidence: Vec::new() }
+                .check(voice, false)?;
+        }
+        let target = self.out.clone().unwrap_or_else(|| PathBuf::from("standard output"));
+        let failed = |cause| LedgerError::Read { path: target.clone(), cause };
+        let out: Box<dyn io::Write> = match &self.out {
+            Some(path) => Box::new(io::BufWriter::new(spool::Disk::real().create(path).map_err(failed)?)),
+            None => Box::new(io::BufWriter::new(io::stdout().lock())),
+        };
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let period = Period { from: self.from, until: self.to.plus_ms(DAY_MS) };
+        let mut extract = Extract::begin(out, self.format, self.local).map_err(failed)?;
+        for dir in logs(&self.dir)? {
+            walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
+                Some(stored) => extract.take(period, stored).map_err(failed),
+                None => Ok(()),
+            })?;
+        }
+        let lines = extract.end().map_err(failed)?;
+        if let Some(path) = &self.out {
+            let shown = path.display();
+            voice.object(&json!({"file": path, "lines": lines}));
+            voice.line(&say!(voice.language, "{lines} records written to {shown}", "已写入 {shown}：{lines} 条记录"));
+        }
         Ok(())
     }
 }
@@ -519,6 +583,7 @@ fn fields(stored: &Stored, local: bool) -> Map<String, Value> {
         ("trip", record.trip.map(|v| json!(v))),
         ("bytes", record.bytes.map(|v| json!(v))),
         ("local", record.local.as_ref().map(|v| text(v))),
+        ("head", record.head.map(|v| json!({"log": v.log, "size": v.size, "root": v.root.to_string()}))),
     ];
     let mut fields: Map<String, Value> =
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -538,89 +603,4 @@ fn plain(text: &str) -> String {
 fn ledger_dir(named: &Path) -> PathBuf {
     let inside = named.join("ledger");
     if inside.is_dir() { inside } else { named.to_owned() }
-}
-
-type OnRecord<'a> = dyn FnMut(u64, Option<Stored>) -> Result<(), LedgerError> + 'a;
-
-/// Every record in order; `None` for one that cannot be read. Gives how many there are.
-fn walk(dir: &Path, each: &mut OnRecord<'_>) -> Result<u64, LedgerError> {
-    let read = |path: &Path, cause| LedgerError::Read { path: path.to_owned(), cause };
-    let broken = |path: &Path, cause: String| LedgerError::Broken { path: path.to_owned(), cause };
-    let segments = segment::list(dir).map_err(|cause| read(dir, cause))?;
-    if segments.is_empty() {
-        return Err(LedgerError::NoLedger { path: dir.to_owned() });
-    }
-    let mut next = 0_u64;
-    let last = segments.len().saturating_sub(1);
-    for (at, segment) in segments.iter().enumerate() {
-        if segment.first < next {
-            return Err(broken(&segment.path, format!("it starts at record {}, where {next} is due", segment.first)));
-        }
-        if segment.first.saturating_sub(next) > HOLE_RECORDS_MAX {
-            return Err(broken(&segment.path, format!("records {next} to {} are not there", segment.first)));
-        }
-        // A damaged end before this segment: its records are lost, their leaves may be kept.
-        while next < segment.first {
-            each(next, None)?;
-            next = next.saturating_add(1);
-        }
-        let bytes = segment::load(&segment.path).map_err(|cause| read(&segment.path, cause))?;
-        for found in Frames::new(&bytes, segment.first) {
-            match found {
-                Found::Record(stored) => {
-                    each(stored.index, Some(*stored))?;
-                    next = next.saturating_add(1);
-                }
-                Found::Unreadable { index } => {
-                    each(index, None)?;
-                    next = next.saturating_add(1);
-                }
-                // A torn tail of the newest segment is a write that never was acknowledged.
-                Found::Broken { .. } if at == last => {}
-                Found::Broken { index, sound }
-                    if segments.get(at.saturating_add(1)).is_none_or(|after| after.first < index) =>
-                {
-                    return Err(broken(
-                        &segment.path,
-                        format!("after {sound} bytes nothing can be read, at record {index}"),
-                    ));
-                }
-                Found::Broken { .. } => {}
-            }
-        }
-    }
-    Ok(next)
-}
-
-/// The leaf of a lost record, as the tree on disk kept it.
-fn kept_leaf(dir: &Path, index: u64) -> Result<Digest, LedgerError> {
-    let path = dir.join(LEAVES);
-    let lost = |cause: io::Error| LedgerError::Broken {
-        path: path.clone(),
-        cause: format!("record {index} cannot be read and its leaf is not kept either: {cause}"),
-    };
-    let mut digest = [0; 32];
-    File::open(&path)
-        .and_then(|file| file.read_exact_at(&mut digest, index.saturating_mul(DIGEST_BYTES)))
-        .map_err(lost)?;
-    Ok(protocol::der_types::Octets(digest))
-}
-
-fn read_mark(path: &Path, trust: Option<&Trust>) -> Result<Mark, LedgerError> {
-    let broken = |cause: String| LedgerError::Broken { path: path.to_owned(), cause };
-    let bytes = folder::read_file(path, NOTE_BYTES_MAX)?;
-    let text = String::from_utf8(bytes).map_err(|e| broken(e.to_string()))?;
-    let claimed = Checkpoint::parse_unverified(&text).map_err(|e| broken(e.to_string()))?;
-    let Some(trust) = trust else { return Ok(Mark { path: path.to_owned(), checkpoint: claimed, signer: None }) };
-    // Every signing key the node ever had: an old checkpoint was signed by an old key.
-    let cards = trust.cards().filter(|card| card.holder == claimed.node && card.usage == Use::Sign);
-    let mut cause = format!("no signing key of {} is in the trust folder", claimed.node);
-    for card in cards {
-        let key = VerifyingKey::from_spki(&card.spki).map_err(|e| broken(e.to_string()))?;
-        match Checkpoint::verify(&text, &claimed.node, &key) {
-            Ok(checkpoint) => return Ok(Mark { path: path.to_owned(), checkpoint, signer: Some(key.id()) }),
-            Err(error) => cause = error.to_string(),
-        }
-    }
-    Err(broken(cause))
 }

@@ -5,12 +5,15 @@
 #![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are shown as help, word for word")]
 
 mod approve;
+mod audit;
 mod confirm;
 mod copying;
 mod desk;
 mod export;
+mod extract;
 mod failure;
 mod folder;
+mod heads;
 mod import;
 mod inspect;
 mod intake;

@@ -25,7 +25,7 @@ const TRIPS_MAX: usize = 4096;
 /// Names in a trip's folder: every line of the largest waybill, our papers, and some strangers worth naming.
 const TRIP_ITEMS_MAX: usize = WAYBILL_LINES_MAX + 1024;
 /// Names beside `TRILOCK`: the usual clutter of sticks. More is cut in the listing, nothing of it is read.
-const BESIDE_MAX: usize = 4096;
+pub(crate) const BESIDE_MAX: usize = 4096;
 /// Files on a medium: whoever reads it at the other end is another account on another machine.
 pub(crate) const MEDIUM_FILE: u32 = 0o644;
 const MEDIUM_FOLDER: u32 = 0o755;

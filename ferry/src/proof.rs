@@ -13,6 +13,7 @@ use protocol::suite::Digest;
 use protocol::tree::Tree;
 use protocol::trust::TrustError;
 use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
+use protocol::witness::HeadStatement;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement, Suite, Timestamp, Trust};
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ pub(crate) enum What {
     Receipts,
     Receipt,
     GapReport,
+    Head,
     Unknown,
 }
 
@@ -47,6 +49,7 @@ impl What {
             What::Receipts => "receipts",
             What::Receipt => "receipt",
             What::GapReport => "gap-report",
+            What::Head => "head",
             What::Unknown => "unknown",
         }
     }
@@ -268,6 +271,9 @@ fn of_signed(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
     if is::<GapReport>(&bytes) {
         return of_gap_report(&bytes, trust, language);
     }
+    if is::<HeadStatement>(&bytes) {
+        return of_head(&bytes, trust, language);
+    }
     Proof::failed(What::Unknown, unknown(language))
 }
 
@@ -408,6 +414,34 @@ fn of_gap_report(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 language,
                 "{node} says at {at} what it misses on {crossing}",
                 "{node} 于 {at} 报告 {crossing} 的缺号"
+            ));
+            proof
+        }
+    }
+}
+
+fn of_head(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
+    let read = Signed::parse::<HeadStatement>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
+        let claimed: HeadStatement = signed.read_unverified().map_err(|e| e.to_string())?;
+        let read = HeadStatement::verify(bytes, &claimed.node, trust).map_err(|e| e.to_string())?;
+        read.map(|statement| (statement, signed.signer)).map_err(|refused| refused.1.to_string())
+    });
+    match read {
+        Err(cause) => Proof::failed(What::Head, cause),
+        Ok((statement, signer)) => {
+            let head = statement.head;
+            let mut proof = Proof::good(
+                What::Head,
+                json!({"node": statement.node, "target": statement.target, "log": head.log, "records": head.size, "root": head.root.to_string(),
+                    "turn": statement.turn, "at": statement.at.to_string(), "links": statement.links.iter().map(|link| link.from.size).collect::<Vec<_>>()}),
+            );
+            let (node, target, size, at, links) =
+                (&statement.node, &statement.target, head.size, statement.at, statement.links.len());
+            let key = who(trust, &signer);
+            proof.holds.push(say!(
+                language,
+                "{node} to {target} at {at}: its ledger has {size} records and only grew since {links} earlier heads, signed by {key}",
+                "{node} 于 {at} 告知 {target}：其审计账有 {size} 条记录，自此前 {links} 个链首以来只增不改，由 {key} 签名"
             ));
             proof
         }

@@ -220,8 +220,7 @@ fn ledger(office: &Office, dir: &Path, records: u64) {
     // Five leaves: ((0 1)(2 3)) 4
     let pair = |a: usize, b: usize| node(suite, &leaves[a], &leaves[b]);
     let root = node(suite, &node(suite, &pair(0, 1), &pair(2, 3)), &leaves[4]);
-    let note = Checkpoint { node: name("intranet"), log: protocol::ledger::FIRST_LOG, head: Head { size: 5, root } }
-        .sign(&office.intranet);
+    let note = Checkpoint { node: name("intranet"), head: Head { log: 1, size: 5, root } }.sign(&office.intranet);
     fs::write(dir.join("checkpoint"), note).unwrap();
 }
 
@@ -297,7 +296,7 @@ fn ferry_alone_prints_help_or_the_overview_and_a_named_spool_that_is_none_is_an_
 
 /// A log of two records that follows the five of `ledger`, as a restore leaves it.
 fn restored(office: &mut Office, dir: &Path, by: &str, role: Role) {
-    use protocol::request::Request;
+    use protocol::witness::LogStart;
     const SECOND: u64 = 1_795_392_000;
     ledger(office, dir, 5);
     let old = Checkpoint::parse_unverified(&fs::read_to_string(dir.join("checkpoint")).unwrap());
@@ -310,33 +309,26 @@ fn restored(office: &mut Office, dir: &Path, by: &str, role: Role) {
     let suite = office.suite;
     let key = protocol::keys::SigningKey::generate(suite);
     office.card(by, Zone::Intranet, role, &key);
-    let said = |what: &str, value: String| Label { name: name(what), value };
-    let request = Request {
+    let start = LogStart {
         version: 1,
-        id: protocol::der_types::Octets([8; 32]),
         node: name("intranet"),
-        action: name("restore"),
+        log: SECOND,
+        previous: old,
         person: name(by),
         at: Timestamp(1_795_305_600_000),
-        arguments: vec![
-            said("log", SECOND.to_string()),
-            said("former", "1".to_owned()),
-            said("size", old.size.to_string()),
-            said("root", old.root.to_string()),
-        ],
     };
-    fs::write(former.join("succession"), protocol::Signed::make(&key, &request).to_bytes()).unwrap();
-    let mut begun = Record::new(Event::LogBegun, request.at);
-    (begun.through, begun.sequence, begun.digest) = (Some(1), Some(old.size), Some(old.root));
-    (begun.epoch, begun.person) = (Some(SECOND), Some(name(by)));
-    let mut answered = Record::new(Event::RequestAnswered, request.at);
-    (answered.person, answered.digest) = (Some(name(by)), Some(request.id));
+    for (file, key) in [("start-by-node", &office.intranet), ("start-by-operator", &key)] {
+        fs::write(dir.join(file), protocol::Signed::make(key, &start).to_bytes()).unwrap();
+    }
+    let mut begun = Record::new(Event::LogBegun, start.at);
+    (begun.head, begun.epoch, begun.person) = (Some(old), Some(SECOND), Some(name(by)));
+    let started = Record::new(Event::NodeStarted, start.at);
     let mut bytes = segment::header(0);
-    let records = [begun.to_bytes(), answered.to_bytes()];
+    let records = [begun.to_bytes(), started.to_bytes()];
     records.iter().for_each(|record| bytes.extend(segment::frame(record, b"")));
     fs::write(dir.join(segment::name(0, Health::Sound)), bytes).unwrap();
     let root = node(suite, &leaf(suite, &records[0]), &leaf(suite, &records[1]));
-    let note = Checkpoint { node: name("intranet"), log: SECOND, head: Head { size: 2, root } }.sign(&office.intranet);
+    let note = Checkpoint { node: name("intranet"), head: Head { log: SECOND, size: 2, root } }.sign(&office.intranet);
     fs::write(dir.join("checkpoint"), note).unwrap();
 }
 
@@ -358,12 +350,12 @@ fn a_log_that_follows_a_restore_names_the_head_of_the_old_one_under_an_operators
     fs::copy(dir.join("former/1/checkpoint"), &kept).unwrap();
     expect(0, &[&arguments[..], &["--checkpoint", kept.to_str().unwrap()]].concat());
 
-    let paper = dir.join("former/1/succession");
+    let paper = dir.join("start-by-operator");
     let good = fs::read(&paper).unwrap();
     let mut broken = good.clone();
     *broken.last_mut().unwrap() ^= 1;
     fs::write(&paper, &broken).unwrap();
-    assert!(expect(1, &arguments).contains("succession"));
+    assert!(expect(1, &arguments).contains("start-by-operator"));
     fs::write(&paper, &good).unwrap();
     // A record more, or one less, in the old log.
     let tail = dir.join("former/1").join(segment::name(3, Health::Sound));

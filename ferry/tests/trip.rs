@@ -246,6 +246,19 @@ fn links_and_strangers_on_a_medium_are_listed_and_never_followed() {
 }
 
 #[test]
+fn what_an_approval_that_died_left_on_the_medium_stops_nobody() {
+    let stage = Stage::new("died", Suite::Std);
+    stage.export();
+    stage.approve(0, &stage.first);
+    stage.approve(0, &stage.second);
+    let left = stage.trip().join("approvals/.tmp-4711-2");
+    fs::write(&left, b"half a countersignature").unwrap();
+    stage.confirm(0);
+    assert!(!left.exists(), "it is cleared away before the medium is read back");
+    stage.import(0);
+}
+
+#[test]
 fn a_listed_file_that_is_a_link_is_refused() {
     let stage = Stage::new("link", Suite::Std);
     stage.ready();

@@ -13,6 +13,9 @@ use station::config::{Carrier, Fault, PeerSettings};
 use station::service::Stop;
 use station::station::Station;
 
+/// A beacon that is older says nothing about this moment's clocks.
+const BEACON_FRESH_MS: u64 = 5_000;
+
 /// `[link]` of this zone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,14 @@ impl Links for IntranetLinks {
                 };
                 let mut receiving = diode_link::receive(link, settings.clone(), ends.clone())?;
                 threads.append(&mut receiving.threads);
+                let receiving = Arc::new(receiving);
+                let heard = Arc::clone(&receiving);
                 station.watch(Alarm::LinkSilent, move || receiving.status().silent);
+                // A beacon comes every second, tagged by its sender, whose clock may vouch for ours.
+                station.listen(move || {
+                    let status = heard.status();
+                    (status.epoch != 0 && status.last_beacon_age_ms < BEACON_FRESH_MS).then_some(status.skew_ms)
+                });
                 stop.also(move || ends.raise());
             }
         }

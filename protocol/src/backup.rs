@@ -46,8 +46,6 @@ pub struct BackupHead {
     pub at: Timestamp,
     /// The form of the state inside.
     pub state_version: u32,
-    /// The number of the ledger's log.
-    pub log: u64,
     /// The ledger at that moment.
     pub ledger: Head,
     /// The key it is sealed to.
@@ -88,8 +86,6 @@ pub struct BackupPlan<'a> {
     pub at: Timestamp,
     /// The form of the state inside.
     pub state_version: u32,
-    /// The number of the ledger's log.
-    pub log: u64,
     /// The ledger at that moment.
     pub ledger: Head,
     /// Signs.
@@ -140,7 +136,6 @@ impl<W: Write> BackupWriter<W> {
             node: plan.node.clone(),
             at: plan.at,
             state_version: plan.state_version,
-            log: plan.log,
             ledger: plan.ledger,
             recipient: plan.recipient.id(),
             wrapped_key: OctetString::new(wrapped).expect("bounded far below the limit of DER lengths"),
@@ -415,8 +410,7 @@ mod tests {
             node: &Name::new("extranet").unwrap(),
             at: Timestamp(1_795_305_600_000),
             state_version: 1,
-            log: 1,
-            ledger: Head { size: 9, root: crate::der_types::Octets([3; 32]) },
+            ledger: Head { log: 1, size: 9, root: crate::der_types::Octets([3; 32]) },
             key: &office.key,
             recipient: &office.opening.public(),
         };

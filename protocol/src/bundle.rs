@@ -8,7 +8,7 @@
 //! The last chunk carries the flag `last` and may be short, never empty unless it is the only one. The content key
 //! is fresh for every attempt: an interrupted seal is thrown away, never continued.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use der::asn1::OctetString;
 use zeroize::Zeroizing;
@@ -325,6 +325,16 @@ pub fn verify(input: &mut impl Read, trust: &Trust) -> Result<Verified, BundleEr
 pub fn peek(input: &mut impl Read) -> Result<Envelope, BundleError> {
     let (_, envelope) = read_head(input)?;
     Ok(envelope)
+}
+
+/// Head and foot of a bundle as they stand, for the evidence; the payload is passed over and nothing is verified. For
+/// the one who made it, or verified it before.
+pub fn papers(input: &mut (impl Read + Seek)) -> Result<(Vec<u8>, Vec<u8>), BundleError> {
+    let (head, envelope) = read_head(input)?;
+    let payload = i64::try_from(envelope.payload_bytes).unwrap_or(i64::MAX);
+    input.seek(SeekFrom::Current(payload))?;
+    let foot = read_object(input, "footer", OBJECT_BYTES_MAX)?;
+    Ok((head, foot))
 }
 
 type OnChunk<'a> = dyn FnMut(u64, bool, &mut Vec<u8>) -> Result<(), BundleError> + 'a;

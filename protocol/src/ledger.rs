@@ -6,7 +6,7 @@
 //! local    = H(salt (32) | DER of Local)      the words stay in the zone, the record only binds them
 //!
 //! checkpoint note (C2SP tlog-checkpoint over signed-note), every line ends in one 0x0A:
-//!   trilock/<node>[/<log>]                    the origin; only a log that follows another (a restore) bears a number
+//!   trilock/<node>                            the origin, and the name of the key; after a restore trilock/<node>/<log>
 //!   <records, decimal>
 //!   <base64 of the root, 32 bytes>
 //!   (an empty line; what is signed is everything above it)
@@ -15,7 +15,7 @@
 //!   std: type 0x01, public key = 32 bytes of Ed25519, H = SHA-256, signature = 64 bytes: a standard C2SP note
 //!   gm:  type 0xff "trilock-sm2-sm3", public key = DER SPKI, H = SM3, signature = DER SM2 with SM3
 //! ```
-//! H is the digest of the ledger's suite, fixed when the ledger is made. The key's name bears no log number.
+//! H is the digest of the ledger's suite, fixed when the ledger is made.
 
 use base64ct::{Base64, Encoding};
 
@@ -140,10 +140,16 @@ events! {
     LedgerDamaged = 36, "ledger-damaged";
     /// A config came into force.
     ConfigLoaded = 37, "config-loaded";
+    /// `peer` stated the head `head` in turn `sequence`, and proved that its ledger only grew.
+    HeadWitnessed = 38, "head-witnessed";
+    /// `peer` signed two things about its ledger that cannot both be true; or `peer` holds a head of ours that cannot.
+    HeadContradicted = 39, "head-contradicted";
+    /// Somebody read from this ledger: `digest` is the request, `bytes` the number of rows.
+    LedgerRead = 40, "ledger-read";
     /// A backup was written and read back: `digest` names its head, `through` is the size of the ledger in it.
     BackupMade = 48, "backup-made";
-    /// The first record of a log that follows another: the node was restored by `person`. `through` is the number of
-    /// the log before, `sequence` its size, `digest` its root; no epoch up to `epoch` is ever used again.
+    /// The first record of a log that follows another: the node was restored by `person`. `head` is the last head
+    /// of the log before; no epoch up to `epoch` is ever used again.
     LogBegun = 49, "log-begun";
     /// It came again after a restore, or for the first time: nobody here can know, so it waits for an operator.
     MayBeDuplicate = 50, "may-be-duplicate";
@@ -153,6 +159,10 @@ events! {
     DuplicateClosed = 52, "duplicate-closed";
     /// A neighbour's paper names a parcel that this ledger, restored from a backup, knows nothing of.
     LostKnown = 53, "lost-known";
+    /// The node's own clock is in doubt: from here on nothing ends by it.
+    ClockDoubted = 60, "clock-doubted";
+    /// The clock is believed again, by agreement or by the person.
+    ClockTrusted = 61, "clock-trusted";
 }
 
 impl_der_code!(Event, Event::ALL);
@@ -217,6 +227,9 @@ pub struct Record {
     /// The salted digest of the [`Local`] part, which is kept beside the record and never exported by default.
     #[asn1(context_specific = "16", optional = "true", tag_mode = "IMPLICIT")]
     pub local: Option<Digest>,
+    /// The ledger's head that was stated to `peer`, that `peer` stated, or that `peer` holds of us.
+    #[asn1(context_specific = "17", optional = "true", tag_mode = "IMPLICIT", constructed = "true")]
+    pub head: Option<Head>,
 }
 
 impl Record {
@@ -244,6 +257,7 @@ impl Record {
             trip: None,
             bytes: None,
             local: None,
+            head: None,
         }
     }
 
@@ -403,7 +417,7 @@ pub fn verify_inclusion(suite: Suite, leaf: &Digest, index: u64, head: &Head, pr
 /// Did the ledger only grow between these two heads? (RFC 9162, 2.1.4.2) An empty old ledger is a part of every one.
 #[must_use]
 pub fn verify_consistency(suite: Suite, old: &Head, new: &Head, proof: &[Digest]) -> bool {
-    if old.size > new.size || proof.len() > PROOF_DIGESTS_MAX {
+    if old.log != new.log || old.size > new.size || proof.len() > PROOF_DIGESTS_MAX {
         return false;
     }
     if old.size == 0 {
@@ -508,8 +522,6 @@ pub enum NoteError {
 pub struct Checkpoint {
     /// Whose ledger.
     pub node: Name,
-    /// Which of its logs: [`FIRST_LOG`] unless it was restored.
-    pub log: u64,
     /// Its size and root.
     pub head: Head,
 }
@@ -519,9 +531,9 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.text();
-        let mut signature = key_id(&self.node, &key.public()).to_vec();
+        let mut signature = key_id(&self.origin(), &key.public()).to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()));
-        format!("{text}\n\u{2014} trilock/{} {}\n", self.node, Base64::encode_string(&signature))
+        format!("{text}\n\u{2014} {} {}\n", self.origin(), Base64::encode_string(&signature))
     }
 
     /// Reads a note without checking who signed it.
@@ -540,7 +552,7 @@ impl Checkpoint {
         if lines.next().is_some() {
             return Err(bad("fourth line"));
         }
-        Ok(Checkpoint { node, log, head: Head { size, root } })
+        Ok(Checkpoint { node, head: Head { log, size, root } })
     }
 
     /// Reads a note that this node must have signed with this key. Lines signed by others (witnesses) are passed over.
@@ -550,8 +562,8 @@ impl Checkpoint {
             return Err(NoteError::OtherNode { found: checkpoint.node, expected: node.clone() });
         }
         let text = checkpoint.text();
-        let prefix = format!("\u{2014} trilock/{} ", checkpoint.node);
-        let id = key_id(node, key);
+        let prefix = format!("\u{2014} {} ", checkpoint.origin());
+        let id = key_id(&checkpoint.origin(), key);
         let signatures = note.strip_prefix(&text).and_then(|rest| rest.strip_prefix('\n')).unwrap_or_default();
         let signed = signatures.lines().filter_map(|line| line.strip_prefix(&prefix)).any(|line| {
             Base64::decode_vec(line).is_ok_and(|bytes| {
@@ -565,8 +577,9 @@ impl Checkpoint {
         }
     }
 
+    /// The log's name: that of its node, and its number where it is not the node's first.
     fn origin(&self) -> String {
-        match self.log {
+        match self.head.log {
             FIRST_LOG => format!("trilock/{}", self.node),
             log => format!("trilock/{}/{log}", self.node),
         }
@@ -578,13 +591,12 @@ impl Checkpoint {
     }
 }
 
-/// A node and the number of its log; one form only.
 fn read_origin(line: &str) -> Option<(Name, u64)> {
-    let rest = line.strip_prefix("trilock/")?;
-    match rest.split_once('/') {
-        None => Some((Name::new(rest).ok()?, FIRST_LOG)),
-        Some((node, log)) => Some((Name::new(node).ok()?, decimal(log).filter(|log| *log > FIRST_LOG)?)),
-    }
+    let (name, log) = match line.strip_prefix("trilock/")?.split_once('/') {
+        Some((name, log)) => (name, decimal(log).filter(|log| *log > FIRST_LOG)?),
+        None => (line.strip_prefix("trilock/")?, FIRST_LOG),
+    };
+    Some((Name::new(name).ok()?, log))
 }
 
 /// A number as the note writes it: no sign, no leading zero.
@@ -593,14 +605,13 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 /// The four bytes by which a signature line names its key.
-fn key_id(node: &Name, key: &VerifyingKey) -> [u8; 4] {
+fn key_id(origin: &str, key: &VerifyingKey) -> [u8; 4] {
     let (kind, public) = match key {
         VerifyingKey::Ed25519(key) => (ED25519_TYPE, key.as_bytes().to_vec()),
         VerifyingKey::Sm2(_) => (SM2_TYPE, key.to_spki()),
     };
     let mut hasher = key.suite().hasher();
-    hasher.update(b"trilock/");
-    hasher.update(node.as_str().as_bytes());
+    hasher.update(origin.as_bytes());
     hasher.update(b"\n");
     hasher.update(kind);
     hasher.update(&public);
@@ -633,7 +644,7 @@ mod tests {
     }
 
     fn head(suite: Suite, leaves: &[Digest], size: u64) -> Head {
-        Head { size, root: root(suite, size, &mut reader(suite, leaves)).unwrap() }
+        Head { log: 1, size, root: root(suite, size, &mut reader(suite, leaves)).unwrap() }
     }
 
     #[test]
@@ -702,6 +713,7 @@ mod tests {
             trip: Some(17),
             bytes: Some(0),
             local: Some(Octets([4; 32])),
+            head: Some(Head { log: 2, size: u64::MAX, root: Octets([5; 32]) }),
             ..bare
         };
         let bytes = full.to_bytes();
@@ -717,7 +729,7 @@ mod tests {
             let key = SigningKey::generate(suite);
             let node = Name::new("extranet-1").unwrap();
             let checkpoint =
-                Checkpoint { node: node.clone(), log: FIRST_LOG, head: Head { size: 1234, root: Octets([9; 32]) } };
+                Checkpoint { node: node.clone(), head: Head { log: 1, size: 1234, root: Octets([9; 32]) } };
             let note = checkpoint.sign(&key);
             assert!(note.starts_with("trilock/extranet-1\n1234\n"));
             assert_eq!(Checkpoint::verify(&note, &node, &key.public()).unwrap(), checkpoint);
@@ -729,14 +741,17 @@ mod tests {
             {
                 assert!(Checkpoint::verify(&note.replacen(from, to, 1), &node, &key.public()).is_err(), "{from} {to}");
             }
-            let second = Checkpoint { log: 1_795_305_600, ..checkpoint.clone() };
-            let note_of_second = second.sign(&key);
-            assert!(note_of_second.starts_with("trilock/extranet-1/1795305600\n1234\n"));
-            assert_eq!(Checkpoint::verify(&note_of_second, &node, &key.public()).unwrap(), second);
-            assert!(Checkpoint::verify(&note_of_second.replacen("/1795305600", "", 1), &node, &key.public()).is_err());
-            assert!(Checkpoint::parse_unverified(&note_of_second.replacen("/1795305600", "/1", 1)).is_err());
             let witnessed = format!("{note}\u{2014} witness.example AAAA\n");
             assert!(Checkpoint::verify(&witnessed, &node, &key.public()).is_ok());
+            // The log after a restore has a name of its own, and no signature of one fits the other.
+            let second = Checkpoint { head: Head { log: 2, ..checkpoint.head }, ..checkpoint.clone() };
+            let note = second.sign(&key);
+            assert!(note.starts_with("trilock/extranet-1/2\n1234\n"));
+            assert_eq!(Checkpoint::verify(&note, &node, &key.public()).unwrap(), second);
+            for other in ["extranet-1", "extranet-1/1", "extranet-1/02", "extranet-1/3"] {
+                let forged = note.replace("extranet-1/2", other);
+                assert!(Checkpoint::verify(&forged, &node, &key.public()).is_err(), "{other}");
+            }
         }
     }
 }

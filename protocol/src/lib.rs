@@ -12,6 +12,7 @@ pub mod parcel;
 pub mod receipt;
 pub mod request;
 pub mod waybill;
+pub mod witness;
 
 // What a node keeps for the day its disk is gone.
 pub mod backup;

@@ -50,12 +50,20 @@ impl Outcome {
 }
 
 /// Size and root of a ledger at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, der::Sequence)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, der::Sequence)]
 pub struct Head {
+    /// Which of the node's logs: 1, and a larger one after every restore.
+    pub log: u64,
     /// Records.
     pub size: u64,
     /// Merkle root over them.
     pub root: Digest,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head { log: 1, size: 0, root: Digest::default() }
+    }
 }
 
 /// What one node signs about one parcel.
@@ -142,8 +150,8 @@ pub struct ReceiptBatch {
     pub sequence: u64,
     /// When.
     pub at: Timestamp,
-    /// The sender's ledger.
-    pub head: Head,
+    /// The sender's ledger: a signed [`crate::witness::HeadStatement`] to the target.
+    pub stated: OctetString,
     /// Signed receipts, each as its signer made it.
     pub receipts: Vec<OctetString>,
     /// Signed gap reports of the sender.

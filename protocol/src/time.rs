@@ -35,6 +35,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Days from 1970-01-01 to a day (Hinnant, the same page).
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let (era, yoe) = (year / 400, year % 400);
+    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    (era * 146_097 + doe).checked_sub(719_468)
+}
+
 /// Year, month and day of a number of days since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
@@ -66,6 +75,22 @@ impl<'a> der::DecodeValue<'a> for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The first moment of a day, `YYYY-MM-DD` by UTC. None where the calendar has no such day.
+    #[must_use]
+    pub fn of_day(day: &str) -> Option<Timestamp> {
+        let number = |text: &str| if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
+        let (year, rest) = day.split_once('-')?;
+        let (month, date) = rest.split_once('-')?;
+        let (year, month, date): (u64, u64, u64) = (number(year)?, number(month)?, number(date)?);
+        if day.len() != 10 || !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || date == 0 {
+            return None;
+        }
+        let at = Timestamp(days_from_civil(year, month, date)?.checked_mul(86_400_000)?);
+        at.to_string().starts_with(day).then_some(at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +100,26 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp(1_795_305_599_999).to_string(), "2026-11-21T23:59:59Z");
         assert_eq!(Timestamp(1_709_210_096_000).to_string(), "2024-02-29T12:34:56Z");
+    }
+
+    #[test]
+    fn every_day_is_read_back_and_no_other_text_is_a_day() {
+        for day in (0..40_000).step_by(13) {
+            let at = Timestamp(day * 86_400_000);
+            assert_eq!(Timestamp::of_day(at.to_string().split('T').next().unwrap()), Some(at));
+        }
+        for day in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-11-00",
+            "2026-11-31",
+            "26-11-21",
+            "2026-11-1",
+            "",
+            "+026-11-21",
+        ] {
+            assert_eq!(Timestamp::of_day(day), None, "{day}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The papers of a ferry trip: what lies on the medium, who carries it, who agreed. Codes and register ids, no free text.
 
+use der::asn1::OctetString;
+
 use crate::der_types::impl_der_code;
 use crate::id::BundleId;
 use crate::name::Name;
-use crate::receipt::Head;
 use crate::signed::Statement;
 use crate::suite::Digest;
 use crate::time::Timestamp;
@@ -69,8 +70,8 @@ pub struct Waybill {
     pub approvals: u8,
     /// When.
     pub at: Timestamp,
-    /// The source's ledger.
-    pub head: Head,
+    /// The source's ledger: a signed [`crate::witness::HeadStatement`] to the target.
+    pub stated: OctetString,
     /// Everything on the medium.
     pub lines: Vec<WaybillLine>,
 }

@@ -16,7 +16,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::spool::{Spool, SpoolError, locked};
 
 /// Whole files that one listing gives; the rest comes when these are dealt with.
-const COMPLETE_LIST_MAX: usize = 10_000;
+const COMPLETE_LIST_MAX: usize = 50_000;
 
 /// Ids that are being written at this moment, by crossing.
 pub(crate) type Busy = Arc<Mutex<HashSet<(Crossing, BundleId)>>>;
@@ -77,7 +77,7 @@ impl Arrivals {
         self.spool.layout().complete(self.crossing).join(Entry::arrival_name(id, kind))
     }
 
-    /// The whole files, oldest id first; priority and numbers are not known yet. At most 10,000.
+    /// The whole files, oldest id first; priority and numbers are not known yet. At most 50,000.
     pub fn completed(&self) -> Result<Vec<Entry>, SpoolError> {
         list(&self.spool.layout().complete(self.crossing))
     }
@@ -110,7 +110,7 @@ impl Arrivals {
         let target = self.spool.layout().checked().join(Entry::arrival_name(&entry.id, entry.kind));
         self.spool.disk().rename(&entry.path, &target).map_err(|source| SpoolError::disk(&entry.path, source))?;
         self.spool.bell().ring();
-        Ok(Entry { path: target, ..entry.clone() })
+        Ok(Entry { path: target.into(), ..entry.clone() })
     }
 }
 
@@ -189,7 +189,11 @@ impl Partial {
         }
         let disk = self.spool.disk();
         let at = |source| SpoolError::disk(&self.path, source);
-        disk.sync_data(&self.file).map_err(at)?;
+        if let Err(error) = disk.sync_data(&self.file) {
+            // No later sync of this file can be believed: it goes, and comes again.
+            let _gone = disk.remove_file(&self.path);
+            return Err(at(error));
+        }
         disk.rename(&self.path, &self.target).map_err(at)?;
         self.spool.bell().ring();
         Ok(())

@@ -12,10 +12,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+
+use crate::power::Power;
 
 /// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
@@ -37,18 +39,23 @@ pub struct Fuse(Arc<Budget>);
 struct Budget {
     used: AtomicU64,
     limit: u64,
+    out: AtomicBool,
 }
 
 impl Fuse {
     /// Lets so many effects happen.
     #[must_use]
     pub fn after(effects: u64) -> Fuse {
-        Fuse(Arc::new(Budget { used: AtomicU64::new(0), limit: effects }))
+        Fuse(Arc::new(Budget { used: AtomicU64::new(0), limit: effects, out: AtomicBool::new(false) }))
+    }
+    /// Burns it now: the process dies between two effects.
+    pub fn burn(&self) {
+        self.0.out.store(true, Ordering::SeqCst);
     }
     /// Has an effect been refused?
     #[must_use]
     pub fn burnt(&self) -> bool {
-        self.0.used.load(Ordering::SeqCst) > self.0.limit
+        self.0.out.load(Ordering::SeqCst) || self.0.used.load(Ordering::SeqCst) > self.0.limit
     }
     /// Effects asked for so far, the refused ones included.
     #[must_use]
@@ -56,14 +63,51 @@ impl Fuse {
         self.0.used.load(Ordering::SeqCst)
     }
     fn blow(&self) -> bool {
-        self.0.used.fetch_add(1, Ordering::SeqCst) >= self.0.limit
+        self.0.used.fetch_add(1, Ordering::SeqCst) >= self.0.limit || self.0.out.load(Ordering::SeqCst)
     }
 }
 
-/// What touches the disk. Clones share their fuse and their gate.
+/// What is asked of a disk, as far as it decides whether the disk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Make,
+    Write,
+    Length,
+    Rename,
+    Remove,
+    Mode,
+    Sync,
+    Read,
+}
+
+/// What a sync is for. A test takes one class after the other away, and each time something must be lost: a sync that
+/// nothing misses is waste. Whoever writes another kind of file whose syncs count by themselves gives it a class here,
+/// and writes it through [`Disk::of`] that class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyncClass {
+    /// Any file.
+    #[default]
+    File,
+    /// Any directory.
+    Directory,
+    /// Segments of the ledger.
+    Ledger,
+    /// The levels of the ledger's tree.
+    Levels,
+    /// The checkpoint over them.
+    Checkpoint,
+    /// The index.
+    Index,
+    /// Segments of small entries in an outbox.
+    Outbox,
+}
+
+/// What touches the disk. Clones share their fuse, their power and their gate.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     fuse: Option<Fuse>,
+    power: Option<Power>,
+    class: SyncClass,
     /// Every effect holds it shared for as long as it lasts and never two at once; a snapshot holds it alone. So what a
     /// snapshot sees is what a power cut at that moment would leave, and the argument about those covers it.
     gate: Arc<RwLock<()>>,
@@ -79,8 +123,9 @@ impl Frozen<'_> {
     /// Gives a file a second name on the same file system, for a moment: not synced, because what a power cut leaves of
     /// it is swept at the next start.
     pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.burn()?;
-        fs::hard_link(from, to)
+        self.disk.burn(Effect::Make)?;
+        fs::hard_link(from, to)?;
+        self.disk.power.as_ref().map_or(Ok(()), |power| power.made(to))
     }
 }
 
@@ -97,19 +142,32 @@ impl Disk {
         Disk { fuse: Some(fuse), ..Disk::default() }
     }
 
+    /// The disk of a process that dies after a number of effects, in a machine that may lose power.
+    #[must_use]
+    pub fn with_power(power: Power, fuse: Fuse) -> Disk {
+        Disk { fuse: Some(fuse), power: Some(power), ..Disk::default() }
+    }
+
+    /// The same disk for files of which the syncs are of this class.
+    #[must_use]
+    pub fn of(&self, class: SyncClass) -> Disk {
+        Disk { class, ..self.clone() }
+    }
+
     /// The right to one effect. Held while it lasts; never asked for while another is held, or a waiting snapshot and
     /// this thread would wait for each other.
-    fn spend(&self) -> io::Result<RwLockReadGuard<'_, ()>> {
+    fn spend(&self, effect: Effect) -> io::Result<RwLockReadGuard<'_, ()>> {
         let turn = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        self.burn()?;
+        self.burn(effect)?;
         Ok(turn)
     }
 
-    fn burn(&self) -> io::Result<()> {
+    fn burn(&self, effect: Effect) -> io::Result<()> {
         match &self.fuse {
-            Some(fuse) if fuse.blow() => Err(io::Error::other("fuse burnt")),
-            _ => Ok(()),
+            Some(fuse) if fuse.blow() => return Err(io::Error::other("fuse burnt")),
+            _ => {}
         }
+        self.power.as_ref().map_or(Ok(()), |power| power.allows(effect))
     }
 
     /// Waits until no effect is under way and lets none begin.
@@ -118,11 +176,32 @@ impl Disk {
         Frozen { disk: self, _gate: self.gate.write().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// Syncs everything on the file system that a path stands on: once, where a sync of each of a million new files would
-    /// take longer than a restore may.
-    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        let _turn = self.spend()?;
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    /// Of a write that is refused, how many bytes reach the file: those before the power went or the disk was full.
+    fn part(&self, error: &io::Error, bytes: usize) -> usize {
+        let burning = self.fuse.as_ref().is_some_and(|fuse| fuse.0.limit.checked_add(1) == Some(fuse.used()));
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match &self.power {
+            Some(power) if burning || full => power.part(bytes),
+            None if burning => bytes / 2,
+            _ => 0,
+        }
+    }
+
+    /// Which start of the machine this is: another one after every loss of power.
+    #[must_use]
+    pub fn boot(&self) -> Vec<u8> {
+        match &self.power {
+            Some(power) => format!("{} cuts", power.cuts()).into_bytes(),
+            None => fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        }
+    }
+
+    fn move_name(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Rename)?;
+        match &self.power {
+            Some(power) => power.rename(from, to, true),
+            None => fs::rename(from, to),
+        }
     }
 
     /// Makes a directory and those above it, and syncs the parent of each that was missing.
@@ -144,154 +223,226 @@ impl Disk {
         if !parent.is_dir() {
             self.make_dirs(parent, mode)?;
         }
-        let turn = self.spend()?;
-        let made = fs::DirBuilder::new().mode(mode).create(path);
-        drop(turn);
-        match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(parent),
+        let turn = self.spend(Effect::Make)?;
+        match fs::DirBuilder::new().mode(mode).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {}
+            Ok(()) => self.power.as_ref().map_or(Ok(()), |power| power.made(path))?,
         }
+        drop(turn);
+        self.sync_dir(parent).inspect_err(|_| {
+            // Or the next to come by would find it there, and believe that it lasts.
+            let _gone = self.remove_dir(path);
+        })
     }
 
     /// Sets the mode of a directory or file, setgid included.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        let _turn = self.spend()?;
+        let _turn = self.spend(Effect::Mode)?;
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
     /// Puts a whole file in place: written aside, synced, renamed, its directory synced.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(path);
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        self.sync_file(&file)?;
+        self.write_by(&aside(path), path, bytes, true)
+    }
+
+    /// Waste goes at once, as far as the disk lets it: where it is full, every byte counts.
+    fn write_by(&self, aside: &Path, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+        let mut file = self.create_aside(aside)?;
+        let written = self.append(&mut file, bytes);
+        let written = if durable { written.and_then(|()| self.sync_file(&file)) } else { written };
         drop(file);
-        self.rename(&aside, path)
+        let moved = written.and_then(|()| if durable { self.rename(aside, path) } else { self.move_name(aside, path) });
+        moved.inspect_err(|_| {
+            let _gone = self.remove_file(aside);
+        })
     }
 
     /// As [`Disk::write`], by way of another directory of the same file system: one that is swept at start, where the
     /// target's own is one of too many to look through.
     pub fn write_by_way_of(&self, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(&dir.join(ASIDE));
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        self.sync_file(&file)?;
-        drop(file);
-        self.move_over(&aside, path)?;
-        // Not the other directory: where a power cut brings the name back there, the next start sweeps it.
-        self.sync_dir(parent(path))
+        self.write_by(&aside(&dir.join(ASIDE)), path, bytes, true)
     }
 
-    /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again.
+    /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again, or leave
+    /// anything under its name.
     pub fn write_lazy(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = aside(path);
-        let mut file = self.create_aside(&aside)?;
-        self.append(&mut file, bytes)?;
-        drop(file);
-        self.move_over(&aside, path)
-    }
-
-    fn move_over(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let _turn = self.spend()?;
-        fs::rename(from, to)
+        self.write_by(&aside(path), path, bytes, false)
     }
 
     /// Never through what stands there: in a folder that a group may write, somebody could have laid a link under the
     /// name aside, and the daemon would write wherever it leads.
     fn create_aside(&self, path: &Path) -> io::Result<File> {
-        let _turn = self.spend()?;
+        let _turn = self.spend(Effect::Make)?;
         let create = || OpenOptions::new().write(true).create_new(true).open(path);
-        match create() {
+        let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(path)?;
+                self.unlink(path)?;
                 create()
             }
             done => done,
-        }
+        }?;
+        self.made_file(path, &file)?;
+        Ok(file)
+    }
+
+    fn made_file(&self, path: &Path, file: &File) -> io::Result<()> {
+        self.power.as_ref().map_or(Ok(()), |power| power.made_file(path, file))
     }
 
     /// A new file; one of that name must not exist.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        let _turn = self.spend()?;
-        OpenOptions::new().read(true).write(true).create_new(true).open(path)
+        let _turn = self.spend(Effect::Make)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        self.made_file(path, &file)?;
+        Ok(file)
     }
 
     /// A file to write on at its end, made where it is missing.
     pub fn open_append(&self, path: &Path) -> io::Result<File> {
-        let _turn = self.spend()?;
-        OpenOptions::new().read(true).append(true).create(true).open(path)
+        self.open_or_make(path, OpenOptions::new().read(true).append(true).create(true))
     }
 
     /// A file to read and write anywhere, made where it is missing.
     pub fn open_rw(&self, path: &Path) -> io::Result<File> {
-        let _turn = self.spend()?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        self.open_or_make(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
 
-    /// Writes where the file stands. A burning fuse leaves half of the bytes, as a power cut does.
+    /// A file that is there, to write in place.
+    pub fn open_write(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
+    fn open_or_make(&self, path: &Path, how: &OpenOptions) -> io::Result<File> {
+        let _turn = self.spend(Effect::Make)?;
+        let missing = self.power.is_some() && fs::symlink_metadata(path).is_err();
+        let file = how.open(path)?;
+        if missing {
+            self.made_file(path, &file)?;
+        }
+        Ok(file)
+    }
+
+    /// Writes where the file stands, which is its end. A burning fuse leaves some of the bytes, as a power cut does.
     pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        let turn = self.spend();
+        let turn = self.spend(Effect::Write);
         if let Err(error) = turn {
-            if self.fuse.as_ref().is_some_and(|fuse| fuse.used() == fuse.0.limit + 1) {
-                let (half, _) = bytes.split_at(bytes.len() / 2);
-                file.write_all(half)?;
-            }
+            let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
+            self.before_write(file, None, some.len())?;
+            file.write_all(some)?;
             return Err(error);
         }
+        self.before_write(file, None, bytes.len())?;
         file.write_all(bytes)
     }
 
-    /// Writes at a place in the file.
+    /// Writes at a place in the file. A burning fuse leaves some of the bytes.
     pub fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let _turn = self.spend()?;
+        let turn = self.spend(Effect::Write);
+        if let Err(error) = turn {
+            let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
+            self.before_write(file, Some(offset), some.len())?;
+            file.write_all_at(some, offset)?;
+            return Err(error);
+        }
+        self.before_write(file, Some(offset), bytes.len())?;
         file.write_all_at(bytes, offset)
     }
 
-    /// Cuts a file to a length. Its content is durable only after a sync.
+    fn before_write(&self, file: &File, at: Option<u64>, bytes: usize) -> io::Result<()> {
+        match &self.power {
+            Some(power) if bytes > 0 => power.writes(file, at, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fills a buffer from a place in the file.
+    pub fn read_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+        if let Some(power) = &self.power {
+            power.allows(Effect::Read)?;
+        }
+        file.read_exact_at(into, offset)
+    }
+
+    /// Sets the length of a file. Durable only after a sync.
     pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        let _turn = self.spend()?;
+        let _turn = self.spend(Effect::Length)?;
+        self.power.as_ref().map_or(Ok(()), |power| power.truncates(file, bytes))?;
         file.set_len(bytes)
     }
 
     /// Syncs content and size and everything else. Not to be tried again where it failed.
     pub fn sync_file(&self, file: &File) -> io::Result<()> {
-        let _turn = self.spend()?;
-        file.sync_all()
+        self.sync(file, File::sync_all)
     }
 
     /// Syncs content and size. Not to be tried again where it failed.
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
-        let _turn = self.spend()?;
-        file.sync_data()
+        self.sync(file, File::sync_data)
+    }
+
+    fn sync(&self, file: &File, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
+        let allowed = self.spend(Effect::Sync);
+        match &self.power {
+            None => allowed.and_then(|_turn| sync(file)),
+            Some(power) if allowed.is_ok() => power.sync(file, self.class),
+            // A process that is dead has asked for nothing.
+            Some(_) if self.fuse.as_ref().is_some_and(Fuse::burnt) => allowed.map(drop),
+            Some(power) => power.sync_failed(file).and(allowed.map(drop)),
+        }
     }
 
     /// Syncs a directory: what was made, renamed or removed in it is durable.
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let _turn = self.spend()?;
-        File::open(path)?.sync_all()
+        let _turn = self.spend(Effect::Sync)?;
+        match &self.power {
+            Some(power) => power.sync_dir(path),
+            None => File::open(path)?.sync_all(),
+        }
+    }
+
+    /// Syncs everything on the file system that a path stands on: once, where a sync of each of a million new files would
+    /// take longer than a restore may.
+    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Sync)?;
+        match &self.power {
+            Some(power) => power.sync_all(),
+            None => Ok(rustix::fs::syncfs(File::open(path)?)?),
+        }
     }
 
     /// Renames, over what was there, then syncs both directories.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.move_over(from, to)?;
+        self.move_name(from, to)?;
         self.sync_both(from, to)
     }
 
-    /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories.
+    /// Renames unless the name is taken ([`io::ErrorKind::AlreadyExists`]), then syncs both directories. Where a sync
+    /// fails the name goes back, as far as such a disk still does anything: an error means that nothing was moved.
     pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let turn = self.spend()?;
+        self.rename_new_unsynced(from, to)?;
+        self.sync_both(from, to).inspect_err(|_| {
+            let _taken_back = self.rename_new_unsynced(to, from);
+        })
+    }
+
+    /// One rename of several, before whoever makes them syncs the directories of all.
+    pub fn rename_new_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Rename)?;
+        if let Some(power) = &self.power {
+            return power.rename(from, to, false);
+        }
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems do not know the flag. The daemon alone writes in these directories.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
                 if fs::symlink_metadata(to).is_ok() {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
-                fs::rename(from, to)?;
+                fs::rename(from, to)
             }
-            other => other?,
+            other => Ok(other?),
         }
-        drop(turn);
-        self.sync_both(from, to)
     }
 
     fn sync_both(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -305,9 +456,14 @@ impl Disk {
 
     /// Copies a file's content under a name that must not exist: written aside, synced, renamed, directory synced.
     pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.copy_from(&mut File::open(from)?, to)
+    }
+
+    /// The same with bytes from anywhere.
+    pub fn copy_from(&self, from: &mut impl io::Read, to: &Path) -> io::Result<()> {
         let aside = aside(to);
         let mut file = self.create_aside(&aside)?;
-        io::copy(&mut File::open(from)?, &mut file)?;
+        io::copy(from, &mut file)?;
         self.sync_file(&file)?;
         self.rename_new(&aside, to)
     }
@@ -325,14 +481,24 @@ impl Disk {
 
     /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let _turn = self.spend()?;
-        gone(fs::remove_file(path))
+        let _turn = self.spend(Effect::Remove)?;
+        gone(self.unlink(path))
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        match &self.power {
+            Some(power) => power.remove(path),
+            None => fs::remove_file(path),
+        }
     }
 
     /// Removes an empty directory; a missing one is fine.
     pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let _turn = self.spend()?;
-        gone(fs::remove_dir(path))
+        let _turn = self.spend(Effect::Remove)?;
+        gone(match &self.power {
+            Some(power) => power.remove(path),
+            None => fs::remove_dir(path),
+        })
     }
 
     /// Removes a file or a directory with all that is in it; a missing one is fine. Walks by handles: an app that still
@@ -355,12 +521,11 @@ impl Disk {
             other => other?,
         };
         if FileType::from_raw_mode(about.st_mode) != FileType::Directory {
-            let _turn = self.spend()?;
-            return gone(rustix::fs::unlinkat(above, name, AtFlags::empty()).map_err(Into::into));
+            return self.unlink_at(above, name, AtFlags::empty());
         }
         if depth == 0 {
             // Deeper than any parcel of ours: the library's own walk, which follows no link either.
-            let _turn = self.spend()?;
+            let _turn = self.spend(Effect::Remove)?;
             let through = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
             return gone(fs::remove_dir_all(through));
         }
@@ -373,8 +538,15 @@ impl Disk {
                 self.remove_at(here.as_fd(), child, depth - 1)?;
             }
         }
-        let _turn = self.spend()?;
-        gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).map_err(Into::into))
+        self.unlink_at(above, name, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink_at(&self, above: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> io::Result<()> {
+        let _turn = self.spend(Effect::Remove)?;
+        gone(match &self.power {
+            Some(power) => power.remove_at(above, name),
+            None => rustix::fs::unlinkat(above, name, flags).map_err(Into::into),
+        })
     }
 
     /// What is left of the file system a path stands on.
@@ -399,7 +571,7 @@ fn aside(path: &Path) -> std::path::PathBuf {
     path.with_file_name(name)
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

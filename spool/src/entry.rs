@@ -1,11 +1,16 @@
-//! A sealed file in a queue and how its name says what it is.
+//! Something sealed in a queue: where its bytes are, and how a file's name says what it is. A small entry of an outbox
+//! lies in a segment that it shares with others, from an offset on.
 //!
 //! ```text
 //! outbox    <priority digit>-<epoch, 8 hex>-<sequence, 16 hex>-<id, 32 hex>.<bundle|receipts>
 //! arrivals  <id, 32 hex>.<bundle|receipts>
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
 use protocol::BundleId;
 use protocol::parcel::Priority;
@@ -32,7 +37,7 @@ impl EntryKind {
     }
 }
 
-/// A sealed file in a queue.
+/// Something sealed in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its id.
@@ -47,11 +52,18 @@ pub struct Entry {
     pub sequence: u64,
     /// Bytes.
     pub size: u64,
-    /// Where it is.
-    pub path: PathBuf,
+    /// The file it is in.
+    pub path: Arc<Path>,
+    /// Where in that file it begins; 0 where the file is its own.
+    pub offset: u64,
 }
 
 impl Entry {
+    /// Its bytes. For an entry of an outbox ask [`crate::Outbox::content`], which knows where they are by now.
+    pub fn open(&self) -> io::Result<Content> {
+        Ok(Content { file: File::open(&self.path)?, offset: self.offset, size: self.size, at: 0 })
+    }
+
     pub(crate) fn outbox_name(&self) -> String {
         let Entry { id, kind, priority, epoch, sequence, .. } = self;
         format!("{}-{epoch:08x}-{sequence:016x}-{id}.{}", priority.code(), kind.suffix())
@@ -66,7 +78,7 @@ impl Entry {
         let epoch = u64::from_str_radix(parts.next()?, 16).ok()?;
         let sequence = u64::from_str_radix(parts.next()?, 16).ok()?;
         let id = BundleId::from_hex(parts.next()?)?;
-        let entry = Entry { id, kind, priority, epoch, sequence, size, path: path.to_owned() };
+        let entry = Entry { id, kind, priority, epoch, sequence, size, path: path.into(), offset: 0 };
         // One form only: a name that we would not have written is not ours.
         (parts.next().is_none() && path.file_name()?.to_str()? == entry.outbox_name()).then_some(entry)
     }
@@ -80,6 +92,49 @@ impl Entry {
         let (stem, suffix) = path.file_name()?.to_str()?.split_once('.')?;
         let kind = EntryKind::ALL.into_iter().find(|kind| kind.suffix() == suffix)?;
         let id = BundleId::from_hex(stem)?;
-        Some(Entry { id, kind, priority: Priority::Normal, epoch: 0, sequence: 0, size, path: path.to_owned() })
+        Some(Entry { id, kind, priority: Priority::Normal, epoch: 0, sequence: 0, size, path: path.into(), offset: 0 })
+    }
+}
+
+/// The bytes of an entry, wherever they lie.
+#[derive(Debug)]
+pub struct Content {
+    file: File,
+    offset: u64,
+    size: u64,
+    at: u64,
+}
+
+impl Content {
+    /// Reads all of `into` from a place in the entry; past its end there is nothing.
+    pub fn read_exact_at(&self, into: &mut [u8], at: u64) -> io::Result<()> {
+        if at.checked_add(into.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.read_exact_at(into, self.offset + at)
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
+        let many = into.len().min(left);
+        let Some(into) = into.get_mut(..many) else { return Ok(0) };
+        let read = self.file.read_at(into, self.offset + self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Content {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+        };
+        // Behind the end stands somebody else's entry.
+        self.at = at.filter(|at| *at <= self.size).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a bundle for the auditor, by day: `evidence/YYYY/MM/DD/<name>`. Written once, never changed here.
-//! Dying anywhere is safe: the file appears whole or not at all, and keeping it again is fine.
+//! Dying anywhere is safe: the file appears whole or not at all, and keeping it again is fine. A process that died
+//! between making a day's folder and syncing its name left one that the next process would take for durable; so
+//! [`settle`] at every start.
 
 use std::path::Path;
 
@@ -21,4 +23,17 @@ pub(crate) fn keep(disk: &Disk, dir: &Path, at: Timestamp, evidence: &[u8], name
     disk.create_dir_private(&dir).map_err(broken)?;
     // What a death leaves must not lie among an auditor's files.
     disk.write_by_way_of(top, &path, evidence).map_err(broken)
+}
+
+/// Syncs the names of the newest year, month and day.
+pub(crate) fn settle(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
+    let mut here = dir.to_owned();
+    for _ in ["year", "month", "day"] {
+        disk.sync_dir(&here).map_err(|source| SpoolError::disk(&here, source))?;
+        match crate::spool::children(&here)?.into_iter().filter(|path| path.is_dir()).max() {
+            Some(newest) => here = newest,
+            None => break,
+        }
+    }
+    Ok(())
 }

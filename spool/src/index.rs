@@ -8,38 +8,47 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
-use protocol::{BundleId, Name, ParcelId, Timestamp};
+use protocol::witness::Stated;
+use protocol::{BundleId, Digest, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
-use crate::gaps::{Book, RowKey, takes_number};
+use crate::changes::{BUNDLES, Bundle, COUNTS, Changes, Known, LABELS, NUMBERS, PARCELS, label_key};
+use crate::disk::Disk;
+use crate::gaps::{Book, RowKey};
+use crate::index_file::IndexFile;
 use crate::ledger::{Item, Ledger};
+use crate::neighbours::{self, StatedTo};
+use crate::row;
 use crate::spool::{SpoolError, locked};
-use crate::state::{ParcelState, Row, State};
+use crate::state::{ParcelState, State};
 
-const PARCELS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("parcels");
-/// Bundle id to: was it taken here (0 or 1), then the parcel's id where there is one.
-const BUNDLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bundles");
-/// Label name, 0, value, 0, parcel id.
-const LABELS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("labels");
-/// "route state" to a number of parcels.
-const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
-const NUMBERS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("numbers");
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const HEADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("heads");
+/// "version" to its number, "mark" to a [`Mark`].
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Another form of rows: an older index is built anew.
-const VERSION: u64 = 1;
-/// Records between two durable commits: what a start after a crash applies again, well under a second.
-const DURABLE_RECORDS: u64 = 2_048;
-/// Records in one transaction while catching up; bounds memory.
-const CATCH_UP_RECORDS: usize = 4_096;
+const VERSION: u64 = 3;
+/// What an index says until the logs before the present one are all applied.
+const NO_LOG: u64 = 0;
+/// Records between two durable commits: what a start after a crash applies again, a tenth of a second.
+const DURABLE_RECORDS: u64 = 16_384;
+/// Records in one transaction while catching up. A parcel whose records lie nearer to each other than this is written
+/// once. Bounds memory: some 20 MB where every record is of another parcel.
+const CATCH_UP_RECORDS: u64 = 32_768;
+/// Records between two durable commits while catching up: what a death in the middle of it loses of the work.
+const CATCH_UP_DURABLE: u64 = 16 * CATCH_UP_RECORDS;
+/// Records that the reader hands over at once while catching up, and how often it may be ahead; a few MB.
+const READ_RECORDS: usize = 512;
+const READ_AHEAD: usize = 8;
 /// Rows that one listing looks at before it gives up searching; a filter that fits few rows of many is cut there.
 const SCAN_MAX: usize = 1_000_000;
 
@@ -73,14 +82,48 @@ impl Filter {
     }
 }
 
+/// How far the index has followed the ledger; changes in one transaction with the rows.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// Which of the node's logs; [`NO_LOG`] until those before it are applied.
+    log: u64,
+    /// Records of it applied.
+    applied: u64,
+    /// The largest epoch this node ever started.
+    epoch: u64,
+    /// The ledger's root over the records applied: an index of another ledger is known by it.
+    root: Digest,
+}
+
+impl Mark {
+    fn encode(&self) -> Vec<u8> {
+        [&self.log.to_be_bytes()[..], &self.applied.to_be_bytes(), &self.epoch.to_be_bytes(), &self.root.0].concat()
+    }
+
+    fn decode(row: &[u8]) -> Option<Mark> {
+        let (log, rest) = row.split_first_chunk()?;
+        let (applied, rest) = rest.split_first_chunk()?;
+        let (epoch, root) = rest.split_first_chunk()?;
+        let (log, applied) = (u64::from_be_bytes(*log), u64::from_be_bytes(*applied));
+        let epoch = u64::from_be_bytes(*epoch);
+        Some(Mark { log, applied, epoch, root: Digest::from_slice(root)? })
+    }
+}
+
+/// What of the index is in memory. Whoever holds it is the only one that writes.
+#[derive(Default)]
+struct Follower {
+    book: Book,
+    mark: Mark,
+}
+
 /// The index of one node.
 pub(crate) struct Index {
     path: PathBuf,
     node: Name,
     db: Database,
-    book: Mutex<Book>,
+    follower: Mutex<Follower>,
     behind: AtomicBool,
-    epoch: AtomicU64,
 }
 
 impl Index {
@@ -91,70 +134,63 @@ impl Index {
         node: &Name,
         cache_bytes: usize,
         ledger: &Ledger,
-        disk: &crate::disk::Disk,
+        disk: &Disk,
     ) -> Result<Index, SpoolError> {
         let path = dir.join("index.redb");
-        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger) {
+        if let Some(index) = Index::reopen(&path, node, cache_bytes, ledger, disk) {
             return Ok(index);
         }
         // Somebody may have thrown the folder away with the file: all of it can be made again from the ledger.
         disk.create_dir_private(dir).map_err(|source| SpoolError::disk(dir, source))?;
         disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        let index = Index::open_file(&path, node, cache_bytes)?;
-        let mut book = locked(&index.book);
-        index.apply_former(&mut book, ledger)?;
-        index.catch_up(&mut book, ledger)?;
-        drop(book);
+        let index = Index::open_file(&path, node, cache_bytes, disk)?;
+        index.catch_up(&mut locked(&index.follower), ledger)?;
         Ok(index)
     }
 
     /// The index as it lies there, if it is sound and belongs to this ledger.
-    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger) -> Option<Index> {
+    fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger, disk: &Disk) -> Option<Index> {
         fs::metadata(path).ok()?;
-        let index = Index::open_file(path, node, cache_bytes).ok()?;
-        let (version, applied) = (index.meta("version").ok()?, index.meta("applied").ok()?);
-        // An index that says of no log is of the first; one whose former logs are not all applied says of none either.
-        let log = index.meta("log").ok()?.max(protocol::ledger::FIRST_LOG);
-        let root = index.read(|txn| {
-            let heads = txn.open_table(HEADS)?;
-            Ok(heads.get("applied")?.map(|root| root.value().to_vec()))
-        });
-        let root = root.ok()?;
-        let of_this_ledger = applied == 0
-            || (applied <= ledger.head().size && ledger.root_at(applied).ok().map(|r| r.0.to_vec()) == root);
-        if version != VERSION || log != ledger.log() || !of_this_ledger {
+        let index = Index::open_file(path, node, cache_bytes, disk).ok()?;
+        let version = index.read(|txn| Ok(txn.open_table(META)?.get("version")?.map(|row| row.value().to_vec())));
+        let mark = index.mark().ok()?;
+        let of_this_ledger = mark.log == ledger.log()
+            && mark.applied <= ledger.head().size
+            && ledger.root_at(mark.applied).is_ok_and(|root| root == mark.root);
+        if version.ok()? != Some(VERSION.to_be_bytes().to_vec()) || !of_this_ledger {
             return None;
         }
-        let mut book = locked(&index.book);
-        index.catch_up(&mut book, ledger).ok()?;
-        drop(book);
+        let mut follower = locked(&index.follower);
+        index.catch_up(&mut follower, ledger).ok()?;
+        drop(follower);
         Some(index)
     }
 
-    fn open_file(path: &Path, node: &Name, cache_bytes: usize) -> Result<Index, SpoolError> {
+    fn open_file(path: &Path, node: &Name, cache_bytes: usize, disk: &Disk) -> Result<Index, SpoolError> {
         let broken = |error: redb::Error| SpoolError::Index { path: path.to_owned(), cause: error.to_string() };
-        let db = Database::builder().set_cache_size(cache_bytes).create(path).map_err(|error| broken(error.into()))?;
+        let file = IndexFile::open(disk, path).map_err(|source| SpoolError::disk(path, source))?;
+        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(file);
+        let db = db.map_err(|error| broken(error.into()))?;
         let index = Index {
             path: path.to_owned(),
             node: node.clone(),
             db,
-            book: Mutex::default(),
+            follower: Mutex::default(),
             behind: AtomicBool::new(false),
-            epoch: AtomicU64::new(0),
         };
         // Every table exists from now on, so that reading never meets a missing one.
-        index.write(true, |txn| {
+        index.write(|txn| {
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;
             txn.open_table(COUNTS)?;
             txn.open_table(NUMBERS)?;
-            txn.open_table(HEADS)?;
+            neighbours::prepare(txn)?;
             let mut meta = txn.open_table(META)?;
             if meta.get("version")?.is_none() {
-                meta.insert("version", VERSION)?;
+                meta.insert("version", &VERSION.to_be_bytes()[..])?;
             }
-            Ok(())
+            Ok(Commit::Durable)
         })?;
         Ok(index)
     }
@@ -167,97 +203,132 @@ impl Index {
         self.db.begin_read().map_err(redb::Error::from).and_then(|txn| ask(&txn)).map_err(|error| self.fault(error))
     }
 
-    fn write<T>(
-        &self,
-        durable: bool,
-        act: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, SpoolError> {
+    fn write(&self, act: impl FnOnce(&WriteTransaction) -> Result<Commit, redb::Error>) -> Result<(), SpoolError> {
         let run = || {
             let mut txn = self.db.begin_write()?;
-            if durable {
+            match act(&txn)? {
                 // Costs a little here and saves walking the whole file after a crash.
-                txn.set_quick_repair(true);
-            } else {
-                txn.set_durability(Durability::None)?;
+                Commit::Durable => txn.set_quick_repair(true),
+                Commit::Soon => txn.set_durability(Durability::None)?,
             }
-            let done = act(&txn)?;
-            txn.commit()?;
-            Ok::<T, redb::Error>(done)
+            Ok::<(), redb::Error>(txn.commit()?)
         };
         run().map_err(|error| self.fault(error))
     }
 
-    fn meta(&self, key: &str) -> Result<u64, SpoolError> {
-        self.read(|txn| Ok(txn.open_table(META)?.get(key)?.map_or(0, |value| value.value())))
+    fn mark(&self) -> Result<Mark, SpoolError> {
+        self.read(|txn| {
+            let row = txn.open_table(META)?.get("mark")?.map(|row| row.value().to_vec());
+            Ok(row.and_then(|row| Mark::decode(&row)).unwrap_or_default())
+        })
     }
 
     /// The largest epoch this node ever started.
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+        locked(&self.follower).mark.epoch
     }
 
     /// Takes a group of records that just became durable. Never fails: an index that could not follow is behind.
     pub(crate) fn apply(&self, first: u64, items: &[Item], head: Head, ledger: &Ledger) {
-        let mut book = locked(&self.book);
-        let done = self.meta("applied").and_then(|applied| {
-            if applied != first || self.behind.load(Ordering::SeqCst) {
-                return self.catch_up(&mut book, ledger);
-            }
-            let items: Vec<(&Record, &Local)> = items.iter().map(|item| (&item.record, &item.local)).collect();
+        let mut follower = locked(&self.follower);
+        let done = if follower.mark.applied != first || self.behind.load(Ordering::SeqCst) {
+            self.catch_up(&mut follower, ledger)
+        } else {
             let end = first + items.len() as u64;
-            self.apply_items(&mut book, &items, end, head, first / DURABLE_RECORDS != end / DURABLE_RECORDS)
-        });
+            self.write(|txn| {
+                let mut group = Group::begin(txn, &self.node, &mut follower)?;
+                for item in items {
+                    group.take(&item.record, &item.local)?;
+                }
+                group.end(Head { size: end, ..head })?;
+                Ok(durable_after(first / DURABLE_RECORDS != end / DURABLE_RECORDS))
+            })
+        };
         self.behind.store(done.is_err(), Ordering::SeqCst);
     }
 
-    /// Reads the numbers from the rows and applies whatever the ledger has more.
-    fn catch_up(&self, book: &mut Book, ledger: &Ledger) -> Result<(), SpoolError> {
-        *book = self.load_book()?;
-        self.epoch.store(self.meta("epoch")?, Ordering::SeqCst);
-        let applied = self.meta("applied")?;
-        let head = ledger.head();
+    /// Reads the numbers from the rows and applies whatever the ledger has more. One thread reads and parses, this one
+    /// applies.
+    fn catch_up(&self, follower: &mut Follower, ledger: &Ledger) -> Result<(), SpoolError> {
+        *follower = Follower { book: self.load_book()?, mark: self.mark()? };
+        if follower.mark.log != ledger.log() {
+            self.empty()?;
+            *follower = Follower::default();
+            self.apply_former(follower, ledger)?;
+        }
+        let (applied, head) = (follower.mark.applied, ledger.head());
         if applied >= head.size {
             return Ok(());
         }
-        let mut waiting: Vec<(Record, Local)> = Vec::new();
-        let mut end = applied;
-        let mut flush = |waiting: &mut Vec<(Record, Local)>, end: u64| {
-            let items: Vec<(&Record, &Local)> = waiting.iter().map(|(record, local)| (record, local)).collect();
-            let root = if end == head.size { head.root } else { ledger.root_at(end)? };
-            self.apply_items(book, &items, end, Head { size: end, root }, true)?;
-            waiting.clear();
-            Ok::<(), SpoolError>(())
-        };
-        ledger.read_from(applied, &mut |stored| {
-            if stored.index >= head.size {
-                return Ok(());
+        std::thread::scope(|scope| {
+            let (give, take) = mpsc::sync_channel(READ_AHEAD);
+            let reader = std::thread::Builder::new()
+                .name("index-reader".to_owned())
+                .spawn_scoped(scope, move || read_ahead(ledger, applied, head.size, &give))
+                .map_err(|source| SpoolError::disk(&self.path, source))?;
+            while let Ok(batch) = take.recv() {
+                self.apply_read(follower, batch, &take, head, ledger)?;
             }
-            waiting.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
-            end = stored.index + 1;
-            if waiting.len() >= CATCH_UP_RECORDS { flush(&mut waiting, end) } else { Ok(()) }
-        })?;
-        flush(&mut waiting, head.size)
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
-    /// Applies the logs before this one to an empty index, then says that it did.
-    fn apply_former(&self, book: &mut Book, ledger: &Ledger) -> Result<(), SpoolError> {
-        let none = Head { size: 0, root: ledger.root_at(0)? };
+    /// One transaction over what the reader hands out, a batch of which is there already.
+    fn apply_read(
+        &self,
+        follower: &mut Follower,
+        mut batch: Batch,
+        take: &Receiver<Batch>,
+        head: Head,
+        ledger: &Ledger,
+    ) -> Result<(), SpoolError> {
+        let first = follower.mark.applied;
+        self.write(|txn| {
+            let mut group = Group::begin(txn, &self.node, follower)?;
+            loop {
+                for (record, local) in &batch.records {
+                    group.take(record, local)?;
+                }
+                if batch.through >= first + CATCH_UP_RECORDS {
+                    break;
+                }
+                match take.recv() {
+                    Ok(next) => batch = next,
+                    Err(_) => break,
+                }
+            }
+            let end = batch.through;
+            let root = if end == head.size { Ok(head.root) } else { ledger.root_at(end) };
+            group.end(Head {
+                size: end,
+                log: head.log,
+                root: root.map_err(|error| redb::Error::Io(io::Error::other(error)))?,
+            })?;
+            Ok(durable_after(end == head.size || first / CATCH_UP_DURABLE != end / CATCH_UP_DURABLE))
+        })
+    }
+
+    /// Applies the logs before this one to an empty index, then says of which log it is.
+    fn apply_former(&self, follower: &mut Follower, ledger: &Ledger) -> Result<(), SpoolError> {
         let mut waiting: Vec<(Record, Local)> = Vec::new();
-        let flush = |book: &mut Book, waiting: &mut Vec<(Record, Local)>| {
-            let items: Vec<(&Record, &Local)> = waiting.iter().map(|(record, local)| (record, local)).collect();
-            self.apply_items(book, &items, 0, none, true)?;
+        let flush = |follower: &mut Follower, waiting: &mut Vec<(Record, Local)>, head: Head| {
+            self.write(|txn| {
+                let mut group = Group::begin(txn, &self.node, follower)?;
+                for (record, local) in waiting.iter() {
+                    group.take(record, local)?;
+                }
+                group.end(head)?;
+                Ok(Commit::Durable)
+            })?;
             waiting.clear();
             Ok::<(), SpoolError>(())
         };
         ledger.read_former(&mut |stored| {
             waiting.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
-            if waiting.len() >= CATCH_UP_RECORDS { flush(book, &mut waiting) } else { Ok(()) }
+            let full = waiting.len() as u64 >= CATCH_UP_RECORDS;
+            if full { flush(follower, &mut waiting, Head { log: NO_LOG, ..Head::default() }) } else { Ok(()) }
         })?;
-        flush(book, &mut waiting)?;
-        self.write(true, |txn| {
-            txn.open_table(META)?.insert("log", ledger.log())?;
-            Ok(())
-        })
+        flush(follower, &mut waiting, Head { log: ledger.log(), size: 0, root: ledger.root_at(0)? })
     }
 
     fn load_book(&self) -> Result<Book, SpoolError> {
@@ -273,92 +344,11 @@ impl Index {
         })
     }
 
-    fn apply_items(
-        &self,
-        book: &mut Book,
-        items: &[(&Record, &Local)],
-        end: u64,
-        head: Head,
-        durable: bool,
-    ) -> Result<(), SpoolError> {
-        let mut epoch = self.epoch();
-        self.write(durable, |txn| {
-            let mut numbers = txn.open_table(NUMBERS)?;
-            for (record, local) in items {
-                self.apply_parcel(txn, record, local)?;
-                for (key, to) in book.apply(record) {
-                    match to {
-                        Some(to) => drop(numbers.insert(&key.to_bytes()[..], to)?),
-                        None => drop(numbers.remove(&key.to_bytes()[..])?),
-                    }
-                }
-                if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
-                    epoch = epoch.max(record.epoch.unwrap_or(0));
-                }
-            }
-            let mut meta = txn.open_table(META)?;
-            meta.insert("applied", end)?;
-            meta.insert("epoch", epoch)?;
-            txn.open_table(HEADS)?.insert("applied", &head.root.0[..])?;
-            Ok(())
-        })?;
-        self.epoch.store(epoch, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn apply_parcel(&self, txn: &WriteTransaction, record: &Record, local: &Local) -> Result<(), redb::Error> {
-        if let Some(bundle) = record.bundle {
-            let taken = takes_number(record) || record.event == Event::Replayed;
-            let mut bundles = txn.open_table(BUNDLES)?;
-            let before = bundles.get(&bundle.0[..])?.map(|row| row.value().to_vec()).unwrap_or_default();
-            let was_taken = before.first() == Some(&1);
-            let parcel = before.get(1..).filter(|parcel| !parcel.is_empty()).map(<[u8]>::to_vec);
-            let parcel = parcel.or_else(|| record.parcel.map(|parcel| parcel.0.to_vec())).unwrap_or_default();
-            let row = [&[u8::from(was_taken || taken)][..], &parcel].concat();
-            if row != before {
-                bundles.insert(&bundle.0[..], &row[..])?;
-            }
-        }
-        let Some(parcel) = record.parcel else { return Ok(()) };
-        let mut parcels = txn.open_table(PARCELS)?;
-        let before = parcels.get(&parcel.0[..])?.and_then(|row| read_row(parcel, row.value()));
-        let mut state = match before.clone().or_else(|| ParcelState::first(record, &self.node)) {
-            Some(state) => state,
-            None => return Ok(()),
-        };
-        state.apply(record, local);
-        if before.as_ref() == Some(&state) {
-            return Ok(());
-        }
-        let row = serde_json::to_vec(&Row::from(&state)).unwrap_or_default();
-        parcels.insert(&parcel.0[..], &row[..])?;
-        let (old, new) = (before.as_ref().map(count_key), count_key(&state));
-        if old.as_ref() != Some(&new) {
-            let mut counts = txn.open_table(COUNTS)?;
-            if let Some(old) = old {
-                let left = counts.get(old.as_str())?.map_or(0, |count| count.value()).saturating_sub(1);
-                counts.insert(old.as_str(), left)?;
-            }
-            let more = counts.get(new.as_str())?.map_or(0, |count| count.value()) + 1;
-            counts.insert(new.as_str(), more)?;
-        }
-        if before.as_ref().is_none_or(|before| before.labels != state.labels) {
-            let mut labels = txn.open_table(LABELS)?;
-            for label in before.iter().flat_map(|before| &before.labels) {
-                labels.remove(&label_key(label, &parcel.0)[..])?;
-            }
-            for label in &state.labels {
-                labels.insert(&label_key(label, &parcel.0)[..], ())?;
-            }
-        }
-        Ok(())
-    }
-
     /// Catches up where an apply failed before.
     fn settle(&self, ledger: &Ledger) -> Result<(), SpoolError> {
         if self.behind.load(Ordering::SeqCst) {
-            let mut book = locked(&self.book);
-            self.catch_up(&mut book, ledger)?;
+            let mut follower = locked(&self.follower);
+            self.catch_up(&mut follower, ledger)?;
             self.behind.store(false, Ordering::SeqCst);
         }
         Ok(())
@@ -367,12 +357,12 @@ impl Index {
     /// The numbers.
     pub(crate) fn book<T>(&self, ledger: &Ledger, ask: impl FnOnce(&mut Book) -> T) -> Result<T, SpoolError> {
         self.settle(ledger)?;
-        Ok(ask(&mut locked(&self.book)))
+        Ok(ask(&mut locked(&self.follower).book))
     }
 
     pub(crate) fn parcel(&self, id: &ParcelId, ledger: &Ledger) -> Result<Option<ParcelState>, SpoolError> {
         self.settle(ledger)?;
-        self.read(|txn| Ok(txn.open_table(PARCELS)?.get(&id.0[..])?.and_then(|row| read_row(*id, row.value()))))
+        self.read(|txn| Ok(txn.open_table(PARCELS)?.get(&id.0[..])?.and_then(|row| row::decode(*id, row.value()))))
     }
 
     pub(crate) fn parcels(
@@ -393,7 +383,7 @@ impl Index {
                     let Some(id) = key.value().last_chunk::<16>().map(|id| protocol::der_types::Octets(*id)) else {
                         continue;
                     };
-                    let state = parcels.get(&id.0[..])?.and_then(|row| read_row(id, row.value()));
+                    let state = parcels.get(&id.0[..])?.and_then(|row| row::decode(id, row.value()));
                     found.extend(state.filter(|state| filter.fits(state)));
                     if found.len() >= limit {
                         break;
@@ -406,8 +396,12 @@ impl Index {
                     break;
                 }
                 let (key, row) = row?;
+                // Most rows are turned away by their first byte; reading one whole costs ten times as much.
+                if filter.state.is_some() && filter.state != row::state_of(row.value()) {
+                    continue;
+                }
                 let id = ParcelId::from_slice(key.value());
-                found.extend(id.and_then(|id| read_row(id, row.value())).filter(|state| filter.fits(state)));
+                found.extend(id.and_then(|id| row::decode(id, row.value())).filter(|state| filter.fits(state)));
             }
             Ok(found)
         })
@@ -417,9 +411,25 @@ impl Index {
     pub(crate) fn bundle(&self, id: &BundleId, ledger: &Ledger) -> Result<(bool, Option<ParcelId>), SpoolError> {
         self.settle(ledger)?;
         self.read(|txn| {
-            let row = txn.open_table(BUNDLES)?.get(&id.0[..])?.map(|row| row.value().to_vec()).unwrap_or_default();
-            Ok((row.first() == Some(&1), row.get(1..).and_then(ParcelId::from_slice)))
+            let row = txn.open_table(BUNDLES)?.get(&id.0[..])?.map(|row| Bundle::decode(row.value()));
+            Ok(row.map_or((false, None), |row| (row.taken, row.parcel)))
         })
+    }
+
+    /// Has any record named this bundle?
+    pub(crate) fn recorded(&self, id: &BundleId, ledger: &Ledger) -> Result<bool, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| Ok(txn.open_table(BUNDLES)?.get(&id.0[..])?.is_some()))
+    }
+
+    pub(crate) fn stated_to(&self, peer: &Name, ledger: &Ledger) -> Result<StatedTo, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::stated_to(txn, peer))
+    }
+
+    pub(crate) fn witnessed(&self, peer: &Name, ledger: &Ledger) -> Result<Option<Stated>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| neighbours::witnessed(txn, peer))
     }
 
     pub(crate) fn counts(&self, ledger: &Ledger) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
@@ -438,45 +448,102 @@ impl Index {
         })
     }
 
-    /// Forgets everything and applies the whole ledger anew.
+    /// Forgets everything and applies all logs anew.
     pub(crate) fn rebuild(&self, ledger: &Ledger) -> Result<(), SpoolError> {
-        let mut book = locked(&self.book);
+        let mut follower = locked(&self.follower);
         self.behind.store(true, Ordering::SeqCst);
-        self.write(true, |txn| {
+        self.empty()?;
+        self.catch_up(&mut follower, ledger)?;
+        self.behind.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes it an index of no log.
+    fn empty(&self) -> Result<(), SpoolError> {
+        self.write(|txn| {
             txn.delete_table(PARCELS)?;
             txn.delete_table(BUNDLES)?;
             txn.delete_table(LABELS)?;
             txn.delete_table(COUNTS)?;
             txn.delete_table(NUMBERS)?;
+            neighbours::clear(txn)?;
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;
             txn.open_table(COUNTS)?;
             txn.open_table(NUMBERS)?;
-            let mut meta = txn.open_table(META)?;
-            meta.insert("applied", 0)?;
-            meta.insert("epoch", 0)?;
-            // Until the former logs are applied it is an index of no log.
-            meta.insert("log", u64::MAX)?;
-            Ok(())
-        })?;
-        *book = Book::default();
-        self.epoch.store(0, Ordering::SeqCst);
-        self.apply_former(&mut book, ledger)?;
-        self.catch_up(&mut book, ledger)?;
-        self.behind.store(false, Ordering::SeqCst);
+            txn.open_table(META)?.remove("mark")?;
+            Ok(Commit::Durable)
+        })
+    }
+}
+
+/// Is a transaction on the disk when it is committed, or with a later one?
+enum Commit {
+    Durable,
+    Soon,
+}
+
+fn durable_after(it_is_time: bool) -> Commit {
+    if it_is_time { Commit::Durable } else { Commit::Soon }
+}
+
+/// Records that become visible together: one transaction.
+struct Group<'a> {
+    txn: &'a WriteTransaction,
+    node: &'a Name,
+    follower: &'a mut Follower,
+    known: Known<'a>,
+    changes: Changes,
+    epoch: u64,
+}
+
+impl<'a> Group<'a> {
+    fn begin(txn: &'a WriteTransaction, node: &'a Name, follower: &'a mut Follower) -> Result<Self, redb::Error> {
+        let epoch = follower.mark.epoch;
+        Ok(Group { txn, node, follower, known: Known::open(txn)?, changes: Changes::default(), epoch })
+    }
+
+    fn take(&mut self, record: &Record, local: &Local) -> Result<(), redb::Error> {
+        if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
+            self.epoch = self.epoch.max(record.epoch.unwrap_or(0));
+        }
+        neighbours::apply(self.txn, record)?;
+        self.changes.take(&self.known, &mut self.follower.book, self.node, record, local)
+    }
+
+    /// Writes the changes, and the mark after them. What is in memory is ahead where the commit fails; then the index is
+    /// behind, and catching up begins with what the tables say.
+    fn end(self, head: Head) -> Result<(), redb::Error> {
+        self.changes.write(self.known, self.txn)?;
+        self.follower.mark = Mark { log: head.log, applied: head.size, epoch: self.epoch, root: head.root };
+        self.txn.open_table(META)?.insert("mark", &self.follower.mark.encode()[..])?;
         Ok(())
     }
 }
 
-fn read_row(parcel: ParcelId, row: &[u8]) -> Option<ParcelState> {
-    serde_json::from_slice::<Row>(row).ok()?.into_state(parcel)
+/// Records in order, and up to where nothing was passed over but what cannot be read.
+struct Batch {
+    records: Vec<(Record, Local)>,
+    through: u64,
 }
 
-fn count_key(of: &ParcelState) -> String {
-    format!("{} {}", of.route, of.state.name())
-}
-
-fn label_key(label: &Label, parcel: &[u8]) -> Vec<u8> {
-    [label.name.as_str().as_bytes(), &[0], label.value.as_bytes(), &[0], parcel].concat()
+/// Reads the ledger between two records for whoever takes it; ends early where nobody does any more.
+fn read_ahead(ledger: &Ledger, from: u64, to: u64, give: &SyncSender<Batch>) -> Result<(), SpoolError> {
+    let mut records = Vec::with_capacity(READ_RECORDS);
+    ledger.read_from(from, &mut |stored| {
+        if stored.index >= to {
+            return Ok(ControlFlow::Break(()));
+        }
+        records.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
+        if records.len() < READ_RECORDS {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let full = std::mem::replace(&mut records, Vec::with_capacity(READ_RECORDS));
+        let gone = give.send(Batch { records: full, through: stored.index + 1 }).is_err();
+        Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    // Where nobody takes it any more, what stopped them is the error that counts.
+    let _gone = give.send(Batch { records, through: to });
+    Ok(())
 }

@@ -1,14 +1,15 @@
 //! Every path of a spool, in one place. Makes none of them.
 //!
 //! ```text
-//! inlet/<route>/            apps drop here              .claimed/<parcel>/   taken, the daemon's
+//! inlet/<route>/            apps drop here              .claimed/<parcel>.<name>   taken, the daemon's
 //! outlet/<route>/           apps pick up here           .staging/<parcel>/   not yet to be seen
 //! notices/<route>/          what became of each drop
 //! queues/sealing            bundles being written; thrown away at start
 //! queues/opening            plaintext being admitted or relayed; thrown away at start
 //! queues/outbox/<crossing>  sealed, numbered, to be sent
 //! queues/arrivals/<crossing>/partial, complete          queues/arrivals/checked: custody is ours
-//! queues/receipts/<crossing>                            queues/links
+//! queues/receipts/<crossing>                            queues/links   queues/heads
+//! queues/names/<parcel>     a drop's name byte for byte, where it is not UTF-8, until its last notice
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
 //! spool.json                what form all this has          restoring   a restore that has not come to its end
@@ -49,7 +50,7 @@ impl Layout {
     pub fn inlet(&self, route: &Name) -> PathBuf {
         self.at(&["inlet", route.as_str()])
     }
-    /// `inlet/<route>/.claimed`: taken by the daemon, one folder a parcel.
+    /// `inlet/<route>/.claimed`: taken by the daemon.
     #[must_use]
     pub fn claimed(&self, route: &Name) -> PathBuf {
         self.at(&["inlet", route.as_str(), CLAIMED])
@@ -108,6 +109,16 @@ impl Layout {
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.at(&["queues", "links"])
+    }
+    /// `queues/names`: names that are not UTF-8, of parcels that began here and are under way.
+    #[must_use]
+    pub fn names(&self) -> PathBuf {
+        self.at(&["queues", "names"])
+    }
+    /// `queues/heads`: what neighbours signed about their ledgers of late.
+    #[must_use]
+    pub fn heads(&self) -> PathBuf {
+        self.at(&["queues", "heads"])
     }
     /// `queues`: everything above that is not for apps.
     #[must_use]

@@ -19,30 +19,54 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, RwLock};
 
 use protocol::ledger::{self, Checkpoint, Local, Record};
 use protocol::receipt::{Head, Range};
 use protocol::suite::{Digest, Suite};
-use protocol::{Name, keys};
+use protocol::witness::HeadLink;
+use protocol::{Name, Timestamp, keys};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, SyncClass};
 use crate::levels::Levels;
 use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
 use crate::spool::{SpoolError, locked};
 
 /// Records that one sync serves. More would let one slow group hold everybody up; they wait for the next.
 const GROUP_MAX: usize = 1_024;
-/// Records between two checkpoints: what a start after a crash computes anew, a few milliseconds of digests.
-const CHECKPOINT_RECORDS: u64 = 4_096;
 const CHECKPOINT: &str = "checkpoint";
+/// A checkpoint that could not be read, kept for whoever looks into it.
+const CHECKPOINT_DAMAGED: &str = "checkpoint.damaged";
 const ABOUT: &str = "ledger.json";
 /// The folder of the logs before this one.
 pub(crate) const FORMER: &str = "former";
 /// Logs of one node: a restore every month for twenty years.
 const FORMER_MAX: usize = 256;
+/// The signed papers that begin every log but the first, one a file: by the node and by an operator.
+pub(crate) const STARTS: [&str; 2] = ["start-by-node", "start-by-operator"];
+/// A paper is a few hundred bytes.
+const START_BYTES_MAX: u64 = 4 * 1024;
+
+/// How large the parts of a ledger grow. A test makes them small; nobody else has a reason to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A segment is closed above this.
+    pub segment_bytes: usize,
+    /// Records between two checkpoints.
+    pub checkpoint_records: u64,
+    /// A step of the scrub compares 2^this records with the tree.
+    pub scrub_level: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        // A checkpoint: what a start after a crash computes anew, a few milliseconds of digests. A step of the scrub: as much.
+        Sizes { segment_bytes: SEGMENT_BYTES, checkpoint_records: 4_096, scrub_level: 12 }
+    }
+}
 
 /// What is fixed when a log is made.
 #[derive(Serialize, Deserialize)]
@@ -51,18 +75,22 @@ struct About {
     version: u8,
     node: Name,
     suite: String,
-    /// Which of the node's logs it is.
-    #[serde(default = "first_log", skip_serializing_if = "is_first_log")]
+    /// Which of the node's logs this is: a larger one after every restore.
+    #[serde(default = "first_log")]
     log: u64,
 }
 
-const fn first_log() -> u64 {
+fn first_log() -> u64 {
     ledger::FIRST_LOG
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-const fn is_first_log(log: &u64) -> bool {
-    *log == ledger::FIRST_LOG
+/// What opening a ledger found wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Segments with records that cannot be read.
+    pub(crate) damage: Vec<Damage>,
+    /// The checkpoint could not be read.
+    pub(crate) checkpoint: bool,
 }
 
 /// Records of one damaged segment that cannot be read.
@@ -101,27 +129,30 @@ struct Failure {
     cause: String,
 }
 
-struct Writer {
-    disk: Disk,
+pub(crate) struct Writer {
+    pub(crate) disk: Disk,
     dir: PathBuf,
     file: File,
     bytes: usize,
-    levels: Levels,
+    /// The first record of the segment that is written to.
+    first: u64,
     log: u64,
+    pub(crate) levels: Levels,
     checkpointed: u64,
     poisoned: Option<String>,
 }
 
 /// The ledger of one node.
 pub(crate) struct Ledger {
-    suite: Suite,
+    pub(crate) suite: Suite,
+    pub(crate) dir: PathBuf,
     log: u64,
-    dir: PathBuf,
+    pub(crate) sizes: Sizes,
     node: Name,
     key: keys::SigningKey,
     queue: Mutex<Queue>,
     turn: Condvar,
-    writer: Mutex<Writer>,
+    pub(crate) writer: Mutex<Writer>,
     head: RwLock<Head>,
 }
 
@@ -132,22 +163,24 @@ impl Ledger {
         dir: &Path,
         node: &Name,
         key: &keys::SigningKey,
-    ) -> Result<(Ledger, Vec<Damage>), SpoolError> {
+        sizes: Sizes,
+    ) -> Result<(Ledger, Wrong), SpoolError> {
         let at = |source| SpoolError::disk(dir, source);
         let (suite, log) = about(disk, dir, node, key.suite())?;
-        let mut levels = Levels::open(disk, dir, suite).map_err(at)?;
-        let checkpoint = read_checkpoint(dir, node, log)?;
+        let mut levels = Levels::open(&disk.of(SyncClass::Levels), dir, suite).map_err(at)?;
+        let (checkpoint, unreadable) = read_checkpoint(disk, dir, node, log)?;
         recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
         let damage = damage(dir, &levels, suite).map_err(at)?;
-        let (file, bytes) = last_segment(disk, dir, levels.size()).map_err(at)?;
-        let head = Head { size: levels.size(), root: levels.root() };
+        let (file, bytes, first) = last_segment(&disk.of(SyncClass::Ledger), dir, levels.size()).map_err(at)?;
+        let head = Head { log, size: levels.size(), root: levels.root() };
         let mut writer = Writer {
-            disk: disk.clone(),
+            disk: disk.of(SyncClass::Ledger),
             dir: dir.to_owned(),
             file,
             bytes,
-            levels,
+            first,
             log,
+            levels,
             checkpointed: checkpoint.map_or(0, |checkpoint| checkpoint.head.size),
             poisoned: None,
         };
@@ -157,8 +190,9 @@ impl Ledger {
         }
         let ledger = Ledger {
             suite,
-            log,
             dir: dir.to_owned(),
+            log,
+            sizes,
             node: node.clone(),
             key: key.clone(),
             queue: Mutex::default(),
@@ -166,7 +200,7 @@ impl Ledger {
             writer: Mutex::new(writer),
             head: RwLock::new(head),
         };
-        Ok((ledger, damage))
+        Ok((ledger, Wrong { damage, checkpoint: unreadable }))
     }
 
     /// The digest suite, fixed when the ledger was made.
@@ -219,10 +253,57 @@ impl Ledger {
     /// index of the group's first record, the records, and the head after them.
     pub(crate) fn record(
         &self,
-        mut record: Record,
+        record: Record,
         local: Local,
         apply: &dyn Fn(u64, &[Item], Head),
     ) -> Result<u64, SpoolError> {
+        Ok(self.record_all(vec![(record, local)], apply)?.first().copied().unwrap_or(0))
+    }
+
+    /// The same for several, which are next to each other in the ledger unless there are more than one sync serves.
+    /// None is written where one of them is too large.
+    pub(crate) fn record_all(
+        &self,
+        records: Vec<(Record, Local)>,
+        apply: &dyn Fn(u64, &[Item], Head),
+    ) -> Result<Vec<u64>, SpoolError> {
+        let prepared: Vec<Prepared> =
+            records.into_iter().map(|(record, local)| self.prepare(record, local)).collect::<Result<_, _>>()?;
+        let mut queue = locked(&self.queue);
+        let tickets = queue.issued..queue.issued + prepared.len() as u64;
+        queue.issued = tickets.end;
+        queue.waiting.extend(prepared);
+        let mut indices = Vec::new();
+        for ticket in tickets {
+            loop {
+                if let Some(done) = queue.done.remove(&ticket) {
+                    indices.push(done);
+                    break;
+                }
+                if queue.busy {
+                    queue = self.turn.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
+                    continue;
+                }
+                queue.busy = true;
+                let many = queue.waiting.len().min(GROUP_MAX);
+                let group: Vec<Prepared> = queue.waiting.drain(..many).collect();
+                let first_ticket = queue.taken;
+                queue.taken += many as u64;
+                drop(queue);
+                let result = self.commit(group, apply);
+                queue = locked(&self.queue);
+                for (at, ticket) in (first_ticket..).take(many).enumerate() {
+                    queue.done.insert(ticket, result.clone().map(|first| first + at as u64));
+                }
+                queue.busy = false;
+                self.turn.notify_all();
+            }
+        }
+        drop(queue);
+        indices.into_iter().map(|done| done.map_err(|failure| self.failed(failure))).collect()
+    }
+
+    fn prepare(&self, mut record: Record, local: Local) -> Result<Prepared, SpoolError> {
         let kept = if local.is_empty() {
             Vec::new()
         } else {
@@ -235,34 +316,7 @@ impl Ledger {
             return Err(SpoolError::RecordTooLarge { bytes: bytes.len() + kept.len() });
         }
         let frame = segment::frame(&bytes, &kept);
-        let prepared = Prepared { frame, leaf: ledger::leaf(self.suite, &bytes), item: Item { record, local } };
-
-        let mut queue = locked(&self.queue);
-        let ticket = queue.issued;
-        queue.issued += 1;
-        queue.waiting.push(prepared);
-        loop {
-            if let Some(done) = queue.done.remove(&ticket) {
-                return done.map_err(|failure| self.failed(failure));
-            }
-            if queue.busy {
-                queue = self.turn.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
-                continue;
-            }
-            queue.busy = true;
-            let many = queue.waiting.len().min(GROUP_MAX);
-            let group: Vec<Prepared> = queue.waiting.drain(..many).collect();
-            let first_ticket = queue.taken;
-            queue.taken += many as u64;
-            drop(queue);
-            let result = self.commit(group, apply);
-            queue = locked(&self.queue);
-            for (at, ticket) in (first_ticket..).take(many).enumerate() {
-                queue.done.insert(ticket, result.clone().map(|first| first + at as u64));
-            }
-            queue.busy = false;
-            self.turn.notify_all();
-        }
+        Ok(Prepared { frame, leaf: ledger::leaf(self.suite, &bytes), item: Item { record, local } })
     }
 
     fn failed(&self, failure: Failure) -> SpoolError {
@@ -281,7 +335,7 @@ impl Ledger {
         for prepared in &group {
             writer.levels.push(prepared.leaf);
         }
-        let head = Head { size: writer.levels.size(), root: writer.levels.root() };
+        let head = Head { log: self.log, size: writer.levels.size(), root: writer.levels.root() };
         if let Err(error) = writer.levels.flush() {
             writer.poisoned = Some(error.to_string());
         }
@@ -299,10 +353,10 @@ impl Ledger {
         if writer.poisoned.is_some() {
             return Ok(());
         }
-        if writer.bytes >= SEGMENT_BYTES {
-            (writer.file, writer.bytes) = new_segment(&writer.disk, &writer.dir, writer.levels.size())?;
+        if writer.bytes >= self.sizes.segment_bytes {
+            writer.next_segment()?;
         }
-        if writer.levels.size() >= writer.checkpointed + CHECKPOINT_RECORDS {
+        if writer.levels.size() >= writer.checkpointed + self.sizes.checkpoint_records {
             writer.checkpoint(&self.node, &self.key)?;
         }
         Ok(())
@@ -310,7 +364,7 @@ impl Ledger {
 
     /// The signed note over the durable head.
     pub(crate) fn checkpoint(&self) -> String {
-        Checkpoint { node: self.node.clone(), log: self.log, head: self.head() }.sign(&self.key)
+        Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)
     }
 
     /// Syncs the levels and leaves a checkpoint, where the last one is older than the head.
@@ -337,6 +391,53 @@ impl Ledger {
         proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
+    /// The durable head, with a proof from each of these earlier ones that this ledger really passed through. One that
+    /// it did not pass through, or cannot prove from any more, is left out and counted.
+    pub(crate) fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
+        let writer = locked(&self.writer);
+        let head = self.head();
+        let mut links: Vec<HeadLink> = Vec::new();
+        let mut left_out = 0;
+        for old in from {
+            let proof = ledger::consistency_proof(self.suite, old.size, head.size, &mut |level, index| {
+                writer.levels.read(level, index)
+            });
+            // A digest that the disk has spoiled must not leave as a proof: the neighbour would call it a contradiction.
+            match proof {
+                Ok(proof) if ledger::verify_consistency(self.suite, old, &head, &proof) => {
+                    links.push(HeadLink { from: *old, proof });
+                }
+                _ => left_out += 1,
+            }
+        }
+        Ok((head, links, left_out))
+    }
+
+    /// Does this ledger pass through that head?
+    pub(crate) fn passes_through(&self, head: &Head) -> bool {
+        head.log == self.log
+            && head.size <= self.head().size
+            && self.root_at(head.size).is_ok_and(|root| root == head.root)
+    }
+
+    /// The signed papers that begin this log; none for a node's first.
+    pub(crate) fn starts(&self) -> Result<Vec<Vec<u8>>, SpoolError> {
+        if self.log == ledger::FIRST_LOG {
+            return Ok(Vec::new());
+        }
+        let read = |name: &str| {
+            let path = self.dir.join(name);
+            let read = || {
+                if fs::metadata(&path)?.len() > START_BYTES_MAX {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                fs::read(&path)
+            };
+            read().map_err(|source| SpoolError::disk(&path, source))
+        };
+        STARTS.iter().map(|name| read(name)).collect()
+    }
+
     /// The proof that record `index` stands in the durable ledger, and the head it leads to.
     pub(crate) fn inclusion(&self, index: u64) -> Result<(Head, Vec<Digest>), SpoolError> {
         let writer = locked(&self.writer);
@@ -346,11 +447,25 @@ impl Ledger {
         proof.map(|proof| (head, proof)).map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
-    /// Hands every readable durable record from `from` on to `take`, in order.
+    /// The first record of the last segment that begins a day or more before a moment.
+    pub(crate) fn first_about(&self, at: Timestamp) -> Result<u64, SpoolError> {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let mut first = 0;
+        for one in segment::list(&self.dir).map_err(|source| SpoolError::disk(&self.dir, source))? {
+            match segment::first_time(&one) {
+                Some(time) if time.0.saturating_add(DAY_MS) <= at.0 => first = one.first,
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(first)
+    }
+
+    /// Hands every readable durable record from `from` on to `take`, in order, until it has enough.
     pub(crate) fn read_from(
         &self,
         from: u64,
-        take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+        take: &mut dyn FnMut(Stored) -> Result<ControlFlow<()>, SpoolError>,
     ) -> Result<(), SpoolError> {
         self.read_from_until(from, u64::MAX, take)
     }
@@ -360,7 +475,7 @@ impl Ledger {
         &self,
         from: u64,
         until: u64,
-        take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>,
+        take: &mut dyn FnMut(Stored) -> Result<ControlFlow<()>, SpoolError>,
     ) -> Result<(), SpoolError> {
         let at = |source| SpoolError::disk(&self.dir, source);
         let size = self.head().size.min(until);
@@ -370,36 +485,55 @@ impl Ledger {
             if end <= from || one.first >= size {
                 continue;
             }
-            let bytes = segment::load(&one.path).map_err(at)?;
-            for found in Frames::new(&bytes, one.first) {
+            let (one, bytes) = &self.load(one).map_err(at)?;
+            let mut frames = Frames::new(bytes, one.first);
+            frames.skip_to(from);
+            for found in frames {
                 if let Found::Record(stored) = found
                     && (from..end).contains(&stored.index)
                     && (one.health == Health::Sound || self.is_leaf(&stored))
+                    && take(*stored)?.is_break()
                 {
-                    take(*stored)?;
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    /// Out of a segment that was set aside only records whose digest stands in the tree are believed.
-    fn is_leaf(&self, stored: &Stored) -> bool {
-        let writer = locked(&self.writer);
-        writer.levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, &stored.bytes))
+    /// A segment and its bytes. It may have been set aside since it was listed, and then has another name.
+    pub(crate) fn load(&self, one: &Segment) -> io::Result<(Segment, Vec<u8>)> {
+        match segment::load(&one.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let again = segment::list(&self.dir)?.into_iter().find(|again| again.first == one.first);
+                let one = again.ok_or(error)?;
+                let bytes = segment::load(&one.path)?;
+                Ok((one, bytes))
+            }
+            other => other.map(|bytes| (one.clone(), bytes)),
+        }
     }
 
-    /// Compares every record with its leaf and gives those that cannot be read or were changed.
-    pub(crate) fn scrub(&self) -> Result<Vec<Range>, SpoolError> {
-        let size = self.head().size;
-        let mut good = crate::ranges::Ranges::default();
-        self.read_from(0, &mut |stored| {
-            if self.is_leaf(&stored) {
-                good.insert(stored.index, stored.index);
-            }
-            Ok(())
-        })?;
-        Ok(if size == 0 { Vec::new() } else { good.missing(0, size - 1) })
+    /// Sets a segment aside in which damage was found while the node runs. Where it is the one that is written to, a new
+    /// one begins. Its records are still to be reported, by whoever calls or by the next start.
+    pub(crate) fn set_aside(&self, one: &Segment) -> Result<Segment, SpoolError> {
+        let at = |source| SpoolError::disk(&one.path, source);
+        let mut writer = locked(&self.writer);
+        if one.health != Health::Sound {
+            return Ok(one.clone());
+        }
+        if writer.first == one.first {
+            writer.next_segment().map_err(at)?;
+        }
+        let aside = self.dir.join(segment::name(one.first, Health::Damaged));
+        writer.disk.rename(&one.path, &aside).map_err(at)?;
+        Ok(Segment { first: one.first, health: Health::Damaged, path: aside })
+    }
+
+    /// Out of a segment that was set aside only records whose digest stands in the tree are believed.
+    pub(crate) fn is_leaf(&self, stored: &Stored) -> bool {
+        let writer = locked(&self.writer);
+        writer.levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, &stored.bytes))
     }
 
     /// A damaged segment was reported in the ledger: from now on it is only kept.
@@ -411,6 +545,12 @@ impl Ledger {
 }
 
 impl Writer {
+    /// Closes the segment and begins the next.
+    fn next_segment(&mut self) -> io::Result<()> {
+        (self.file, self.bytes, self.first) = new_segment(&self.disk, &self.dir, self.levels.size())?;
+        Ok(())
+    }
+
     /// Appends and syncs. On failure nothing of it counts.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if let Some(cause) = &self.poisoned {
@@ -434,10 +574,13 @@ impl Writer {
 
     /// Syncs the levels, then writes the note that says so.
     fn checkpoint(&mut self, node: &Name, key: &keys::SigningKey) -> io::Result<()> {
-        self.levels.sync()?;
-        let head = Head { size: self.levels.size(), root: self.levels.root() };
-        let note = Checkpoint { node: node.clone(), log: self.log, head }.sign(key);
-        self.disk.write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
+        if let Err(error) = self.levels.sync() {
+            self.poisoned = Some(error.to_string());
+            return Err(error);
+        }
+        let head = Head { log: self.log, size: self.levels.size(), root: self.levels.root() };
+        let note = Checkpoint { node: node.clone(), head }.sign(key);
+        self.disk.of(SyncClass::Checkpoint).write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
         self.checkpointed = head.size;
         Ok(())
     }
@@ -484,16 +627,22 @@ fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<(Suite, u
     }
 }
 
-fn read_checkpoint(dir: &Path, node: &Name, log: u64) -> Result<Option<Checkpoint>, SpoolError> {
-    let path = dir.join(CHECKPOINT);
-    match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(SpoolError::disk(&path, error)),
-        // Whose key signed it does not matter here: a key may have been rotated, and either way the root must agree.
-        Ok(note) => match Checkpoint::parse_unverified(&note) {
-            Ok(checkpoint) if checkpoint.node == *node && checkpoint.log == log => Ok(Some(checkpoint)),
-            _ => Err(SpoolError::disk(&path, io::ErrorKind::InvalidData.into())),
-        },
+/// The last checkpoint, and whether one is there that says nothing. That costs no record: everything is then computed
+/// from the records and held against level 0. The spoiled note is kept, and that it was spoiled is recorded.
+fn read_checkpoint(disk: &Disk, dir: &Path, node: &Name, log: u64) -> Result<(Option<Checkpoint>, bool), SpoolError> {
+    let (path, aside) = (dir.join(CHECKPOINT), dir.join(CHECKPOINT_DAMAGED));
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, false)),
+        other => other.map_err(|source| SpoolError::disk(&path, source))?,
+    };
+    // Whose key signed it does not matter here: a key may have been rotated, and either way the root must agree.
+    let read = String::from_utf8(bytes).ok().and_then(|note| Checkpoint::parse_unverified(&note).ok());
+    match read.filter(|checkpoint| checkpoint.node == *node && checkpoint.head.log == log) {
+        Some(checkpoint) => Ok((Some(checkpoint), false)),
+        None => {
+            disk.rename(&path, &aside).map_err(|source| SpoolError::disk(&aside, source))?;
+            Ok((None, true))
+        }
     }
 }
 
@@ -569,6 +718,11 @@ fn recover(
                     broken = true;
                     kept
                 }
+                // Record and leaf are gone, but the tree above them stands and has the checkpoint's root.
+                (None, None) if index < start => {
+                    broken = true;
+                    continue;
+                }
                 (None, None) => return Err(SpoolError::LedgerLost { path: dir.to_owned(), promised, readable: index }),
             };
             if index == levels.size() {
@@ -613,7 +767,7 @@ fn damage(dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> 
 }
 
 /// The segment to append to: the last sound one, written anew with its sound records only, or a new one.
-fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize)> {
+fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize, u64)> {
     match segment::list(dir)?.pop() {
         Some(last) if last.health == Health::Sound => {
             let bytes = segment::load(&last.path)?;
@@ -627,15 +781,15 @@ fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize)>
                 None => disk.write(&last.path, &segment::header(last.first))?,
                 Some(sound) => disk.write(&last.path, sound)?,
             }
-            Ok((disk.open_append(&last.path)?, sound))
+            Ok((disk.open_append(&last.path)?, sound, last.first))
         }
         _ => new_segment(disk, dir, size),
     }
 }
 
-fn new_segment(disk: &Disk, dir: &Path, first: u64) -> io::Result<(File, usize)> {
+fn new_segment(disk: &Disk, dir: &Path, first: u64) -> io::Result<(File, usize, u64)> {
     let path = dir.join(segment::name(first, Health::Sound));
     let header = segment::header(first);
     disk.write(&path, &header)?;
-    Ok((disk.open_append(&path)?, header.len()))
+    Ok((disk.open_append(&path)?, header.len(), first))
 }

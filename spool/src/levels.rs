@@ -78,6 +78,26 @@ impl Levels {
         Ok(digest)
     }
 
+    /// Digests of one level that stand side by side.
+    pub(crate) fn read_many(&self, level: u32, first: u64, count: u64) -> io::Result<Vec<Digest>> {
+        let bytes = usize::try_from(count.saturating_mul(DIGEST_BYTES)).map_err(io::Error::other)?;
+        let mut digests = vec![0; bytes];
+        let file = self.files.get(level as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
+        file.read_exact_at(&mut digests, first * DIGEST_BYTES)?;
+        Ok(digests.chunks_exact(32).filter_map(Digest::from_slice).collect())
+    }
+
+    /// The newest digest of a level, as it was computed and not as the disk gives it.
+    pub(crate) fn newest(&self, level: u32) -> Option<Digest> {
+        self.newest.get(level as usize).copied()
+    }
+
+    /// Writes a digest anew that the disk has spoiled.
+    pub(crate) fn mend(&mut self, level: u32, index: u64, digest: Digest) -> io::Result<()> {
+        let disk = self.disk.clone();
+        disk.write_at(self.file(level)?, &digest.0, index * DIGEST_BYTES)
+    }
+
     /// The root over the first `size` leaves, all of which must be written.
     pub(crate) fn root_at(&self, size: u64) -> io::Result<Digest> {
         ledger::root(self.suite, size, &mut |level, index| self.read(level, index))
@@ -147,8 +167,15 @@ impl Levels {
     }
 
     /// Syncs every level; afterwards a checkpoint over this size may be written.
+    ///
+    /// # Errors
+    /// No later sync of these files can be believed. They go, and the next opening computes them anew from the records.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| self.disk.sync_data(file))
+        self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
+            for level in (0..LEVELS_MAX).take(self.files.len()) {
+                let _gone = self.disk.remove_file(&self.path(level));
+            }
+        })
     }
 
     /// Leaves.

@@ -2,8 +2,38 @@
 //! one argument why nothing is lost and nothing happens twice.
 //!
 //! The spool is the interface: stages and links never call one another, each takes from one queue and commits to
-//! another, and a commit is one rename. One process owns a spool, by a lock; other programs put signed requests into
-//! its desk and wait for the answer file.
+//! another. One process owns a spool, by a lock; other programs put signed requests into its desk and wait for the
+//! answer file.
+//!
+//! # Why nothing is lost and nothing happens twice
+//!
+//! Whoever holds a parcel holds it in exactly one of these forms, and each step makes the next form durable before it
+//! lets go of the one before. So after a death, or a power cut, the older form or both are there, never neither; and
+//! where both are, the ledger says which of them counts.
+//!
+//! | form | type | where | it counts from | let go when |
+//! |---|---|---|---|---|
+//! | drop | [`Candidate`] | `inlet/<route>/` | the app's rename, marker or silence | it is claimed |
+//! | claimed drop | [`Claim`] | `.claimed/` | its rename, and both directories synced | the ledger says accepted, refused or quarantined, and what that promises is durable |
+//! | staged bundle | [`Small`], or a file under `queues/sealing` | a segment of the outbox, or `sealing` | nothing yet: without a record it is waste | a start finds no record of it; its number is withdrawn |
+//! | waiting bundle | [`Entry`] | `queues/outbox/<crossing>` | the record `accepted` or `relayed`, [`State::Accepted`] or [`State::Relayed`] | a receipt says that custody passed, and that is recorded |
+//! | partial bundle | [`Partial`] | `arrivals/<crossing>/partial` | nothing: it may be lost at the cost of resending | it is whole |
+//! | whole bundle | [`Entry`] | `arrivals/<crossing>/complete` | its sync and rename | it is recorded as arrived (and then stands in `checked`), refused (`quarantine`) or a duplicate |
+//! | bundle in custody | [`Entry`] | `arrivals/checked` | the record `arrived`, [`State::Arrived`] | the record `relayed` or `delivered` |
+//! | delivery | [`Outlet`] | `outlet/<route>/.staging` | the record `delivering`, [`State::Delivering`]; before it, it is plaintext that is wiped | its rename into the outlet; then the record `delivered` |
+//!
+//! The rules behind it:
+//!
+//! - **Only [`Disk`] changes the disk**, and a rename is durable only when both directories are synced. A failed sync is
+//!   never tried again on the same file.
+//! - **The ledger is the journal.** A record is durable when [`Spool::record`] returns; [`State`] is what the records
+//!   say, and no file's presence says more than that something is still to be done.
+//! - **Every step may be done twice.** A receipt or a piece of evidence made twice is one; a bundle sent twice is dropped
+//!   by its parcel's id; a number is never used twice, because it was reserved before and what is not used is withdrawn.
+//! - **What a power cut brings back is known**: files and marks whose removal was not synced. An entry is then sent once
+//!   more, a claim finished once more, and a delivered name may stand in the outlet once more, which the consumer
+//!   contract says.
+//! - **Groups share syncs, never promises.** All of a group is durable in one form before any of it takes the next.
 //!
 //! Without the feature `owner` only the layout, the desk and the reading of ledger segments are left: what `ferry`
 //! and a person's tools need.
@@ -12,16 +42,20 @@
 pub mod desk;
 pub mod disk;
 pub mod layout;
+pub mod power;
 pub mod segment;
 
 pub use desk::{Answer, DeskError, ask, ask_own};
-pub use disk::{Disk, Free, Fuse};
+pub use disk::{Disk, Free, Fuse, SyncClass};
 pub use layout::Layout;
+pub use power::{Fault, Power, Weather};
 
 #[cfg(feature = "owner")]
 mod arrivals;
 #[cfg(feature = "owner")]
 mod bell;
+#[cfg(feature = "owner")]
+mod changes;
 #[cfg(feature = "owner")]
 mod entry;
 #[cfg(feature = "owner")]
@@ -29,13 +63,21 @@ mod evidence;
 #[cfg(feature = "owner")]
 mod gaps;
 #[cfg(feature = "owner")]
+mod hints;
+#[cfg(feature = "owner")]
 mod index;
+#[cfg(feature = "owner")]
+mod index_file;
 #[cfg(feature = "owner")]
 mod inlet;
 #[cfg(feature = "owner")]
 mod ledger;
 #[cfg(feature = "owner")]
 mod levels;
+#[cfg(feature = "owner")]
+mod litter;
+#[cfg(feature = "owner")]
+mod neighbours;
 #[cfg(feature = "owner")]
 mod notice;
 #[cfg(feature = "owner")]
@@ -49,6 +91,12 @@ mod ranges;
 #[cfg(feature = "owner")]
 pub mod restore;
 #[cfg(feature = "owner")]
+mod row;
+#[cfg(feature = "owner")]
+mod scrub;
+#[cfg(feature = "owner")]
+mod settle;
+#[cfg(feature = "owner")]
 mod snapshot;
 #[cfg(feature = "owner")]
 mod spool;
@@ -56,23 +104,32 @@ mod spool;
 mod state;
 #[cfg(feature = "owner")]
 mod version;
+#[cfg(feature = "owner")]
+mod whole;
 
 #[cfg(feature = "owner")]
 pub use crate::{
     arrivals::{Arrivals, Begin, Partial},
     bell::Bell,
-    entry::{Entry, EntryKind},
+    entry::{Content, Entry, EntryKind},
     gaps::Seen,
+    hints::remote_file_system,
     index::Filter,
-    inlet::{Candidate, Claim, Inlet, IntakeMode},
-    notice::{Notice, NoticeState},
-    outbox::{OUTBOX_LIST_MAX, Outbox},
+    inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
+    ledger::Sizes,
+    litter::is_litter,
+    neighbours::StatedTo,
+    notice::{Notice, NoticeState, Wait},
+    outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::Outlet,
+    scrub::Progress,
     snapshot::{Item, Snapshot},
-    spool::{Floor, Restored, RouteDirs, Scrub, Setup, Spool, SpoolError, create},
+    spool::{Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
     version::STATE_VERSION,
 };
 
+#[cfg(all(test, feature = "owner"))]
+mod ledger_tests;
 #[cfg(all(test, feature = "owner"))]
 mod tests;

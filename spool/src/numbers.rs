@@ -13,8 +13,9 @@ use protocol::{Crossing, Timestamp};
 
 use crate::spool::{SpoolError, locked};
 
-/// Numbers reserved with one record: one sync for 64 parcels, and at most 63 numbers withdrawn at a start.
-const BATCH: u64 = 64;
+/// Numbers reserved with one record: one sync for so many parcels, and at most so many numbers withdrawn at a start, by
+/// one record as well.
+const BATCH: u64 = 512;
 
 #[derive(Clone, Copy, Default)]
 struct Counter {

@@ -1,10 +1,16 @@
-//! Sealed, numbered files waiting to cross. The rename into it is the commit; nothing here is ever written in place.
+//! Sealed, numbered entries waiting to cross. A large one is a file, and the rename into the outbox is its commit; small
+//! ones share segments, and one sync commits a group of them.
 //!
-//! Dying anywhere is safe: before the rename the staged file is thrown away at the next start and its number withdrawn,
-//! after it the entry is there and its number counts as used. Removing is recorded before, so an entry that a power cut
-//! brings back is only sent once more.
+//! Dying anywhere is safe. A file: before the rename it is thrown away at the next start and its number withdrawn, after
+//! it the entry is there and its number counts as used. A small entry is staged first (durable, and seen by nobody),
+//! then recorded, then published; at a start the ledger says which of the staged ones were recorded. Removing is
+//! recorded before, so an entry that a power cut brings back is only sent once more.
 
-use std::collections::{BTreeMap, HashMap};
+mod segment;
+
+pub use segment::{SMALL_BYTES_MAX, Small};
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,7 +20,8 @@ use protocol::parcel::Priority;
 
 use crate::bell::Bell;
 use crate::disk::Disk;
-use crate::entry::{Entry, EntryKind};
+use crate::entry::{Content, Entry, EntryKind};
+use crate::outbox::segment::Segments;
 use crate::spool::{SpoolError, locked};
 
 /// Entries that one listing gives: more than a medium can list, and still quick to copy.
@@ -28,6 +35,8 @@ struct Shelf {
     rounds: HashMap<BundleId, (u32, u32)>,
     /// To be sent again.
     asked: std::collections::BTreeSet<BundleId>,
+    /// Durable and not yet recorded: seen by nobody.
+    staged: HashMap<BundleId, Entry>,
     entries: BTreeMap<Place, Entry>,
     places: HashMap<BundleId, Place>,
     bytes: u64,
@@ -38,6 +47,8 @@ pub(crate) struct Shelves {
     disk: Disk,
     bell: Arc<Bell>,
     shelf: Mutex<Shelf>,
+    /// Taken before the shelf where both are.
+    segments: Mutex<Segments>,
 }
 
 /// The outbox of one crossing. This process is its only writer, so what it holds is known in memory.
@@ -45,8 +56,19 @@ pub(crate) struct Shelves {
 pub struct Outbox(pub(crate) Arc<Shelves>);
 
 impl Outbox {
-    /// Reads the directory once.
-    pub(crate) fn open(disk: &Disk, dir: &Path, bell: &Arc<Bell>) -> Result<Outbox, SpoolError> {
+    /// Reads the directory once. `known` says whether the ledger has recorded a small entry.
+    pub(crate) fn open(
+        disk: &Disk,
+        dir: &Path,
+        bell: &Arc<Bell>,
+        known: &dyn Fn(&BundleId) -> Result<bool, SpoolError>,
+    ) -> Result<Outbox, SpoolError> {
+        struct Broken(SpoolError);
+        impl From<std::io::Error> for Broken {
+            fn from(source: std::io::Error) -> Broken {
+                Broken(SpoolError::disk(Path::new(""), source))
+            }
+        }
         let at = |source| SpoolError::disk(dir, source);
         let mut shelf = Shelf::default();
         for file in fs::read_dir(dir).map_err(at)? {
@@ -56,14 +78,65 @@ impl Outbox {
                 shelf.put(entry);
             }
         }
-        let shelves = Shelves { dir: dir.to_owned(), disk: disk.clone(), bell: bell.clone(), shelf: Mutex::new(shelf) };
-        Ok(Outbox(Arc::new(shelves)))
+        let mut segments = Segments::new(disk, dir, segment::SEGMENT_BYTES);
+        let found = segments.load(&|id| known(id).map_err(Broken)).map_err(|Broken(error)| match error {
+            SpoolError::Disk { source, .. } => at(source),
+            other => other,
+        })?;
+        found.into_iter().for_each(|entry| shelf.put(entry));
+        Ok(Outbox::with(disk, dir, bell, shelf, segments))
     }
 
     /// The outbox of a crossing that was not set up: always empty; committing fails on the missing directory.
     pub(crate) fn none(disk: &Disk, dir: &Path, bell: &Arc<Bell>) -> Outbox {
-        let shelves = Shelves { dir: dir.to_owned(), disk: disk.clone(), bell: bell.clone(), shelf: Mutex::default() };
-        Outbox(Arc::new(shelves))
+        Outbox::with(disk, dir, bell, Shelf::default(), Segments::new(disk, dir, segment::SEGMENT_BYTES))
+    }
+
+    fn with(disk: &Disk, dir: &Path, bell: &Arc<Bell>, shelf: Shelf, segments: Segments) -> Outbox {
+        Outbox(Arc::new(Shelves {
+            dir: dir.to_owned(),
+            disk: disk.clone(),
+            bell: bell.clone(),
+            shelf: Mutex::new(shelf),
+            segments: Mutex::new(segments),
+        }))
+    }
+
+    /// Makes a group of small entries durable with one sync. Nobody sees them before [`Outbox::publish`], and a start
+    /// forgets those that the ledger does not know: record them in between.
+    pub fn stage(&self, group: &[Small]) -> Result<(), SpoolError> {
+        if let Some(large) = group.iter().find(|small| small.bytes.len() > SMALL_BYTES_MAX) {
+            let (size, got) = (SMALL_BYTES_MAX as u64, large.bytes.len() as u64);
+            return Err(SpoolError::TooMany { path: self.0.dir.clone(), size, got });
+        }
+        let mut segments = locked(&self.0.segments);
+        let staged = segments.append(group).map_err(|source| SpoolError::disk(&self.0.dir, source))?;
+        // Still under the lock: a segment that is being emptied must not be taken for one that holds nothing else.
+        locked(&self.0.shelf).staged.extend(staged.into_iter().map(|entry| (entry.id, entry)));
+        Ok(())
+    }
+
+    /// Staged entries were recorded: from now on they wait to cross. Ids of none that is staged change nothing.
+    pub fn publish(&self, ids: &[BundleId]) {
+        let mut shelf = locked(&self.0.shelf);
+        let mut news = false;
+        for id in ids {
+            if let Some(entry) = shelf.staged.remove(id) {
+                shelf.put(entry);
+                news = true;
+            }
+        }
+        drop(shelf);
+        if news {
+            self.0.bell.ring();
+        }
+    }
+
+    /// A staged entry could not be recorded and never will be. One that was published stays.
+    pub fn forget(&self, id: &BundleId) -> Result<(), SpoolError> {
+        let mut segments = locked(&self.0.segments);
+        let staged = locked(&self.0.shelf).staged.remove(id);
+        staged.map_or(Ok(()), |entry| self.take_out(&mut segments, &entry))
     }
 
     /// Commits a staged file, which is already synced: the rename is the commit. Committing the same id and number
@@ -78,9 +151,13 @@ impl Outbox {
         sequence: u64,
     ) -> Result<Entry, SpoolError> {
         let size = fs::metadata(staged).map_err(|source| SpoolError::disk(staged, source))?.len();
-        let mut entry = Entry { id: *id, kind, priority, epoch, sequence, size, path: PathBuf::new() };
-        entry.path = self.0.dir.join(entry.outbox_name());
-        self.0.disk.rename(staged, &entry.path).map_err(|source| SpoolError::disk(&entry.path, source))?;
+        let mut entry = Entry { id: *id, kind, priority, epoch, sequence, size, path: staged.into(), offset: 0 };
+        entry.path = self.0.dir.join(entry.outbox_name()).into();
+        if let Err(source) = self.0.disk.rename(staged, &entry.path) {
+            // Where only its sync failed the rename is done, and nobody would look for the entry there before a restart.
+            let _taken_back = self.0.disk.rename_new(&entry.path, staged);
+            return Err(SpoolError::disk(&entry.path, source));
+        }
         locked(&self.0.shelf).put(entry.clone());
         self.0.bell.ring();
         Ok(entry)
@@ -100,13 +177,32 @@ impl Outbox {
 
     /// The entry of an id.
     pub fn find(&self, id: &BundleId) -> Result<Option<Entry>, SpoolError> {
-        let shelf = locked(&self.0.shelf);
-        Ok(shelf.places.get(id).and_then(|place| shelf.entries.get(place)).cloned())
+        Ok(locked(&self.0.shelf).now_at(id))
     }
 
-    /// Is this number of ours waiting here?
-    pub(crate) fn holds(&self, epoch: u64, sequence: u64) -> bool {
-        locked(&self.0.shelf).entries.keys().any(|place| (place.1, place.2) == (epoch, sequence))
+    /// The bytes of an entry, wherever they are by now: one that was listed a while ago may have been moved.
+    ///
+    /// # Errors
+    /// [`std::io::ErrorKind::NotFound`] where it has left the outbox.
+    pub fn content(&self, entry: &Entry) -> std::io::Result<Content> {
+        let mut entry = entry.clone();
+        loop {
+            match entry.open() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let now = locked(&self.0.shelf).now_at(&entry.id).ok_or(error)?;
+                    if now.path == entry.path {
+                        return Err(std::io::ErrorKind::NotFound.into());
+                    }
+                    entry = now;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Every number of ours that waits here.
+    pub(crate) fn numbers(&self) -> HashSet<(u64, u64)> {
+        locked(&self.0.shelf).entries.keys().map(|place| (place.1, place.2)).collect()
     }
 
     /// Asks the link to send an entry as if it had never been sent. Kept in memory only: a link that starts anew sends
@@ -138,15 +234,42 @@ impl Outbox {
         std::mem::take(&mut locked(&self.0.shelf).asked).into_iter().collect()
     }
 
-    /// Lets an entry go, after what allows it was recorded.
+    /// Lets an entry go, after what allows it was recorded. One that is gone already is fine.
     pub fn remove(&self, entry: &Entry) -> Result<(), SpoolError> {
-        self.0.disk.remove_file(&entry.path).map_err(|source| SpoolError::disk(&entry.path, source))?;
-        locked(&self.0.shelf).take(entry);
+        let mut segments = locked(&self.0.segments);
+        if segment::number_of(&entry.path).is_none() {
+            self.0.disk.remove_file(&entry.path).map_err(|source| SpoolError::disk(&entry.path, source))?;
+            locked(&self.0.shelf).take(entry);
+            return Ok(());
+        }
+        // As it stands now: it may have been moved since it was listed.
+        let Some(entry) = self.find(&entry.id)? else { return Ok(()) };
+        self.take_out(&mut segments, &entry)
+    }
+
+    /// Marks a small entry as gone, and moves what is left of a segment that holds hardly anything else.
+    fn take_out(&self, segments: &mut Segments, entry: &Entry) -> Result<(), SpoolError> {
+        let at = |source| SpoolError::disk(&entry.path, source);
+        let sparse = segments.remove(entry).map_err(at)?;
+        let mut shelf = locked(&self.0.shelf);
+        shelf.take(entry);
+        let Some(sparse) = sparse else { return Ok(()) };
+        let within = |other: &&Entry| segment::number_of(&other.path) == Some(sparse);
+        if shelf.staged.values().any(|staged| within(&staged)) {
+            return Ok(());
+        }
+        let standing: Vec<Entry> = shelf.entries.values().filter(within).cloned().collect();
+        segments.move_out(sparse, &standing).map_err(at)?.into_iter().for_each(|moved| shelf.put(moved));
+        drop(shelf);
+        self.0.bell.ring();
         Ok(())
     }
 }
 
 impl Shelf {
+    fn now_at(&self, id: &BundleId) -> Option<Entry> {
+        self.places.get(id).and_then(|place| self.entries.get(place)).cloned()
+    }
     fn put(&mut self, entry: Entry) {
         let place = place(&entry);
         self.places.insert(entry.id, place);

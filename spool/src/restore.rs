@@ -19,14 +19,13 @@ use protocol::{Name, Timestamp};
 
 use crate::disk::Disk;
 use crate::layout::{CLAIMED, Layout};
-use crate::ledger::{FORMER, Ledger};
+use crate::ledger::{FORMER, Ledger, STARTS, Sizes};
 use crate::segment::{self, Found, Frames};
 use crate::spool::{SpoolError, take_lock};
 use crate::version;
 
 /// Bytes read and written at once.
 const PIECE_BYTES: usize = 256 * 1024;
-const SUCCESSION: &str = "succession";
 
 /// A restore under way. Holds the lock of the spool.
 pub struct Restoring {
@@ -48,8 +47,8 @@ pub struct Succession<'a> {
     pub log: u64,
     /// The first record, `log-begun`, then others that belong to the restore.
     pub records: Vec<(Record, Local)>,
-    /// The operator's signed request, kept beside the old log.
-    pub request: &'a [u8],
+    /// The papers that begin it, by the node and by an operator ([`protocol::witness::LogStart`]).
+    pub starts: [&'a [u8]; 2],
     /// The form of the state that was put in place.
     pub state_version: u32,
 }
@@ -168,7 +167,7 @@ impl Restoring {
     /// Size and root of the old log, computed from its records; records that were lost to damage before keep the leaf
     /// that the backup has of them.
     pub fn old_head(&self, suite: Suite) -> Result<Head, SpoolError> {
-        head_of(&self.former(), suite)
+        head_of(&self.former(), self.log, suite)
     }
 
     /// Hands every readable record of the old logs to `take`.
@@ -190,10 +189,12 @@ impl Restoring {
     /// Begins the new log, syncs everything and lets the spool be opened.
     pub fn finish(self, with: &Succession<'_>) -> Result<Head, SpoolError> {
         let (disk, dir) = (&self.disk, self.layout.ledger());
-        let paper = self.former().join(SUCCESSION);
-        disk.write(&paper, with.request).map_err(|source| SpoolError::disk(&paper, source))?;
         crate::ledger::begin(disk, &dir, &self.node, with.key.suite(), with.log)?;
-        let (ledger, _) = Ledger::open(disk, &dir, &self.node, with.key)?;
+        for (name, bytes) in STARTS.iter().zip(with.starts) {
+            let paper = dir.join(name);
+            disk.write(&paper, bytes).map_err(|source| SpoolError::disk(&paper, source))?;
+        }
+        let (ledger, _) = Ledger::open(disk, &dir, &self.node, with.key, Sizes::default())?;
         for (record, local) in &with.records {
             ledger.record(record.clone(), local.clone(), &|_, _, _| ())?;
         }
@@ -247,7 +248,7 @@ fn first_file(dir: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// The head of a log that is not open, from its records.
-fn head_of(dir: &Path, suite: Suite) -> Result<Head, SpoolError> {
+fn head_of(dir: &Path, log: u64, suite: Suite) -> Result<Head, SpoolError> {
     let at = |source| SpoolError::disk(dir, source);
     let kept = File::open(dir.join("level-0")).ok();
     let leaf_of = |index: u64| {
@@ -280,7 +281,7 @@ fn head_of(dir: &Path, suite: Suite) -> Result<Head, SpoolError> {
     while let Some(leaf) = leaf_of(tree.size) {
         tree.push(leaf);
     }
-    Ok(Head { size: tree.size, root: tree.root() })
+    Ok(Head { log, size: tree.size, root: tree.root() })
 }
 
 /// The tree of the ledger, without its inner nodes.

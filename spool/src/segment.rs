@@ -9,9 +9,10 @@
 //! The checksum finds torn tails and tired disks. Only the Merkle tree says that nobody changed a record.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use protocol::Timestamp;
 use protocol::ledger::{LOCAL_BYTES_MAX, Local, RECORD_BYTES_MAX, Record};
 
 /// A segment is closed above this: small enough to be written anew at every start, some 50,000 records.
@@ -20,6 +21,8 @@ pub const SEGMENT_BYTES: usize = 16 << 20;
 pub const SEGMENT_READ_BYTES_MAX: u64 = 256 << 20;
 const MAGIC: &[u8; 8] = b"TRILOCKL";
 const SALT_BYTES: usize = 32;
+/// Unreadable records in a row that are stepped over: a spoiled page of 4 KiB holds fewer.
+const UNREADABLE_MAX: usize = 64;
 const PAYLOAD_BYTES_MAX: usize = 4 + RECORD_BYTES_MAX + SALT_BYTES + LOCAL_BYTES_MAX;
 
 /// The state of a segment file, as its name says.
@@ -136,6 +139,7 @@ pub struct Frames<'a> {
     bytes: &'a [u8],
     at: usize,
     index: u64,
+    headed: bool,
     ended: bool,
 }
 
@@ -144,8 +148,24 @@ impl<'a> Frames<'a> {
     #[must_use]
     pub fn new(bytes: &'a [u8], first: u64) -> Self {
         let expected = header(first);
-        let at = if bytes.starts_with(&expected) { expected.len() } else { 0 };
-        Frames { bytes, at, index: first, ended: false }
+        let headed = bytes.starts_with(&expected);
+        Frames { bytes, at: if headed { expected.len() } else { 0 }, index: first, headed, ended: false }
+    }
+
+    /// Over bytes that begin in the middle of a segment, with the frame of record `index`.
+    #[must_use]
+    pub fn amid(bytes: &'a [u8], index: u64) -> Self {
+        Frames { bytes, at: 0, index, headed: true, ended: false }
+    }
+
+    /// Passes over records before one, as far as they are whole, without reading what they say.
+    pub fn skip_to(&mut self, index: u64) {
+        while self.headed
+            && self.index < index
+            && let Some(length) = self.bytes.get(self.at..).and_then(whole)
+        {
+            (self.at, self.index) = (self.at + length, self.index + 1);
+        }
     }
 
     /// Bytes up to the end of the last item given.
@@ -159,18 +179,18 @@ impl Iterator for Frames<'_> {
     type Item = Found;
     fn next(&mut self) -> Option<Found> {
         let rest = self.bytes.get(self.at..)?;
-        if self.ended || (rest.is_empty() && self.at > 0) {
+        if self.ended || (rest.is_empty() && self.headed) {
             return None;
         }
         let index = self.index;
-        if self.at > 0 {
+        if self.headed {
             if let Some((stored, length)) = read(rest, index) {
                 (self.at, self.index) = (self.at + length, index + 1);
                 return Some(Found::Record(Box::new(stored)));
             }
-            // The length may still be right: then one record is lost and not the rest.
+            // The length may still be right: then one record is lost, or a few in a row, and not the rest.
             if let Some(length) = length_of(rest)
-                && rest.get(length..).and_then(|after| read(after, index + 1)).is_some()
+                && goes_on(rest.get(length..).unwrap_or_default())
             {
                 (self.at, self.index) = (self.at + length, index + 1);
                 return Some(Found::Unreadable { index });
@@ -191,16 +211,33 @@ fn length_of(bytes: &[u8]) -> Option<usize> {
     (payload <= PAYLOAD_BYTES_MAX).then_some(8 + payload)
 }
 
-/// The record that starts here and the bytes of its frame.
-fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
+/// Bytes of the frame that starts here, if its checksum says that it is whole.
+fn whole(bytes: &[u8]) -> Option<usize> {
     let length = length_of(bytes)?;
-    let payload = bytes.get(8..length)?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(bytes.get(..4)?);
-    crc.update(payload);
-    if number(bytes, 4)? != crc.finalize() {
-        return None;
+    crc.update(bytes.get(8..length)?);
+    (number(bytes, 4)? == crc.finalize()).then_some(length)
+}
+
+/// Does a whole record come soon, if the lengths are right?
+fn goes_on(mut bytes: &[u8]) -> bool {
+    for _ in 0..UNREADABLE_MAX {
+        if read(bytes, 0).is_some() {
+            return true;
+        }
+        match length_of(bytes).and_then(|length| bytes.get(length..)) {
+            Some(rest) => bytes = rest,
+            None => return false,
+        }
     }
+    false
+}
+
+/// The record that starts here and the bytes of its frame.
+fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
+    let length = whole(bytes)?;
+    let payload = bytes.get(8..length)?;
     let inner = usize::try_from(number(payload, 0)?).ok()?;
     let (record, local) = payload.get(4..)?.split_at_checked(inner)?;
     let local = match local.split_first_chunk::<SALT_BYTES>() {
@@ -209,6 +246,18 @@ fn read(bytes: &[u8], index: u64) -> Option<(Stored, usize)> {
         None => return None,
     };
     Some((Stored { index, bytes: record.to_vec(), record: Record::parse(record).ok()?, local }, length))
+}
+
+/// When the first record of a segment was made, if it can be read. Reads one record.
+#[must_use]
+pub fn first_time(one: &Segment) -> Option<Timestamp> {
+    let mut bytes = Vec::new();
+    let first = (MAGIC.len() + 8 + 8 + PAYLOAD_BYTES_MAX) as u64;
+    fs::File::open(&one.path).ok()?.take(first).read_to_end(&mut bytes).ok()?;
+    match Frames::new(&bytes, one.first).next() {
+        Some(Found::Record(stored)) => Some(stored.record.at),
+        _ => None,
+    }
 }
 
 /// The content of a segment file, bounded.
@@ -223,7 +272,6 @@ pub fn load(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Timestamp;
     use protocol::ledger::Event;
 
     fn three() -> (Vec<u8>, Vec<usize>) {
@@ -259,5 +307,19 @@ mod tests {
             assert!(matches!(found[1], Found::Unreadable { index: 11 }), "byte {at}");
             assert!(matches!(&found[2], Found::Record(stored) if stored.index == 12));
         }
+    }
+
+    #[test]
+    fn flipped_bits_in_neighbours_cost_these_and_no_others() {
+        let mut bytes = header(0);
+        let mut ends = vec![bytes.len()];
+        for at in 0..100 {
+            bytes.extend(frame(&Record::new(Event::NodeStarted, Timestamp(at)).to_bytes(), b""));
+            ends.push(bytes.len());
+        }
+        (20..70).for_each(|at| bytes[ends[at] + 9] ^= 1);
+        let found: Vec<Found> = Frames::new(&bytes, 0).collect();
+        assert_eq!(found.len(), 100);
+        assert_eq!(found.iter().filter(|found| matches!(found, Found::Record(_))).count(), 50);
     }
 }

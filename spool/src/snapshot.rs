@@ -48,8 +48,6 @@ pub struct Snapshot {
     spool: Spool,
     /// The ledger at that moment.
     pub head: Head,
-    /// The number of its log.
-    pub log: u64,
     /// The signed note over it.
     pub checkpoint: String,
     /// Claimed drops that hold something that is neither file nor folder: they are not in it.
@@ -78,9 +76,8 @@ impl Spool {
         // First the ledger, then the disk: whoever appends holds them in this order too.
         let head = self.ledger().at_rest(moment).map_err(at)?;
         lister.list.flush().map_err(at)?;
-        let log = self.ledger().log();
-        let checkpoint = Checkpoint { node: self.node().clone(), log, head }.sign(self.signing_key());
-        Ok(Snapshot { spool: self.clone(), head, log, checkpoint, left_out })
+        let checkpoint = Checkpoint { node: self.node().clone(), head }.sign(self.signing_key());
+        Ok(Snapshot { spool: self.clone(), head, checkpoint, left_out })
     }
 }
 
@@ -170,7 +167,7 @@ impl Lister<'_> {
                 self.tree(&place, Some(frozen), DEPTH_MAX)?;
             }
         }
-        for place in [layout.sealing(), layout.checked(), layout.quarantine()] {
+        for place in [layout.sealing(), layout.checked(), layout.quarantine(), layout.heads(), layout.names()] {
             self.tree(&place, Some(frozen), DEPTH_MAX)?;
         }
         for place in [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()] {
@@ -185,7 +182,7 @@ impl Lister<'_> {
         }
         for path in entries(&layout.ledger())?
             .into_iter()
-            .filter(|path| path.ends_with("level-0") || path.ends_with("ledger.json"))
+            .filter(|path| ["level-0", "ledger.json"].iter().chain(&ledger::STARTS).any(|name| path.ends_with(name)))
         {
             self.file(&path, Some(frozen))?;
         }

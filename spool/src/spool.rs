@@ -6,8 +6,10 @@
 //! interrupted and is done again by the next opening.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,6 +18,7 @@ use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Local, Record};
 use protocol::receipt::{EpochGaps, Head, Range};
 use protocol::suite::{Digest, Suite};
+use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
 
 use crate::arrivals::{self, Arrivals};
@@ -24,11 +27,14 @@ use crate::disk::{ASIDE, Disk, Free};
 use crate::entry::Entry;
 use crate::gaps::Seen;
 use crate::index::{Filter, Index};
+use crate::inlet::InletLook;
 use crate::layout::Layout;
-use crate::ledger::Ledger;
-use crate::notice::{self, Notice};
+use crate::ledger::{Ledger, Sizes};
+use crate::neighbours::StatedTo;
+use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
+use crate::scrub::{self, Progress};
 use crate::state::{ParcelState, State};
 use crate::version;
 
@@ -36,12 +42,17 @@ use crate::version;
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// A parcel of 50,000 files must not take the last inode from the ledger.
 const FREE_INODES_MIN: u64 = 4_096;
+/// A wall clock further than this from the ledger's last record is not believed at a start: nobody leaves an exchange
+/// switched off for a month without knowing it.
+pub const START_DOUBT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
 /// reserved nothing is none of them.
 const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
 /// Bundles offered again that are remembered until the stage looks: what is more is offered once more with the next
 /// connection.
 const OFFERED_AGAIN_MAX: usize = 4_096;
+/// Records in a row that are a day too late before a walk by time ends.
+const LATE_RECORDS: usize = 10_000;
 /// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
 const ANNOUNCED_EVERY: u64 = 64;
 
@@ -243,7 +254,8 @@ pub struct Setup {
     pub routes: Vec<RouteDirs>,
     /// The crossings that begin or end here.
     pub crossings: Vec<Crossing>,
-    /// The time, by the daemon's clock.
+    /// The time, by the daemon's clock. Where the last record stands further away than a clock can be believed
+    /// ([`START_DOUBT_MS`]), opening goes by that record.
     pub now: Timestamp,
     /// Memory the index may keep pages in.
     pub index_cache_bytes: usize,
@@ -316,6 +328,7 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
         layout.opening(),
         layout.checked(),
         layout.links(),
+        layout.heads(),
         layout.quarantine(),
         layout.evidence(),
         layout.ledger(),
@@ -346,6 +359,7 @@ struct Inner {
     index: Index,
     numbers: Numbers,
     latest: AtomicU64,
+    last_before: Option<Timestamp>,
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
     /// Bundles that a peer offered although they were taken and settled here long ago.
@@ -356,6 +370,10 @@ struct Inner {
     key: SigningKey,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
+    /// What the last looks at the inlets saw; for people, and made anew by the next look.
+    inlets: Mutex<BTreeMap<Name, InletLook>>,
+    scrub: Mutex<scrub::Scrub>,
+    wrong_at_start: bool,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -367,6 +385,11 @@ pub struct Spool(Arc<Inner>);
 impl Spool {
     /// Takes the owner lock and opens the spool; the tree must have been made.
     pub fn open(setup: Setup) -> Result<Spool, SpoolError> {
+        Spool::open_sized(setup, Sizes::default())
+    }
+
+    /// The same, with a ledger in parts of another size: for tests, which cannot wait for the usual ones to fill.
+    pub fn open_sized(setup: Setup, sizes: Sizes) -> Result<Spool, SpoolError> {
         let layout = Layout::new(&setup.root);
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
@@ -375,15 +398,19 @@ impl Spool {
             return Err(SpoolError::Unfinished { path: layout.restoring() });
         }
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
-        let (ledger, damage) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key)?;
+        crate::evidence::settle(&disk, &layout.evidence())?;
+        let (ledger, wrong) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key, sizes)?;
         let restored = restored(&ledger)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
+        let last_before = last_moment(&ledger)?;
+        let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
         for crossing in &setup.crossings {
-            outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell)?);
+            let known = |id: &BundleId| index.recorded(id, &ledger);
+            outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
-        let epoch = Numbers::next_epoch(index.epoch(), setup.now);
+        let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
             zone: setup.zone,
@@ -393,7 +420,8 @@ impl Spool {
             ledger,
             index,
             numbers: Numbers::new(epoch),
-            latest: AtomicU64::new(setup.now.0),
+            latest: AtomicU64::new(now.0),
+            last_before,
             outboxes,
             busy: arrivals::Busy::default(),
             offered_again: Mutex::default(),
@@ -401,14 +429,21 @@ impl Spool {
             restored,
             key: setup.key,
             notices: Mutex::default(),
+            inlets: Mutex::default(),
+            scrub: Mutex::default(),
+            wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
             _lock: lock,
         }));
-        for one in &damage {
-            spool.record_ranges(Record::new(Event::LedgerDamaged, setup.now), &one.records)?;
+        if wrong.checkpoint {
+            // Without a range: no record was lost, but what was signed over them cannot be read any more.
+            spool.record(Record::new(Event::LedgerDamaged, now), Local::none())?;
+        }
+        for one in &wrong.damage {
+            spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
         }
-        spool.withdraw_left_over(setup.now)?;
-        let mut started = Record::new(Event::EpochStarted, setup.now);
+        spool.withdraw_left_over(now)?;
+        let mut started = Record::new(Event::EpochStarted, now);
         started.epoch = Some(epoch);
         spool.record(started, Local::none())?;
         spool.load_announced();
@@ -484,6 +519,11 @@ impl Spool {
     pub fn offered_again(&self) -> Vec<(Crossing, BundleId)> {
         std::mem::take(&mut *locked(&self.0.offered_again)).into_iter().collect()
     }
+    /// What the last record bore when the spool was opened; none in a new ledger.
+    #[must_use]
+    pub fn last_before(&self) -> Option<Timestamp> {
+        self.0.last_before
+    }
     pub(crate) fn busy(&self) -> &arrivals::Busy {
         &self.0.busy
     }
@@ -496,6 +536,22 @@ impl Spool {
         let index = inner.ledger.record(record, local, &apply)?;
         inner.bell.ring();
         Ok(index)
+    }
+
+    /// Appends several records with as few syncs as they need. Where it fails, some of them may be durable all the same:
+    /// ask the index before doing anything again.
+    pub fn record_all(&self, records: Vec<(Record, Local)>) -> Result<(), SpoolError> {
+        // No news: whoever waits on the bell must not be woken by itself.
+        if records.is_empty() {
+            return Ok(());
+        }
+        let inner = &self.0;
+        let latest = records.iter().map(|(record, _)| record.at.0).max().unwrap_or(0);
+        inner.latest.fetch_max(latest, Ordering::Relaxed);
+        let apply = |first, items: &[_], head| inner.index.apply(first, items, head, &inner.ledger);
+        inner.ledger.record_all(records, &apply)?;
+        inner.bell.ring();
+        Ok(())
     }
 
     fn record_ranges(&self, record: Record, ranges: &[Range]) -> Result<(), SpoolError> {
@@ -530,15 +586,87 @@ impl Spool {
             if found.len() < limit {
                 found.push(stored);
             }
-            Ok(())
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(found)
     }
 
-    /// Compares every record with its digest in the tree. Slow; for a background thread.
+    /// Hands every readable record of a time on, in the ledger's order. Segments that lie a day before or behind it are
+    /// not read: records are in the order of their times, but for a clock that was set.
+    pub fn records_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Record),
+    ) -> Result<(), SpoolError> {
+        let first = self.0.ledger.first_about(from)?;
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let mut late = 0_usize;
+        self.0.ledger.read_from(first, &mut |stored| {
+            let at = stored.record.at;
+            if (from..until).contains(&at) {
+                take(&stored.record);
+            }
+            late = if at.0 > until.0.saturating_add(DAY_MS) { late + 1 } else { 0 };
+            // A segment's worth of records that are all too late: what follows is later still.
+            Ok(if late < LATE_RECORDS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+    }
+
+    /// Compares every record with its digest in the tree, at once. Slow: [`Spool::scrub_step`] is for a node at work.
     pub fn scrub(&self) -> Result<Scrub, SpoolError> {
-        let head = self.head();
-        Ok(Scrub { unreadable: self.0.ledger.scrub()?, head })
+        let (unreadable, head) = scrub::whole(&self.0.ledger)?;
+        Ok(Scrub { unreadable, head })
+    }
+
+    /// Compares the next few thousand records with the tree. A segment with damage is set aside and its loss recorded.
+    pub fn scrub_step(&self, now: Timestamp) -> Result<Progress, SpoolError> {
+        let mut scrub = locked(&self.0.scrub);
+        let step = scrub.step(&self.0.ledger, now)?;
+        for one in &step.damaged {
+            let aside = self.0.ledger.set_aside(one)?;
+            let damage = scrub::damage_of(&self.0.ledger, &aside)?;
+            self.record_ranges(Record::new(Event::LedgerDamaged, now), &damage.records)?;
+            self.0.ledger.reported(&damage)?;
+            scrub.reported(&damage.records);
+        }
+        self.record_ranges(Record::new(Event::LedgerDamaged, now), &step.unreported)?;
+        scrub.reported(&step.unreported);
+        Ok(scrub.progress)
+    }
+
+    /// How far the scrub is.
+    #[must_use]
+    pub fn scrubbed(&self) -> Progress {
+        locked(&self.0.scrub).progress
+    }
+
+    /// Did opening find damage in the ledger? It is recorded; somebody has to be told.
+    #[must_use]
+    pub fn was_damaged(&self) -> bool {
+        self.0.wrong_at_start
+    }
+
+    /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
+    pub fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
+        self.0.ledger.links(from)
+    }
+    /// Does our ledger pass through that head?
+    #[must_use]
+    pub fn passes_through(&self, head: &Head) -> bool {
+        self.0.ledger.passes_through(head)
+    }
+    /// The signed papers that begin this log; none for the first.
+    pub fn log_starts(&self) -> Result<Vec<Vec<u8>>, SpoolError> {
+        self.0.ledger.starts()
+    }
+    /// What a neighbour was told about our ledger.
+    pub fn stated_to(&self, peer: &Name) -> Result<StatedTo, SpoolError> {
+        self.0.index.stated_to(peer, &self.0.ledger)
+    }
+    /// The last head that a neighbour has proven of its own ledger.
+    pub fn witnessed(&self, peer: &Name) -> Result<Option<Stated>, SpoolError> {
+        self.0.index.witnessed(peer, &self.0.ledger)
     }
 
     /// The signed C2SP note over the durable head.
@@ -562,6 +690,10 @@ impl Spool {
     /// Whose bundle this is.
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
         Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
+    }
+    /// Does any record name this bundle?
+    pub fn bundle_recorded(&self, id: &BundleId) -> Result<bool, SpoolError> {
+        self.0.index.recorded(id, &self.0.ledger)
     }
     /// Was this bundle (or batch) taken here and settled?
     pub fn bundle_taken(&self, id: &BundleId) -> Result<bool, SpoolError> {
@@ -659,11 +791,14 @@ impl Spool {
     /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
     fn withdraw_left_over(&self, now: Timestamp) -> Result<(), SpoolError> {
         let left = self.0.index.book(&self.0.ledger, |book| book.left_over())?;
+        let mut held: HashMap<Crossing, std::collections::HashSet<(u64, u64)>> = HashMap::new();
         for (crossing, epoch, range) in left {
-            let outbox = self.0.outboxes.get(&crossing);
+            let held = held
+                .entry(crossing)
+                .or_insert_with(|| self.0.outboxes.get(&crossing).map(Outbox::numbers).unwrap_or_default());
             let mut unused = crate::ranges::Ranges::default();
             for sequence in range.from..=range.to {
-                if outbox.is_none_or(|outbox| !outbox.holds(epoch, sequence)) {
+                if !held.contains(&(epoch, sequence)) {
                     unused.insert(sequence, sequence);
                 }
             }
@@ -742,7 +877,41 @@ impl Spool {
     /// Tells the app what became of its drop.
     pub fn notice(&self, route: &Name, notice: &Notice) -> Result<(), SpoolError> {
         let _turn = locked(&self.0.notices);
-        notice::put(&self.0.disk, &self.0.layout.notices(route), notice)
+        notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice)
+    }
+
+    /// Tells the app that its drop stays in the inlet.
+    pub(crate) fn notice_waiting(
+        &self,
+        route: &Name,
+        name: &OsStr,
+        why: Wait,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::put_waiting(&self.0.disk, &self.0.layout.notices(route), route, name, why, now)
+    }
+
+    /// It does not stay there any more.
+    pub(crate) fn notice_taken(&self, route: &Name, name: &OsStr) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::end_waiting(&self.0.disk, &self.0.layout.notices(route), name)
+    }
+
+    /// Nobody is said to wait.
+    pub(crate) fn notice_nobody_waits(&self, route: &Name) -> Result<(), SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::end_all_waiting(&self.0.disk, &self.0.layout.notices(route))
+    }
+
+    /// What the last looks at the inlets saw, by route.
+    #[must_use]
+    pub fn inlets(&self) -> BTreeMap<Name, InletLook> {
+        locked(&self.0.inlets).clone()
+    }
+
+    pub(crate) fn saw_inlet(&self, route: &Name, look: InletLook) {
+        locked(&self.0.inlets).insert(route.clone(), look);
     }
 
     /// Keeps what the auditor needs under the day it happened. Keeping the same again is fine.
@@ -759,7 +928,7 @@ fn restored(ledger: &Ledger) -> Result<Option<Restored>, SpoolError> {
             if stored.record.event == Event::LogBegun {
                 found = Some(Restored { at: stored.record.at, trip: stored.record.trip.unwrap_or(0) });
             }
-            Ok(())
+            Ok(ControlFlow::Break(()))
         })?;
     }
     Ok(found)
@@ -775,6 +944,15 @@ pub(crate) fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
     }
 }
 
+fn last_moment(ledger: &Ledger) -> Result<Option<Timestamp>, SpoolError> {
+    let mut last = None;
+    ledger.read_from(ledger.head().size.saturating_sub(1), &mut |stored| {
+        last = Some(stored.record.at);
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    Ok(last)
+}
+
 /// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be
 /// recorded and only its rename owed, and whoever seals knows that.
 fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
@@ -784,29 +962,63 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
-    swept.push(layout.evidence());
+    swept.extend([layout.evidence(), layout.heads()]);
     swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
     }
-    for path in swept.iter().map(|dir| children(dir)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ASIDE.as_bytes())) {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        }
+    swept.iter().try_for_each(|dir| sweep_aside(disk, dir))?;
+    // A process may have died between a rename and its sync, and what follows builds on what stands in these.
+    for dir in [layout.sealing(), layout.checked(), layout.quarantine()]
+        .into_iter()
+        .chain(crossings.iter().flat_map(|one| [layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]))
+    {
+        disk.sync_dir(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
     }
-    sweep_partial(disk, layout, crossings)
+    sweep_after_boot(disk, layout, routes, crossings)
 }
 
-/// After a restart of the machine a partial file may be longer than what was written to it.
-fn sweep_partial(disk: &Disk, layout: &Layout, crossings: &[Crossing]) -> Result<(), SpoolError> {
+/// Removes files written aside. Names are looked at one by one and not kept: where nobody takes notices away, there is
+/// one for every parcel that ever was.
+fn sweep_aside(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(at)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(at)?;
+        if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
+            disk.remove_file(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
+        }
+    }
+    Ok(())
+}
+
+/// After a restart of the machine a partial file may be longer than what was written to it, a notice on the way may say
+/// nothing, and an emptied folder may be back.
+fn sweep_after_boot(
+    disk: &Disk,
+    layout: &Layout,
+    routes: &[RouteDirs],
+    crossings: &[Crossing],
+) -> Result<(), SpoolError> {
     let path = layout.queues().join("boot");
-    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = disk.boot();
     if fs::read(&path).is_ok_and(|before| before == boot) {
         return Ok(());
     }
     for crossing in crossings {
         for partial in children(&layout.partial(*crossing))? {
             disk.remove_file(&partial).map_err(|source| SpoolError::disk(&partial, source))?;
+        }
+    }
+    for dirs in routes {
+        notice::sweep(disk, &layout.notices(&dirs.route))?;
+        for staged in children(&layout.outlet_staging(&dirs.route))? {
+            if children(&staged)?.is_empty() {
+                disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
+            }
         }
     }
     disk.write(&path, &boot).map_err(|source| SpoolError::disk(&path, source))

@@ -7,9 +7,10 @@ use protocol::receipt::Outcome;
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Where a parcel stands.
+/// Where a parcel stands. The order is kept in the rows of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)]
 pub enum State {
     /// Accepted at its origin, here; sealed for its first crossing.
     Accepted,
@@ -286,89 +287,5 @@ impl ParcelState {
         // Retention ending is our own guess at an end; a receipt that comes later is what really became of it.
         let open = !self.state.is_terminal() || (self.state == State::Expired && record.event == Event::ReceiptTaken);
         open.then_some(next)
-    }
-}
-
-/// How a state lies in the index: JSON, ids in hex.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Row {
-    origin: Name,
-    route: Name,
-    kind: Name,
-    statement: String,
-    state: State,
-    first: u64,
-    last: u64,
-    bytes: u64,
-    name: Option<String>,
-    reason: Option<u8>,
-    came: Option<(Name, u8, String, u64, u64)>,
-    sent: Option<(u8, String, u64, u64)>,
-    custody_passed: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    admitted: bool,
-    labels: Vec<(Name, String)>,
-}
-
-impl From<&ParcelState> for Row {
-    fn from(of: &ParcelState) -> Row {
-        Row {
-            origin: of.origin.clone(),
-            route: of.route.clone(),
-            kind: of.parcel_type.clone(),
-            statement: of.statement.to_string(),
-            state: of.state,
-            first: of.first.0,
-            last: of.last.0,
-            bytes: of.bytes,
-            name: of.name.clone(),
-            reason: of.reason.map(Reason::code),
-            came: of
-                .came
-                .as_ref()
-                .map(|c| (c.peer.clone(), c.crossing.code(), c.bundle.to_string(), c.epoch, c.sequence)),
-            sent: of.sent.as_ref().map(|s| (s.crossing.code(), s.bundle.to_string(), s.epoch, s.sequence)),
-            custody_passed: of.custody_passed,
-            admitted: of.admitted,
-            labels: of.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
-        }
-    }
-}
-
-impl Row {
-    /// The state again; none where the row is not one of ours.
-    pub(crate) fn into_state(self, parcel: ParcelId) -> Option<ParcelState> {
-        let came = match self.came {
-            None => None,
-            Some((peer, crossing, bundle, epoch, sequence)) => {
-                let (crossing, bundle) = (Crossing::from_code(crossing)?, BundleId::from_hex(&bundle)?);
-                Some(Came { peer, crossing, bundle, epoch, sequence })
-            }
-        };
-        let sent = match self.sent {
-            None => None,
-            Some((crossing, bundle, epoch, sequence)) => {
-                let (crossing, bundle) = (Crossing::from_code(crossing)?, BundleId::from_hex(&bundle)?);
-                Some(Sent { crossing, bundle, epoch, sequence })
-            }
-        };
-        Some(ParcelState {
-            parcel,
-            origin: self.origin,
-            route: self.route,
-            parcel_type: self.kind,
-            statement: Digest::from_hex(&self.statement)?,
-            state: self.state,
-            first: Timestamp(self.first),
-            last: Timestamp(self.last),
-            bytes: self.bytes,
-            name: self.name,
-            reason: self.reason.and_then(Reason::from_code),
-            came,
-            sent,
-            custody_passed: self.custody_passed,
-            admitted: self.admitted,
-            labels: self.labels.into_iter().map(|(name, value)| Label { name, value }).collect(),
-        })
     }
 }

@@ -23,6 +23,8 @@ use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Suite, Timestamp, Zon
 use crate::segment::{Health, Segment};
 use crate::*;
 
+mod inlet;
+
 const HOP: Crossing = Crossing::InternetToExtranet;
 
 fn name(text: &str) -> Name {
@@ -526,6 +528,64 @@ fn a_spoiled_index_is_made_anew_at_open() {
     assert!(world.open().parcel(&id(1)).unwrap().is_some());
 }
 
+/// Writes a version into an index, and a bundle that no ledger knows.
+fn forge(index: &Path, version: u64) {
+    let db = redb::Database::open(index).unwrap();
+    let txn = db.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+    txn.open_table(meta).unwrap().insert("version", &version.to_be_bytes()[..]).unwrap();
+    txn.open_table(crate::changes::BUNDLES).unwrap().insert(&[77; 16][..], &[1][..]).unwrap();
+    txn.commit().unwrap();
+}
+
+#[test]
+fn an_index_of_another_version_is_made_anew() {
+    let world = World::new();
+    let path = world.dir.path().join("index/index.redb");
+    let spool = world.open();
+    spool.record(arrived(id(1), 1), Local::none()).unwrap();
+    drop(spool);
+    forge(&path, 3);
+    assert!(world.open().bundle_taken(&id(77)).unwrap(), "an index of this version is believed");
+    for version in [2, 4] {
+        forge(&path, version);
+        let spool = world.open();
+        assert!(!spool.bundle_taken(&id(77)).unwrap());
+        assert!(spool.bundle_taken(&id(1)).unwrap() && spool.parcel(&id(1)).unwrap().is_some());
+    }
+    // The first version kept its numbers as such.
+    fs::remove_file(&path).unwrap();
+    let db = redb::Database::create(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+    txn.open_table(meta).unwrap().insert("version", 1).unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    assert!(world.open().parcel(&id(1)).unwrap().is_some());
+}
+
+#[test]
+fn an_index_of_another_ledger_is_made_anew() {
+    // Of a shorter ledger, one of the same length, and a longer one.
+    for records in [1, 8, 20] {
+        let (world, other) = (World::new(), World::new());
+        let spool = world.open();
+        for n in 1..=8 {
+            spool.record(arrived(id(n), n.into()), Local::none()).unwrap();
+        }
+        let said = all_of(&spool);
+        drop(spool);
+        let spool = other.open();
+        for n in 1..=records {
+            spool.record(arrived(id(n + 20), n.into()), Local::none()).unwrap();
+        }
+        drop(spool);
+        let index = "index/index.redb";
+        fs::copy(other.dir.path().join(index), world.dir.path().join(index)).unwrap();
+        assert_eq!(all_of(&world.open()), said, "an index of {records} records of another ledger was believed");
+    }
+}
+
 #[test]
 fn a_parcel_goes_forward_and_an_end_is_an_end() {
     let world = World::new();
@@ -700,13 +760,13 @@ fn an_inlet_settles_ignores_and_refuses() {
     std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
     fs::hard_link(dir.join("whole.xml"), world.dir.path().join("second-name")).unwrap();
     fs::create_dir(dir.join("folder")).unwrap();
-    fs::write(dir.join("folder/page.jpg"), b"jpeg").unwrap();
+    fs::write(dir.join("folder/form.json"), b"{}").unwrap();
     fs::write(dir.join("bad\nname"), b"").unwrap();
     let gb18030 = std::os::unix::ffi::OsStringExt::from_vec(vec![0xc9, 0xea, 0xc7, 0x5c, b'.', b'x']);
-    fs::write(dir.join::<std::ffi::OsString>(gb18030), b"").unwrap();
+    fs::write(dir.join::<std::ffi::OsString>(gb18030), b"<?xml version='1.0'?><a/>").unwrap();
     assert!(inlet.scan(Timestamp(10_000)).unwrap().is_empty(), "seen once only");
     assert_eq!(inlet.ignored(), 4);
-    fs::write(dir.join("growing.zip"), b"PK and more").unwrap();
+    fs::write(dir.join("growing.zip"), [b"PK\x05\x06".as_slice(), &[0; 18]].concat()).unwrap();
     let found = inlet.scan(Timestamp(11_000)).unwrap();
     let said: BTreeMap<String, Option<Reason>> =
         found.iter().map(|candidate| (candidate.name.to_string_lossy().into_owned(), candidate.refused)).collect();
@@ -722,7 +782,7 @@ fn an_inlet_settles_ignores_and_refuses() {
     );
     let folder = found.iter().find(|candidate| candidate.folder).unwrap();
     let claim = inlet.claim(folder, id(1)).unwrap();
-    assert_eq!(fs::read(claim.path.join("page.jpg")).unwrap(), b"jpeg");
+    assert_eq!(fs::read(claim.path.join("form.json")).unwrap(), b"{}");
     assert_eq!(Inlet::refused(&claim), None);
     assert_eq!(inlet.claimed().unwrap(), vec![claim.clone()]);
     fs::create_dir(spool.layout().claimed(&name("cases")).join(id(9).to_string())).unwrap();
@@ -867,4 +927,78 @@ fn an_opened_spool_throws_away_what_was_half_made_and_leaves_what_may_be_owed() 
         assert!(!root.join(gone).exists(), "{gone}");
     }
     assert!(root.join("queues/sealing/half").exists(), "a recorded bundle may wait here for its rename");
+}
+
+/// A spool on a machine that may lose power, and its power.
+fn powered(world: &World) -> (Setup, Power) {
+    let graveyard = world.dir.path().with_extension("grave");
+    fs::create_dir_all(&graveyard).unwrap();
+    let power = Power::on(&graveyard, 1).unwrap();
+    let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+    (Setup { disk, ..world.setup() }, power)
+}
+
+#[test]
+fn a_drop_whose_claim_the_disk_would_not_sync_is_still_there() {
+    for fault in [Fault::Unsynced, Fault::Broken] {
+        for one_in in 1..6 {
+            let world = World::new();
+            let (setup, power) = powered(&world);
+            let spool = Spool::open(setup).unwrap();
+            let drop = spool.layout().inlet(&name("cases")).join("drop");
+            fs::write(&drop, b"all there is").unwrap();
+            let mut inlet = Inlet::open(&spool, &name("cases"), IntakeMode::Rename).unwrap();
+            let seen = inlet.scan(Timestamp(1_795_305_600_000)).unwrap();
+            power.set_weather(Some(Weather { fault, one_in }));
+            let _refused = inlet.claim(&seen[0], id(1));
+            power.set_weather(None);
+            let claimed = inlet.claimed().unwrap();
+            let place = claimed.first().map_or(drop, |claim| claim.path.clone());
+            assert_eq!(fs::read(place).unwrap(), b"all there is", "{fault:?}, one in {one_in}");
+        }
+    }
+}
+
+#[test]
+fn a_notice_that_lost_power_before_it_was_synced_is_swept_and_a_replaced_one_too() {
+    let world = World::new();
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup.clone()).unwrap();
+    let dir = spool.layout().notices(&name("cases"));
+    let notice = |parcel, state| Notice {
+        parcel: id(parcel),
+        name: "drop".into(),
+        route: name("cases"),
+        state,
+        reason: None,
+        claimed: Timestamp(1),
+        at: Timestamp(1_795_305_600_000),
+        details: serde_json::Value::Null,
+    };
+    spool.notice(&name("cases"), &notice(1, NoticeState::Accepted)).unwrap();
+    let accepted = fs::read(dir.join("drop.accepted.json")).unwrap();
+    spool.notice(&name("cases"), &notice(1, NoticeState::Delivered)).unwrap();
+    spool.notice(&name("cases"), &notice(2, NoticeState::Accepted)).unwrap();
+    drop(spool);
+    power.cut().unwrap();
+    // What a cut may leave, whatever this one left.
+    fs::write(dir.join("drop.accepted.json"), accepted).unwrap();
+    fs::write(dir.join(format!("drop.{}.accepted.json", id(2))), [0; 300]).unwrap();
+    drop(Spool::open(setup).unwrap());
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["drop.delivered.json"]);
+}
+
+#[test]
+fn an_index_whose_sync_failed_is_made_anew_in_another_file() {
+    let world = World::new();
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup.clone()).unwrap();
+    power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in: 1 }));
+    spool.rebuild_index().unwrap_err();
+    power.set_weather(None);
+    drop(spool);
+    let spool = Spool::open(setup).unwrap();
+    intake(&spool, Timestamp(1_795_305_600_000)).unwrap();
+    assert_eq!(power.broken(), None);
 }

@@ -5,7 +5,7 @@
 //! is made again from the bundle. A delivery is one rename between two records: after `delivering`, a source that is
 //! still staged is renamed, one that is gone was delivered.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -17,29 +17,61 @@ use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
 use protocol::keys::KeyError;
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::{Manifest, ParcelError};
+use protocol::parcel::{Manifest, ParcelError, Priority};
 use protocol::receipt::Outcome;
 use protocol::trust::TrustError;
-use protocol::{BundleId, Crossing, Reason, Signed, Timestamp};
+use protocol::{BundleId, Crossing, Name, Reason, Signed, Timestamp};
 use spool::{Entry, EntryKind, Outlet, ParcelState, Seen, State};
 
 use crate::alarm::Alarm;
-use crate::config::{NameEncoding, RouteSettings};
-use crate::drop::{Drop, DropError, ignored};
+use crate::config::{Hop, NameEncoding, RouteSettings};
+use crate::drop::{self, Drop, DropError};
+use crate::outlets;
 use crate::receipts::{self, Came};
 use crate::sealing::{self, Papers};
 use crate::station::{Station, StationError};
+use spool::is_litter;
 
 /// A bundle is read in pieces of this size.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-/// The admission of a node. Remembers only which bundles it has given up on for now.
+/// Entries dealt with before what has come meanwhile is looked at: an urgent one waits behind so many small ones.
+const SLICE_ENTRIES: usize = 64;
+/// Bytes of a slice, unless its first entry alone has more: an urgent one waits behind one large one.
+const SLICE_BYTES: u64 = 64 << 20;
+/// Of a long queue a slice is this part, so that listing it anew costs little beside the work.
+const SLICES_A_LISTING: usize = 32;
+
+/// The admission of a node. What it remembers can be read again from the disk.
 #[derive(Default)]
 pub struct Admission {
-    /// Bundles in `checked` that an earlier process or an earlier error left are taken up.
-    resumed: bool,
-    /// What an earlier process left of its openings is gone.
-    cleared: bool,
+    /// The outlets in which an earlier process may have left openings; nothing before the first step.
+    unclear: Option<BTreeSet<Name>>,
+    /// What stands in `checked` and is still owed its way on, with the route whose outlet it waits for. Nothing before
+    /// the folder was read, and after an error that may have left more in it.
+    owed: Option<BTreeMap<PathBuf, Option<Name>>>,
+    /// Of what waits: how soon it matters.
+    priorities: HashMap<PathBuf, Priority>,
+}
+
+/// Something to be dealt with.
+struct Task {
+    rank: u8,
+    bytes: u64,
+    path: PathBuf,
+    /// Where it just came from; nothing for what stands in `checked`.
+    fresh: Option<(Crossing, Entry)>,
+}
+
+/// How far an entry went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Went {
+    /// As far as this node takes it.
+    On,
+    /// It stands in `checked`, in our custody, until the app of this route has picked up.
+    Waits(Name),
+    /// It stands in `checked`, in our custody, until an operator has said whether it was delivered before.
+    Asks,
 }
 
 /// An opened and inspected bundle.
@@ -78,89 +110,197 @@ impl From<spool::SpoolError> for Obstacle {
 }
 
 impl Admission {
-    /// Takes every complete bundle of every crossing that leads here. Returns how many came to an end.
+    /// Takes what waits, the most urgent first, and looks again after a slice. Returns how many came to an end. What
+    /// fails by itself is tried again after a pause, and holds up neither those behind it nor the receipts.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        if !self.cleared {
-            clear_staging(station)?;
-            self.cleared = true;
+        self.clear(station, now)?;
+        let tasks = self.tasks(station, now)?;
+        let slice = SLICE_ENTRIES.max(tasks.len() / SLICES_A_LISTING);
+        let (mut done, mut bytes) = (0, 0_u64);
+        for task in tasks.into_iter().take(slice) {
+            if bytes > 0 && bytes.saturating_add(task.bytes) > SLICE_BYTES {
+                break;
+            }
+            bytes = bytes.saturating_add(task.bytes.max(1));
+            done += self.deal_with(station, task, now)?;
         }
-        let earlier = if self.resumed { Ok(0) } else { resume(station, now) };
-        // A bundle that cannot go on yet holds up neither those behind it nor the receipts.
-        let fresh = Self::take(station, now);
-        // An error on the way may have left a bundle in `checked`.
-        self.resumed = earlier.is_ok() && fresh.is_ok();
-        Ok(earlier? + fresh?)
+        Ok(done)
     }
 
-    fn take(station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let (mut done, mut first) = (0, None);
-        let mut crossings: Vec<Crossing> =
-            station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
-        crossings.sort_unstable();
-        crossings.dedup();
-        for crossing in crossings {
-            for entry in station.spool.arrivals(crossing).completed()? {
-                let taken = match entry.kind {
-                    EntryKind::Bundle => admit(station, crossing, &entry, now),
-                    EntryKind::Receipts => receipts::take(station, crossing, &entry, now),
-                };
-                match taken {
-                    Ok(()) => done += 1,
-                    Err(error) if error.concerns_all() => return Err(error),
-                    Err(error) => {
-                        tracing::error!(entry = %entry.id, %crossing, %error, "an arrival cannot be dealt with yet");
-                        first = first.or(Some(error));
-                    }
+    /// Outlets are folders of their apps, and may be mounts: one that cannot be reached holds up its own route only.
+    fn clear(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        let all = || outlets::ending(station).map(|route| route.name.clone()).collect();
+        let unclear = self.unclear.get_or_insert_with(all);
+        for route in unclear.clone() {
+            let item = format!("outlet {route}");
+            if !station.retries.is_due(&item, now) {
+                continue;
+            }
+            match clear_staging(station, &route) {
+                Ok(()) => {
+                    station.retries.done(&item);
+                    unclear.remove(&route);
+                }
+                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%route, %error, "an outlet cannot be reached");
+                    station.retries.failed("outlet", &item, &error, now);
                 }
             }
         }
-        first.map_or(Ok(done), Err)
+        Ok(())
     }
+
+    fn deal_with(&mut self, station: &Station, task: Task, now: Timestamp) -> Result<usize, StationError> {
+        let item = item_of(&task.path);
+        let went = match &task.fresh {
+            None => forward_checked(station, &task.path, now),
+            Some((crossing, entry)) if entry.kind == EntryKind::Receipts => {
+                receipts::take(station, *crossing, entry, now).map(|()| Went::On)
+            }
+            Some((crossing, entry)) => admit(station, *crossing, entry, now),
+        };
+        let checked = station.layout().checked().join(&item);
+        let owed = self.owed.get_or_insert_default();
+        match went {
+            Ok(Went::On) => {
+                station.retries.done(&item);
+                owed.remove(&checked);
+                Ok(1)
+            }
+            // Nothing here changes until the desk is told, and that brings it back to `complete`.
+            Ok(Went::Asks) => {
+                station.retries.done(&item);
+                owed.remove(&checked);
+                Ok(0)
+            }
+            Ok(Went::Waits(route)) => {
+                station.retries.done(&item);
+                owed.insert(checked, Some(route));
+                Ok(0)
+            }
+            Err(error) if error.concerns_all() => {
+                self.owed = None;
+                Err(error)
+            }
+            Err(error) => {
+                tracing::error!(entry = item, %error, "an arrival cannot be dealt with yet");
+                station.retries.failed(STAGE, &item, &error, now);
+                // The error may have come on either side of the rename.
+                if checked.exists() {
+                    owed.insert(checked, None);
+                }
+                Ok(0)
+            }
+        }
+    }
+
+    /// What may be tried now, in the order in which it matters.
+    fn tasks(&mut self, station: &Station, now: Timestamp) -> Result<Vec<Task>, StationError> {
+        if self.owed.is_none() {
+            let checked = spool_children(&station.layout().checked())?;
+            self.owed = Some(checked.into_iter().map(|path| (path, None)).collect());
+        }
+        let mut tasks = Vec::new();
+        let mut full: BTreeMap<Name, bool> = BTreeMap::new();
+        for (path, waits_for) in self.owed.iter().flatten() {
+            let held = match waits_for.as_ref().and_then(|route| station.route(route)) {
+                Some(route) if !full.contains_key(&route.name) => {
+                    // One that cannot be looked at is tried, and fails by itself.
+                    let is_full = outlets::is_full(station, route, now).unwrap_or_default();
+                    full.insert(route.name.clone(), is_full);
+                    is_full
+                }
+                Some(route) => full.get(&route.name).copied().unwrap_or_default(),
+                None => false,
+            };
+            if !held {
+                tasks.push(Task { rank: 0, bytes: 0, path: path.clone(), fresh: None });
+            }
+        }
+        let crossings: BTreeSet<Crossing> =
+            station.peers.iter().filter_map(|peer| Crossing::between(peer.zone, station.zone)).collect();
+        for crossing in crossings {
+            for entry in station.spool.arrivals(crossing).completed()? {
+                let (bytes, path) = (entry.size, entry.path.to_path_buf());
+                tasks.push(Task { rank: 0, bytes, path, fresh: Some((crossing, entry)) });
+            }
+        }
+        if station.retries.failures() > 0 {
+            let held = self.owed.iter().flatten().map(|(path, _)| path);
+            let there: HashSet<String> =
+                held.chain(tasks.iter().map(|task| &task.path)).map(|path| item_of(path)).collect();
+            station.retries.forget(STAGE, |item| there.contains(item));
+        }
+        tasks.retain(|task| station.retries.is_due(&item_of(&task.path), now));
+        let mut known = HashMap::with_capacity(tasks.len());
+        for task in &mut tasks {
+            let receipts = task.fresh.as_ref().is_some_and(|(_, entry)| entry.kind == EntryKind::Receipts);
+            if !receipts {
+                // On the word of an envelope that is not proven yet: it decides on the order and on nothing else.
+                let priority = self
+                    .priorities
+                    .remove(&task.path)
+                    .unwrap_or_else(|| peek(&task.path).map_or(Priority::Normal, |envelope| envelope.priority));
+                task.rank = priority.code();
+                known.insert(task.path.clone(), priority);
+            }
+        }
+        self.priorities = known;
+        // Within a priority what is ours already goes first, then by id and so by age.
+        tasks.sort_by(|a, b| (a.rank, a.fresh.is_some(), &a.path).cmp(&(b.rank, b.fresh.is_some(), &b.path)));
+        Ok(tasks)
+    }
+}
+
+/// The name under which failures of this stage are noted.
+const STAGE: &str = "admission";
+
+/// What an entry is called in `complete` and in `checked` alike.
+fn item_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn spool_children(folder: &Path) -> Result<Vec<PathBuf>, StationError> {
+    let io = |cause| StationError::Io { path: folder.to_owned(), cause };
+    std::fs::read_dir(folder).map_err(io)?.map(|entry| entry.map(|entry| entry.path()).map_err(io)).collect()
 }
 
 /// Plaintext that a death left in an outlet's staging and that is not being delivered: nobody has looked at it yet, and
 /// its bundle, where it is still to come in, is opened anew.
-fn clear_staging(station: &Station) -> Result<(), StationError> {
-    for route in station.routes.iter().filter(|route| route.path.last() == Some(&station.node)) {
-        let outlet = Outlet::open(&station.spool, &route.name)?;
-        for parcel in outlet.staged()? {
-            if station.spool.parcel(&parcel)?.is_none_or(|known| known.state != State::Delivering) {
-                outlet.discard(&parcel)?;
-            }
+fn clear_staging(station: &Station, route: &Name) -> Result<(), StationError> {
+    let outlet = Outlet::open(&station.spool, route)?;
+    for parcel in outlet.staged()? {
+        if station.spool.parcel(&parcel)?.is_none_or(|known| known.state != State::Delivering) {
+            outlet.discard(&parcel)?;
         }
     }
     Ok(())
 }
 
 /// Takes up what stands in `checked`: custody is ours, the way on is still owed.
-fn resume(station: &Station, now: Timestamp) -> Result<usize, StationError> {
-    let folder = station.layout().checked();
-    let (mut done, mut first) = (0, None);
-    for entry in std::fs::read_dir(&folder).map_err(|cause| StationError::Io { path: folder.clone(), cause })? {
-        let path = entry.map_err(|cause| StationError::Io { path: folder.clone(), cause })?.path();
-        match forward_checked(station, &path, now) {
-            Ok(()) => done += 1,
-            Err(error) if error.concerns_all() => return Err(error),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    first.map_or(Ok(done), Err)
-}
-
-fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(), StationError> {
+fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<Went, StationError> {
     let Ok(envelope) = peek(path) else {
-        return hold(station, path, Reason::Malformed, None, now);
+        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
     };
     let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)? else {
-        return hold(station, path, Reason::Malformed, None, now);
+        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
     };
     let Some(known) = station.spool.parcel(&parcel)? else {
-        return hold(station, path, Reason::Malformed, None, now);
+        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
     };
     match known.state {
-        State::Arrived => {}
+        State::Arrived => {
+            // Before it is opened: its plaintext would only be thrown away again.
+            let here = station.route(&known.route).filter(|route| station.next_hop(route).is_none());
+            if let Some(route) = here
+                && outlets::is_full(station, route, now)?
+            {
+                return Ok(Went::Waits(route.name.clone()));
+            }
+        }
         // An operator's word is awaited.
-        State::MayBeDuplicate => return Ok(()),
+        State::MayBeDuplicate => return Ok(Went::Asks),
         // About to be delivered when the backup was made: whether it was, only the lost disk knew.
         State::Delivering if station.spool.restored().is_some_and(|restored| known.last < restored.at) => {
             return wait_for_a_word(station, &known, now);
@@ -168,7 +308,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
         State::Delivering => {
             // The records on both sides of the rename tell where we died.
             let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
-                return hold(station, path, Reason::Malformed, None, now);
+                return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
             };
             let outlet = Outlet::open(&station.spool, &known.route)?;
             let name = known.name.clone().unwrap_or_else(|| parcel.to_string());
@@ -178,7 +318,8 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
                 // Renamed before we died; the empty folder it stood in may be left.
                 outlet.discard(&parcel)?;
             }
-            return delivered(station, &came, path, now);
+            station.outlets.delivered(&known.route, known.bytes);
+            return delivered(station, &came, path, now).map(|()| Went::On);
         }
         // Relayed, delivered or refused: only the outbox or the receipt may be owed, and the removal.
         _ => {
@@ -198,9 +339,9 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
                 sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
             }
             if known.state == State::Refused && known.sent.is_none() {
-                return hold_file(station, path);
+                return hold_file(station, path).map(|()| Went::On);
             }
-            return remove(station, path);
+            return remove(station, path).map(|()| Went::On);
         }
     }
     match open(station, envelope.crossing, path) {
@@ -213,15 +354,15 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<(),
         Err(Obstacle::Bundle(reason, words)) => match known.came.as_ref().map(|came| Came::of_state(&known, came)) {
             Some(came) => {
                 tracing::error!(parcel = %came.parcel, reason = reason.name(), "{words}");
-                refuse(station, &came, reason, path, now)
+                refuse(station, &came, reason, path, now).map(|()| Went::On)
             }
-            None => hold(station, path, reason, None, now),
+            None => hold(station, path, reason, None, now).map(|()| Went::On),
         },
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(|()| Went::On),
     }
 }
 
-fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
+fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<Went, StationError> {
     let path = &entry.path;
     // Known before: either we died between the record and the rename, or it came a second time.
     if let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)?
@@ -233,7 +374,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
             return forward_checked(station, &checked, now);
         }
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
-        return remove(station, path);
+        return remove(station, path).map(|()| Went::On);
     }
     match open(station, crossing, path) {
         Ok(admitted) => {
@@ -246,16 +387,16 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         Err(Obstacle::Bundle(reason, words)) => {
             tracing::warn!(bundle = %entry.id, %crossing, reason = reason.name(), "{words}");
             station.alarms.raise(now, Alarm::NotAuthentic);
-            hold(station, path, reason, Some(crossing), now)
+            hold(station, path, reason, Some(crossing), now).map(|()| Went::On)
         }
         Err(Obstacle::Parcel(about)) if about.1 == Reason::Duplicate => {
             let mut record = about.0.record(Event::Duplicate, now);
             record.reason = Some(Reason::Duplicate);
             station.spool.record(record, Local::none())?;
             receipts::make(station, &about.0, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
-            remove(station, path)
+            remove(station, path).map(|()| Went::On)
         }
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(|()| Went::On),
     }
 }
 
@@ -348,7 +489,7 @@ fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, 
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
-    let released = match guard::inspect(&question, held) {
+    let released = match drop::inspect(&question, held).map_err(|error| wipe(Obstacle::Later(error)))? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
@@ -420,7 +561,7 @@ fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
 /// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
 /// desktops leave behind, so a node that names a file so would have it delivered without a look.
 fn is_all(manifest: &Manifest, held: &Drop) -> bool {
-    let hidden = |path: &str| path.split('/').any(|part| ignored(part.as_ref()));
+    let hidden = |path: &str| path.split('/').any(|part| is_litter(part.as_ref()));
     let mut named: Vec<(&str, u64)> = manifest.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
     named.sort_unstable();
     !hidden(&manifest.name)
@@ -485,16 +626,27 @@ fn arrive(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), 
 }
 
 /// On from here: into the outlet, or sealed for the next crossing.
-fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
-    let Some(hop) = station.next_hop(&admitted.route) else {
-        if sealed_before_a_restore(station, &admitted.envelope)
-            && let Some(known) = station.spool.parcel(&admitted.came.parcel)?.filter(|known| !known.admitted)
-        {
-            wipe(station, &admitted.place)?;
-            return wait_for_a_word(station, &known, now);
+fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<Went, StationError> {
+    match station.next_hop(&admitted.route) {
+        Some(hop) => return relay(station, admitted, &hop, checked, now).map(|()| Went::On),
+        None if sealed_before_a_restore(station, &admitted.envelope) => {
+            let known = station.spool.parcel(&admitted.came.parcel)?;
+            if let Some(known) = known.filter(|known| !known.admitted) {
+                wipe(station, &admitted.place)?;
+                return wait_for_a_word(station, &known, now);
+            }
         }
-        return deliver(station, &admitted, checked, now);
-    };
+        None => {}
+    }
+    if outlets::is_full(station, &admitted.route, now)? {
+        // It arrived and is ours; its plaintext waits nowhere.
+        wipe(station, &admitted.place)?;
+        return Ok(Went::Waits(admitted.route.name));
+    }
+    deliver(station, &admitted, checked, now).map(|()| Went::On)
+}
+
+fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: Timestamp) -> Result<(), StationError> {
     let Some(rules) = station.rules.get(&hop.crossing) else {
         return refuse(station, &admitted.came, Reason::NoRoute, checked, now);
     };
@@ -502,7 +654,7 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
     let types = [admitted.came.parcel_type.clone()];
     let question =
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
-    let released = match guard::inspect(&question, admitted.released.into_parcel()) {
+    let released = match drop::inspect(&question, admitted.released.into_parcel())? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return refuse(station, &admitted.came, reason, checked, now);
@@ -515,12 +667,13 @@ fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp
         manifest: &admitted.manifest,
         priority: admitted.envelope.priority,
     };
-    let staged = match sealing::seal(station, &released, &papers, &hop, now) {
+    let staged = match sealing::seal(station, &released, &papers, hop, now) {
         Ok(staged) => staged,
         Err(StationError::Seal(_)) => return refuse(station, &admitted.came, Reason::Changed, checked, now),
         Err(error) => return Err(error),
     };
-    sealing::commit(station, Event::Relayed, &staged, &admitted.statement, &admitted.manifest, now)?;
+    let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?;
+    sealing::commit(station, vec![ready], now)?;
     wipe(station, &admitted.place)?;
     remove(station, checked)
 }
@@ -534,13 +687,13 @@ fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
 
 /// Custody is ours, and the bundle stays in `checked` until an operator says whether it was delivered before. (Relaying
 /// needs no such word: the next node knows the parcel again.)
-fn wait_for_a_word(station: &Station, known: &ParcelState, now: Timestamp) -> Result<(), StationError> {
+fn wait_for_a_word(station: &Station, known: &ParcelState, now: Timestamp) -> Result<Went, StationError> {
     let mut record = Record::new(Event::MayBeDuplicate, now);
     record.parcel = Some(known.parcel);
     record.origin = Some(known.origin.clone());
     station.spool.record(record, Local::none())?;
     station.alarms.raise(now, Alarm::MayBeDuplicate);
-    Ok(())
+    Ok(Went::Asks)
 }
 
 /// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
@@ -570,6 +723,7 @@ fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestam
     station.spool.record(record, Local::none())?;
     Outlet::open(&station.spool, &admitted.route.name)?
         .deliver(&admitted.came.parcel, admitted.manifest.name.as_ref())?;
+    station.outlets.delivered(&admitted.route.name, admitted.manifest.content_bytes());
     delivered(station, &admitted.came, checked, now)
 }
 

@@ -25,10 +25,10 @@ use serde_json::{Value, json};
 use spool::{Item, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
-use crate::clock;
+use crate::clock::{Clock, is_due};
 use crate::config::BackupSettings;
 use crate::desk::{Refusal, read_small};
-use crate::station::{Station, StationError};
+use crate::station::Station;
 
 /// The suffix of a backup that counts, and of one that does not yet.
 pub const SUFFIX: &str = "trilock-backup";
@@ -167,6 +167,7 @@ pub struct Job {
     key: SigningKey,
     trust: Arc<Trust>,
     alarms: Alarms,
+    clock: Arc<Clock>,
     settings: Option<BackupSettings>,
     rules: PathBuf,
     cards: PathBuf,
@@ -184,6 +185,7 @@ impl Job {
             key: station.keyring.signing.clone(),
             trust: Arc::clone(&station.trust),
             alarms: station.alarms.clone(),
+            clock: Arc::clone(&station.clock),
             settings: station.backups.settings.clone(),
             rules: station.settings.rules.clone(),
             cards: station.settings.trust.clone(),
@@ -282,7 +284,6 @@ impl Job {
             node: &self.node,
             at,
             state_version: snapshot.state_version(),
-            log: snapshot.log,
             ledger: snapshot.head,
             key: &self.key,
             recipient,
@@ -363,8 +364,12 @@ impl Job {
         Ok(())
     }
 
-    /// Removes what is older than it is to be kept. The one just read back stays, whatever the clock says.
+    /// Removes what is older than it is to be kept, unless the clock is in doubt. The one just read back stays, whatever
+    /// the clock says.
     fn prune(&self, settings: &BackupSettings, newest: &Path, now: Timestamp) -> Result<(), BackupError> {
+        if !self.clock.may_end_things() {
+            return Ok(());
+        }
         for path in self.own(settings, SUFFIX)?.into_iter().filter(|path| path != newest) {
             let io = |cause| BackupError::Io { path: path.clone(), cause };
             let made = File::open(&path).map_err(io)?;
@@ -516,7 +521,7 @@ pub(crate) fn start(station: &Station, request: Digest) -> Result<Value, Refusal
     let running = Arc::clone(&backups.running);
     let run = move || {
         // Logged, alarmed and written down there.
-        let _made = job.run(clock::now);
+        let _made = job.run(|| job.clock.last());
         drop(job);
         running.store(false, Ordering::SeqCst);
     };
@@ -544,13 +549,9 @@ pub(crate) fn snapshot(station: &Station, now: Timestamp) -> Value {
 }
 
 /// Raises and clears the alarm about the age of the last good one. A node counts from its start until its first.
-pub(crate) fn watch(station: &Station, since: Timestamp, now: Timestamp) -> Result<(), StationError> {
-    let Some(settings) = &station.backups.settings else { return Ok(()) };
+pub(crate) fn watch(station: &Station, since: Timestamp, now: Timestamp) {
+    let Some(settings) = &station.backups.settings else { return };
     let last = read_state(&station.spool).good.map_or(since, |good| Timestamp(good.at_ms));
-    if now.since(last) > u64::from(settings.overdue_h) * HOUR_MS {
-        station.alarms.raise(now, Alarm::BackupOverdue);
-    } else {
-        station.alarms.clear(now, Alarm::BackupOverdue);
-    }
-    Ok(())
+    let overdue = is_due(now, last, u64::from(settings.overdue_h) * HOUR_MS);
+    station.alarms.stands(now, Alarm::BackupOverdue, overdue);
 }

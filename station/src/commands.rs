@@ -6,6 +6,8 @@ mod backup;
 mod check;
 mod init;
 mod inspect;
+mod moment;
+mod page;
 mod run;
 mod words;
 
@@ -18,11 +20,14 @@ use clap::{Parser, Subcommand};
 use protocol::Zone;
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
 use crate::service::Stop;
 use crate::station::Station;
 
 pub use words::{Lang, Words};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a node's `[link]` table holds, and how its links start. Implemented in each program, the only place that
 /// knows both a zone and a transport.
@@ -84,9 +89,12 @@ enum Command {
         /// Only in this state.
         #[arg(long)]
         state: Option<String>,
-        /// Only changed since, milliseconds since 1970.
+        /// Only first recorded since: 2026-11-21, 2026-11-21T08:30 (UTC), 90m, 3h, 2d, or milliseconds since 1970.
         #[arg(long)]
         since: Option<String>,
+        /// Only first recorded up to this day, which is still in it.
+        #[arg(long)]
+        until: Option<String>,
         /// Only of this parcel type.
         #[arg(long = "type")]
         parcel_type: Option<String>,
@@ -140,6 +148,14 @@ enum Command {
         /// The route.
         route: String,
         /// Why; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// The clock, where it is in doubt: `confirm` says that the machine's clock is right. 时钟存疑时予以确认
+    Clock {
+        /// `confirm`.
+        action: String,
+        /// How it was compared; kept in the ledger.
         #[arg(long, default_value = "")]
         reason: String,
     },
@@ -198,6 +214,9 @@ enum Command {
         /// YYYY-MM.
         #[arg(long)]
         month: String,
+        /// The HTML file to write; by default NODE-YYYY-MM.html here. 输出文件
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -252,9 +271,25 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
         }
         Command::Status => ask::status(&config, out),
-        Command::List { route, state, since, parcel_type, label } => {
-            let arguments =
-                [("route", route), ("state", state), ("since", since), ("type", parcel_type), ("label", label)];
+        Command::List { route, state, since, until, parcel_type, label } => {
+            let moments = [("since", since), ("until", until)].map(|(what, text)| {
+                let Some(text) = text else { return Ok((what, None)) };
+                // A day that is named as the last one is still in it.
+                let day = protocol::Timestamp::of_day(&text).filter(|_| what == "until").map(|day| day.plus_ms(DAY_MS));
+                let moment = day.or_else(|| moment::parse(&text, clock::now())).ok_or((what, text))?;
+                Ok((what, Some(moment.0.to_string())))
+            });
+            let [Ok(since), Ok(until)] = moments else {
+                for (what, text) in moments.into_iter().filter_map(Result::err) {
+                    out.error(
+                        &format!("--{what} {text:?} is no moment"),
+                        &format!("write {}", moment::FORMS),
+                        &format!("写作 {}", moment::FORMS),
+                    );
+                }
+                return Exit::Config;
+            };
+            let arguments = [("route", route), ("state", state), since, until, ("type", parcel_type), ("label", label)];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
@@ -285,6 +320,13 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 out,
             )
         }
+        Command::Clock { action, reason } if action == "confirm" => {
+            ask::ask(&config, zone, "clock-confirm", [("reason", Some(reason))], out)
+        }
+        Command::Clock { .. } => {
+            out.error("clock takes confirm", "clock confirm --reason TEXT", "clock confirm --reason 原因");
+            Exit::Config
+        }
         Command::Route { switch, route, reason } if switch == "enable" || switch == "disable" => {
             let action = if switch == "enable" { "route-enable" } else { "route-disable" };
             ask::ask(&config, zone, action, [("route", Some(route)), ("reason", Some(reason))], out)
@@ -311,6 +353,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Config
         }
+        Command::Report { month, out: file } => ask::report(&config, zone, &month, file, out),
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
         Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
             out.error(
@@ -320,11 +363,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. }
-        | Command::Reseal { .. }
-        | Command::Seal { .. }
-        | Command::Open { .. }
-        | Command::Report { .. } => {
+        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

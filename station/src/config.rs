@@ -127,7 +127,9 @@ pub struct RouteSettings {
     /// How an app says that a drop is complete: `rename`, `ready` or `settle`. Needed at the origin; no default,
     /// because a wrong guess delivers half a file.
     pub intake: Option<IntakeWord>,
-    /// With `settle`: seconds without a change before a drop counts as complete. Default 10, at least 1.
+    /// With `settle`: seconds without a change before a drop counts as complete, twice as many for a file whose format
+    /// has no known end. Default 10, at least 1. A drop that is empty or cut is waited for an hour, or twenty times as
+    /// long where that is longer; a cut one is then refused.
     #[serde(default = "settle_s")]
     pub settle_s: u32,
     /// Encoding of names in the inlet: `utf-8` (default) or `gb18030`.
@@ -142,6 +144,17 @@ pub struct RouteSettings {
     /// Days after which an unconfirmed parcel is alarmed as expired. Default 30, at least 1. It is never deleted for it.
     #[serde(default = "expire_days")]
     pub expire_days: u32,
+    /// Where the route ends here: hours after which a delivery that its app has not picked up is alarmed. Default 24, at
+    /// least 1. It is never removed for it.
+    #[serde(default = "pickup_hours")]
+    pub pickup_hours: u32,
+    /// Where the route ends here: files and folders that may stand in its outlet. With so many, further deliveries of
+    /// this route wait until the app has picked up; other routes go on. Default 100,000, at least 1.
+    #[serde(default = "outlet_entries")]
+    pub outlet_entries: u32,
+    /// The same by size, in MiB. Default: only the disk's own floor.
+    #[serde(default)]
+    pub outlet_mib: Option<u32>,
 }
 
 /// See [`RouteSettings::intake`].
@@ -225,8 +238,30 @@ pub struct AlarmSettings {
     /// A program run with the alarm's code, state (`raised` or `cleared`) and words as arguments: once when an alarm is
     /// raised, once an hour while it stands, once when it is cleared. Default none.
     pub exec: Option<PathBuf>,
-    /// A syslog receiver, `ADDRESS:PORT`, RFC 5424 over UDP.
-    pub syslog: Option<std::net::SocketAddr>,
+    /// A syslog receiver, RFC 5424: `ADDRESS:PORT` over UDP, or the socket of the local log daemon, usually `/dev/log`.
+    /// Default none.
+    #[serde(default, deserialize_with = "some_word")]
+    pub syslog: Option<Syslog>,
+}
+
+/// See [`AlarmSettings::syslog`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syslog {
+    /// A socket on this machine.
+    Local(PathBuf),
+    /// Another machine.
+    Far(std::net::SocketAddr),
+}
+
+impl std::str::FromStr for Syslog {
+    type Err = String;
+    fn from_str(word: &str) -> Result<Syslog, String> {
+        if word.starts_with('/') {
+            return Ok(Syslog::Local(PathBuf::from(word)));
+        }
+        let address = word.parse().map(Syslog::Far);
+        address.map_err(|_| format!("\"{word}\" is neither ADDRESS:PORT nor the path of a socket"))
+    }
 }
 
 /// Where copies of the state go.
@@ -271,6 +306,12 @@ const fn settle_s() -> u32 {
 const fn expire_days() -> u32 {
     30
 }
+const fn pickup_hours() -> u32 {
+    24
+}
+const fn outlet_entries() -> u32 {
+    100_000
+}
 const fn approvals() -> u8 {
     2
 }
@@ -291,6 +332,12 @@ fn word<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Di
     from: D,
 ) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn some_word<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    word(from).map(Some)
 }
 
 fn priority<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Priority, D::Error> {
@@ -502,6 +549,10 @@ impl<L> Config<L> {
             }
             if route.expire_days == 0 || route.settle_s == 0 {
                 fault(&at, "expire_days and settle_s are at least 1".to_owned(), "set a number above 0");
+            }
+            if route.pickup_hours == 0 || route.outlet_entries == 0 || route.outlet_mib == Some(0) {
+                let what = "pickup_hours, outlet_entries and outlet_mib are at least 1".to_owned();
+                fault(&at, what, "set a number above 0: with 0 nothing would ever be delivered");
             }
         }
         faults

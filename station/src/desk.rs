@@ -4,6 +4,7 @@
 //!
 //! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Event, Local, Record};
@@ -16,13 +17,17 @@ use serde_json::{Value, json};
 use spool::desk::Answer;
 
 use crate::alarm::Alarm;
-use crate::station::{Station, StationError};
-use crate::{admission, backup, housekeeping, receipts, trips};
+use crate::station::{Off, Station, StationError};
+use crate::{admission, backup, housekeeping, receipts, report, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
 /// A request with all its arguments is far below this.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// A label has at most 256 bytes; a longer argument is none.
+const LABEL_BYTES_MAX: usize = 256;
+/// A local part holds 32 of them.
+const LABELS_MAX: usize = 32;
 /// Rows of one list answer.
 const LIST_ROWS_MAX: usize = 10_000;
 
@@ -37,13 +42,21 @@ pub struct Refusal {
     pub english: String,
     /// In Chinese.
     pub chinese: String,
+    /// What to do, in English and in Chinese.
+    pub remedy: Option<(String, String)>,
 }
 
 impl Refusal {
     /// A refusal.
     #[must_use]
     pub fn new(code: &'static str, english: &str, chinese: &str) -> Refusal {
-        Refusal { done: false, code, english: english.to_owned(), chinese: chinese.to_owned() }
+        Refusal { done: false, code, english: english.to_owned(), chinese: chinese.to_owned(), remedy: None }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn with_remedy(self, english: &str, chinese: &str) -> Refusal {
+        Refusal { remedy: Some((english.to_owned(), chinese.to_owned())), ..self }
     }
 }
 
@@ -111,7 +124,7 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
                     code: refusal.code.to_owned(),
                     message_en: refusal.english,
                     message_zh: refusal.chinese,
-                    details: Value::Null,
+                    details: refusal.remedy.map_or(Value::Null, |(en, zh)| json!({ "remedy_en": en, "remedy_zh": zh })),
                 }
             }
         };
@@ -158,7 +171,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
     }
     // The day bounds replay of an old request file; answered ids are remembered by their answers until then.
     const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
-    if now.since(request.at) > OLDEST_MS || request.at.since(now) > OLDEST_MS {
+    if station.clock.may_end_things() && now.0.abs_diff(request.at.0) > OLDEST_MS {
         return Err(Refusal::new(
             "too-old",
             "the request is older than a day, or the clocks differ by more",
@@ -169,7 +182,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips");
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -219,20 +232,41 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
-        "list" => list(station, request),
-        "show" => show(station, request),
+        // Who may say what time it is decides what may be thrown away: only who works on this machine.
+        "clock-confirm" if may(&[]) => confirm_clock(station, request),
+        "list" => list(station, request, now),
+        "show" => show(station, request, now),
+        "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" => Ok(Err(Refusal::new(
-            "role",
-            "the role on the key card may not ask for this",
-            "密钥卡上的角色无权提出该请求",
-        ))),
+        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" => Ok(Err(
+            Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
+        )),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
     }
+}
+
+/// An operator has compared the machine's clock with another and believes it.
+fn confirm_clock(station: &Station, request: &Request) -> Outcome {
+    let wall = station.clock.wall();
+    if station.clock.doubt().is_none() {
+        return Ok(Err(Refusal {
+            done: true,
+            ..Refusal::new(
+                "clock-trusted",
+                "the clock is not in doubt; nothing was to be done",
+                "时钟没有疑问，无需处理",
+            )
+        }));
+    }
+    let mut record = Record::new(Event::ClockTrusted, wall);
+    record.person = Some(request.person.clone());
+    station.spool.record(record, Local { name: request.argument("reason").map(str::to_owned), labels: Vec::new() })?;
+    station.clock.confirm();
+    Ok(Ok(json!({ "now": wall.to_string() })))
 }
 
 fn missing(what: &str) -> Refusal {
@@ -247,38 +281,120 @@ fn number(request: &Request, what: &str) -> Option<u64> {
     request.argument(what).and_then(|word| word.parse().ok())
 }
 
+/// The crossings out of this node.
+fn outward(station: &Station) -> BTreeSet<Crossing> {
+    station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect()
+}
+
+fn words_of<T: std::fmt::Display>(of: impl IntoIterator<Item = T>) -> String {
+    of.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn no_such_parcel(station: &Station) -> Refusal {
+    Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件").with_remedy(
+        &format!("the id has 32 hex digits: {}-node list, or the notice beside the inlet, shows it", station.zone),
+        &format!("编号为 32 位十六进制：见 {}-node list 或投递口旁的通知", station.zone),
+    )
+}
+
 fn resend(station: &Station, request: &Request, now: Timestamp) -> Outcome {
-    let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
-    let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
-    let mut resent = 0;
-    let mut crossings: Vec<Crossing> =
-        station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
-    crossings.dedup();
-    let wanted = match parcel {
-        Some(parcel) => station.spool.parcel(&parcel)?.and_then(|state| state.sent).map(|sent| sent.bundle),
-        None => None,
+    let all = outward(station);
+    let crossings = match request.argument("crossing") {
+        None => all,
+        Some(word) => match word.parse::<Crossing>().ok().filter(|crossing| all.contains(crossing)) {
+            Some(crossing) => BTreeSet::from([crossing]),
+            None => {
+                return Ok(Err(Refusal::new(
+                    "no-crossing",
+                    &format!("\"{}\" is no crossing out of this node", word.escape_debug()),
+                    "该跨区段不由本节点发出",
+                )
+                .with_remedy(&format!("one of: {}", words_of(&all)), &format!("可选：{}", words_of(&all)))));
+            }
+        },
     };
-    let (from, to) = (number(request, "from"), number(request, "to"));
-    if parcel.is_none() && (from.is_none() || to.is_none()) {
-        return Ok(Err(missing("parcel, or from and to")));
+    match (request.argument("parcel"), number(request, "from").zip(number(request, "to"))) {
+        (Some(word), _) => match ParcelId::from_hex(word) {
+            Some(parcel) => resend_parcel(station, &parcel, &crossings, now),
+            None => Ok(Err(no_such_parcel(station))),
+        },
+        (None, Some((from, to))) => resend_range(station, from, to, &crossings, now),
+        (None, None) => Ok(Err(missing("parcel, or from and to").with_remedy(
+            "resend PARCEL, or resend --seq A-B --crossing CROSSING",
+            "resend 投递件编号，或 resend --seq A-B --crossing 跨区段",
+        ))),
     }
-    for over in crossings.into_iter().filter(|over| crossing.is_none_or(|crossing| crossing == *over)) {
-        for entry in station.spool.outbox(over).entries()? {
-            let in_range = from.zip(to).is_some_and(|(from, to)| (from..=to).contains(&entry.sequence));
-            if wanted == Some(entry.id) || (parcel.is_none() && in_range) {
-                receipts::resend(station, over, &entry, now)?;
+}
+
+fn resend_parcel(station: &Station, parcel: &ParcelId, crossings: &BTreeSet<Crossing>, now: Timestamp) -> Outcome {
+    let Some(state) = station.spool.parcel(parcel)? else { return Ok(Err(no_such_parcel(station))) };
+    if let Some(sent) = state.sent.as_ref().filter(|sent| crossings.contains(&sent.crossing))
+        && let Some(entry) = station.spool.outbox(sent.crossing).find(&sent.bundle)?
+    {
+        receipts::resend(station, sent.crossing, &entry, now)?;
+        return Ok(Ok(json!({ "resent": 1 })));
+    }
+    let held = |english: String, chinese: &str| Refusal::new("nothing-to-resend", &english, chinese);
+    let name = state.state.name();
+    Ok(Err(match (&state.sent, state.state) {
+        (_, spool::State::Refused | spool::State::Quarantined) => held(
+            format!("the parcel was {name}, so no bundle of it waits to be sent"),
+            "该投递件已被拒绝或隔离，没有待发的密封包",
+        )
+        .with_remedy(
+            "see the reason with show; the app mends the content and drops it again as a new parcel",
+            "用 show 查看原因；由应用修正内容后重新投递",
+        ),
+        (Some(sent), _) => {
+            let next = words_of(station.peers_receiving(sent.crossing).map(|peer| peer.name.as_str()));
+            held(
+                format!("the bundle is no longer held here: its custody has passed over {} ({name})", sent.crossing),
+                "本节点已不再保留该密封包：责任已转移到下一节点",
+            )
+            .with_remedy(
+                &format!("ask the next node, {next}: show {parcel} there, and resend there if it goes on from it"),
+                &format!("请在下一节点 {next} 上执行 show {parcel}；若需继续转发，在该节点补发"),
+            )
+        }
+        (None, _) => held(
+            format!("the parcel ends at this node ({name}); nothing of it is sent on"),
+            "该投递件以本节点为终点，不再向外发送",
+        )
+        .with_remedy(
+            "look into the outlet and at show; a delivery that waits for its outlet goes on by itself",
+            "请查看交付口与 show；等待交付口的投递件会自行继续",
+        ),
+    }))
+}
+
+fn resend_range(station: &Station, from: u64, to: u64, crossings: &BTreeSet<Crossing>, now: Timestamp) -> Outcome {
+    let mut resent = 0;
+    for crossing in crossings {
+        for entry in station.spool.outbox(*crossing).entries()? {
+            if (from..=to).contains(&entry.sequence) {
+                receipts::resend(station, *crossing, &entry, now)?;
                 resent += 1;
             }
         }
     }
-    if resent == 0 {
-        return Ok(Err(Refusal::new(
-            "nothing-to-resend",
-            "no such bundle is held here any more: its custody has passed, or the number was never used",
-            "本节点已不再保留该密封包：责任已转移，或该序号从未使用",
-        )));
+    if resent > 0 {
+        return Ok(Ok(json!({ "resent": resent })));
     }
-    Ok(Ok(json!({ "resent": resent })))
+    Ok(Err(Refusal::new(
+        "nothing-to-resend",
+        &format!("no bundle numbered {from} to {to} is held here over {}: custody has passed, or the numbers were never used", words_of(crossings)),
+        "本节点不再保留这些序号的密封包：责任已转移，或该序号从未使用",
+    )
+    .with_remedy(
+        "compare the numbers and the crossing with gaps at the receiver; what was withdrawn closes its gap by itself",
+        "请与接收端 gaps 核对序号与跨区段；已撤回的序号会自行补全",
+    )))
+}
+
+fn no_such_route(station: &Station) -> Refusal {
+    let names = words_of(station.routes.iter().map(|route| &route.name));
+    Refusal::new("no-route", "no such route in this node's config", "配置中没有该路由")
+        .with_remedy(&format!("one of: {names}"), &format!("可选：{names}"))
 }
 
 /// After a restore: numbers that the lost disk had taken, and whose sender has let them go, are missing for ever. Only what
@@ -350,14 +466,35 @@ fn reason(request: &Request) -> Vec<Label> {
 
 fn switch(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let off = request.action.as_str() == "route-disable";
+    let reason = request.argument("reason").unwrap_or_default();
     let Some(route) = name(request, "route").filter(|route| station.route(route).is_some()) else {
-        return Ok(Err(Refusal::new("no-route", "no such route in this node's config", "配置中没有该路由")));
+        return Ok(Err(no_such_route(station)));
     };
+    if off && reason.trim().is_empty() {
+        return Ok(Err(Refusal::new(
+            "reason-missing",
+            "a route is not switched off without saying why",
+            "停用路由必须说明原因",
+        )
+        .with_remedy(
+            "add --reason TEXT: the next shift reads it in status, the auditor in the ledger",
+            "请加 --reason 原因：接班人员在 status 中、审计员在审计账中可见",
+        )));
+    }
+    if off == station.is_off(&route) {
+        let (english, chinese) = if off {
+            ("the route is off already", "该路由已处于停用状态")
+        } else {
+            ("the route is on already", "该路由已处于启用状态")
+        };
+        return Ok(Err(Refusal { done: true, ..Refusal::new("route-as-it-was", english, chinese) }));
+    }
     let mut record = Record::new(if off { Event::RouteDisabled } else { Event::RouteEnabled }, now);
     record.route = Some(route.clone());
     record.person = Some(request.person.clone());
-    station.spool.record(record, Local { name: request.argument("reason").map(str::to_owned), labels: Vec::new() })?;
-    station.switch(&route, off)?;
+    station.spool.record(record, Local { name: Some(reason.to_owned()), labels: Vec::new() })?;
+    let why = Off { since: now, person: request.person.to_string(), reason: reason.to_owned() };
+    station.switch(&route, off.then_some(why))?;
     Ok(Ok(json!({ "route": route, "enabled": !off })))
 }
 
@@ -381,36 +518,100 @@ pub fn row(state: &spool::ParcelState) -> Value {
     })
 }
 
-/// What `list` may ask for.
-#[must_use]
-pub fn filter_of(argument: impl Fn(&str) -> Option<String>) -> spool::Filter {
-    spool::Filter {
-        route: argument("route").and_then(|word| Name::new(&word).ok()),
-        state: argument("state").and_then(|word| spool::State::from_name(&word)),
-        since: argument("since").and_then(|word| word.parse().ok()).map(Timestamp),
-        parcel_type: argument("type").and_then(|word| Name::new(&word).ok()),
-        label: argument("label").and_then(|word| {
-            let (name, value) = word.split_once('=')?;
-            Some(Label { name: Name::new(name).ok()?, value: value.to_owned() })
-        }),
-        ..spool::Filter::default()
+/// What `list` may ask for. What is misspelt is refused: a filter that is quietly left out shows the wrong list.
+fn filter_of(station: &Station, request: &Request) -> Result<spool::Filter, Refusal> {
+    let wrong = |what: &str, english: &str, chinese: &str| {
+        Refusal::new("filter", &format!("{what} is not what it should be"), &format!("{what} 不正确"))
+            .with_remedy(english, chinese)
+    };
+    let mut filter = spool::Filter::default();
+    if let Some(word) = request.argument("route") {
+        // A route that was taken out of the config still has its parcels.
+        filter.route = Some(Name::new(word).map_err(|_| no_such_route(station))?);
     }
+    if let Some(word) = request.argument("state") {
+        let states = words_of(spool::State::ALL.map(spool::State::name));
+        let state = spool::State::from_name(word);
+        filter.state =
+            Some(state.ok_or_else(|| wrong("state", &format!("one of: {states}"), &format!("可选：{states}")))?);
+    }
+    if let Some(word) = request.argument("since") {
+        let since = word.parse().ok().map(Timestamp);
+        filter.since = Some(since.ok_or_else(|| wrong("since", "milliseconds since 1970", "自 1970 年起的毫秒数"))?);
+    }
+    if let Some(word) = request.argument("until") {
+        let until = word.parse().ok().map(Timestamp);
+        filter.until = Some(until.ok_or_else(|| wrong("until", "milliseconds since 1970", "自 1970 年起的毫秒数"))?);
+    }
+    if let Some(word) = request.argument("type") {
+        let kind = Name::new(word).map_err(|_| wrong("type", "a registered parcel type", "已登记的报文类型"))?;
+        filter.parcel_type = Some(kind);
+    }
+    if let Some(word) = request.argument("label") {
+        let label = word
+            .split_once('=')
+            .and_then(|(name, value)| Some(Label { name: Name::new(name).ok()?, value: value.to_owned() }));
+        filter.label = Some(label.ok_or_else(|| wrong("label", "NAME=VALUE", "名称=值"))?);
+    }
+    Ok(filter)
 }
 
-fn list(station: &Station, request: &Request) -> Outcome {
-    let filter = filter_of(|what| request.argument(what).map(str::to_owned));
+fn list(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let filter = match filter_of(station, request) {
+        Ok(filter) => filter,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let rows: Vec<Value> = station.spool.parcels(&filter, LIST_ROWS_MAX)?.iter().map(row).collect();
+    was_read(station, request, rows.len() as u64, now)?;
     Ok(Ok(Value::Array(rows)))
 }
 
-fn show(station: &Station, request: &Request) -> Outcome {
-    let state = match request.argument("parcel").and_then(ParcelId::from_hex) {
-        Some(parcel) => station.spool.parcel(&parcel)?,
-        None => None,
+/// Who read what stands in the ledger too: the person, the request, its filter as words of the zone, how many rows.
+fn was_read(station: &Station, request: &Request, rows: u64, now: Timestamp) -> Result<(), StationError> {
+    let mut record = Record::new(Event::LedgerRead, now);
+    record.person = Some(request.person.clone());
+    record.digest = Some(request.id);
+    record.bytes = Some(rows);
+    // The values asked for may be a citizen's number: they stay in the local part, which is bound and never exported.
+    let name = Some(request.action.to_string());
+    let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
+    station.spool.record(record, Local { name, labels: labels.cloned().collect() })?;
+    Ok(())
+}
+
+fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let Some(month) = request.argument("month").and_then(report::Month::parse) else {
+        return Ok(Err(missing("month, as YYYY-MM")));
     };
-    Ok(state
-        .map(|state| row(&state))
-        .ok_or_else(|| Refusal::new("no-such-parcel", "no such parcel in this node's ledger", "审计账中没有该投递件")))
+    let (page, figures) = report::make(station, &month, now)?;
+    let figures = figures.to_json();
+    let records = figures.get("records").and_then(Value::as_u64).unwrap_or(0);
+    was_read(station, request, records, now)?;
+    Ok(Ok(json!({ "html": page, "figures": figures })))
+}
+
+fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
+    let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    was_read(station, request, u64::from(state.is_some()), now)?;
+    let Some(state) = state else {
+        return Ok(Err(no_such_parcel(station)));
+    };
+    let mut shown = row(&state);
+    // What fails is known by its bundle's file on its way in, and by its parcel at the inlet.
+    let items = state.came.iter().map(|came| format!("{}.bundle", came.bundle)).chain([state.parcel.to_string()]);
+    let failed = items.filter_map(|item| station.retries.of(&item)).next();
+    if let (Some(failed), Some(object)) = (failed, shown.as_object_mut()) {
+        object.insert(
+            "retry".to_owned(),
+            json!({ "stage": failed.stage, "times": failed.times, "pause_s": failed.pause_ms() / 1000, "error": failed.words }),
+        );
+    }
+    if let (Some(off), Some(object)) = (station.off(&state.route), shown.as_object_mut()) {
+        object
+            .insert("route_off".to_owned(), json!({ "since_ms": off.since.0, "by": off.person, "reason": off.reason }));
+    }
+    Ok(Ok(shown))
 }
 
 /// Answers older than two days go: their askers are gone, and no request whose clock was up to a day ahead is young

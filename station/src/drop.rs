@@ -1,30 +1,37 @@
 //! A parcel in the clear on this machine's disk: what an app dropped, or what was opened from a bundle. It lists what
 //! is there within bounds, follows no link, and hands its bytes to the guard and to the seal.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use guard::{FileFacts, Parcel, ReadSeek};
+use guard::{FileFacts, Judgement, Parcel, Question, ReadSeek};
 use protocol::Reason;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::NameEncoding;
+use crate::station::StationError;
 
 /// A parcel in the clear.
 #[derive(Debug)]
 pub struct Drop {
     /// The file or folder itself.
     place: PathBuf,
+    original: OsString,
     name: String,
     folder: bool,
     facts: Vec<FileFacts>,
     files: Vec<DropFile>,
+    trouble: Trouble,
 }
+
+/// The first error of the disk that a reader of the parcel met.
+type Trouble = Arc<Mutex<Option<io::Error>>>;
 
 /// What a manifest says of a file besides its bytes.
 #[derive(Clone, Debug)]
@@ -61,17 +68,23 @@ pub enum DropError {
 }
 
 impl Drop {
-    /// Lists the one file or folder that stands in `holder`.
+    /// Lists the one file or folder that stands at `place`, under the name it has there.
     pub fn read(place: &Path, encoding: NameEncoding) -> Result<Drop, DropError> {
-        let name_bytes = place.file_name().unwrap_or_default();
+        Drop::read_as(place, place.file_name().unwrap_or_default(), encoding)
+    }
+
+    /// The same under another name: a claimed drop stands under its parcel's id.
+    pub fn read_as(place: &Path, name_bytes: &OsStr, encoding: NameEncoding) -> Result<Drop, DropError> {
         let (name, _) = decode(name_bytes, encoding)?;
         let meta = place.symlink_metadata().map_err(|cause| DropError::Io { place: place.to_owned(), cause })?;
         let mut drop = Drop {
             place: place.to_owned(),
+            original: name_bytes.to_owned(),
             name: name.clone(),
             folder: meta.is_dir(),
             facts: Vec::new(),
             files: Vec::new(),
+            trouble: Trouble::default(),
         };
         if meta.is_dir() {
             drop.walk(place, "", 1, encoding)?;
@@ -93,7 +106,7 @@ impl Drop {
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let entry = entry.map_err(io)?;
             let bytes = entry.file_name();
-            if ignored(&bytes) {
+            if spool::is_litter(&bytes) {
                 continue;
             }
             let (part, _) = decode(&bytes, encoding)?;
@@ -151,6 +164,12 @@ impl Drop {
         self.folder
     }
 
+    /// The name it was dropped under, byte for byte.
+    #[must_use]
+    pub fn original_name(&self) -> &OsStr {
+        &self.original
+    }
+
     /// Where it lies.
     #[must_use]
     pub fn place(&self) -> &Path {
@@ -192,18 +211,52 @@ impl Parcel for Drop {
         &self.facts
     }
     fn open(&self, index: usize) -> io::Result<Box<dyn ReadSeek + '_>> {
-        Ok(Box::new(self.open_file(index)?))
+        let file = self.open_file(index).map_err(|error| noted(&self.trouble, error))?;
+        Ok(Box::new(Watched { file, trouble: Arc::clone(&self.trouble) }))
     }
 }
 
-/// What desktops leave behind: never part of a parcel.
-#[must_use]
-pub fn ignored(name: &OsStr) -> bool {
-    let bytes = name.as_bytes();
-    bytes.starts_with(b"~$")
-        || bytes.starts_with(b".")
-        || bytes.eq_ignore_ascii_case(b"thumbs.db")
-        || bytes.eq_ignore_ascii_case(b"desktop.ini")
+/// A file whose errors are remembered.
+struct Watched {
+    file: File,
+    trouble: Trouble,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| noted(&self.trouble, error))
+    }
+}
+
+impl Seek for Watched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to).map_err(|error| noted(&self.trouble, error))
+    }
+}
+
+/// Remembers what the system says about the disk. What it says about the drop (closed to us, gone, no plain file) is the
+/// guard's to judge.
+fn noted(trouble: &Trouble, error: io::Error) -> io::Error {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    let about_the_drop = matches!(error.kind(), PermissionDenied | NotFound | NotADirectory | InvalidInput);
+    // A link in the place of a file is what somebody put there.
+    let link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    if let Some(code) = error.raw_os_error().filter(|_| !about_the_drop && !link) {
+        let mut first = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| io::Error::from_raw_os_error(code));
+    }
+    error
+}
+
+/// Asks the guard. Where the disk failed while it was reading, what it says is no verdict on the parcel: a scan that
+/// could not be read is as good as any other, and the stage tries again.
+pub fn inspect(question: &Question<'_>, drop: Drop) -> Result<Judgement<Drop>, StationError> {
+    let (trouble, path) = (Arc::clone(&drop.trouble), drop.place.clone());
+    let judgement = guard::inspect(question, drop);
+    match trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(cause) => Err(StationError::Io { path, cause }),
+        None => Ok(judgement),
+    }
 }
 
 fn decode(name: &OsStr, encoding: NameEncoding) -> Result<(String, bool), DropError> {

@@ -7,18 +7,28 @@ use std::path::{Path, PathBuf};
 use protocol::ledger::{Event, Local, Record};
 use protocol::{BundleId, Crossing, Timestamp};
 use serde_json::{Value, json};
-use spool::{NoticeState, ParcelState, State};
+use spool::{NoticeState, ParcelState, SpoolError, State};
 
 use crate::alarm::Alarm;
+use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
+use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{backup, desk, receipts, trips};
+use crate::{backup, desk, receipts, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
+/// Queues are looked at this often, and one second less often for every so many entries that wait: 100,000 of them are
+/// looked at within 200 ms, and that costs a few percent of a core.
+const LOOK_EVERY_MS: u64 = 5_000;
+const ENTRIES_A_SECOND: u64 = 10_000;
+/// Items that fail again and again, shown in `status`.
+const RETRIES_SHOWN: usize = 20;
 /// Retention walks folders; once an hour is plenty.
 const RETAIN_EVERY_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// A node that never rests is scrubbed as well, at a tenth of the pace: some milliseconds in ten seconds.
+const SCRUB_EVERY_LOOKS: u64 = 10;
 /// Days removed in one pass.
 const DAYS_A_PASS: usize = 64;
 
@@ -28,7 +38,14 @@ pub struct Housekeeping {
     /// The first step of this process.
     began: Timestamp,
     published: Timestamp,
+    looked: Timestamp,
+    /// Records at the last look, and how often was looked.
+    records: u64,
+    looks: u64,
     retained: Timestamp,
+    /// Is the doubt about the clock that stands on record?
+    doubted: bool,
+    queues: Vec<Value>,
     last: BTreeMap<PathBuf, Vec<u8>>,
     /// Rounds that the origin's notices already tell of.
     told: BTreeMap<BundleId, u32>,
@@ -37,26 +54,85 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Does what is due. Never reports work done: nothing waits for it.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        if now.since(self.published) >= PUBLISH_EVERY_MS {
-            self.published = now;
-            trips::step(station, now)?;
-            watch(station, now)?;
-            if self.began == Timestamp::default() {
-                self.began = now;
-            }
-            backup::watch(station, self.began, now)?;
-            station.look(now);
-            station.alarms.rest(now);
-            station.spool.write_checkpoint()?;
-            self.tell_rounds(station, now)?;
-            self.publish(station, now)?;
+        let waiting: u64 = outward(station).map(|crossing| station.spool.outbox(crossing).load().0 as u64).sum();
+        let slower_ms = waiting.saturating_mul(1_000) / ENTRIES_A_SECOND;
+        let mut done = Ok(());
+        if is_due(now, self.looked, LOOK_EVERY_MS + slower_ms) {
+            self.looked = now;
+            done = self.look_around(station, now);
         }
-        if now.since(self.retained) >= RETAIN_EVERY_MS {
+        if is_due(now, self.published, PUBLISH_EVERY_MS) {
+            self.published = now;
+            floor(station, now);
+            let minded = self.mind(station, now);
+            // The snapshot last, and whatever else failed: it says which alarms stand.
+            self.publish(station, now)?;
+            minded?;
+        }
+        done?;
+        if is_due(now, self.retained, RETAIN_EVERY_MS) && station.clock.may_end_things() {
             self.retained = now;
             desk::tidy(station, now)?;
             retain(station, now)?;
         }
         Ok(0)
+    }
+
+    fn look_around(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        trips::step(station, now)?;
+        watch(station, now)?;
+        self.tell_rounds(station, now)?;
+        self.queues = waiting::queues(station, now)?;
+        Ok(())
+    }
+
+    fn mind(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        self.mind_the_clock(station, now)?;
+        station.look(now);
+        judge_cards(station, now);
+        if self.began == Timestamp::default() {
+            self.began = now;
+        }
+        backup::watch(station, self.began, now);
+        if station.clock.may_end_things() {
+            station.alarms.rest(now);
+        }
+        station.spool.write_checkpoint()?;
+        self.scrub(station, now)
+    }
+
+    /// A doubt that begins or ends is on record, and stands as an alarm.
+    fn mind_the_clock(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        station.ask_neighbours(now);
+        let doubt = station.clock.doubt();
+        if doubt.is_some() != self.doubted {
+            let event = if doubt.is_some() { Event::ClockDoubted } else { Event::ClockTrusted };
+            station.spool.record(Record::new(event, now), Local::none())?;
+            self.doubted = doubt.is_some();
+        }
+        station.alarms.stands(now, Alarm::ClockDoubt, doubt.is_some());
+        Ok(())
+    }
+
+    /// A step of the scrub, where nothing was recorded since the last look, or every tenth time. A pass that ended
+    /// rests for a day.
+    fn scrub(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        let (before, records) = (station.spool.scrubbed(), station.spool.head().size);
+        let idle = std::mem::replace(&mut self.records, records) == records;
+        self.looks = self.looks.wrapping_add(1);
+        let rests = before.next == before.of && before.ended.is_some_and(|ended| now.since(ended) < DAY_MS);
+        if rests || (!idle && !self.looks.is_multiple_of(SCRUB_EVERY_LOOKS)) {
+            return Ok(());
+        }
+        let after = station.spool.scrub_step(now)?;
+        if after.damaged > before.damaged || after.unsound {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
+        if after.mended > before.mended {
+            let mended = after.mended - before.mended;
+            tracing::warn!(mended, "digests of the ledger's tree were spoiled and written anew; look at the disk");
+        }
+        Ok(())
     }
 
     /// One-way crossings answer nothing; what the app may know is how often its parcel went out.
@@ -98,7 +174,67 @@ impl Housekeeping {
             .map(|medium| json!({ "id": medium.id, "direction": if medium.direction == crate::config::Direction::Out { "out" } else { "in" } }))
             .collect();
         self.write(station, &folder.join("media.json"), &json!(media))?;
-        self.write(station, &folder.join("status.json"), &snapshot(station, now)?)
+        if self.queues.is_empty() {
+            self.queues = waiting::queues(station, now)?;
+        }
+        let snapshot = self.snapshot(station, now)?;
+        self.write(station, &folder.join("status.json"), &snapshot)
+    }
+
+    /// The state of the node in one object: what `status` prints. Keys are added, never changed: scripts read it.
+    fn snapshot(&self, station: &Station, now: Timestamp) -> Result<Value, StationError> {
+        let counts: Vec<Value> = station
+            .spool
+            .counts()?
+            .into_iter()
+            .map(|((route, state), count)| json!({ "route": route, "state": state.name(), "count": count }))
+            .collect();
+        let zone = station.zone.name();
+        let alarms: Vec<Value> = station
+            .alarms
+            .standing()
+            .into_iter()
+            .map(|(alarm, since, count)| json!({ "code": alarm.code(), "since_ms": since.0, "count": count, "command": alarm.first_command().replace("ZONE", zone), "en": alarm.english(), "zh": alarm.chinese() }))
+            .collect();
+        let (retries, all) = station.retries.waiting(RETRIES_SHOWN);
+        let retries: Vec<Value> = retries
+            .into_iter()
+            .map(|(item, failed)| json!({ "item": item, "stage": failed.stage, "times": failed.times, "since_ms": failed.since.0, "pause_s": failed.pause_ms() / 1000, "error": failed.words }))
+            .collect();
+        let head = station.spool.head();
+        let scrubbed = station.spool.scrubbed();
+        let scrub = json!({ "next": scrubbed.next, "of": scrubbed.of, "passes": scrubbed.passes, "ended_s": scrubbed.ended.map(Timestamp::seconds), "damaged": scrubbed.damaged, "mended": scrubbed.mended, "unsound": scrubbed.unsound });
+        let off: Vec<&protocol::Name> =
+            station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
+        let routes: Vec<Value> = station
+            .routes
+            .iter()
+            .map(|route| {
+                let off = station.off(&route.name);
+                json!({ "route": route.name, "enabled": off.is_none(), "off_since_ms": off.as_ref().map(|off| off.since.0), "off_by": off.as_ref().map(|off| &off.person), "off_reason": off.as_ref().map(|off| &off.reason) })
+            })
+            .collect();
+        let doubt = station.clock.doubt();
+        Ok(json!({
+            "node": station.node,
+            "zone": zone,
+            "suite": station.suite.name(),
+            "at_s": now.seconds(),
+            "clock": { "trusted": doubt.is_none(), "why": doubt.map(|doubt| doubt.why.name()), "doubted_since_ms": doubt.map(|doubt| doubt.since.0), "wall_s": station.clock.wall().seconds() },
+            "ledger": { "log": head.log, "records": head.size, "root": head.root.to_string() },
+            "scrub": scrub,
+            "neighbours": witness::status(station)?,
+            "inlets": inlets(station),
+            "queues": self.queues,
+            "parcels": counts,
+            "retries": retries,
+            "retries_all": all,
+            "gaps": gaps(station),
+            "backup": backup::snapshot(station, now),
+            "alarms": alarms,
+            "routes": routes,
+            "routes_off": off,
+        }))
     }
 
     fn write(&mut self, station: &Station, path: &Path, value: &Value) -> Result<(), StationError> {
@@ -112,46 +248,10 @@ impl Housekeeping {
     }
 }
 
-/// The state of the node in one object: what `status` prints.
-pub fn snapshot(station: &Station, now: Timestamp) -> Result<Value, StationError> {
-    let mut queues = Vec::new();
-    let mut crossings: Vec<Crossing> =
-        station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
-    crossings.sort_unstable();
-    crossings.dedup();
-    for crossing in crossings {
-        let entries = station.spool.outbox(crossing).entries()?;
-        let oldest = entries.iter().map(|entry| now.since(protocol::id::moment_of(&entry.id)) / 1000).max();
-        queues.push(json!({ "queue": format!("outbox {crossing}"), "entries": entries.len(), "bytes": entries.iter().map(|e| e.size).sum::<u64>(), "oldest_s": oldest }));
-    }
-    let counts: Vec<Value> = station
-        .spool
-        .counts()?
-        .into_iter()
-        .map(|((route, state), count)| json!({ "route": route, "state": state.name(), "count": count }))
-        .collect();
-    let alarms: Vec<Value> = station
-        .alarms
-        .standing()
-        .into_iter()
-        .map(|(alarm, since, count)| json!({ "code": alarm.code(), "since_ms": since.0, "count": count, "en": alarm.english(), "zh": alarm.chinese() }))
-        .collect();
-    let head = station.spool.head();
-    let off: Vec<&protocol::Name> =
-        station.routes.iter().map(|route| &route.name).filter(|name| station.is_off(name)).collect();
-    Ok(json!({
-        "node": station.node,
-        "zone": station.zone.name(),
-        "suite": station.suite.name(),
-        "at_s": now.seconds(),
-        "ledger": { "log": station.spool.log(), "records": head.size, "root": head.root.to_string() },
-        "queues": queues,
-        "parcels": counts,
-        "gaps": gaps(station),
-        "backup": backup::snapshot(station, now),
-        "alarms": alarms,
-        "routes_off": off,
-    }))
+/// What the last looks at the inlets saw. Without the time of the look: the snapshot is written where it changed.
+fn inlets(station: &Station) -> Value {
+    let row = |(route, look): (protocol::Name, spool::InletLook)| json!({ "route": route, "entries": look.entries, "ignored": look.ignored, "waiting": look.waiting, "watched": look.watched });
+    station.spool.inlets().into_iter().map(row).collect()
 }
 
 /// What is missing on every one-way crossing that leads here.
@@ -168,6 +268,22 @@ pub fn gaps(station: &Station) -> Value {
     Value::Array(rows)
 }
 
+/// Below the floor of free space nothing is taken, by whichever door it comes. Whoever looks must see that at once, and
+/// that it is over as well.
+fn floor(station: &Station, now: Timestamp) {
+    match station.spool.room(0) {
+        Err(SpoolError::Full { .. }) => station.alarms.raise(now, Alarm::SpoolFull),
+        _ => station.alarms.clear(now, Alarm::SpoolFull),
+    }
+}
+
+/// The crossings out of this node, each once.
+fn outward(station: &Station) -> impl Iterator<Item = Crossing> {
+    let crossings: std::collections::BTreeSet<Crossing> =
+        station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect();
+    crossings.into_iter()
+}
+
 /// Raises and clears what follows from the state of the spool.
 fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let mut missing = false;
@@ -178,21 +294,35 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
     }
     if station.spool.restored().is_some() {
         let waits = |(_, state): &(protocol::Name, State)| *state == State::MayBeDuplicate;
-        if station.spool.counts()?.iter().any(|(key, count)| waits(key) && *count > 0) {
-            station.alarms.raise(now, Alarm::MayBeDuplicate);
-        } else {
-            station.alarms.clear(now, Alarm::MayBeDuplicate);
+        let some = station.spool.counts()?.iter().any(|(key, count)| waits(key) && *count > 0);
+        station.alarms.stands(now, Alarm::MayBeDuplicate, some);
+    }
+    station.alarms.stands(now, Alarm::Gaps, missing);
+    station.alarms.stands(now, Alarm::Retrying, station.retries.is_stubborn());
+    let (late, full) = waiting::outlet_alarms(station, now);
+    station.alarms.stands(now, Alarm::NotPickedUp, late);
+    station.alarms.stands(now, Alarm::OutletFull, full);
+    if station.clock.may_end_things() { expire_old(station, now) } else { Ok(()) }
+}
+
+/// The same questions that `check` asks: a card may expire while the daemon runs. Whoever can still be served is.
+fn judge_cards(station: &Station, now: Timestamp) {
+    let meets = Meets { zone: station.zone, suite: station.suite, peers: &station.peers, routes: &station.routes };
+    let now_if_known = station.clock.may_end_things().then_some(now);
+    let faults = keyring::card_faults(&station.trust, &meets, now_if_known);
+    if !faults.is_empty() && !station.alarms.standing().iter().any(|(alarm, ..)| *alarm == Alarm::Cards) {
+        for fault in &faults {
+            tracing::warn!(at = fault.at, remedy = fault.remedy, "{}", fault.what);
         }
     }
-    if missing {
-        station.alarms.raise(now, Alarm::Gaps);
-    } else {
-        station.alarms.clear(now, Alarm::Gaps);
-    }
+    station.alarms.stands(now, Alarm::Cards, !faults.is_empty());
+}
+
+/// What has waited for its receipt longer than its route allows.
+fn expire_old(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let shortest = station.routes.iter().map(|route| u64::from(route.expire_days)).min().unwrap_or(30) * DAY_MS;
     let mut expired = false;
-    for peer in &station.peers {
-        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+    for crossing in outward(station) {
         for entry in station.spool.outbox(crossing).entries()? {
             let age = now.since(protocol::id::moment_of(&entry.id));
             if entry.kind != spool::EntryKind::Bundle || age <= shortest {
@@ -212,11 +342,7 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
             }
         }
     }
-    if expired {
-        station.alarms.raise(now, Alarm::Expired);
-    } else {
-        station.alarms.clear(now, Alarm::Expired);
-    }
+    station.alarms.stands(now, Alarm::Expired, expired);
     Ok(())
 }
 
@@ -234,9 +360,14 @@ fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), 
 }
 
 /// Removes evidence and quarantine past their days. A day of evidence goes whole.
+///
+/// The day in a name is the claim of the node where a parcel began, and that node's clock may stand in another century:
+/// what the name calls old goes only where the disk says the same of it.
 fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let disk = station.spool.disk();
-    let oldest_kept = Timestamp(now.0.saturating_sub(u64::from(station.settings.evidence_days) * DAY_MS)).to_string();
+    let evidence_ms = u64::from(station.settings.evidence_days) * DAY_MS;
+    let quarantine_ms = u64::from(station.settings.quarantine_days) * DAY_MS;
+    let oldest_kept = Timestamp(now.0.saturating_sub(evidence_ms)).to_string();
     let oldest_kept = oldest_kept.get(..10).unwrap_or_default().to_owned();
     let mut removed = 0;
     for year in folders(&station.layout().evidence())? {
@@ -244,7 +375,8 @@ fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
             for day in folders(&month)? {
                 let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let date = format!("{}-{}-{}", name(&year), name(&month), name(&day));
-                if date.len() == 10 && date < oldest_kept && removed < DAYS_A_PASS {
+                let old = date.len() == 10 && date < oldest_kept && has_rested(&day, now, evidence_ms);
+                if old && removed < DAYS_A_PASS {
                     disk.remove_tree(&day).map_err(|cause| StationError::Io { path: day.clone(), cause })?;
                     removed += 1;
                 }
@@ -256,14 +388,21 @@ fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(protocol::ParcelId::from_hex);
-        let old = id.is_some_and(|id| {
-            now.since(protocol::id::moment_of(&id)) > u64::from(station.settings.quarantine_days) * DAY_MS
-        });
-        if old {
+        let old = id.is_some_and(|id| now.since(protocol::id::moment_of(&id)) > quarantine_ms);
+        if old && has_rested(&path, now, quarantine_ms) {
             disk.remove_tree(&path).map_err(io)?;
         }
     }
     Ok(())
+}
+
+/// Was nothing put into it, renamed or written for so long?
+fn has_rested(path: &Path, now: Timestamp, for_ms: u64) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(path).is_ok_and(|about| {
+        let changed = u64::try_from(about.ctime().max(about.mtime())).unwrap_or_default().saturating_mul(1000);
+        now.since(Timestamp(changed)) > for_ms
+    })
 }
 
 fn folders(path: &Path) -> Result<Vec<PathBuf>, StationError> {

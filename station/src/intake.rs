@@ -1,9 +1,13 @@
 //! From an app's drop to a bundle in the outbox: claim, guard, seal, record.
 //!
-//! Why it may die anywhere: the claim is one rename and gives the parcel its id; a claimed drop stays until the ledger
-//! says what became of it, and is removed only then. What was recorded is not done again: the step finds the record,
-//! writes the notice once more and removes the drop.
+//! Drops are worked off in groups, because a sync costs as much for one as for sixty: all of a group are claimed, then
+//! judged and sealed by several threads, then committed together, then told of and removed.
+//!
+//! Why it may die anywhere: the claim is one rename, durable before anything is done with it, and gives the parcel its
+//! id; a claimed drop stays until the ledger says what became of it, and is removed only then. What was recorded is not
+//! done again: the step finds the record, writes the notice once more and removes the drop.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use guard::{Judgement, Moment, Parcel, Question, Released, StrippedFile};
@@ -11,29 +15,57 @@ use protocol::bundle::BundleError;
 use protocol::id::{moment_of, new_id};
 use protocol::keys;
 use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::Priority;
 use protocol::{ParcelId, Reason, Timestamp, Verdict};
-use spool::{Claim, Inlet, IntakeMode, Notice, NoticeState, SpoolError, State};
+use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, ParcelState, SpoolError, State};
 
 use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
-use crate::drop::{Drop, DropError};
-use crate::sealing::{self, Papers};
+use crate::drop::{self, Drop, DropError};
+use crate::sealing::{self, Papers, Ready};
 use crate::station::{Station, StationError};
 
-/// Drops taken in one step of one route, so that no route holds up another for long.
-const TAKEN_A_STEP: usize = 64;
+/// Drops of one group: their syncs are shared, and a route holds up another, or a signal to stop, for no longer.
+const GROUP_MAX: usize = 64;
+/// Bytes of one group, unless one drop alone has more: small ones are sealed in memory.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
+/// A claim that failed is tried again after this, then after twice as long, and so on, but at least so often: whatever
+/// one file has met holds up no other, and is taken up soon after it is mended.
+const RETRY_FIRST_MS: u64 = 2_000;
+const RETRY_MAX_MS: u64 = 5 * 60 * 1_000;
 /// Findings shown in a notice: enough to mend the file, few enough to read.
 const FINDINGS_SHOWN: usize = 20;
 
-/// The inlets of a node.
+/// The inlets of a node, or those of one priority.
 pub struct Intake {
     doors: Vec<Door>,
+    workers: usize,
 }
 
 struct Door {
     route: RouteSettings,
     hop: Hop,
     inlet: Inlet,
+    /// Whole when the inlet handed them out, not yet claimed.
+    waiting: VecDeque<Candidate>,
+    /// What an earlier process, or an error that concerned all, left claimed is among the stuck.
+    listed: bool,
+    /// Claims that could not be dealt with yet.
+    stuck: Vec<Stuck>,
+}
+
+/// A claim that waits for its next attempt.
+struct Stuck {
+    claim: Claim,
+    attempts: u32,
+    due: Timestamp,
+}
+
+impl Stuck {
+    /// A clock that was put back must not make it wait for longer than it ever would.
+    fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.due || now.plus_ms(RETRY_MAX_MS) < self.due
+    }
 }
 
 /// What the guard and the disk made of a drop.
@@ -42,11 +74,36 @@ enum Fate {
     Refuse { drop: Option<Drop>, reason: Reason, quarantined: bool, details: Vec<String> },
 }
 
+/// A claim that is on its way to an end.
+enum Coming {
+    /// Sealed: recorded with the rest of its group, then told of.
+    Sealed { ready: Box<Ready>, told: Told },
+    /// Nothing else is to be done.
+    Done,
+}
+
+/// What a notice says of an accepted drop.
+struct Told {
+    state: NoticeState,
+    details: Vec<String>,
+}
+
 impl Intake {
-    /// The inlets of every route that begins here.
+    /// The inlets of every route that begins here, the most urgent first, worked off by the calling thread alone.
     pub fn new(station: &Station) -> Result<Intake, StationError> {
         let mut doors = Vec::new();
-        for route in station.routes.iter().filter(|route| route.path.first() == Some(&station.node)) {
+        for priority in Priority::ALL {
+            doors.extend(Intake::of(station, priority, 1)?.doors);
+        }
+        Ok(Intake { doors, workers: 1 })
+    }
+
+    /// The inlets of one priority. Each priority has a thread of its own: a large bulk drop takes minutes to seal, and
+    /// an urgent one must not wait for it.
+    pub fn of(station: &Station, priority: Priority, workers: usize) -> Result<Intake, StationError> {
+        let mut doors = Vec::new();
+        let begins_here = |route: &&RouteSettings| route.path.first() == Some(&station.node);
+        for route in station.routes.iter().filter(begins_here).filter(|route| route.priority == priority) {
             let (Some(word), Some(hop)) = (route.intake, station.next_hop(route)) else { continue };
             let mode = match word {
                 IntakeWord::Rename => IntakeMode::Rename,
@@ -54,9 +111,22 @@ impl Intake {
                 IntakeWord::Settle => IntakeMode::Settle { quiet_ms: u64::from(route.settle_s) * 1000 },
             };
             let inlet = Inlet::open(&station.spool, &route.name, mode)?;
-            doors.push(Door { route: route.clone(), hop, inlet });
+            doors.push(Door {
+                route: route.clone(),
+                hop,
+                inlet,
+                waiting: VecDeque::new(),
+                listed: false,
+                stuck: Vec::new(),
+            });
         }
-        Ok(Intake { doors })
+        Ok(Intake { doors, workers })
+    }
+
+    /// Is there any inlet?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.doors.is_empty()
     }
 
     /// Takes what is ready. Returns how many drops came to an end.
@@ -66,7 +136,7 @@ impl Intake {
             if station.is_off(&door.route.name) {
                 continue;
             }
-            match door.step(station, now, &mut done) {
+            match door.step(station, self.workers, now, &mut done) {
                 Ok(()) => {}
                 Err(error) if error.concerns_all() => return Err(error),
                 // What one drop or one inlet has met holds up no other.
@@ -78,45 +148,126 @@ impl Intake {
 }
 
 impl Door {
-    fn step(&mut self, station: &Station, now: Timestamp, done: &mut usize) -> Result<(), StationError> {
-        let mut first = None;
-        // What an earlier process, or an earlier error, left claimed.
-        for claim in self.inlet.claimed()? {
-            match self.process(station, &claim, now) {
-                Ok(()) => *done += 1,
-                Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => {
-                    tracing::error!(route = %self.route.name, parcel = %claim.parcel, %error, "a claimed drop cannot be dealt with yet");
-                    first = first.or(Some(error));
-                }
-            }
+    fn step(
+        &mut self,
+        station: &Station,
+        workers: usize,
+        now: Timestamp,
+        done: &mut usize,
+    ) -> Result<(), StationError> {
+        if !self.listed {
+            let claims = self.inlet.claimed()?;
+            self.stuck =
+                claims.into_iter().map(|claim| Stuck { claim, attempts: 0, due: Timestamp::default() }).collect();
+            self.listed = true;
         }
-        for candidate in self.inlet.poll(now)?.into_iter().take(TAKEN_A_STEP) {
-            let claimed = match candidate.refused {
-                // Left where it is: what cannot be read could be neither inspected nor sealed away, only lost.
-                Some(Reason::Unreadable) => Err(SpoolError::CannotClaim {
-                    path: candidate.path.clone(),
-                    source: std::io::ErrorKind::PermissionDenied.into(),
-                }),
-                _ => self.inlet.claim(&candidate, new_id(now, keys::random())),
-            };
-            let claim = match claimed {
-                Ok(claim) => claim,
-                Err(error @ SpoolError::CannotClaim { .. }) => {
-                    // One folder without group write must not hold up the drops behind it.
-                    tracing::warn!(route = %self.route.name, %error, "a drop cannot be taken");
-                    station.alarms.raise(now, Alarm::CannotClaim);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            match self.process(station, &claim, now) {
-                Ok(()) => *done += 1,
-                Err(error) if error.concerns_all() => return Err(error),
-                Err(error) => first = first.or(Some(error)),
+        let mut tried: Vec<Stuck> = Vec::new();
+        if self.stuck.iter().any(|stuck| stuck.is_due(now)) {
+            let (due, later) = std::mem::take(&mut self.stuck).into_iter().partition(|stuck| stuck.is_due(now));
+            (tried, self.stuck) = (due, later);
+            self.stuck.extend(tried.split_off(tried.len().min(GROUP_MAX)));
+        } else {
+            if self.waiting.is_empty() {
+                self.waiting = self.inlet.poll(now)?.into();
             }
+            // Below the floor of free space a drop is left where it is; its app can still take it back there.
+            station.spool.room(0)?;
+            // An error between here and the end leaves claims behind, which the next step lists.
+            self.listed = false;
+            let claims = self.claim(station, now)?;
+            self.listed = true;
+            tried.extend(claims.into_iter().map(|claim| Stuck { claim, attempts: 0, due: now }));
+        }
+        self.listed = false;
+        let failed = self.work(station, &tried, workers, now, done)?;
+        self.listed = true;
+        let mut first = None;
+        for (stuck, error) in failed {
+            tracing::error!(route = %self.route.name, parcel = %stuck.claim.parcel, attempts = stuck.attempts + 1, %error, "a claimed drop cannot be dealt with yet");
+            let wait = RETRY_FIRST_MS.saturating_mul(1 << stuck.attempts.min(16)).min(RETRY_MAX_MS);
+            let attempts = stuck.attempts.saturating_add(1);
+            self.stuck.push(Stuck { claim: stuck.claim.clone(), attempts, due: now.plus_ms(wait) });
+            first = first.or(Some(error));
         }
         first.map_or(Ok(()), Err)
+    }
+
+    /// Claims a group of what waits.
+    fn claim(&mut self, station: &Station, now: Timestamp) -> Result<Vec<Claim>, StationError> {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(candidate) = self.waiting.pop_front() {
+            if candidate.refused == Some(Reason::Unreadable) {
+                // Left where it is: what cannot be read could be neither inspected nor sealed away, only lost.
+                let source = std::io::ErrorKind::PermissionDenied.into();
+                self.cannot_claim(station, &SpoolError::CannotClaim { path: candidate.path, source }, now);
+                continue;
+            }
+            bytes += candidate.bytes;
+            group.push((candidate, new_id(now, keys::random())));
+            if group.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
+                break;
+            }
+        }
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<(&Candidate, ParcelId)> =
+            group.iter().map(|(candidate, parcel)| (candidate, *parcel)).collect();
+        let mut claims = Vec::new();
+        for claimed in self.inlet.claim_all(&wanted)? {
+            match claimed {
+                Ok(claim) => claims.push(claim),
+                // Taken back by its app since the last look.
+                Err(SpoolError::CannotClaim { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                // One folder without group write must not hold up the drops behind it.
+                Err(error @ SpoolError::CannotClaim { .. }) => self.cannot_claim(station, &error, now),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(claims)
+    }
+
+    fn cannot_claim(&self, station: &Station, error: &SpoolError, now: Timestamp) {
+        tracing::warn!(route = %self.route.name, %error, "a drop cannot be taken");
+        station.alarms.raise(now, Alarm::CannotClaim);
+    }
+
+    /// Brings a group of claims to an end, and gives those that cannot be dealt with yet. An error concerns all.
+    fn work<'a>(
+        &self,
+        station: &Station,
+        claims: &'a [Stuck],
+        workers: usize,
+        now: Timestamp,
+        done: &mut usize,
+    ) -> Result<Vec<(&'a Stuck, StationError)>, StationError> {
+        let (mut ready, mut sealed, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let coming = in_parallel(workers, claims, |stuck| self.process(station, &stuck.claim, now));
+        for (stuck, coming) in claims.iter().zip(coming) {
+            match coming {
+                Ok(Coming::Done) => *done += 1,
+                Ok(Coming::Sealed { ready: one, told }) => {
+                    ready.push(*one);
+                    sealed.push((stuck, told));
+                }
+                Err(error) => failed.push((stuck, error)),
+            }
+        }
+        sealing::commit(station, ready, now)?;
+        let ended = in_parallel(workers, &sealed, |(stuck, told)| {
+            self.tell(station, &stuck.claim, told.state, None, &told.details, now)?;
+            self.remove(station, &stuck.claim)
+        });
+        for ((stuck, _), ended) in sealed.iter().zip(ended) {
+            match ended {
+                Ok(()) => *done += 1,
+                Err(error) => failed.push((*stuck, error)),
+            }
+        }
+        match failed.iter().position(|(_, error)| error.concerns_all()) {
+            Some(at) => Err(failed.swap_remove(at).1),
+            None => Ok(failed),
+        }
     }
 
     /// Why a claim may not be taken at all: not a plain drop, or dropped by somebody the route does not list. Asked of
@@ -132,42 +283,23 @@ impl Door {
         (!known).then_some(Reason::NotAllowedToDrop)
     }
 
-    fn process(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<(), StationError> {
+    fn process(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<Coming, StationError> {
         if let Some(known) = station.spool.parcel(&claim.parcel)? {
-            // Recorded before we died, or before an error: only the outbox, the notice, the quarantine and the removal
-            // are owed.
-            sealing::finish_sent(station, &known)?;
-            // Refused here, or by a node behind us, which holds the bundle itself?
-            let here = known.sent.is_none();
-            match known.state {
-                State::Refused if here => self.tell(station, claim, NoticeState::Refused, known.reason, &[], now)?,
-                State::Quarantined if here => {
-                    self.tell(station, claim, NoticeState::Quarantined, known.reason, &[], now)?;
-                }
-                State::Accepted => self.tell(station, claim, NoticeState::Accepted, None, &[], now)?,
-                // Receipts have come since, and whoever took them has told.
-                _ => {}
-            }
-            if here && matches!(known.state, State::Refused | State::Quarantined) {
-                self.put_away(station, claim, None, now)?;
-            }
-            return self.remove(station, claim);
+            return self.finish(station, claim, &known, now).map(|()| Coming::Done);
         }
         if let Some(reason) = self.unfit(station, claim) {
             return self.refuse(station, claim, None, reason, false, Vec::new(), now);
         }
+        if let Some(what) = self.inlet.cut(claim) {
+            return self.refuse(station, claim, None, Reason::Malformed, false, vec![what.to_owned()], now);
+        }
         match self.judge(station, claim)? {
-            Fate::Accept { released, removed } => match self.accept(station, claim.parcel, &released, now) {
-                Ok(()) => {
-                    let state = if released.verdict() == Verdict::Stripped {
-                        NoticeState::Stripped
-                    } else {
-                        NoticeState::Accepted
-                    };
-                    let details: Vec<String> =
-                        removed.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
-                    self.tell(station, claim, state, None, &details, now)?;
-                    self.remove(station, claim)
+            Fate::Accept { released, removed } => match self.seal(station, claim.parcel, &released, now) {
+                Ok(ready) => {
+                    let stripped = released.verdict() == Verdict::Stripped;
+                    let state = if stripped { NoticeState::Stripped } else { NoticeState::Accepted };
+                    let details = removed.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
+                    Ok(Coming::Sealed { ready: Box::new(ready), told: Told { state, details } })
                 }
                 Err(StationError::Seal(BundleError::FileDiffers { index, what })) => {
                     let details = vec![format!("file {index} {what}")];
@@ -184,15 +316,41 @@ impl Door {
         }
     }
 
+    /// Recorded before we died, or before an error: only the outbox, the notice, the quarantine and the removal are owed.
+    fn finish(
+        &self,
+        station: &Station,
+        claim: &Claim,
+        known: &ParcelState,
+        now: Timestamp,
+    ) -> Result<(), StationError> {
+        sealing::finish_sent(station, known)?;
+        // Refused here, or by a node behind us, which holds the bundle itself?
+        let here = known.sent.is_none();
+        match known.state {
+            State::Refused if here => self.tell(station, claim, NoticeState::Refused, known.reason, &[], now)?,
+            State::Quarantined if here => {
+                self.tell(station, claim, NoticeState::Quarantined, known.reason, &[], now)?;
+            }
+            State::Accepted => self.tell(station, claim, NoticeState::Accepted, None, &[], now)?,
+            // Receipts have come since, and whoever took them has told.
+            _ => {}
+        }
+        if here && matches!(known.state, State::Refused | State::Quarantined) {
+            self.put_away(station, claim, None, now)?;
+        }
+        self.remove(station, claim)
+    }
+
     fn judge(&self, station: &Station, claim: &Claim) -> Result<Fate, StationError> {
-        let drop = match Drop::read(&claim.path, self.route.names) {
+        let drop = match Drop::read_as(&claim.path, &claim.name, self.route.names) {
             Ok(drop) => drop,
             Err(DropError::Io { place: path, cause }) => return Err(StationError::Io { path, cause }),
             Err(DropError::Unfit { reason, what }) => {
                 return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] });
             }
         };
-        Ok(match self.ask(station, drop, false) {
+        Ok(match self.ask(station, drop, false)? {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
             Judgement::Refused { parcel, reason, findings } => {
                 Fate::Refuse { drop: Some(parcel), reason, quarantined: false, details: shown(&findings) }
@@ -206,7 +364,7 @@ impl Door {
                     path: copy,
                     cause: std::io::Error::other(error.to_string()),
                 })?;
-                match self.ask(station, again, true) {
+                match self.ask(station, again, true)? {
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
@@ -225,28 +383,28 @@ impl Door {
         })
     }
 
-    fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Judgement<Drop> {
+    fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Result<Judgement<Drop>, StationError> {
         match station.rules.get(&self.hop.crossing) {
-            Some(rules) => guard::inspect(
+            Some(rules) => drop::inspect(
                 &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
                 drop,
             ),
-            None => Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() },
+            None => Ok(Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() }),
         }
     }
 
-    fn accept(
+    fn seal(
         &self,
         station: &Station,
         parcel: ParcelId,
         released: &Released<Drop>,
         now: Timestamp,
-    ) -> Result<(), StationError> {
+    ) -> Result<Ready, StationError> {
         let manifest = sealing::manifest_of(released);
         let statement = sealing::state(station, &self.route, parcel, released, &manifest, now);
         let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: self.route.priority };
         let staged = sealing::seal(station, released, &papers, &self.hop, now)?;
-        sealing::commit(station, Event::Accepted, &staged, &statement, &manifest, now)
+        sealing::ready(Event::Accepted, staged, &statement, &manifest, now)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one refusal has this many facts and they belong to nothing else")]
@@ -259,7 +417,7 @@ impl Door {
         quarantined: bool,
         details: Vec<String>,
         now: Timestamp,
-    ) -> Result<(), StationError> {
+    ) -> Result<Coming, StationError> {
         let mut record = Record::new(if quarantined { Event::Quarantined } else { Event::Refused }, now);
         record.parcel = Some(claim.parcel);
         record.origin = Some(station.node.clone());
@@ -273,7 +431,7 @@ impl Door {
         self.tell(station, claim, state, Some(reason), &details, now)?;
         // Last, because where it is a rename it empties the claim: whoever died after it would find nothing to tell of.
         self.put_away(station, claim, drop, now)?;
-        self.remove(station, claim)
+        self.remove(station, claim).map(|()| Coming::Done)
     }
 
     /// What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
@@ -288,7 +446,7 @@ impl Door {
         // trying again would hold up every drop behind it.
         let closed = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
         let open = |drop: &Drop| !(0..drop.files().len()).any(|index| drop.open_file(index).is_err_and(closed));
-        match drop.or_else(|| Drop::read(&claim.path, self.route.names).ok()).filter(open) {
+        match drop.or_else(|| Drop::read_as(&claim.path, &claim.name, self.route.names).ok()).filter(open) {
             Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now),
             None => Ok(()),
         }
@@ -324,6 +482,33 @@ impl Door {
         self.inlet.discard(claim)?;
         Ok(())
     }
+}
+
+/// The answers to all things, in their order, by so many threads. A panic in one of them goes on in the caller. The
+/// threads bear the caller's name in front: their work is its life. Where none can be had, the caller does it all.
+fn in_parallel<T: Sync, R: Send>(workers: usize, things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let share = things.len().div_ceil(workers.max(1)).max(1);
+    let mut shares = things.chunks(share);
+    let Some(mine) = shares.next() else { return Vec::new() };
+    let work = &work;
+    let stage = std::thread::current().name().unwrap_or("intake").to_owned();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .enumerate()
+            .map(|(nth, share)| {
+                let named = std::thread::Builder::new().name(format!("{stage}-{}", nth + 1));
+                (share, named.spawn_scoped(scope, move || share.iter().map(work).collect::<Vec<R>>()))
+            })
+            .collect();
+        let mut answers: Vec<R> = mine.iter().map(work).collect();
+        for (share, other) in others {
+            match other {
+                Ok(other) => answers.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+                Err(_) => answers.extend(share.iter().map(work)),
+            }
+        }
+        answers
+    })
 }
 
 fn shown(findings: &[guard::Finding]) -> Vec<String> {

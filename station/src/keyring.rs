@@ -1,5 +1,6 @@
 //! A node's own keys and the cards it believes, read from their folders. `init` makes what is absent.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
 use protocol::trust::{KeyCard, Role, TrustError, Use};
 use protocol::{Name, Suite, Timestamp, Trust, Zone};
 use rustix::fs::Mode;
+
+use crate::config::{Carrier, Fault, PeerSettings, RouteSettings};
 
 /// Cards in one trust folder: nodes of a few offices and their people.
 const CARDS_MAX: usize = 4_096;
@@ -18,6 +21,90 @@ pub const SECURITY: &str = "security";
 #[must_use]
 pub fn security() -> Name {
     Name::new(SECURITY).expect("the word is a well-formed name")
+}
+
+/// Whom a node meets: what its cards are judged by.
+pub struct Meets<'a> {
+    /// Its own zone.
+    pub zone: Zone,
+    /// The office's suite.
+    pub suite: Suite,
+    /// Its neighbours.
+    pub peers: &'a [PeerSettings],
+    /// Its routes: every node on one signs receipts that come by here.
+    pub routes: &'a [RouteSettings],
+}
+
+/// What is wrong with the cards a node needs. Days are judged where the time is known.
+#[must_use]
+pub fn card_faults(trust: &Trust, meets: &Meets<'_>, now: Option<Timestamp>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |at: String, what: String, remedy: &str| {
+        faults.push(Fault { at, what, remedy: remedy.to_owned() });
+    };
+    let today = now.map(|now| now.to_string().chars().take(10).collect::<String>());
+    let peers = meets.peers.iter().map(|peer| &peer.name);
+    let nodes: BTreeSet<&Name> = peers.chain(meets.routes.iter().flat_map(|route| &route.path)).collect();
+    for node in nodes {
+        let direct = meets.peers.iter().find(|peer| peer.name == *node);
+        // The own cards are needed too: receipts of this node come back inside others' papers.
+        let mut wanted = vec![Use::Sign];
+        if direct.is_some() {
+            wanted.push(Use::Seal);
+        }
+        if direct.is_some_and(|peer| peer.uses(Carrier::Quic)) {
+            wanted.push(Use::Link);
+        }
+        for usage in wanted {
+            let card = match trust.current(node, usage) {
+                Ok(card) => card,
+                Err(error) => {
+                    fault("node.trust".to_owned(), error.to_string(), "copy the card that `init` of that node printed");
+                    continue;
+                }
+            };
+            if direct.is_some_and(|peer| peer.zone != card.zone) || card.role != Role::Node {
+                fault(
+                    format!("peer {node}.zone"),
+                    format!("its {usage} card is of a {} in {}", card.role, card.zone),
+                    "correct the zone, or put the node's own card into the trust folder",
+                );
+            } else if usage != Use::Link && card.suite != meets.suite {
+                fault(
+                    "node.suite".to_owned(),
+                    format!("{node}'s {usage} key is of suite {}", card.suite),
+                    "all nodes of an office use one suite",
+                );
+            }
+            // Days are written so that text compares as days do.
+            if let Some(until) = card.until.as_ref().filter(|until| today.as_ref().is_some_and(|today| today > *until))
+            {
+                fault(
+                    "node.trust".to_owned(),
+                    format!("{node}'s {usage} card expired after {until}"),
+                    "make a new key at that node, compare the fingerprint and copy its card",
+                );
+            }
+            if today.as_ref().is_some_and(|today| *today < card.from) {
+                fault(
+                    "node.trust".to_owned(),
+                    format!("{node}'s {usage} card is valid from {} only", card.from),
+                    "take it away until that day; the older card is used again then",
+                );
+            }
+        }
+    }
+    if !meets.zone.may_hold_coordinates() {
+        let card = trust.current(&security(), Use::Seal).ok();
+        if card.is_none_or(|card| card.role != Role::Security) {
+            fault(
+                "node.trust".to_owned(),
+                "no security sealing key: refused parcels could not be kept safely".to_owned(),
+                "copy security.seal.pub.pem, which init of the internal zone's node printed",
+            );
+        }
+    }
+    faults
 }
 
 /// Why keys or cards cannot be used.

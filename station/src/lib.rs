@@ -10,11 +10,14 @@ pub mod clock;
 pub mod config;
 pub mod drop;
 pub mod keyring;
+pub mod outlets;
+pub mod retries;
 pub mod station;
+pub mod waiting;
 
 pub mod backup;
+pub mod losses;
 pub mod restore;
-pub mod witness;
 
 pub mod admission;
 pub mod desk;
@@ -23,6 +26,9 @@ pub mod intake;
 pub mod receipts;
 pub mod sealing;
 pub mod trips;
+pub mod witness;
 
 pub mod commands;
+pub mod life;
+pub mod report;
 pub mod service;

@@ -13,12 +13,14 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
-use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, Seen};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small, SpoolError};
 
 use crate::alarm::Alarm;
+use crate::clock::is_due;
 use crate::config::Carrier;
 use crate::sealing;
 use crate::station::{Station, StationError};
+use crate::witness;
 
 /// A receipt file is one signed receipt of a few hundred bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
@@ -138,7 +140,7 @@ pub struct Receipts {
 impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut sent = 0;
+        let mut sent = finish_owed(station)?;
         tell_again(station)?;
         for peer in &station.peers {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
@@ -159,7 +161,7 @@ impl Receipts {
                 continue;
             }
             let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
-            if !peer.send.is_two_way() && now.since(since) < GATHER_MS && waiting.len() < BATCH_RECEIPTS_MAX {
+            if !peer.send.is_two_way() && !is_due(now, since, GATHER_MS) && waiting.len() < BATCH_RECEIPTS_MAX {
                 continue;
             }
             if batch(station, crossing, &peer.name, report, now)?.is_some() {
@@ -193,6 +195,18 @@ fn tell_again(station: &Station) -> Result<(), StationError> {
     Ok(())
 }
 
+/// Batches that were recorded and then could not enter their outbox.
+fn finish_owed(station: &Station) -> Result<usize, StationError> {
+    let mut owed = station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = 0;
+    while let Some(path) = owed.last() {
+        finish(station, path)?;
+        owed.pop();
+        done += 1;
+    }
+    Ok(done)
+}
+
 fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {
     station.owed_reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -200,12 +214,33 @@ fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeS
 /// Old receipt batches on one-way crossings go after a while: nobody can confirm them there, and what they say comes
 /// again with the next receipt of the same parcel or is answered by `resend`.
 fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    if !station.clock.may_end_things() {
+        return Ok(());
+    }
     for peer in station.peers.iter().filter(|peer| !peer.send.is_two_way() && peer.send != Carrier::Ferry) {
         let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
         let outbox = station.spool.outbox(crossing);
         for entry in outbox.entries()? {
             if entry.kind == EntryKind::Receipts && now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
                 outbox.remove(&entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets bundles go that a loss of power brought back into an outbox: the next node answers for them, and will not say so
+/// twice. For the start, when nothing is on its way out.
+pub fn let_go(station: &Station) -> Result<(), StationError> {
+    for peer in &station.peers {
+        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
+        let outbox = station.spool.outbox(crossing);
+        for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle) {
+            let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
+            let known = station.spool.parcel(&parcel)?;
+            if known.is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id))
+            {
+                outbox.remove(entry)?;
             }
         }
     }
@@ -274,6 +309,7 @@ pub fn batch(
     }
     let (epoch, sequence) = station.spool.next_number(crossing)?;
     let id = new_id(now, keys::random());
+    let (head, stated) = witness::state(station, peer, now)?;
     let batch = ReceiptBatch {
         version: VERSION,
         batch: id,
@@ -283,23 +319,43 @@ pub fn batch(
         epoch,
         sequence,
         at: now,
-        head: station.spool.head(),
+        stated,
         receipts,
         gap_reports,
         withdrawn,
     };
-    let path = station.layout().sealing().join(format!("{id}.receipts"));
-    station
-        .spool
-        .disk()
-        .write(&path, &Signed::make(&station.keyring.signing, &batch).to_bytes())
-        .map_err(|cause| StationError::Io { path: path.clone(), cause })?;
+    let bytes = Signed::make(&station.keyring.signing, &batch).to_bytes();
     let mut record = with_crossing(Record::new(Event::ReceiptsSent, now), crossing, peer);
     record.bundle = Some(id);
     record.epoch = Some(epoch);
     record.sequence = Some(sequence);
-    station.spool.record(record, Local::none())?;
-    station.spool.outbox(crossing).commit(&path, &id, EntryKind::Receipts, Priority::Urgent, epoch, sequence)?;
+    record.head = Some(head);
+    let (kind, priority, outbox) = (EntryKind::Receipts, Priority::Urgent, station.spool.outbox(crossing));
+    let small = bytes.len() <= SMALL_BYTES_MAX;
+    let path = station.layout().sealing().join(format!("{id}.receipts"));
+    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let staged = if small {
+        outbox.stage(&[Small { id, kind, priority, epoch, sequence, bytes }]).map_err(StationError::from)
+    } else {
+        station.spool.disk().write(&path, &bytes).map_err(io)
+    };
+    match staged.and_then(|()| Ok(station.spool.record(record, Local::none())?)) {
+        Ok(_) => {}
+        // Nobody knows whether that record is on the disk: the next start does, and finds the batch where it is.
+        Err(error @ StationError::Spool(SpoolError::Poisoned { .. })) => return Err(error),
+        Err(error) => {
+            outbox.forget(&id)?;
+            station.spool.disk().remove_file(&path).map_err(io)?;
+            sealing::withdraw(station, crossing, epoch, sequence, now)?;
+            return Err(error);
+        }
+    }
+    if small {
+        outbox.publish(&[id]);
+    } else if let Err(error) = outbox.commit(&path, &id, kind, priority, epoch, sequence) {
+        station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path);
+        return Err(error.into());
+    }
     for file in files {
         station.spool.disk().remove_file(&file).map_err(|cause| StationError::Io { path: file, cause })?;
     }
@@ -341,7 +397,7 @@ pub fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
 /// Takes a batch that arrived.
 pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
     let path = &entry.path;
-    let io = |cause| StationError::Io { path: path.clone(), cause };
+    let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
     let read = if too_large { None } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
     let Some(batch) = read.filter(|batch| batch.batch == entry.id) else {
@@ -365,10 +421,16 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
             }
         }
         station.spool.withdraw(&batch.source, crossing, &batch.withdrawn)?;
+        if station.peer(&batch.source).is_some_and(|peer| peer.receive.is_two_way()) {
+            // Signed a moment ago, unless the gateway was down: a time that agrees with our wall by chance alone does not.
+            station.clock.hear(batch.at);
+        }
+        let held = witness::take(station, &batch.source, &batch.stated, now)?;
         let mut record = with_crossing(Record::new(Event::NumberTaken, now), crossing, &batch.source);
         record.bundle = Some(batch.batch);
         record.epoch = Some(batch.epoch);
         record.sequence = Some(batch.sequence);
+        record.head = held;
         station.spool.record(record, Local::none())?;
         if station.peer(&batch.source).is_some_and(|peer| peer.receive == Carrier::Ferry) {
             owed(station).insert(batch.source.clone());
@@ -422,7 +484,7 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
     station.spool.record(record, Local::none())?;
 
     let bytes = signed.to_bytes();
-    sealing::add_receipt(station, &receipt.parcel, &sent.bundle, bytes.clone())?;
+    sealing::add_receipt_of_sent(station, &receipt.parcel, &sent, bytes.clone())?;
     // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
     // own receipt may have been lost where this one was not.
     let outbox = station.spool.outbox(sent.crossing);

@@ -11,19 +11,18 @@ use std::path::{Path, PathBuf};
 
 use protocol::backup::{self, BackupReader, Verified};
 use protocol::bundle::BundleError;
-use protocol::der_types::Octets;
 use protocol::keys::{self, OpeningKey, SigningKey};
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::{Label, VERSION};
+use protocol::parcel::VERSION;
 use protocol::receipt::Head;
-use protocol::request::Request;
 use protocol::trust::{Role, Use};
+use protocol::witness::LogStart;
 use protocol::{Name, ParcelId, Signed, Timestamp, Trust};
 use serde_json::{Value, json};
 use spool::restore::{Restoring, Succession, epoch_above};
 use spool::{STATE_VERSION, Setup, SpoolError};
 
-use crate::witness::Witness;
+use crate::losses::Losses;
 
 const BUFFER_BYTES: usize = 1 << 20;
 /// Lost parcels shown in the answer; all of them are in the ledger and in `list --state lost`.
@@ -121,7 +120,7 @@ pub struct Restored {
     /// The number of the new log.
     pub log: u64,
     /// What the papers told.
-    pub witness: Witness,
+    pub told: Losses,
     /// Parcels that were here after the backup.
     pub lost: Vec<Record>,
 }
@@ -131,11 +130,11 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     let (now, node, disk) = (plan.setup.now, &plan.setup.node, &plan.setup.disk);
     let person = operator(plan)?;
     let verified = prove(plan)?;
-    let witness = Witness::read(plan.witnesses, plan.trust, node, now)
+    let told = Losses::read(plan.witnesses, plan.trust, node, now)
         .map_err(|cause| RestoreError::Io { path: plan.witnesses.first().cloned().unwrap_or_default(), cause })?;
 
     let old = &verified.head;
-    let mut restoring = Restoring::begin(&plan.setup.root, node, old.log, disk)?;
+    let mut restoring = Restoring::begin(&plan.setup.root, node, old.ledger.log, disk)?;
     let (files, bytes) = unpack(plan, &mut restoring)?;
     // What was not in the backup because it was empty, and the modes of what apps and people share.
     spool::create(plan.setup)?;
@@ -145,42 +144,35 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     }
 
     let mut known: BTreeSet<ParcelId> = BTreeSet::new();
-    let mut epoch = witness.epoch;
+    let mut epoch = told.epoch;
     restoring.records(&mut |record| {
         if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
             epoch = epoch.max(record.epoch.unwrap_or(0));
         }
-        known.extend(record.parcel.filter(|parcel| witness.parcels.contains_key(parcel)));
+        known.extend(record.parcel.filter(|parcel| told.parcels.contains_key(parcel)));
     })?;
-    let lost: Vec<Record> = witness
-        .parcels
-        .iter()
-        .filter(|(parcel, _)| !known.contains(*parcel))
-        .map(|(_, record)| record.clone())
-        .collect();
+    let lost: Vec<Record> =
+        told.parcels.iter().filter(|(parcel, _)| !known.contains(*parcel)).map(|(_, record)| record.clone()).collect();
 
     let log = epoch_above(epoch, now);
-    let request = request(plan, &person, &verified, log);
+    let start =
+        LogStart { version: VERSION, node: node.clone(), log, previous: old.ledger, person: person.clone(), at: now };
+    let papers = [&plan.setup.key, plan.operator].map(|key| Signed::make(key, &start).to_bytes());
     let mut begun = Record::new(Event::LogBegun, now);
-    begun.person = Some(person.clone());
-    begun.through = Some(old.log);
-    begun.sequence = Some(old.ledger.size);
-    begun.digest = Some(old.ledger.root);
+    begun.person = Some(person);
+    begun.head = Some(old.ledger);
     begun.epoch = Some(log);
     begun.trip = Some(plan.last_trip).filter(|trip| *trip > 0);
-    let mut answered = Record::new(Event::RequestAnswered, now);
-    answered.person = Some(person);
-    answered.digest = Some(request.0);
-    let records = [begun, answered].into_iter().chain(lost.iter().cloned()).map(|record| (record, Local::none()));
+    let records = std::iter::once(begun).chain(lost.iter().cloned()).map(|record| (record, Local::none()));
     let succession = Succession {
         key: &plan.setup.key,
         log,
         records: records.collect(),
-        request: &request.1,
+        starts: papers.each_ref().map(Vec::as_slice),
         state_version: old.state_version,
     };
     restoring.finish(&succession)?;
-    Ok(Restored { backup: verified, files, bytes, log, witness, lost })
+    Ok(Restored { backup: verified, files, bytes, log, told, lost })
 }
 
 /// Who signs: a card of an operator in the trust folder.
@@ -240,30 +232,6 @@ fn unpack(plan: &RestorePlan<'_>, restoring: &mut Restoring) -> Result<(u64, u64
     Ok((files, bytes))
 }
 
-/// The operator's word, as at any desk: what is restored, from what, and how the new log follows.
-fn request(plan: &RestorePlan<'_>, person: &Name, verified: &Verified, log: u64) -> (protocol::Digest, Vec<u8>) {
-    let old = &verified.head;
-    let arguments = [
-        ("log", log.to_string()),
-        ("former", old.log.to_string()),
-        ("size", old.ledger.size.to_string()),
-        ("root", old.ledger.root.to_string()),
-        ("backup", verified.digest.to_string()),
-    ];
-    let arguments =
-        arguments.into_iter().filter_map(|(name, value)| Some(Label { name: Name::new(name).ok()?, value }));
-    let request = Request {
-        version: VERSION,
-        id: Octets(keys::random()),
-        node: plan.setup.node.clone(),
-        action: Name::new("restore").expect("the word is a well-formed name"),
-        person: person.clone(),
-        at: plan.setup.now,
-        arguments: arguments.collect(),
-    };
-    (request.id, Signed::make(plan.operator, &request).to_bytes())
-}
-
 impl Restored {
     /// As the command prints it.
     #[must_use]
@@ -289,11 +257,11 @@ impl Restored {
             "files": self.files,
             "bytes": self.bytes,
             "records": old.ledger.size,
-            "former_log": old.log,
+            "former_log": old.ledger.log,
             "log": self.log,
-            "papers": self.witness.proven,
-            "papers_passed_over": self.witness.passed_over,
-            "records_lost_at_least": self.witness.head.size.saturating_sub(old.ledger.size),
+            "papers": self.told.proven,
+            "papers_passed_over": self.told.passed_over,
+            "records_lost_at_least": self.told.lost_records(&old.ledger),
             "lost": self.lost.len(),
             "lost_parcels": rows,
         })

@@ -1,10 +1,13 @@
 //! From a released parcel to a bundle in an outbox, and the evidence that stays. Only [`Released`] comes in here:
 //! what the guard has not looked at cannot be sealed.
 //!
-//! Why it may die anywhere: a bundle is written under `queues/sealing` and synced, then the ledger records it under
-//! its reserved number, then a rename puts it into the outbox. Before the record it is waste and its number is
-//! withdrawn; after it, [`recover`] finishes the rename.
+//! Why it may die anywhere. A small bundle is sealed in memory; a group of them is staged in the outbox with one sync,
+//! recorded with one more, and published. A large one is written under `queues/sealing` and synced, then the ledger
+//! records it under its reserved number, then a rename puts it into the outbox. Before the record it is waste and its
+//! number is withdrawn; after it, the outbox's own start, or [`recover`], finishes the rest. Evidence of a bundle that
+//! leaves is written with its first receipt: until then the bundle itself stands in the outbox and has everything.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +23,7 @@ use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement
 use protocol::receipt::ReceiptBatch;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
-use spool::EntryKind;
+use spool::{EntryKind, Small, SpoolError};
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -30,25 +33,35 @@ use crate::station::{Station, StationError};
 /// A bundle is written in pieces of this size: four chunks, so that a system call carries enough.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
-/// A bundle that is written and synced, not yet in the ledger.
+/// Content sealed in memory: with envelope, tags and footer it stays below [`spool::SMALL_BYTES_MAX`].
+const SMALL_CONTENT_BYTES_MAX: u64 = 192 * 1024;
+/// So many files have a manifest of at most some 40 KiB.
+const SMALL_FILES_MAX: usize = 64;
+
+/// A sealed bundle that is not yet in the ledger.
 #[derive(Debug)]
 pub struct Staged {
-    /// Its id.
-    pub id: BundleId,
-    /// The crossing it is sealed for.
-    pub crossing: Crossing,
-    /// Its numbers there.
-    pub epoch: u64,
-    /// See `epoch`.
-    pub sequence: u64,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Bytes.
-    pub bytes: u64,
-    /// Head, for the evidence.
-    pub envelope: Vec<u8>,
-    /// Foot, for the evidence.
-    pub footer: Vec<u8>,
+    id: BundleId,
+    crossing: Crossing,
+    epoch: u64,
+    sequence: u64,
+    priority: Priority,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Vec<u8>),
+    /// Synced, under `queues/sealing`.
+    File(PathBuf),
+}
+
+/// A sealed bundle with the record that commits it.
+#[derive(Debug)]
+pub struct Ready {
+    staged: Staged,
+    record: Record,
+    local: Local,
 }
 
 /// Opens a file of a parcel; the seal reads it through this.
@@ -167,55 +180,70 @@ pub fn seal(
         custody: &custody,
         manifest: papers.manifest,
     };
-    let path = station.layout().sealing().join(format!("{id}.bundle"));
-    match write(station, &path, &plan, released.parcel()) {
-        Ok(sealed) => Ok(Staged {
-            id,
-            crossing: hop.crossing,
-            epoch,
-            sequence,
-            path,
-            bytes: sealed.bytes,
-            envelope: sealed.envelope,
-            footer: sealed.footer,
-        }),
+    match write_out(station, &plan, released.parcel()) {
+        Ok(place) => Ok(Staged { id, crossing: hop.crossing, epoch, sequence, priority: papers.priority, place }),
         Err(error) => {
-            let removed = station.spool.disk().remove_file(&path);
             withdraw(station, hop.crossing, epoch, sequence, now)?;
-            removed.map_err(|cause| StationError::Io { path, cause })?;
             Err(error)
         }
     }
 }
 
-fn write(station: &Station, path: &Path, plan: &SealPlan<'_>, drop: &Drop) -> Result<bundle::Sealed, StationError> {
+fn write_out(station: &Station, plan: &SealPlan<'_>, drop: &Drop) -> Result<Place, StationError> {
+    let manifest = plan.manifest;
+    if manifest.content_bytes() <= SMALL_CONTENT_BYTES_MAX && manifest.files.len() <= SMALL_FILES_MAX {
+        let mut bytes = Vec::with_capacity(usize::try_from(manifest.content_bytes()).unwrap_or(0) + 8 * 1024);
+        bundle::seal(plan, &mut bytes, opener(drop)).map_err(|error| match error {
+            BundleError::Io(cause) => StationError::Io { path: drop.place().to_owned(), cause },
+            other => StationError::Seal(other),
+        })?;
+        return Ok(Place::Memory(bytes));
+    }
+    let path = station.layout().sealing().join(format!("{}.bundle", plan.bundle));
+    // Its name too must last: once the ledger has recorded it, nobody seals this parcel again.
+    let folder = station.layout().sealing();
+    let written = write(station, &path, plan, drop).and_then(|()| {
+        station.spool.disk().sync_dir(&folder).map_err(|cause| StationError::Io { path: folder.clone(), cause })
+    });
+    match written {
+        Ok(()) => Ok(Place::File(path)),
+        Err(error) => {
+            station.spool.disk().remove_file(&path).map_err(|cause| StationError::Io { path, cause })?;
+            Err(error)
+        }
+    }
+}
+
+fn write(station: &Station, path: &Path, plan: &SealPlan<'_>, drop: &Drop) -> Result<(), StationError> {
     let disk = station.spool.disk();
     let io = |cause| StationError::Io { path: path.to_owned(), cause };
     let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, disk.create(path).map_err(io)?);
-    let sealed = bundle::seal(plan, &mut out, opener(drop)).map_err(|error| match error {
+    bundle::seal(plan, &mut out, opener(drop)).map_err(|error| match error {
         BundleError::Io(cause) => io(cause),
         other => StationError::Seal(other),
     })?;
     out.flush().map_err(io)?;
     let file = out.into_inner().map_err(|error| io(error.into_error()))?;
-    disk.sync_file(&file).map_err(io)?;
-    Ok(sealed)
+    disk.sync_file(&file).map_err(io)
 }
 
 /// For which neighbour an entry of an outbox is, by its own clear papers. Needed where several share a crossing.
 #[must_use]
-pub fn addressee(entry: &spool::Entry) -> Option<Name> {
+pub fn addressee(outbox: &spool::Outbox, entry: &spool::Entry) -> Option<Name> {
+    let mut content = outbox.content(entry).ok()?;
     match entry.kind {
-        EntryKind::Bundle => {
-            bundle::peek(&mut io::BufReader::new(File::open(&entry.path).ok()?)).ok().map(|e| e.target)
-        }
+        EntryKind::Bundle => bundle::peek(&mut content).ok().map(|envelope| envelope.target),
         EntryKind::Receipts => {
-            let bytes =
-                (entry.size <= ReceiptBatch::BYTES_MAX as u64).then(|| std::fs::read(&entry.path).ok()).flatten()?;
+            let bytes = read_batch_bytes(&mut content, entry.size)?;
             let batch: ReceiptBatch = Signed::parse::<ReceiptBatch>(&bytes).ok()?.read_unverified().ok()?;
             Some(batch.target)
         }
     }
+}
+
+fn read_batch_bytes(content: &mut impl io::Read, size: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    (size <= ReceiptBatch::BYTES_MAX as u64 && content.read_to_end(&mut bytes).is_ok()).then_some(bytes)
 }
 
 /// A number that was drawn and will never be used: the other side must not wait for it.
@@ -235,15 +263,14 @@ pub fn withdraw(
     Ok(())
 }
 
-/// Commits a staged bundle: the ledger first, then the rename. `event` is `Accepted` at the origin, `Relayed` after it.
-pub fn commit(
-    station: &Station,
+/// The record that commits a staged bundle. `event` is `Accepted` at the origin, `Relayed` after it.
+pub fn ready(
     event: Event,
-    staged: &Staged,
+    staged: Staged,
     statement: &Signed,
     manifest: &Manifest,
     now: Timestamp,
-) -> Result<(), StationError> {
+) -> Result<Ready, StationError> {
     let said: ParcelStatement = statement.read_unverified().map_err(|e| StationError::Seal(e.into()))?;
     let mut record = Record::new(event, now);
     record.parcel = Some(said.parcel);
@@ -257,19 +284,92 @@ pub fn commit(
     record.digest = Some(statement.digest());
     record.bytes = Some(manifest.content_bytes());
     let local = Local { name: Some(manifest.name.clone()), labels: manifest.labels.clone() };
-    station.spool.record(record, local)?;
-    // Before the rename: as long as the staged file stands, `finish` can do both again.
-    let evidence = Evidence { envelope: staged.envelope.clone(), footer: staged.footer.clone(), receipts: Vec::new() };
-    keep_evidence(station, &said.parcel, &staged.id, evidence)?;
-    station.spool.outbox(staged.crossing).commit(
-        &staged.path,
-        &staged.id,
-        EntryKind::Bundle,
-        said.priority,
-        staged.epoch,
-        staged.sequence,
-    )?;
-    Ok(())
+    Ok(Ready { staged, record, local })
+}
+
+/// Commits sealed bundles together: the small ones staged with one sync, all recorded with one more, then everything
+/// enters its outbox. On an error what was recorded is in its outbox all the same, or is finished by [`finish_sent`];
+/// what was not is thrown away and its number withdrawn, so that its parcel may be sealed anew.
+pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<(), StationError> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    let (mut small, mut records, mut places) = (BTreeMap::<Crossing, Vec<Small>>::new(), Vec::new(), Vec::new());
+    for Ready { staged, record, local } in group {
+        let Staged { id, crossing, epoch, sequence, priority, place } = staged;
+        let file = match place {
+            Place::Memory(bytes) => {
+                let one = Small { id, kind: EntryKind::Bundle, priority, epoch, sequence, bytes };
+                small.entry(crossing).or_default().push(one);
+                None
+            }
+            Place::File(path) => Some(path),
+        };
+        records.push((record, local));
+        places.push(Committing { id, crossing, epoch, sequence, priority, file });
+    }
+    let recorded = small
+        .iter()
+        .try_for_each(|(crossing, group)| station.spool.outbox(*crossing).stage(group))
+        .and_then(|()| station.spool.record_all(records));
+    let mut first = match recorded {
+        // Of a poisoned ledger nobody knows which records are on the disk. The next start does, and looks for every
+        // bundle where it is now.
+        Err(error @ SpoolError::Poisoned { .. }) => return Err(error.into()),
+        other => other.err().map(StationError::from),
+    };
+    let failed = first.is_some();
+    let mut published = BTreeMap::<Crossing, Vec<BundleId>>::new();
+    for one in places {
+        let done = if failed && !station.spool.bundle_recorded(&one.id)? {
+            one.give_up(station, now)
+        } else if one.file.is_none() {
+            published.entry(one.crossing).or_default().push(one.id);
+            Ok(())
+        } else {
+            one.enter(station)
+        };
+        first = first.or(done.err());
+    }
+    published.iter().for_each(|(crossing, ids)| station.spool.outbox(*crossing).publish(ids));
+    first.map_or(Ok(()), Err)
+}
+
+/// A bundle between its record and its outbox.
+struct Committing {
+    id: BundleId,
+    crossing: Crossing,
+    epoch: u64,
+    sequence: u64,
+    priority: Priority,
+    file: Option<PathBuf>,
+}
+
+impl Committing {
+    fn enter(&self, station: &Station) -> Result<(), StationError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        station.spool.outbox(self.crossing).commit(
+            path,
+            &self.id,
+            EntryKind::Bundle,
+            self.priority,
+            self.epoch,
+            self.sequence,
+        )?;
+        Ok(())
+    }
+
+    fn give_up(&self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        match &self.file {
+            None => station.spool.outbox(self.crossing).forget(&self.id)?,
+            Some(path) => {
+                let io = |cause| StationError::Io { path: path.clone(), cause };
+                station.spool.disk().remove_file(path).map_err(io)?;
+            }
+        }
+        // Where even that cannot be recorded now, the next start does it.
+        withdraw(station, self.crossing, self.epoch, self.sequence, now)
+    }
 }
 
 /// Where the evidence of a bundle lies: under the day its parcel was claimed.
@@ -308,6 +408,27 @@ pub fn add_receipt(
     keep_evidence(station, parcel, bundle, evidence)
 }
 
+/// Adds a receipt to the evidence of a bundle that was sent; made from the bundle with the first one.
+pub fn add_receipt_of_sent(
+    station: &Station,
+    parcel: &ParcelId,
+    sent: &spool::Sent,
+    receipt: Vec<u8>,
+) -> Result<(), StationError> {
+    let mut evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts: vec![receipt] };
+    if read_evidence(&evidence_path(station, parcel, &sent.bundle))?.is_none() {
+        let outbox = station.spool.outbox(sent.crossing);
+        let Some(entry) = outbox.find(&sent.bundle)? else { return Ok(()) };
+        let io = |cause| StationError::Io { path: entry.path.to_path_buf(), cause };
+        (evidence.envelope, evidence.footer) =
+            bundle::papers(&mut outbox.content(&entry).map_err(io)?).map_err(|error| match error {
+                BundleError::Io(cause) => io(cause),
+                other => StationError::Seal(other),
+            })?;
+    }
+    keep_evidence(station, parcel, &sent.bundle, evidence)
+}
+
 /// Writes evidence, or adds its receipts to what is there.
 pub fn keep_evidence(
     station: &Station,
@@ -341,7 +462,7 @@ pub fn quarantine(
         let place = folder.join(parcel.to_string());
         let io = |cause| StationError::Io { path: place.clone(), cause };
         disk.create_dir_private(&place).map_err(io)?;
-        let target = place.join(drop.place().file_name().unwrap_or_default());
+        let target = place.join(drop.original_name());
         return disk.rename(drop.place(), &target).map_err(io);
     }
     let security = security();
@@ -438,6 +559,7 @@ pub fn recover(station: &Station) -> Result<(), StationError> {
 /// stage that has the parcel in hand: what others are sealing stays untouched.
 pub fn finish_sent(station: &Station, parcel: &spool::ParcelState) -> Result<(), StationError> {
     let Some(sent) = &parcel.sent else { return Ok(()) };
+    station.spool.outbox(sent.crossing).publish(&[sent.bundle]);
     let path = station.layout().sealing().join(format!("{}.bundle", sent.bundle));
     if path.exists() {
         finish(station, &path)?;
@@ -445,17 +567,7 @@ pub fn finish_sent(station: &Station, parcel: &spool::ParcelState) -> Result<(),
     Ok(())
 }
 
-/// Evidence of a staged bundle whose process died before it was kept.
-fn keep_evidence_of(station: &Station, path: &Path, parcel: &ParcelId) -> Result<(), StationError> {
-    let io = |cause| StationError::Io { path: path.to_owned(), cause };
-    let mut input = io::BufReader::with_capacity(WRITE_BUFFER_BYTES, File::open(path).map_err(io)?);
-    let verified = bundle::verify(&mut input, &station.trust).map_err(StationError::Seal)?;
-    let bundle = verified.envelope.bundle;
-    let evidence = Evidence { envelope: verified.envelope_bytes, footer: verified.footer_bytes, receipts: Vec::new() };
-    keep_evidence(station, parcel, &bundle, evidence)
-}
-
-/// Was this staged file recorded? Then its rename is still owed, and perhaps its evidence.
+/// Was this staged file recorded? Then its rename is still owed.
 fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
     let Ok(mut file) = File::open(path) else { return Ok(false) };
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
@@ -469,7 +581,6 @@ fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
                 .and_then(|state| state.sent)
                 .is_some_and(|sent| sent.bundle == envelope.bundle);
             if owed {
-                keep_evidence_of(station, path, &parcel)?;
                 station.spool.outbox(envelope.crossing).commit(
                     path,
                     &envelope.bundle,

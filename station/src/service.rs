@@ -1,6 +1,7 @@
 //! The daemon: stages in named threads around one station, until a signal. Each thread waits on the spool's bell, so
 //! work is taken up at once and an idle node sleeps.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use protocol::Timestamp;
 use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::Priority;
 use spool::SpoolError;
 
 use crate::admission::Admission;
@@ -17,14 +19,20 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::housekeeping::Housekeeping;
 use crate::intake::Intake;
+use crate::life::{Life, ran_ns};
 use crate::receipts::Receipts;
 use crate::station::{Station, StationError};
 
 /// A stage looks at least this often, whatever the bell says: settle times, gathering receipts, file systems that
 /// tell nobody of a change.
 const IDLE: Duration = Duration::from_millis(250);
+/// Threads that judge and seal the drops of one group. More would only wait for the disk.
+const INTAKE_WORKERS_MAX: usize = 8;
 /// After an error a stage waits this long, so that a full disk does not fill the log.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// The watchdog's units are minutes; this is often enough and costs nothing.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells every thread to end. A link that has its own form of this hangs it on with [`Stop::also`].
 #[derive(Clone, Default)]
@@ -76,74 +84,118 @@ impl Stop {
     }
 }
 
+/// What stages fail with, so that an alarm clears when the last of them goes on.
+type Failing = Arc<Mutex<BTreeMap<&'static str, Alarm>>>;
+
 /// Starts the stages of a station.
-pub fn start(station: &Arc<Station>, stop: &Stop) -> Result<Vec<JoinHandle<()>>, StationError> {
-    station.spool.record(Record::new(Event::NodeStarted, clock::now()), Local::none())?;
-    let mut intake = Intake::new(station)?;
+pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<JoinHandle<()>>, StationError> {
+    let now = station.clock.see(clock::read());
+    station.spool.record(Record::new(Event::NodeStarted, now), Local::none())?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(INTAKE_WORKERS_MAX);
     let mut admission = Admission::default();
     let mut receipts = Receipts::default();
     let mut housekeeping = Housekeeping::default();
     // Snapshots stand before the first request can be asked.
-    housekeeping.publish(station, clock::now())?;
-    Ok(vec![
-        stage("intake", station, stop, move |station, now| intake.step(station, now))?,
-        stage("admission", station, stop, move |station, now| admission.step(station, now))?,
-        stage("receipts", station, stop, move |station, now| receipts.step(station, now))?,
-        stage("desk", station, stop, crate::desk::step)?,
-        stage("housekeeping", station, stop, move |station, now| housekeeping.step(station, now))?,
-    ])
+    housekeeping.publish(station, now)?;
+    let all = Stages { station, stop, life, failing: Failing::default() };
+    let mut threads = Vec::new();
+    for priority in Priority::ALL {
+        let name = match priority {
+            Priority::Urgent => "intake-urgent",
+            Priority::Normal => "intake-normal",
+            Priority::Bulk => "intake-bulk",
+        };
+        let mut intake = Intake::of(station, priority, workers)?;
+        if !intake.is_empty() {
+            threads.push(all.stage(name, move |station, now| intake.step(station, now))?);
+        }
+    }
+    threads.extend([
+        all.stage("admission", move |station, now| admission.step(station, now))?,
+        all.stage("receipts", move |station, now| receipts.step(station, now))?,
+        all.stage("desk", crate::desk::step)?,
+        all.stage("housekeeping", move |station, now| housekeeping.step(station, now))?,
+    ]);
+    Ok(threads)
 }
 
-fn stage(
-    name: &'static str,
-    station: &Arc<Station>,
-    stop: &Stop,
-    mut step: impl FnMut(&Station, Timestamp) -> Result<usize, StationError> + Send + 'static,
-) -> Result<JoinHandle<()>, StationError> {
-    let (station, stop) = (Arc::clone(station), stop.clone());
-    let run = move || {
-        let mut failing = false;
-        while !stop.is_set() {
-            // Read before the step: what rings during it is not slept through.
-            let heard = station.spool.bell().generation();
-            // A thread that ended in a panic would be missed by nobody while the watchdog still hears the others.
-            let stepped = catch_unwind(AssertUnwindSafe(|| step(&station, clock::now()))).unwrap_or_else(|_| {
-                Err(StationError::Io { path: name.into(), cause: io::Error::other("panicked; this is a bug of ours") })
-            });
-            match stepped {
-                Ok(0) => {
-                    station.spool.bell().wait(heard, IDLE);
-                }
-                Ok(_) => {
-                    if failing {
-                        failing = false;
-                        station.alarms.clear(clock::now(), Alarm::DiskError);
-                        station.alarms.clear(clock::now(), Alarm::SpoolFull);
+/// What every stage of a daemon is given.
+struct Stages<'a> {
+    station: &'a Arc<Station>,
+    stop: &'a Stop,
+    life: &'a Life,
+    failing: Failing,
+}
+
+impl Stages<'_> {
+    fn stage(
+        &self,
+        name: &'static str,
+        mut step: impl FnMut(&Station, Timestamp) -> Result<usize, StationError> + Send + 'static,
+    ) -> Result<JoinHandle<()>, StationError> {
+        let (station, stop, failing) = (Arc::clone(self.station), self.stop.clone(), Arc::clone(&self.failing));
+        let pulse = self.life.begin(name, clock::read().boot_ms);
+        let run = move || {
+            while !stop.is_set() {
+                pulse.beat();
+                // Read before the step: what rings during it is not slept through.
+                let heard = station.spool.bell().generation();
+                let now = station.clock.see(clock::read());
+                // A thread that ended in a panic would do nothing any more while its fellows go on.
+                let stepped = catch_unwind(AssertUnwindSafe(|| step(&station, now))).unwrap_or_else(|_| {
+                    let cause = io::Error::other("panicked; this is a bug of ours");
+                    Err(StationError::Io { path: name.into(), cause })
+                });
+                match stepped {
+                    Ok(done) => {
+                        goes_on(&station, &failing, name, now);
+                        if done == 0 {
+                            station.spool.bell().wait(heard, IDLE);
+                        }
+                    }
+                    Err(StationError::Spool(error @ (SpoolError::Poisoned { .. } | SpoolError::Index { .. }))) => {
+                        // Only a fresh start reads the ledger from the disk again, or opens an index that has met an
+                        // error (redb takes nothing more then); systemd gives one.
+                        tracing::error!(stage = name, %error, "the daemon ends so that it can start anew");
+                        let index = matches!(error, SpoolError::Index { .. });
+                        station.alarms.raise(now, if index { Alarm::DiskError } else { Alarm::LedgerDamaged });
+                        stop.fail();
+                    }
+                    Err(error) => {
+                        let alarm = match &error {
+                            StationError::Spool(SpoolError::Full { .. }) => Alarm::SpoolFull,
+                            _ => Alarm::DiskError,
+                        };
+                        tracing::error!(stage = name, %error, "the stage stopped at an error and will try again");
+                        fails(&station, &failing, name, alarm, now);
+                        pause(&stop, AFTER_ERROR);
                     }
                 }
-                Err(StationError::Spool(error @ SpoolError::Poisoned { .. })) => {
-                    // Only a fresh start reads the ledger from the disk again; systemd gives one.
-                    tracing::error!(stage = name, %error, "the daemon ends so that it can start anew");
-                    station.alarms.raise(clock::now(), Alarm::LedgerDamaged);
-                    stop.fail();
-                }
-                Err(error) => {
-                    failing = true;
-                    let alarm = match &error {
-                        StationError::Spool(SpoolError::Full { .. }) => Alarm::SpoolFull,
-                        _ => Alarm::DiskError,
-                    };
-                    tracing::error!(stage = name, %error, "the stage stopped at an error and will try again");
-                    station.alarms.raise(clock::now(), alarm);
-                    pause(&stop, AFTER_ERROR);
-                }
             }
-        }
-    };
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map_err(|cause| StationError::Io { path: name.into(), cause })
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|cause| StationError::Io { path: name.into(), cause })
+    }
+}
+
+/// A stage fails with this, and with what it failed before no more.
+fn fails(station: &Station, failing: &Failing, stage: &'static str, alarm: Alarm, now: Timestamp) {
+    let before = failing.lock().unwrap_or_else(PoisonError::into_inner).get(stage).copied();
+    if before != Some(alarm) {
+        goes_on(station, failing, stage, now);
+        failing.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, alarm);
+    }
+    station.alarms.raise(now, alarm);
+}
+
+/// A stage does not fail any more with what it failed with. The alarm stands while another still does.
+fn goes_on(station: &Station, failing: &Failing, stage: &str, now: Timestamp) {
+    let mut failing = failing.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(alarm) = failing.remove(stage).filter(|alarm| !failing.values().any(|other| other == alarm)) {
+        station.alarms.clear(now, alarm);
+    }
 }
 
 fn pause(stop: &Stop, at_most: Duration) {
@@ -165,18 +217,26 @@ pub enum Ended {
     Reload,
 }
 
-/// Waits for a signal, feeding systemd's watchdog meanwhile.
-pub fn wait_for_signal() -> io::Result<Ended> {
+/// Waits for a signal. Meanwhile systemd's watchdog is fed, as long as every stage shows life: a stage that hangs takes
+/// the daemon with it, and the next one finishes what this one began.
+pub fn wait_for_signal(station: &Arc<Station>, life: &Life) -> io::Result<Ended> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     notify(&[sd_notify::NotifyState::Ready]);
-    let watchdog = std::thread::Builder::new();
     let ended = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&ended);
-    let beat = watchdog.name("watchdog".to_owned()).spawn(move || {
+    let (flag, station, life) = (Arc::clone(&ended), Arc::clone(station), life.clone());
+    let beat = std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
         while !flag.load(Ordering::SeqCst) {
-            notify(&[sd_notify::NotifyState::Watchdog]);
-            std::thread::park_timeout(Duration::from_secs(5));
+            let reading = clock::read();
+            let still = life.still(reading.boot_ms, ran_ns);
+            // A stage that hangs may hold any lock but the alarms' own, which is never held while waiting.
+            if still.is_empty() {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            } else {
+                tracing::error!(stages = still.join(", "), "no life; the watchdog is not fed");
+            }
+            station.alarms.stands(reading.wall, Alarm::StageStuck, !still.is_empty());
+            std::thread::park_timeout(WATCH_EVERY);
         }
     })?;
     let signal = signals.forever().next();

@@ -14,11 +14,18 @@ use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
 use crate::backup::Backups;
+use crate::clock::Clock;
 use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
 use crate::keyring::{Keyring, KeyringError, security};
+use crate::outlets::Outlets;
+use crate::retries::Retries;
+use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
+
+/// A neighbour's clock is measured at least this often where it is measured at all.
+const LISTEN_AFTER_MS: u64 = 15_000;
 
 /// Why a node cannot start or a stage cannot go on. A stage's error means: try again, nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -130,16 +137,40 @@ pub struct Station {
     pub backups: Backups,
     /// Where alarms go.
     pub alarms: Alarms,
+    /// What failed, and when it is tried again.
+    pub retries: Retries,
+    /// What the outlets hold.
+    pub outlets: Outlets,
+    /// What time it is, and whether anything may end by it.
+    pub clock: Arc<Clock>,
+    /// What neighbours said about their ledgers.
+    pub witness: Witness,
     /// What else is to be watched: links and other things this crate does not know.
     watches: Mutex<Vec<Watch>>,
+    neighbours: Mutex<Vec<Neighbour>>,
     /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
     pub owed_reports: Mutex<std::collections::BTreeSet<Name>>,
+    /// Batches of receipts that are recorded and could not enter their outbox yet.
+    pub owed_batches: Mutex<Vec<std::path::PathBuf>>,
     /// Routes that an operator has switched off.
-    pub switched_off: Mutex<std::collections::BTreeSet<Name>>,
+    switched_off: Mutex<BTreeMap<Name, Off>>,
 }
 
+/// Since when a route is off, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Off {
+    /// Since when; the beginning of time where an older version wrote it down without.
+    pub since: Timestamp,
+    /// Who switched it off.
+    pub person: String,
+    /// In their words.
+    pub reason: String,
+}
+
+/// Says how far a neighbour's clock is ahead of our wall.
+pub type Neighbour = Box<dyn Fn() -> Option<i64> + Send>;
 /// Says whether an alarm is to stand.
-pub type Watch = (Alarm, Box<dyn Fn() -> bool + Send>);
+pub type Watch = (Alarm, Box<dyn FnMut() -> bool + Send>);
 
 /// What a config asks of the disk before anything runs.
 #[must_use]
@@ -217,8 +248,12 @@ impl Station {
             plan.trust.current(&security(), Use::Seal)?;
         }
         let setup = setup(&plan.node, plan.zone, &plan.routes, &plan.crossings, &plan.keyring, plan.disk, now);
+        let spool = Spool::open(setup)?;
         let station = Station {
-            spool: Spool::open(setup)?,
+            retries: Retries::default(),
+            outlets: Outlets::default(),
+            clock: Arc::new(Clock::start(now, spool.last_before())),
+            spool,
             node: plan.node.name.clone(),
             zone: plan.zone,
             suite: plan.node.suite,
@@ -226,17 +261,24 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             routes: plan.routes,
+            owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
             peers: plan.peers,
             ferry: plan.ferry,
             settings: plan.node,
             backups: Backups::new(plan.backup),
             alarms: plan.alarms,
+            witness: Witness::default(),
             watches: Mutex::default(),
+            neighbours: Mutex::default(),
             switched_off: Mutex::default(),
         };
+        if station.spool.was_damaged() {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+        }
         station.load_switches();
         crate::sealing::recover(&station)?;
+        crate::receipts::let_go(&station)?;
         Ok(station)
     }
 
@@ -290,22 +332,42 @@ impl Station {
         self.ferry.media.iter().find(|medium| medium.id == *id).map(|medium| medium.direction)
     }
 
-    /// Has housekeeping look at something: the alarm stands while `is_so` says yes.
-    pub fn watch(&self, alarm: Alarm, is_so: impl Fn() -> bool + Send + 'static) {
+    /// Has housekeeping look at something: the alarm stands while `is_so` says yes. One that tells of events is raised
+    /// when it says yes, and rests by itself.
+    pub fn watch(&self, alarm: Alarm, is_so: impl FnMut() -> bool + Send + 'static) {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner).push((alarm, Box::new(is_so)));
+    }
+
+    /// Has housekeeping listen to a neighbour's clock: how far it is ahead of our wall, where it was heard just now.
+    pub fn listen(&self, ahead_ms: impl Fn() -> Option<i64> + Send + 'static) {
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(ahead_ms));
+    }
+
+    /// Asks the neighbours' clocks. Not at once: how far they are ahead was measured a moment ago, and before the wall was
+    /// set it was nothing.
+    pub fn ask_neighbours(&self, now: Timestamp) {
+        if self.clock.doubt().is_none_or(|doubt| now.since(doubt.since) < LISTEN_AFTER_MS) {
+            return;
+        }
+        let wall = self.clock.wall();
+        for ahead_ms in self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(theirs) = ahead_ms().and_then(|ahead| wall.0.checked_add_signed(ahead)) {
+                self.clock.hear(Timestamp(theirs));
+            }
+        }
     }
 
     /// Raises and clears what is watched.
     pub fn look(&self, now: Timestamp) {
         // Two links may watch for one alarm: it stands while either says so.
         let mut standing: BTreeMap<Alarm, bool> = BTreeMap::new();
-        for (alarm, is_so) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (alarm, is_so) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             *standing.entry(*alarm).or_default() |= is_so();
         }
         for (alarm, stands) in standing {
             if stands {
                 self.alarms.raise(now, alarm);
-            } else {
+            } else if !alarm.is_event() {
                 self.alarms.clear(now, alarm);
             }
         }
@@ -320,19 +382,29 @@ impl Station {
     /// Is a route switched off?
     #[must_use]
     pub fn is_off(&self, route: &Name) -> bool {
-        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).contains(route)
+        self.off(route).is_some()
     }
 
-    /// Switches a route off or on; the choice outlives a restart.
-    pub fn switch(&self, route: &Name, off: bool) -> Result<(), StationError> {
+    /// Since when a route is switched off, and why.
+    #[must_use]
+    pub fn off(&self, route: &Name) -> Option<Off> {
+        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).get(route).cloned()
+    }
+
+    /// Switches a route off, or on where nothing is given; the choice outlives a restart.
+    pub fn switch(&self, route: &Name, off: Option<Off>) -> Result<(), StationError> {
         let text = {
             let mut switched = self.switched_off.lock().unwrap_or_else(PoisonError::into_inner);
-            if off {
-                switched.insert(route.clone());
-            } else {
-                switched.remove(route);
+            match off {
+                Some(off) => drop(switched.insert(route.clone(), off)),
+                None => drop(switched.remove(route)),
             }
-            switched.iter().map(|name| format!("{name}\n")).collect::<String>()
+            // One line a route, its fields by tabs; what people wrote keeps to its line.
+            let one_line = |text: &str| text.replace(|c: char| c.is_control(), " ");
+            let line = |(name, off): (&Name, &Off)| {
+                format!("{name}\t{}\t{}\t{}\n", off.since.0, one_line(&off.person), one_line(&off.reason))
+            };
+            switched.iter().map(line).collect::<String>()
         };
         let path = self.switch_file();
         self.spool.disk().write(&path, text.as_bytes()).map_err(|cause| StationError::Io { path, cause })
@@ -344,7 +416,14 @@ impl Station {
 
     fn load_switches(&self) {
         let text = std::fs::read_to_string(self.switch_file()).unwrap_or_default();
-        let names = text.lines().filter_map(|line| Name::new(line).ok());
-        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let read = |line: &str| {
+            let mut fields = line.splitn(4, '\t');
+            let name = Name::new(fields.next()?).ok()?;
+            let since = Timestamp(fields.next().and_then(|ms| ms.parse().ok()).unwrap_or_default());
+            let mut word = || fields.next().unwrap_or_default().to_owned();
+            Some((name, Off { since, person: word(), reason: word() }))
+        };
+        let switched = text.lines().filter_map(read);
+        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner).extend(switched);
     }
 }

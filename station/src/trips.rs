@@ -23,6 +23,7 @@ use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
 use crate::receipts;
 use crate::station::{Station, StationError};
+use crate::witness;
 
 /// Trips kept in the list: years of daily trips.
 const TRIPS_MAX: usize = 10_000;
@@ -195,7 +196,8 @@ pub fn stage(
     open_to_group(&place).map_err(io_at(&place))?;
 
     let mut lines = Vec::new();
-    for entry in station.spool.outbox(crossing).entries()? {
+    let outbox = station.spool.outbox(crossing);
+    for entry in outbox.entries()? {
         let id = entry.id.to_string();
         // Nothing new under an old number: where the first medium did arrive, the number is turned away as repeated, and
         // whatever was new would wait for ever.
@@ -207,12 +209,13 @@ pub fn stage(
             EntryKind::Bundle => LineKind::Bundle,
             EntryKind::Receipts => LineKind::Receipts,
         };
-        let digest = file_digest(station, &entry.path)?;
+        let digest =
+            digest_of(station, &mut outbox.content(&entry).map_err(io_at(&entry.path))?).map_err(io_at(&entry.path))?;
         let line =
             WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
         let copy = place.join(line_file_name(&line));
         // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
-        disk.copy(&entry.path, &copy).map_err(io_at(&copy))?;
+        disk.copy_from(&mut outbox.content(&entry).map_err(io_at(&entry.path))?, &copy).map_err(io_at(&copy))?;
         lines.push(line);
     }
     if lines.is_empty() {
@@ -225,21 +228,26 @@ pub fn stage(
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
         }));
     }
+    let (head, stated) = witness::state(station, &target, now)?;
     let waybill = Waybill {
         version: VERSION,
         trip: number,
         crossing,
         source: station.node.clone(),
-        target,
+        target: target.clone(),
         medium: medium.clone(),
         carrier: carrier.clone(),
         exporter: exporter.clone(),
         approvals: station.ferry.approvals,
         at: now,
-        head: station.spool.head(),
+        stated,
         lines,
     };
     let signed = Signed::make(&station.keyring.signing, &waybill);
+    // Before the waybill can be taken away: a head that leaves is on record.
+    let mut staged = trip_record(Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now);
+    (staged.peer, staged.head) = (Some(target), Some(head));
+    station.spool.record(staged, Local::none())?;
     let path = place.join("waybill");
     disk.write(&path, &signed.to_bytes()).map_err(io_at(&path))?;
     let bundles: Vec<&WaybillLine> = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).collect();
@@ -261,7 +269,6 @@ pub fn stage(
         at_ms: now.0,
         ids: waybill.lines.iter().map(|line| line.id.to_string()).collect(),
     };
-    record(station, Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now)?;
     save(station, &place, &trip)?;
     Ok(Ok(trip))
 }
@@ -310,17 +317,27 @@ fn record(
     digest: Option<Digest>,
     now: Timestamp,
 ) -> Result<(), StationError> {
+    station.spool.record(trip_record(event, trip, crossing, person, digest, now), Local::none())?;
+    Ok(())
+}
+
+fn trip_record(
+    event: Event,
+    trip: u64,
+    crossing: Crossing,
+    person: &Name,
+    digest: Option<Digest>,
+    now: Timestamp,
+) -> Record {
     let mut record = Record::new(event, now);
     record.trip = Some(trip);
     record.crossing = Some(crossing);
     record.person = Some(person.clone());
     record.digest = digest;
-    station.spool.record(record, Local::none())?;
-    Ok(())
+    record
 }
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
-    use std::io::Read;
     // In the desk somebody may have put a link or a pipe where a file was listed a moment ago.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io_at(path)(error.into()))?;
@@ -328,10 +345,14 @@ fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
     if !file.metadata().map_err(io_at(path))?.is_file() {
         return Err(io_at(path)(std::io::ErrorKind::InvalidInput.into()));
     }
+    digest_of(station, &mut file).map_err(io_at(path))
+}
+
+fn digest_of(station: &Station, content: &mut impl std::io::Read) -> std::io::Result<Digest> {
     let mut tree = Tree::new(station.suite);
     let mut piece = vec![0; 256 * 1024];
     loop {
-        let read = file.read(&mut piece).map_err(io_at(path))?;
+        let read = content.read(&mut piece)?;
         match piece.get(..read) {
             Some([]) | None => return Ok(tree.root()),
             Some(bytes) => tree.update(bytes),
@@ -545,6 +566,7 @@ pub fn import(
         }
         station.spool.arrivals(crossing).take_file(&line.id, kind, &path)?;
     }
+    witness::take(station, &waybill.source, &waybill.stated, now)?;
     record(station, Event::TripImported, number, crossing, person, Some(digest), now)?;
     let bundles = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count() as u64;
     let trip = Trip {
@@ -598,7 +620,8 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
                 let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
                 let arrived = trip.bundles == settled && (trip.bundles > 0 || papers_gone());
                 let done = arrived && trip.state == TripState::Confirmed;
-                let old = now.since(Timestamp(trip.at_ms)) > u64::from(station.ferry.trip_hours) * 3_600_000;
+                let age = now.since(Timestamp(trip.at_ms));
+                let old = station.clock.may_end_things() && age > u64::from(station.ferry.trip_hours) * 3_600_000;
                 let event = if done {
                     trip.state = TripState::Settled;
                     Some(Event::TripSettled)

@@ -1,154 +1,260 @@
-//! What neighbours' papers tell a node that lost its disk: evidence and receipt batches name parcels that were here, the
-//! epochs it used, and how far its ledger had come. Everything is proven with key cards before it is believed.
+//! Heads of ledgers, exchanged with neighbours: stated with proofs when papers leave, held against everything the
+//! neighbour said before when papers come.
 //!
-//! Pure apart from reading the files; decides nothing.
+//! Why it may die anywhere: a statement leaves only after the record of it, so no turn is used for two heads. One that
+//! came is filed before it is recorded, and taking it again changes nothing. Files of proven statements may be lost: the
+//! proven head itself is in our own ledger; they are what an auditor is shown if the neighbour ever contradicts itself.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use protocol::evidence::{Evidence, MAGIC};
-use protocol::ledger::{Event, Record};
-use protocol::receipt::{Head, Outcome, Receipt, ReceiptBatch};
-use protocol::{Name, ParcelId, Signed, Statement as _, Timestamp, Trust};
+use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::OctetString;
+use protocol::receipt::Head;
+use protocol::witness::{Fault, HeadStatement, Taken, Watch};
+use protocol::{Name, Timestamp};
+use serde_json::{Value, json};
 
-use crate::desk::read_small;
+use crate::alarm::Alarm;
+use crate::station::{Station, StationError};
 
-/// Papers looked at: the evidence of a busy day has some tens of thousands.
-const PAPERS_MAX: usize = 1_000_000;
-/// Folders in folders: `evidence/YYYY/MM/DD` is four.
-const DEPTH_MAX: u32 = 8;
-/// Names of entries hold eight hex digits of an epoch; a larger one is none of ours.
-const EPOCH_MAX: u64 = u32::MAX as u64;
+/// Files of one neighbour that are read at start: twice what is kept, for files that a death left behind.
+const FILES_MAX: usize = 2 * protocol::witness::SAID_MAX;
 
-/// What the papers say.
-#[derive(Debug, Default)]
+/// What every neighbour said about its ledger.
+#[derive(Default)]
 pub struct Witness {
-    /// Papers that were proven.
-    pub proven: u64,
-    /// Files that were no paper, or did not prove anything.
-    pub passed_over: u64,
-    /// The newest epoch of this node that a paper names.
-    pub epoch: u64,
-    /// The largest head of this node's ledger that it ever signed in a receipt.
-    pub head: Head,
-    /// Parcels that were here, each as the record that says so.
-    pub parcels: BTreeMap<ParcelId, Record>,
+    watches: Mutex<BTreeMap<Name, Watch>>,
 }
 
-impl Witness {
-    /// Reads files and folders.
-    pub fn read(paths: &[PathBuf], trust: &Trust, node: &Name, now: Timestamp) -> std::io::Result<Witness> {
-        let mut witness = Witness::default();
-        for path in paths {
-            witness.take(path, trust, node, now, DEPTH_MAX)?;
-        }
-        Ok(witness)
+/// What is signed about our ledger for a paper that is about to leave. The caller records `head` with the paper's own
+/// record before the paper leaves.
+pub fn state(station: &Station, peer: &Name, now: Timestamp) -> Result<(Head, OctetString), StationError> {
+    let told = station.spool.stated_to(peer)?;
+    let mut from = told.heads;
+    from.extend(told.held.filter(|held| !from.contains(held)));
+    let (head, links, left_out) = station.spool.links(&from)?;
+    if left_out > 0 {
+        tracing::error!(%peer, left_out, "the ledger cannot prove that it continues heads which this neighbour was told");
+        station.alarms.raise(now, Alarm::LedgerDamaged);
     }
-
-    fn take(&mut self, path: &Path, trust: &Trust, node: &Name, now: Timestamp, depth: u32) -> std::io::Result<()> {
-        if std::fs::metadata(path)?.is_dir() {
-            if depth > 0 {
-                for entry in std::fs::read_dir(path)? {
-                    self.take(&entry?.path(), trust, node, now, depth - 1)?;
-                }
-            }
-            return Ok(());
-        }
-        if self.parcels.len() >= PAPERS_MAX {
-            return Err(std::io::Error::other(format!("more than {PAPERS_MAX} parcels in the papers")));
-        }
-        let known = read_small(path, ReceiptBatch::BYTES_MAX as u64).ok().and_then(|bytes| {
-            if bytes.starts_with(MAGIC) {
-                self.evidence(&bytes, trust, node, now)
-            } else {
-                self.batch(&bytes, trust, node, now)
-            }
-        });
-        match known {
-            Some(()) => self.proven += 1,
-            None => self.passed_over += 1,
-        }
-        Ok(())
-    }
-
-    /// A bundle between this node and a neighbour, with the receipts for it.
-    fn evidence(&mut self, bytes: &[u8], trust: &Trust, node: &Name, now: Timestamp) -> Option<()> {
-        let proven = Evidence::parse(bytes).ok()?.prove(trust).ok()?;
-        let (envelope, statement) = (&proven.envelope, &proven.custody.statement);
-        let mut record = Record::new(Event::LostKnown, now);
-        record.parcel = Some(statement.parcel);
-        record.bundle = Some(envelope.bundle);
-        record.origin = Some(statement.origin.clone());
-        record.route = Some(statement.route.clone());
-        record.parcel_type = Some(statement.parcel_type.clone());
-        record.crossing = Some(envelope.crossing);
-        record.digest = Some(proven.custody.statement_digest);
-        if envelope.source == *node {
-            self.epoch = self.epoch.max(envelope.epoch);
-            record.peer = Some(envelope.target.clone());
-            record.outcome = last(&proven.receipts);
-            self.known(record);
-        } else if envelope.target == *node {
-            let own: Vec<Receipt> = proven.receipts.into_iter().filter(|receipt| receipt.node == *node).collect();
-            for receipt in &own {
-                if receipt.head.size > self.head.size {
-                    self.head = receipt.head;
-                }
-            }
-            // Without our receipt it was never ours: it comes again by itself.
-            if !own.is_empty() {
-                record.peer = Some(envelope.source.clone());
-                record.epoch = Some(envelope.epoch);
-                record.sequence = Some(envelope.sequence);
-                record.outcome = last(&own);
-                self.known(record);
-            }
-        }
-        Some(())
-    }
-
-    /// Receipts of neighbours for what went on from here.
-    fn batch(&mut self, bytes: &[u8], trust: &Trust, node: &Name, now: Timestamp) -> Option<()> {
-        let signed = Signed::parse::<ReceiptBatch>(bytes).ok()?;
-        let claimed: ReceiptBatch = signed.read_unverified().ok()?;
-        let batch: ReceiptBatch = trust.verify_from_node(&signed, &claimed.source).ok()?;
-        if batch.target != *node {
-            return None;
-        }
-        for signed in batch.read_receipts().ok()? {
-            let Ok(claimed) = signed.read_unverified::<Receipt>() else { continue };
-            let Ok(receipt) = trust.verify_from_node::<Receipt>(&signed, &claimed.node) else { continue };
-            if receipt.node != batch.source {
-                continue;
-            }
-            self.epoch = self.epoch.max(receipt.epoch.min(EPOCH_MAX));
-            let mut record = Record::new(Event::LostKnown, now);
-            record.parcel = Some(receipt.parcel);
-            record.bundle = Some(receipt.bundle);
-            record.peer = Some(receipt.node);
-            record.crossing = Some(receipt.crossing);
-            record.outcome = Some(receipt.outcome);
-            record.reason = receipt.reason;
-            record.digest = Some(receipt.statement);
-            self.known(record);
-        }
-        Some(())
-    }
-
-    /// How a parcel came says more than how it went: it has numbers, and they close gaps.
-    fn known(&mut self, record: Record) {
-        let Some(parcel) = record.parcel else { return };
-        let better = self.parcels.get(&parcel).is_none_or(|before| {
-            (before.sequence.is_none(), before.route.is_none()) > (record.sequence.is_none(), record.route.is_none())
-        });
-        if better {
-            self.parcels.insert(parcel, record);
-        }
-    }
+    let octets = |bytes| OctetString::new(bytes).ok();
+    let statement = HeadStatement {
+        turn: told.next_turn,
+        links,
+        held: station.spool.witnessed(peer)?.map(|stated| stated.head),
+        starts: station.spool.log_starts()?.into_iter().filter_map(octets).collect(),
+        ..HeadStatement::first(&station.node, peer, station.spool.ledger_suite(), now, head)
+    };
+    Ok((head, statement.sign(&station.keyring.signing)))
 }
 
-/// What became of it: the end, where a receipt tells of one.
-fn last(receipts: &[Receipt]) -> Option<Outcome> {
-    let ended = |receipt: &&Receipt| !matches!(receipt.outcome, Outcome::Arrived | Outcome::Duplicate);
-    receipts.iter().find(ended).or_else(|| receipts.first()).map(|receipt| receipt.outcome)
+/// Takes what a neighbour states with a paper whose signature was checked. Gives the head of ours that it holds, where
+/// that is news for the record of the paper.
+pub fn take(
+    station: &Station,
+    source: &Name,
+    stated: &OctetString,
+    now: Timestamp,
+) -> Result<Option<Head>, StationError> {
+    let bytes = stated.as_bytes();
+    let read = match HeadStatement::verify(bytes, source, &station.trust) {
+        Ok(Ok(statement)) if statement.target == station.node => Ok(statement),
+        Ok(Err(refused)) if refused.0.target == station.node => Err(refused),
+        _ => {
+            tracing::warn!(node = %source, "a statement about a ledger did not verify; not taken");
+            station.alarms.raise(now, Alarm::NotAuthentic);
+            return Ok(None);
+        }
+    };
+    let mut watches = station.witness.watches.lock().unwrap_or_else(PoisonError::into_inner);
+    if !watches.contains_key(source) {
+        watches.insert(source.clone(), load(station, source)?);
+    }
+    let Some(watch) = watches.get_mut(source) else { return Ok(None) };
+    let statement = match read {
+        Ok(statement) => statement,
+        Err(refused) => {
+            let (statement, fault) = *refused;
+            contradicted(station, source, &statement, bytes, fault, now)?;
+            return Ok(None);
+        }
+    };
+    let before = watch.last();
+    match watch.take(&statement) {
+        Taken::Contradiction(fault) => contradicted(station, source, &statement, bytes, fault, now)?,
+        Taken::Known => {}
+        Taken::Unproven => file(station, source, &statement, bytes, true)?,
+        Taken::Proven(last) => {
+            file(station, source, &statement, bytes, false)?;
+            keep_daily(station, source, &statement, bytes, now)?;
+            if before.map(|before| before.head) != Some(last.head) {
+                let mut record = Record::new(Event::HeadWitnessed, now);
+                record.peer = Some(source.clone());
+                record.sequence = Some(last.turn);
+                record.head = Some(last.head);
+                station.spool.record(record, Local::none())?;
+            }
+            tidy(station, source, watch)?;
+        }
+    }
+    held(station, source, &statement, bytes, now)
+}
+
+/// The neighbour says which head of ours it holds: either our ledger passes through it, or ours is not what it was.
+fn held(
+    station: &Station,
+    source: &Name,
+    statement: &HeadStatement,
+    bytes: &[u8],
+    now: Timestamp,
+) -> Result<Option<Head>, StationError> {
+    // A head of a log before ours is no matter of ours any more; one of a log after ours cannot be.
+    let Some(held) = statement.held.filter(|held| held.log >= station.spool.head().log) else { return Ok(None) };
+    if !station.spool.passes_through(&held) {
+        contradicted(station, source, statement, bytes, Fault::NotOnTheWay { size: held.size }, now)?;
+        return Ok(None);
+    }
+    Ok(Some(held).filter(|held| station.spool.stated_to(source).is_ok_and(|told| told.held != Some(*held))))
+}
+
+/// Alarm, record, and both halves of the evidence.
+fn contradicted(
+    station: &Station,
+    source: &Name,
+    statement: &HeadStatement,
+    bytes: &[u8],
+    fault: Fault,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    tracing::error!(node = %source, %fault, "two signed statements about a ledger cannot both be true");
+    station.alarms.raise(now, Alarm::LedgerContradicted);
+    let (log, turn) = (statement.head.log, statement.turn);
+    let name = |turn: u64, word: &str| format!("{source}-{log}-{turn}-{word}.head");
+    station.spool.keep_evidence(now, bytes, &name(turn, "contradiction"))?;
+    let earlier = fault.against().map(|turn| (turn, path(station, source, log, turn)));
+    if let Some((against, path)) = earlier
+        && let Ok(earlier) = crate::desk::read_small(&path, HEAD_BYTES_MAX)
+    {
+        station.spool.keep_evidence(now, &earlier, &name(against, "contradicted"))?;
+    }
+    let mut record = Record::new(Event::HeadContradicted, now);
+    record.peer = Some(source.clone());
+    record.sequence = Some(turn);
+    record.head = Some(statement.head);
+    station.spool.record(record, Local::none())?;
+    Ok(())
+}
+
+const HEAD_BYTES_MAX: u64 = <HeadStatement as protocol::Statement>::BYTES_MAX as u64;
+
+fn path(station: &Station, source: &Name, log: u64, turn: u64) -> PathBuf {
+    // Turns sort as text.
+    station.layout().heads().join(format!("{source}.{log}-{turn:020}.head"))
+}
+
+/// What is needed to join later papers is written durably, what is evidence only is not worth a sync: the next
+/// statement is evidence as well.
+fn file(
+    station: &Station,
+    source: &Name,
+    statement: &HeadStatement,
+    bytes: &[u8],
+    durable: bool,
+) -> Result<(), StationError> {
+    // An older spool has no such folder yet.
+    let (disk, folder) = (station.spool.disk(), station.layout().heads());
+    disk.create_dir_private(&folder).map_err(|cause| StationError::Io { path: folder, cause })?;
+    let path = path(station, source, statement.head.log, statement.turn);
+    let written = if durable { disk.write(&path, bytes) } else { disk.write_lazy(&path, bytes) };
+    written.map_err(|cause| StationError::Io { path, cause })
+}
+
+/// The first proven statement of a day goes where auditors look, and stays as long as other evidence does.
+fn keep_daily(
+    station: &Station,
+    source: &Name,
+    statement: &HeadStatement,
+    bytes: &[u8],
+    now: Timestamp,
+) -> Result<(), StationError> {
+    let name = format!("{source}-{}.head", statement.head.log);
+    let civil = now.to_string();
+    let day = civil.split('T').next().unwrap_or_default();
+    let path = day.split('-').fold(station.layout().evidence(), |path, part| path.join(part)).join(&name);
+    if !path.exists() {
+        station.spool.keep_evidence(now, bytes, &name)?;
+    }
+    Ok(())
+}
+
+fn files(station: &Station, source: &Name) -> Result<Vec<PathBuf>, StationError> {
+    let (folder, prefix) = (station.layout().heads(), format!("{source}."));
+    let io = |cause| StationError::Io { path: folder.clone(), cause };
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(io)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        let ours = |name: &str| name.starts_with(&prefix) && name.ends_with(".head");
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The last proven head is in the ledger; what joins nothing yet lies in files.
+fn load(station: &Station, source: &Name) -> Result<Watch, StationError> {
+    let mut watch = Watch::from(station.spool.witnessed(source)?);
+    for path in files(station, source)?.iter().take(FILES_MAX) {
+        let Ok(bytes) = crate::desk::read_small(path, HEAD_BYTES_MAX) else { continue };
+        if let Ok(Ok(statement)) = HeadStatement::verify(&bytes, source, &station.trust) {
+            // Each was taken before: at worst it is known.
+            let _taken = watch.take(&statement);
+        }
+    }
+    Ok(watch)
+}
+
+/// Files of statements that nothing is held against any more go.
+fn tidy(station: &Station, source: &Name, watch: &Watch) -> Result<(), StationError> {
+    for path in files(station, source)? {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split_once('.'));
+        let stem = stem.and_then(|(_, place)| place.split_once('-'));
+        let place = stem.and_then(|(log, turn)| Some((log.parse().ok()?, turn.parse().ok()?)));
+        if !place.is_some_and(|(log, turn)| watch.keeps(log, turn)) {
+            station.spool.disk().remove_file(&path).map_err(|cause| StationError::Io { path, cause })?;
+        }
+    }
+    Ok(())
+}
+
+/// Every neighbour's ledger as `status` shows it: how far it is proven, and what is not.
+pub fn status(station: &Station) -> Result<Value, StationError> {
+    let mut watches = station.witness.watches.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rows = Vec::new();
+    for peer in &station.peers {
+        if !watches.contains_key(&peer.name) {
+            watches.insert(peer.name.clone(), load(station, &peer.name)?);
+        }
+        let Some(watch) = watches.get(&peer.name) else { continue };
+        let last = watch.last();
+        let unproven: Vec<u64> = watch.unproven().map(|stated| stated.head.size).collect();
+        let held = station.spool.stated_to(&peer.name)?.held;
+        rows.push(json!({
+            "peer": peer.name,
+            "log": last.map(|last| last.head.log),
+            "records_proven": last.map(|last| last.head.size),
+            "root": last.map(|last| last.head.root.to_string()),
+            "unproven_heads": unproven.len(),
+            "unproven_up_to": unproven.iter().max(),
+            "holds_of_ours": held.map(|held| held.size),
+        }));
+    }
+    Ok(Value::Array(rows))
 }

@@ -63,6 +63,8 @@ pub struct Office {
     pub receiver: std::net::SocketAddr,
     /// Both ends of the file-moving gate.
     pub gate: (PathBuf, PathBuf),
+    /// More of the environment of daemons that are started from now on.
+    pub environment: Vec<(String, String)>,
     wishes: Wishes,
 }
 
@@ -110,7 +112,7 @@ impl Office {
         }
         fs::create_dir_all(&gate.0)?;
         fs::create_dir_all(&gate.1)?;
-        let office = Office { root: root.to_owned(), nodes, receiver, gate, wishes };
+        let office = Office { root: root.to_owned(), nodes, receiver, gate, environment: Vec::new(), wishes };
         for name in NODES {
             fs::write(office.config(name), office.config_text(name, gateway, entrance))?;
         }
@@ -279,6 +281,25 @@ impl Office {
             .output()
     }
 
+    /// `ferry` as a person, started and not waited for; what it says goes to `<root>/ferry.log`.
+    pub fn ferry_start(&self, person: &str, node: &str, command: &str, arguments: &[&str]) -> io::Result<Child> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.root.join("ferry.log"))?;
+        Command::new(self.wishes.programs.join("ferry"))
+            .args([command, "--spool"])
+            .arg(self.spool(node))
+            .arg("--key")
+            .arg(self.root.join("people").join(format!("{person}.key.pem")))
+            .arg("--passphrase-file")
+            .arg(self.passphrase())
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("LANG", "C")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+    }
+
     /// `ferry` as a person, at the desk of a node.
     pub fn ferry_as(&self, person: &str, node: &str, command: &str, arguments: &[&str]) -> io::Result<String> {
         let spool = self.spool(node);
@@ -352,6 +373,7 @@ impl Office {
             .arg("run")
             .arg("--config")
             .arg(config)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -367,6 +389,21 @@ impl Office {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// How a daemon ended by itself, where it did; it may be started again then.
+    pub fn ended(&mut self, name: &str) -> Option<std::process::ExitStatus> {
+        let node = self.nodes.get_mut(name)?;
+        let status = node.child.as_mut()?.try_wait().ok()??;
+        node.child = None;
+        Some(status)
+    }
+
+    /// Sends a signal by name (`STOP`, `TERM`) to a daemon that runs.
+    pub fn signal(&self, name: &str, signal: &str) -> io::Result<()> {
+        let Some(pid) = self.nodes.get(name).and_then(Node::pid) else { return Err(io::Error::other("not running")) };
+        let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &pid.to_string()]).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other(format!("{name}: {signal} was not sent"))) }
     }
 
     /// Did a daemon end by itself? Then something is wrong.

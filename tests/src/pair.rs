@@ -1,269 +1,331 @@
-//! Two nodes of one office in one process, on real folders with real key files, stepped by hand: for what is told about
-//! one node and its neighbour, a restore or an upgrade. The clock is a field; what crosses is carried by the test.
+//! Two stations of an office, the internet's and the extranet's, in one process: what a day-to-day test needs to move a
+//! parcel, a clock or a folder and look at what becomes of it. The wall clocks can be set wrong, one by one; the boot
+//! clock cannot. Files are dated by the machine that runs the test, so the story begins now.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::keys::{OpeningKey, SigningKey};
-use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
-use spool::{Begin, Disk, EntryKind, Floor, Fuse, Layout, Spool};
+use protocol::der_types::Octets;
+use protocol::keys;
+use protocol::parcel::{Label, VERSION};
+use protocol::request::Request;
+use protocol::{Crossing, Name, Signed, Timestamp, Zone};
+use serde_json::Value;
+use spool::{Answer, Begin, Disk, Floor};
 use station::admission::Admission;
+use station::alarm::{Alarm, Alarms};
+use station::clock::{self, Reading};
 use station::config::Config;
 use station::housekeeping::Housekeeping;
 use station::intake::Intake;
-use station::keyring::{self, Keyring};
 use station::receipts::Receipts;
-use station::station::{Plan, Station, StationError, setup};
+use station::station::{Plan, Station, StationError};
 
+use crate::papers;
 use crate::programs::repository;
+use crate::world::Office;
 
-/// Midnight of 22 November 2026.
-pub const START: Timestamp = Timestamp(1_795_305_600_000);
-/// The operator who signs.
-pub const OPERATOR: &str = "operator-ma";
-/// An inlet is due after five seconds without a hint.
-const TURN_MS: u64 = 6_000;
+/// The node where parcels begin.
+pub const HERE: usize = 0;
+/// The node where they end.
+pub const THERE: usize = 1;
 
-/// A config without links.
+const ZONES: [Zone; 2] = [Zone::Internet, Zone::Extranet];
+const MINUTE_MS: u64 = 60 * 1000;
+
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NoLinks {}
+struct NoLinks {}
 
-/// A node: its folder with `keys`, `trust` and `spool`, and its config.
-pub struct Member {
-    /// Its folder.
-    pub root: PathBuf,
-    /// Its zone.
-    pub zone: Zone,
-    /// Its config.
-    pub config: Config<NoLinks>,
-}
-
-/// A node at work.
-pub struct Running {
-    /// The station.
+/// A process.
+pub struct Machine {
+    /// Its station.
     pub station: Station,
-    /// Takes drops in.
-    pub intake: Intake,
-    /// Takes bundles in.
+    intake: Intake,
+    /// Its admission, for a test that steps it alone.
     pub admission: Admission,
-    /// Sends receipts.
-    pub receipts: Receipts,
-    /// The rest.
-    pub housekeeping: Housekeeping,
+    receipts: Receipts,
+    housekeeping: Housekeeping,
 }
 
-/// A name of this office.
-#[must_use]
-pub fn name(word: &str) -> Name {
+/// The two, and what is true between them.
+pub struct Pair<'a> {
+    office: &'a Office,
+    root: PathBuf,
+    /// Settings of every route, as text of a config.
+    routes: String,
+    /// The true time.
+    pub now: Timestamp,
+    boot_ms: u64,
+    /// How far each machine's wall clock is wrong.
+    pub wrong_ms: [i64; 2],
+    machines: [Option<Machine>; 2],
+    /// Is the gateway up?
+    pub joined: bool,
+    dropped: u32,
+}
+
+fn name(word: &str) -> Name {
     Name::new(word).expect("names of this file are short and plain")
 }
 
-fn config(root: &Path, zone: Zone) -> Config<NoLinks> {
-    let peers: &[(&str, &str, &str)] = match zone {
-        Zone::Internet => &[("extranet", "quic", "quic")],
-        Zone::Extranet => &[("internet", "quic", "quic"), ("intranet", "diode", "ferry")],
-        Zone::Intranet => &[("extranet", "ferry", "diode")],
-    };
-    let mut text = format!("[node]\nname = \"{zone}\"\nsuite = \"std\"\n");
-    for (word, folder) in [("spool", "spool"), ("keys", "keys"), ("trust", "trust")] {
-        text += &format!("{word} = {:?}\n", root.join(folder));
+impl<'a> Pair<'a> {
+    /// Two stations below `root` with the routes `urgent-forms`, `forms` and `bulk-forms`, each with these settings.
+    pub fn found(office: &'a Office, root: &Path, settings: &str) -> Result<Pair<'a>, StationError> {
+        let mut routes = String::new();
+        for (route, priority) in [("urgent-forms", "urgent"), ("forms", "normal"), ("bulk-forms", "bulk")] {
+            routes += &format!(
+                "[[route]]\nname = \"{route}\"\npath = [\"internet\", \"extranet\"]\ntypes = [\"application\"]\n\
+                 intake = \"rename\"\npriority = \"{priority}\"\n{settings}\n"
+            );
+        }
+        let now = clock::now();
+        let mut pair = Pair {
+            office,
+            root: root.to_owned(),
+            routes,
+            now,
+            boot_ms: 5_000,
+            wrong_ms: [0; 2],
+            machines: [None, None],
+            joined: true,
+            dropped: 0,
+        };
+        pair.start(HERE)?;
+        pair.start(THERE)?;
+        Ok(pair)
     }
-    text += &format!("rules = {:?}\n[link]\n", repository().join("config/rules"));
-    for (peer, send, receive) in peers {
-        text +=
-            &format!("[[peer]]\nname = \"{peer}\"\nzone = \"{peer}\"\nsend = \"{send}\"\nreceive = \"{receive}\"\n");
-    }
-    let routes = [
-        ("applications", ["internet", "extranet"], "application"),
-        ("registration", ["extranet", "intranet"], "registration-message"),
-        ("review-results", ["intranet", "extranet"], "review-result"),
-    ];
-    for (route, path, kind) in routes.iter().filter(|(_, path, _)| path.contains(&zone.name())) {
-        text += &format!("[[route]]\nname = \"{route}\"\npath = {path:?}\ntypes = [\"{kind}\"]\nintake = \"rename\"\n");
-    }
-    let direction = if zone == Zone::Intranet { "out" } else { "in" };
-    text += &format!("[[ferry.medium]]\nid = \"disc-0001\"\ndirection = \"{direction}\"\n");
-    text += &format!("[backup]\nfolder = {:?}\n", root.join("backups"));
-    toml::from_str(&text).expect("a config as the documentation shows it")
-}
 
-impl Member {
-    /// A node whose folder is there already, perhaps unpacked.
+    fn config(&self, at: usize) -> Config<NoLinks> {
+        let (zone, other) = (ZONES[at], ZONES[1 - at]);
+        let text = format!(
+            "[node]\nname = \"{zone}\"\nsuite = \"std\"\nspool = {:?}\nkeys = \"/k\"\ntrust = \"/t\"\nrules = \"/r\"\n\
+             evidence_days = 180\nquarantine_days = 1\n[link]\n[[peer]]\nname = \"{other}\"\nzone = \"{other}\"\n\
+             send = \"quic\"\nreceive = \"quic\"\n{}",
+            self.root.join(zone.name()),
+            self.routes,
+        );
+        toml::from_str(&text).expect("the text above is a config")
+    }
+
+    /// What a machine's clocks say.
     #[must_use]
-    pub fn at(root: &Path, zone: Zone) -> Member {
-        Member { root: root.to_owned(), zone, config: config(root, zone) }
+    pub fn reading(&self, at: usize) -> Reading {
+        Reading { wall: Timestamp(self.now.0.saturating_add_signed(self.wrong_ms[at])), boot_ms: self.boot_ms }
     }
 
-    /// The paths of its spool.
-    #[must_use]
-    pub fn layout(&self) -> Layout {
-        Layout::new(&self.config.node.spool)
-    }
-
-    /// Its keys.
-    #[must_use]
-    pub fn keyring(&self) -> Keyring {
-        Keyring::load(&self.config.node.keys, &self.config.node.name).expect("keys that init made")
-    }
-
-    /// Its cards.
-    #[must_use]
-    pub fn trust(&self) -> Trust {
-        keyring::load_trust(&self.config.node.trust).expect("cards that init made")
-    }
-
-    /// How its spool is made.
-    #[must_use]
-    pub fn setup(&self, disk: Disk, now: Timestamp) -> spool::Setup {
-        let crossings = self.config.crossings(self.zone);
-        setup(&self.config.node, self.zone, &self.config.routes, &crossings, &self.keyring(), disk, now)
-    }
-
-    /// Starts it.
-    pub fn open(&self, now: Timestamp) -> Result<Running, StationError> {
-        self.open_with(Disk::real(), now)
-    }
-
-    /// Starts it on a disk that dies.
-    pub fn open_until(&self, fuse: &Fuse, now: Timestamp) -> Result<Running, StationError> {
-        self.open_with(Disk::with_fuse(fuse.clone()), now)
-    }
-
-    fn open_with(&self, disk: Disk, now: Timestamp) -> Result<Running, StationError> {
-        let mut plan = Plan::from_config(&self.config, self.zone)?;
-        plan.disk = disk;
-        let station = Station::open(plan, now)?;
+    /// Starts a node on its disk, made where it is missing.
+    pub fn start(&mut self, at: usize) -> Result<(), StationError> {
+        let zone = ZONES[at];
+        let config = self.config(at);
+        let crossings = config.crossings(zone);
+        let keyring = self.office.keyring(at);
+        let wall = self.reading(at).wall;
+        let setup =
+            station::station::setup(&config.node, zone, &config.routes, &crossings, &keyring, Disk::real(), wall);
+        spool::create(&setup)?;
+        let plan = Plan {
+            rules: station::station::load_rules(&repository().join("config/rules"), &crossings)?,
+            alarms: Alarms::new(&config.node.name, &config.alarm),
+            trust: self.office.trust.clone(),
+            backup: None,
+            disk: Disk::real(),
+            node: config.node,
+            zone,
+            peers: config.peers,
+            routes: config.routes,
+            ferry: config.ferry,
+            crossings,
+            keyring,
+        };
+        self.machines[at] = None;
+        let station = Station::open(plan, wall)?;
         // The machine that runs the tests may be nearly full.
         station.spool.set_floor(Floor { bytes: 0, inodes: 0 });
-        Ok(Running {
-            intake: Intake::new(&station)?,
+        let intake = Intake::new(&station)?;
+        self.machines[at] = Some(Machine {
             station,
+            intake,
             admission: Admission::default(),
             receipts: Receipts::default(),
             housekeeping: Housekeeping::default(),
-        })
+        });
+        Ok(())
     }
 
-    /// An app drops a file.
-    pub fn drop_file(&self, route: &str, file: &str, bytes: &[u8]) {
-        let aside = self.root.join("drop");
-        fs::write(&aside, bytes).expect("a folder of the test");
-        fs::rename(&aside, self.layout().inlet(&name(route)).join(file)).expect("an inlet on the same disk");
+    /// Ends a process.
+    pub fn stop(&mut self, at: usize) {
+        self.machines[at] = None;
     }
 
-    /// An app drops an application: a form in a folder.
-    pub fn drop_application(&self, number: u32) {
-        let aside = self.root.join("drop");
-        fs::create_dir_all(&aside).expect("a folder of the test");
-        fs::write(aside.join("application.json"), crate::papers::application_form(number)).expect("a file in it");
-        let inlet = self.layout().inlet(&name("applications"));
-        fs::rename(&aside, inlet.join(format!("case-{number}"))).expect("an inlet on the same disk");
-    }
-
-    /// What stands in an outlet.
+    /// A running station.
+    ///
+    /// # Panics
+    /// Where it was stopped.
     #[must_use]
-    pub fn outlet(&self, route: &str) -> Vec<String> {
-        names(&self.layout().outlet(&name(route)))
+    pub fn station(&self, at: usize) -> &Station {
+        &self.machines[at].as_ref().expect("the node runs").station
     }
-}
 
-/// Names in a folder that do not begin with a point, sorted; none where it is missing.
-#[must_use]
-pub fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    names
-}
+    /// Its process.
+    ///
+    /// # Panics
+    /// Where it was stopped.
+    pub fn machine(&mut self, at: usize) -> &mut Machine {
+        self.machines[at].as_mut().expect("the node runs")
+    }
 
-impl Running {
-    /// Every stage has a turn, until none has anything to do.
-    pub fn turn(&mut self, now: &mut Timestamp) -> Result<(), StationError> {
-        for _ in 0..4 {
-            *now = now.plus_ms(TURN_MS);
-            self.intake.step(&self.station, *now)?;
-            self.admission.step(&self.station, *now)?;
-            self.receipts.step(&self.station, *now)?;
-            station::desk::step(&self.station, *now)?;
-            self.housekeeping.step(&self.station, *now)?;
+    /// True time goes by, and both boot clocks with it.
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.boot_ms += ms;
+    }
+
+    /// So many minutes go by; every stage takes a turn in each, and the gateway carries.
+    pub fn minutes(&mut self, minutes: u64) -> Result<(), StationError> {
+        for _ in 0..minutes {
+            self.pass_ms(MINUTE_MS);
+            self.turn()?;
         }
         Ok(())
     }
 
-    /// Brings everything that waits in an outbox into another node's arrivals; receipts leave the outbox with that.
-    pub fn carry_to(&self, other: &Running) {
-        let crossing = Crossing::between(self.station.zone, other.station.zone).expect("neighbours");
-        carry(&self.station.spool, &other.station.spool, crossing);
-    }
-}
-
-/// The same from spool to spool. What leaves an outbox meanwhile was receipted meanwhile.
-pub fn carry(from: &Spool, to: &Spool, crossing: Crossing) {
-    let outbox = from.outbox(crossing);
-    for entry in outbox.entries().expect("a list") {
-        let Ok(bytes) = fs::read(&entry.path) else { continue };
-        if let Begin::Partial(mut partial) =
-            to.arrivals(crossing).begin(&entry.id, entry.kind, entry.size).expect("room")
-        {
-            let from = usize::try_from(partial.offset()).expect("small");
-            partial.write(&bytes[from..]).expect("written");
-            partial.finish().expect("whole");
+    /// So many hours go by, with a turn in each.
+    pub fn hours(&mut self, hours: u64) -> Result<(), StationError> {
+        for _ in 0..hours {
+            self.pass_ms(60 * MINUTE_MS);
+            self.turn()?;
         }
-        if entry.kind == EntryKind::Receipts {
-            outbox.remove(&entry).expect("removed");
-        }
+        Ok(())
     }
-}
 
-/// Makes two members below `root` with keys, cards of both and of an operator, and empty spools. Returns the operator's
-/// key and the key that backups are sealed to.
-#[must_use]
-pub fn found(root: &Path, zones: [Zone; 2]) -> ([Member; 2], SigningKey, OpeningKey) {
-    let suite = Suite::Std;
-    let members = zones.map(|zone| Member::at(&root.join(zone.name()), zone));
-    let (operator, security) = (SigningKey::generate(suite), OpeningKey::generate(suite));
-    let mut cards: Vec<(String, String)> = Vec::new();
-    for member in &members {
-        let made = Keyring::init(&member.config.node.keys, &member.config.node.name, member.zone, suite, START);
-        for (path, card) in made.expect("an empty folder") {
-            if card.role == Role::Node {
-                cards.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), card.to_text()));
+    /// Every stage takes a turn now.
+    pub fn turn(&mut self) -> Result<(), StationError> {
+        for at in [HERE, THERE] {
+            let reading = self.reading(at);
+            if let Some(machine) = &mut self.machines[at] {
+                let station = &machine.station;
+                machine.intake.step(station, station.clock.see(reading))?;
+                machine.admission.step(station, station.clock.see(reading))?;
+                machine.receipts.step(station, station.clock.see(reading))?;
+                station::desk::step(station, station.clock.see(reading))?;
+                machine.housekeeping.step(station, station.clock.see(reading))?;
             }
         }
-    }
-    let from = "2026-11-21".to_owned();
-    let person = KeyCard {
-        zone: zones[0],
-        holder: name(OPERATOR),
-        role: Role::Operator,
-        usage: Use::Sign,
-        suite,
-        from: from.clone(),
-        until: None,
-        spki: operator.public().to_spki(),
-    };
-    let safe = KeyCard {
-        zone: Zone::Intranet,
-        holder: keyring::security(),
-        role: Role::Security,
-        usage: Use::Seal,
-        suite,
-        from,
-        until: None,
-        spki: security.public().to_spki(),
-    };
-    cards.push(("operator.pub.pem".to_owned(), person.to_text()));
-    cards.push(("security.pub.pem".to_owned(), safe.to_text()));
-    for member in &members {
-        fs::create_dir_all(&member.config.node.trust).expect("a folder of the test");
-        fs::create_dir_all(member.root.join("backups")).expect("a folder of the test");
-        for (file, text) in &cards {
-            fs::write(member.config.node.trust.join(file), text).expect("a file of the test");
+        if self.joined {
+            self.carry(HERE, THERE)?;
+            self.carry(THERE, HERE)?;
         }
-        spool::create(&member.setup(Disk::real(), START)).expect("an empty folder");
+        Ok(())
     }
-    (members, operator, security)
+
+    /// Everything in an outbox crosses.
+    pub fn carry(&mut self, from: usize, to: usize) -> Result<(), StationError> {
+        let (Some(source), Some(target)) = (&self.machines[from], &self.machines[to]) else { return Ok(()) };
+        let Some(crossing) = Crossing::between(ZONES[from], ZONES[to]) else { return Ok(()) };
+        for entry in source.station.spool.outbox(crossing).entries()? {
+            if let Begin::Partial(mut partial) =
+                target.station.spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size)?
+            {
+                let mut bytes = Vec::new();
+                let content = source.station.spool.outbox(crossing).content(&entry);
+                content
+                    .and_then(|mut content| std::io::Read::read_to_end(&mut content, &mut bytes))
+                    .map_err(|cause| StationError::Io { path: entry.path.to_path_buf(), cause })?;
+                partial.write(&bytes)?;
+                partial.finish()?;
+            }
+            if entry.kind == spool::EntryKind::Receipts {
+                source.station.spool.outbox(crossing).remove(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An app drops a form into a route here; its name.
+    pub fn drop_form(&mut self, route: &str) -> std::io::Result<String> {
+        self.dropped += 1;
+        let file = format!("{route}-{}.json", self.dropped);
+        self.drop_bytes(route, &file, papers::application_form(self.dropped).as_bytes())?;
+        Ok(file)
+    }
+
+    /// An app drops this.
+    pub fn drop_bytes(&self, route: &str, file: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let aside = self.root.join(file);
+        fs::write(&aside, bytes)?;
+        fs::rename(aside, self.station(HERE).layout().inlet(&name(route)).join(file))
+    }
+
+    /// What stands in the outlet of a route there.
+    #[must_use]
+    pub fn outlet(&self, route: &str) -> Vec<PathBuf> {
+        let folder = self.root.join("extranet/outlet").join(route);
+        let mut found: Vec<PathBuf> =
+            fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+        found.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
+        found.sort();
+        found
+    }
+
+    /// The state that the newest notice about a drop tells.
+    #[must_use]
+    pub fn told(&self, route: &str, file: &str) -> Option<String> {
+        let folder = self.root.join("internet/notices").join(route);
+        let names = fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names
+            .into_iter()
+            .find_map(|name| Some(name.strip_prefix(&format!("{file}."))?.strip_suffix(".json")?.to_owned()))
+    }
+
+    /// Does an alarm stand?
+    #[must_use]
+    pub fn stands(&self, at: usize, alarm: Alarm) -> bool {
+        self.station(at).alarms.standing().iter().any(|(standing, ..)| *standing == alarm)
+    }
+
+    /// The snapshot that `status` prints.
+    #[must_use]
+    pub fn status(&self, at: usize) -> Value {
+        let path = self.station(at).layout().status().join("status.json");
+        fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// The administrator's command line asks a node, and is answered at once.
+    ///
+    /// # Errors
+    /// Where the desk stops at one.
+    ///
+    /// # Panics
+    /// Where there is no answer.
+    pub fn ask(&mut self, at: usize, action: &str, arguments: &[(&str, &str)]) -> Result<Answer, StationError> {
+        let id = Octets(keys::random());
+        let request = Request {
+            version: VERSION,
+            id,
+            node: name(ZONES[at].name()),
+            action: name(action),
+            person: name("administrator"),
+            at: self.reading(at).wall,
+            arguments: arguments
+                .iter()
+                .map(|(what, value)| Label { name: name(what), value: (*value).to_owned() })
+                .collect(),
+        };
+        let signed = Signed::make(&self.office.keyring(at).signing, &request).to_bytes();
+        let reading = self.reading(at);
+        let station = self.station(at);
+        let path = station.layout().desk_own().join(format!("{id}.req"));
+        Disk::real().write(&path, &signed).map_err(|cause| StationError::Io { path, cause })?;
+        station::desk::step(station, station.clock.see(reading))?;
+        let path = station.layout().desk_answers().join(format!("{id}.json"));
+        let bytes = fs::read(&path).map_err(|cause| StationError::Io { path, cause })?;
+        Ok(serde_json::from_slice(&bytes).expect("the desk writes answers"))
+    }
+
+    /// How often an event stands in a node's ledger.
+    pub fn recorded(&self, at: usize, event: protocol::ledger::Event) -> Result<usize, StationError> {
+        let records = self.station(at).spool.records(0, usize::MAX)?;
+        Ok(records.iter().filter(|stored| stored.record.event == event).count())
+    }
 }

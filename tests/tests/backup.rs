@@ -17,7 +17,7 @@ use protocol::{Crossing, ParcelId, Signed, Suite, Timestamp, Zone};
 use spool::{Disk, Filter, Fuse, SpoolError, State};
 use station::backup::{Good, Job};
 use station::restore::{RestoreError, RestorePlan, Restored, restore};
-use tests::pair::{Member, Running, START, found, name, names};
+use tests::twins::{Member, Running, START, found, name, names};
 
 const INWARD: Crossing = Crossing::InternetToExtranet;
 const HOUR_MS: u64 = 3_600_000;
@@ -183,7 +183,7 @@ fn a_receiver_put_back_delivers_nothing_twice_names_what_it_lost_and_goes_on() {
     let delivered = in_state(&from, State::Delivered);
     assert_eq!(restored.lost.len(), 2);
     assert!(restored.lost.iter().all(|record| delivered.contains(&record.parcel.unwrap())));
-    assert!(restored.witness.head.size > good.records, "the neighbour knows how far the ledger had come");
+    assert!(restored.told.head.size > good.records, "the neighbour knows how far the ledger had come");
 
     let mut to = extranet.open(now).unwrap();
     assert!(to.station.spool.epoch() > lost_epoch && to.station.spool.epoch() > before);
@@ -513,15 +513,15 @@ fn a_backup_made_while_parcels_flow_loses_none_that_was_accepted_before_it() {
     let Running { station, .. } = from;
     let station = std::sync::Arc::new(station);
     let stop = station::service::Stop::default();
-    let threads = station::service::start(&station, &stop).unwrap();
+    let threads = station::service::start(&station, &stop, &station::life::Life::default()).unwrap();
     let mut backup: Option<std::thread::JoinHandle<Good>> = None;
     let mut dropped_before = 0;
     let ends = std::time::Instant::now() + std::time::Duration::from_secs(240);
     let mut dropped = 0;
     let flows = |to: &mut Running, now: &mut Timestamp| {
-        tests::pair::carry(&station.spool, &to.station.spool, INWARD);
+        tests::twins::carry(&station.spool, &to.station.spool, INWARD);
         to.turn(now).unwrap();
-        tests::pair::carry(&to.station.spool, &station.spool, INWARD.back());
+        tests::twins::carry(&to.station.spool, &station.spool, INWARD.back());
     };
     while in_state(&to, State::Delivered).len() < CASES as usize {
         assert!(std::time::Instant::now() < ends, "{} of {dropped} arrived", in_state(&to, State::Delivered).len());

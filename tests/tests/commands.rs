@@ -42,9 +42,13 @@ fn lines_of_json(bytes: &[u8]) -> Option<Vec<Value>> {
     text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+fn has_chinese_text(text: &str) -> bool {
+    text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+}
+
 fn has_chinese(output: &Output) -> bool {
     let text = [output.stdout.as_slice(), &output.stderr].concat();
-    String::from_utf8_lossy(&text).chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+    has_chinese_text(&String::from_utf8_lossy(&text))
 }
 
 fn up(office: &mut Office, node: &'static str) {
@@ -96,6 +100,7 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
     let root = tempfile::tempdir().unwrap();
     let office = office(root.path());
     let gone = root.path().join("gone").to_string_lossy().into_owned();
+    let page = root.path().join("month.html").to_string_lossy().into_owned();
     let (form, survey) = (root.path().join("form.json"), root.path().join("review.xml"));
     fs::write(&form, papers::application_form(1)).unwrap();
     fs::write(&survey, papers::review_result(2)).unwrap();
@@ -109,6 +114,12 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["init"], DONE),
         (&["list"], DONE),
         (&["list", "--route", "applications", "--state", "accepted", "--since", "0", "--type", "application"], DONE),
+        (&["list", "--since", "2026-11-21"], DONE),
+        (&["list", "--since", "3h"], DONE),
+        (&["list", "--since", "yesterday"], USAGE),
+        (&["list", "--state", "deliverd"], REFUSED),
+        (&["clock", "confirm", "--reason", "compared"], DONE),
+        (&["clock", "set"], USAGE),
         (&["show", parcel], REFUSED),
         (&["show", "nonsense"], REFUSED),
         (&["gaps"], DONE),
@@ -118,6 +129,7 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["reseal", parcel, "--to", "key"], USAGE),
         (&["route", "disable", "applications", "--reason", "a test"], DONE),
         (&["route", "enable", "applications"], DONE),
+        (&["route", "disable", "applications"], REFUSED),
         (&["route", "disable", "unheard-of"], REFUSED),
         (&["route", "close", "applications"], USAGE),
         (&["inspect", "--route", "applications", &form], DONE),
@@ -135,7 +147,10 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["duplicate", "close", parcel, "--reason", "a test"], REFUSED),
         (&["duplicate", "burn", parcel], USAGE),
         (&["restore", "--from", &gone, "--key", &gone, "--operator", &gone], DISK),
-        (&["report", "--month", "2026-11"], USAGE),
+        (&["report", "--month", "2026-11", "--out", &page], DONE),
+        (&["report", "--month", "2026-13"], USAGE),
+        (&["list", "--since", "2026-11-01", "--until", "2026-11-30"], DONE),
+        (&["list", "--since", "yesterday"], REFUSED),
     ];
     for (arguments, expected) in table {
         answers(&office, "internet", arguments, *expected, true);
@@ -292,6 +307,73 @@ fn what_is_held_is_sent_again_and_what_has_passed_is_not() {
     assert_eq!(delivered, [name]);
     let again = office.node_output("internet", &["resend", &parcel]).unwrap();
     assert_eq!(code(&again), REFUSED, "{}", words(&again));
+}
+
+#[test]
+fn the_month_is_one_page_whose_numbers_are_those_of_the_ledger_and_reading_it_is_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    up(&mut office, "internet");
+    up(&mut office, "extranet");
+    let names: Vec<String> = (1..4).map(|number| drop_application(&office, "applications", number)).collect();
+    let survey = papers::review_result(9);
+    office.drop_in("internet", "applications", "review.xml", &[("review.xml", survey.as_bytes())]).unwrap();
+    for name in &names {
+        await_state(&mut office, "internet", "applications", name, &["delivered"]);
+    }
+    await_state(&mut office, "internet", "applications", "review.xml", &["refused"]);
+    for (node, accepted, arrived, refused) in [("internet", 3, 0, 1), ("extranet", 0, 3, 0)] {
+        let dir = office.spool(node).join("ledger").to_string_lossy().into_owned();
+        let show = |office: &Office| {
+            let lines = office.ferry(&["ledger", "show", "--dir", &dir, "--json"]).unwrap();
+            lines_of_json(lines.as_bytes()).unwrap()
+        };
+        let month = show(&office).last().unwrap()["at"].as_str().unwrap()[..7].to_owned();
+        let page = root.path().join(format!("{node}.html")).to_string_lossy().into_owned();
+        let said = office.node_command(node, &["report", "--month", &month, "--out", &page, "--json"]).unwrap();
+        let figures = serde_json::from_str::<Value>(&said).unwrap()["figures"].clone();
+        let records = show(&office);
+        let count = |event: &str| records.iter().filter(|line| line["event"] == event).count();
+        assert_eq!((count("accepted"), count("arrived"), count("refused")), (accepted, arrived, refused), "{node}");
+        for event in ["accepted", "arrived", "refused", "claimed", "receipts-sent", "number-taken"] {
+            assert_eq!(figures["events"][event].as_u64().unwrap_or(0), count(event) as u64, "{node} {event}");
+        }
+        assert_eq!(figures["states"]["delivered"], 3, "{figures}");
+        assert_eq!(figures["latency"].as_object().unwrap().values().filter_map(Value::as_u64).sum::<u64>(), 3);
+        assert_eq!(figures["refusals"]["coordinates"].as_u64().unwrap_or(0), refused as u64);
+
+        let html = fs::read_to_string(&page).unwrap();
+        let mut reader = quick_xml::Reader::from_str(&html);
+        reader.config_mut().check_end_names = true;
+        let mut plots = 0;
+        loop {
+            match reader.read_event().unwrap_or_else(|error| panic!("{error}: {html}")) {
+                quick_xml::events::Event::Eof => break,
+                quick_xml::events::Event::Start(tag) => plots += usize::from(tag.name().as_ref() == "svg"),
+                _ => {}
+            }
+        }
+        assert!(plots >= 3, "{plots} plots");
+        for outside in ["http", "src=", "href", "url(", "@import", "<script"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        // Neither the names of drops nor the labels of their parcels.
+        assert!(!html.contains("form-1") && has_chinese_text(&html));
+        // Who read how much stands in the ledger, once a request.
+        assert_eq!(count("ledger-read"), 1);
+        let read = records.iter().find(|line| line["event"] == "ledger-read").unwrap();
+        assert_eq!((&read["person"], &read["bytes"]), (&"administrator".into(), &figures["records"]));
+        let before = records.len();
+        office.node_command(node, &["list", "--state", "delivered"]).unwrap();
+        let reads = show(&office)[before..].iter().filter(|line| line["event"] == "ledger-read").count();
+        assert_eq!(reads, 1);
+        // The same ledger as lines for a spreadsheet.
+        let day = &records[0]["at"].as_str().unwrap()[..10];
+        let csv =
+            office.ferry(&["ledger", "export", "--dir", &dir, "--from", day, "--to", "2999-12-31", "--format", "csv"]);
+        let csv = csv.unwrap();
+        assert!(csv.lines().count() > records.len() && csv.starts_with("index,at,event,") && !csv.contains("form-1"));
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ use protocol::signed::Statement;
 use protocol::tree::root_of;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
+use protocol::witness::{HeadLink, HeadStatement, LogStart};
 use protocol::{Crossing, Name, Reason, Signed, Suite, Timestamp, Trust, Verdict, Zone};
 use tests::papers::{self, Noise};
 use tests::programs::repository;
@@ -143,7 +144,7 @@ fn receipt(parcel: Octets<16>, statement: Octets<32>) -> Receipt {
         epoch: 1,
         sequence: 7,
         at: Timestamp(1_795_305_600_000),
-        head: Head { size: 9, root: Octets([3; 32]) },
+        head: Head { log: 1, size: 9, root: Octets([3; 32]) },
     }
 }
 
@@ -232,7 +233,7 @@ impl Samples {
 
     fn pulse(&self) -> Pulse {
         let next = vec![NextNumber { epoch: 1, next: 40 }, NextNumber { epoch: 2, next: 1 }];
-        Pulse { at: Timestamp(1_795_305_600_000), next, head: Head { size: 9, root: self.suite.digest(b"r") } }
+        Pulse { at: Timestamp(1_795_305_600_000), next, head: Head { log: 1, size: 9, root: self.suite.digest(b"r") } }
     }
 
     fn introduction(&self, secret: &[u8]) -> Introduction {
@@ -312,6 +313,38 @@ fn parcel_statements_and_custody_entries() {
     });
 }
 
+fn statement(world: &Samples) -> HeadStatement {
+    let head = |size| Head { log: 2, size, root: world.statement.digest() };
+    let start = LogStart {
+        version: VERSION,
+        node: name("extranet"),
+        log: 2,
+        previous: Head::default(),
+        person: name("operator-ma"),
+        at: Timestamp(7),
+    };
+    HeadStatement {
+        turn: 3,
+        links: vec![HeadLink { from: head(5), proof: vec![world.statement.digest(); 3] }],
+        held: Some(head(77)),
+        starts: vec![octets(Signed::make(&world.signing, &start).to_bytes())],
+        ..HeadStatement::first(&name("extranet"), &name("intranet"), world.suite, Timestamp(8), head(9))
+    }
+}
+
+#[test]
+fn statements_about_a_ledger() {
+    fuzz_statement(statement);
+    fuzz_statement(|_| LogStart {
+        version: VERSION,
+        node: name("extranet"),
+        log: 2,
+        previous: Head::default(),
+        person: name("operator-ma"),
+        at: Timestamp(7),
+    });
+}
+
 #[test]
 fn receipts_batches_and_gap_reports() {
     fuzz_statement(|world| receipt(parcel_statement(world).parcel, world.statement.digest()));
@@ -325,7 +358,7 @@ fn receipts_batches_and_gap_reports() {
         epoch: 1,
         sequence: 2,
         at: Timestamp(8),
-        head: Head::default(),
+        stated: statement(world).sign(&world.signing),
         receipts: world.evidence.receipts.iter().cloned().map(octets).collect(),
         gap_reports: vec![octets(Signed::make(&world.signing, &gap_report()).to_bytes())],
         withdrawn: gap_report().epochs,
@@ -345,7 +378,7 @@ fn waybills_approvals_and_requests() {
         exporter: name("operator-ma"),
         approvals: 2,
         at: Timestamp(6),
-        head: Head { size: 3, root: world.statement.digest() },
+        stated: statement(world).sign(&world.signing),
         lines: [LineKind::Bundle, LineKind::Receipts]
             .map(|kind| WaybillLine {
                 kind,
@@ -556,6 +589,7 @@ fn records_and_checkpoints_of_the_ledger() {
     record.crossing = Some(Crossing::InternetToExtranet);
     (record.epoch, record.sequence, record.through, record.trip, record.bytes) =
         (Some(1), Some(2), Some(9), Some(17), Some(1 << 40));
+    record.head = Some(Head { log: 1, size: 9, root: Octets([3; 32]) });
     (record.outcome, record.reason, record.local) =
         (Some(Outcome::Delivered), Some(Reason::ALL[0]), Some(Octets([4; 32])));
     let corpus = [record.to_bytes(), Record::new(Event::ALL[1], Timestamp(0)).to_bytes()];
@@ -575,11 +609,8 @@ fn records_and_checkpoints_of_the_ledger() {
     });
     for suite in Suite::ALL {
         let key = SigningKey::generate(suite);
-        let checkpoint = Checkpoint {
-            node: name("internet"),
-            log: protocol::ledger::FIRST_LOG,
-            head: Head { size: 4_711, root: Octets([5; 32]) },
-        };
+        let checkpoint =
+            Checkpoint { node: name("internet"), head: Head { log: 1, size: 4_711, root: Octets([5; 32]) } };
         let note = checkpoint.sign(&key);
         fuzz(&format!("checkpoint note {suite}"), &[note.clone().into_bytes()], 10_000, |bytes| {
             let text = String::from_utf8_lossy(bytes);

@@ -29,6 +29,8 @@ const OTHERS: u32 = 59_203;
 const HALL: u32 = 59_301;
 const REGISTER: u32 = 59_302;
 const STRANGER: u32 = 59_303;
+/// A second app on the first one's route.
+const CLERK: u32 = 59_304;
 
 struct Daemon(Child);
 
@@ -300,6 +302,12 @@ fn a_drop_that_the_daemon_may_not_take_stops_nobody_else_and_can_be_mended() {
         "umask 077; printf '{}' > \"$1\"; chgrp \"$3\" \"$1\"; mv \"$1\" \"$2\"",
         &[&closed, &inlet.join("closed.json"), Path::new(&group)],
     );
+    // More of them than a step takes, and all of them before the good one.
+    let many = world.apps("many");
+    hall.must(
+        "umask 077; mkdir \"$1\"; cd \"$1\"; for n in $(seq 101 170); do printf '{}' > barred-$n.json; done; chgrp \"$3\" *; mv * \"$2\"",
+        &[&many, &inlet, Path::new(&group)],
+    );
     // A folder without group write: the kernel does not let it be moved.
     let stiff = world.apps("stiff");
     hall.must("umask 022; mkdir \"$1\"; printf '{\"ywh\": \"1\"}' > \"$1/form.json\"; chgrp -R \"$3\" \"$1\"; mv \"$1\" \"$2\"", &[&stiff, &inlet.join("stiff"), Path::new(&group)]);
@@ -312,7 +320,23 @@ fn a_drop_that_the_daemon_may_not_take_stops_nobody_else_and_can_be_mended() {
     // The other two can be mended where they lie, so they are not refused: the alarm names them, and once the app has
     // opened them to its group they are taken.
     assert!(inlet.join("closed.json").is_file() && inlet.join("stiff").is_dir());
+    for name in ["barred-101.json", "barred-170.json", "closed.json", "stiff"] {
+        assert!(world.told(&hall, name, &["waiting"]).contains("\"reason\": \"no-access\""));
+    }
+    let check = world.office.node_output("internet", &["check"]).unwrap();
+    assert!(words(&check).contains("72 drops cannot be taken"), "{}", words(&check));
     hall.must("chmod 0660 \"$1\"; chmod -R g+rwX \"$2\"", &[&inlet.join("closed.json"), &inlet.join("stiff")]);
     world.told(&hall, "closed.json", &["accepted", "sent"]);
     world.told(&hall, "stiff", &["accepted", "sent"]);
+    let notices = world.notices();
+    assert!(["closed.json", "stiff"].iter().all(|name| !notices.join(format!("{name}.waiting.json")).exists()));
+    // Another app of the same route, under another account, drops beside the first and hears of its own.
+    let clerk = App { uid: CLERK, group: DROPPERS };
+    for (app, number) in [(&clerk, 5), (&hall, 6)] {
+        let aside = world.apps(&format!("two-{number}.json"));
+        app.must(&format!("umask 027; printf '%s' '{}' > \"$1\"", papers::application_form(number)), &[&aside]);
+        app.must(DROP, &[&aside, &inlet.join(format!("two-{number}.json")), Path::new(&group)]);
+    }
+    world.told(&clerk, "two-5.json", &["accepted", "sent"]);
+    world.told(&hall, "two-6.json", &["accepted", "sent"]);
 }

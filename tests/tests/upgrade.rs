@@ -15,9 +15,9 @@ use protocol::{Crossing, Timestamp, Zone};
 use spool::{EntryKind, Filter, Fuse, SpoolError, State};
 use station::station::StationError;
 use station::trips;
-use tests::pair::{Member, START, found, name, names};
 use tests::papers;
 use tests::programs::repository;
+use tests::twins::{Member, START, found, name, names};
 
 const OUTWARD: Crossing = Crossing::IntranetToExtranet;
 const INWARD: Crossing = Crossing::ExtranetToIntranet;
@@ -148,7 +148,7 @@ fn the_state_of_version_1_is_written_down() {
     }
     let sealed: Vec<_> = sender.station.spool.outbox(INWARD).entries().unwrap();
     assert_eq!(sealed.len(), 4);
-    let arrives = |running: &tests::pair::Running, nth: usize| {
+    let arrives = |running: &tests::twins::Running, nth: usize| {
         let copy = folder.path().join("copy");
         fs::copy(&sealed[nth].path, &copy).unwrap();
         running.station.spool.arrivals(INWARD).take_file(&sealed[nth].id, EntryKind::Bundle, &copy).unwrap();

@@ -15,12 +15,13 @@ use protocol::bundle::{self, SealPlan};
 use protocol::evidence::Evidence;
 use protocol::id::new_id;
 use protocol::keys::{SealingKey, SigningKey, random};
-use protocol::parcel::{CustodyEntry, FileEntry, Manifest, ParcelStatement, Priority, VERSION};
+use protocol::parcel::{CustodyEntry, FileEntry, Manifest, OctetString, ParcelStatement, Priority, VERSION};
 use protocol::receipt::{Head, Outcome, Receipt, ReceiptBatch};
 use protocol::request::Request;
 use protocol::tree::root_of;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine, line_file_name};
+use protocol::witness::HeadStatement;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Suite, Timestamp, Trust, Verdict, Zone};
 use serde_json::{Value, json};
 use spool::desk::{Answer, answer_name};
@@ -262,13 +263,19 @@ impl Office {
             epoch: 1,
             sequence,
             at: Timestamp(1_790_000_003_000),
-            head: Head::default(),
+            stated: stated(&self.intranet),
             receipts: Vec::new(),
             gap_reports: Vec::new(),
             withdrawn: Vec::new(),
         };
         (id, Signed::make(&self.intranet, &batch).to_bytes())
     }
+}
+
+/// What the node says about its ledger on every paper.
+fn stated(key: &SigningKey) -> OctetString {
+    let at = Timestamp(1_790_000_003_000);
+    HeadStatement::first(&name("intranet"), &name("extranet"), key.suite(), at, Head::default()).sign(key)
 }
 
 /// A bundle and what is kept of it.
@@ -427,7 +434,7 @@ impl Answering {
             exporter: request.person.clone(),
             approvals: 2,
             at: request.at,
-            head: Head::default(),
+            stated: stated(&self.key),
             lines,
         };
         let signed = Signed::make(&self.key, &bill);

@@ -2,10 +2,7 @@
 //! gives, and says a beacon every second. It may die anywhere: the outbox is the truth, the book of plans a saving.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,7 +11,7 @@ use protocol::BundleId;
 use protocol::aead::{self, Aead};
 use protocol::oneway::sender::Note;
 use protocol::oneway::{Bucket, Introduction, Kind, Moment, Piece, Plan, Pulse, Sender, Waiting, block};
-use spool::{Entry, EntryKind};
+use spool::{Content, Entry, EntryKind};
 
 use crate::clock::{self, Clock};
 use crate::plan_book::PlanBook;
@@ -89,8 +86,8 @@ struct Run {
     sender: Sender,
     bucket: Bucket,
     book: PlanBook,
-    paths: HashMap<BundleId, PathBuf>,
-    open: Option<(BundleId, File)>,
+    outbox: HashMap<BundleId, Entry>,
+    open: Option<(BundleId, Content)>,
     buffer: Vec<u8>,
     status: SenderStatus,
     rung: u64,
@@ -118,7 +115,7 @@ impl Run {
         let book = PlanBook::open(disk, &folder, link.suite)?;
         let socket = Outgoing::open(settings.bind, settings.target)?;
         let rung = link.spool.bell().generation();
-        let (paths, waiting) = read_outbox(&link)?;
+        let (outbox, waiting) = read_outbox(&link)?;
         let taken = sender.restore(clock.now(), &waiting, book.plans());
         tracing::info!(crossing = %link.crossing, epoch, blocks = taken, entries = waiting.len(), target = %settings.target, "one-way link sends");
         let rate = settings.bytes_per_s();
@@ -134,7 +131,7 @@ impl Run {
             sender,
             bucket,
             book,
-            paths,
+            outbox,
             open: None,
             buffer: Vec::new(),
             status,
@@ -169,8 +166,8 @@ impl Run {
         }
         self.rung = rung;
         match read_outbox(&self.link) {
-            Ok((paths, waiting)) => {
-                self.paths = paths;
+            Ok((outbox, waiting)) => {
+                self.outbox = outbox;
                 self.take_outbox(&waiting);
             }
             Err(error) => tracing::error!(%error, "the outbox cannot be read; tried again in two seconds"),
@@ -193,9 +190,9 @@ impl Run {
             let kept = self.book.number(entry.epoch, entry.sequence);
             self.mind(kept);
         }
-        let paths = &self.paths;
+        let outbox = &self.outbox;
         let mut rounds = self.shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds.retain(|id, _| paths.contains_key(id));
+        rounds.retain(|id, _| outbox.contains_key(id));
     }
 
     fn beacon(&mut self, now: Moment) {
@@ -236,8 +233,8 @@ impl Run {
     }
 
     fn assemble(&mut self, plan: &Plan) -> io::Result<Vec<u8>> {
-        let Run { link, paths, open, .. } = self;
-        block::assemble(link.suite, plan.id, &plan.pieces, |piece, place| read_piece(paths, open, piece, place))
+        let Run { link, outbox, open, .. } = self;
+        block::assemble(link.suite, plan.id, &plan.pieces, |piece, place| read_piece(link, outbox, open, piece, place))
     }
 
     fn frames(&mut self, now: Moment) -> bool {
@@ -347,10 +344,10 @@ impl Run {
     }
 }
 
-fn read_outbox(link: &Link) -> io::Result<(HashMap<BundleId, PathBuf>, Vec<Waiting>)> {
+fn read_outbox(link: &Link) -> io::Result<(HashMap<BundleId, Entry>, Vec<Waiting>)> {
     let entries = link.spool.outbox(link.crossing).entries().map_err(io::Error::other)?;
     let waiting = entries.iter().map(waiting).collect();
-    Ok((entries.into_iter().map(|entry| (entry.id, entry.path)).collect(), waiting))
+    Ok((entries.into_iter().map(|entry| (entry.id, entry)).collect(), waiting))
 }
 
 fn waiting(entry: &Entry) -> Waiting {
@@ -369,14 +366,15 @@ fn waiting(entry: &Entry) -> Waiting {
 }
 
 fn read_piece(
-    paths: &HashMap<BundleId, PathBuf>,
-    open: &mut Option<(BundleId, File)>,
+    link: &Link,
+    entries: &HashMap<BundleId, Entry>,
+    open: &mut Option<(BundleId, Content)>,
     piece: &Piece,
     place: &mut [u8],
 ) -> io::Result<()> {
     if open.as_ref().is_none_or(|(id, _)| *id != piece.entry) {
-        let path = paths.get(&piece.entry).ok_or(io::ErrorKind::NotFound)?;
-        *open = Some((piece.entry, File::open(path)?));
+        let entry = entries.get(&piece.entry).ok_or(io::ErrorKind::NotFound)?;
+        *open = Some((piece.entry, link.spool.outbox(link.crossing).content(entry)?));
     }
     open.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), |(_, file)| file.read_exact_at(place, piece.offset))
 }

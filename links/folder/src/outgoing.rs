@@ -202,7 +202,8 @@ impl Outgoing {
     /// file meanwhile cannot be known then, so it is written again when the next round would have been due.
     fn write(&mut self, entry: &Entry, now: Timestamp) -> Result<bool, OutgoingError> {
         let path = self.folder.join(Named::Entry(entry.id, entry.kind).file_name(&self.settings.suffix));
-        match self.spool.disk().copy(&entry.path, &path) {
+        let outbox = self.spool.outbox(self.crossing);
+        match outbox.content(entry).and_then(|mut content| self.spool.disk().copy_from(&mut content, &path)) {
             Ok(()) => {
                 self.lying.insert(entry.id);
                 self.status.written += 1;

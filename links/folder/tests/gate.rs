@@ -13,6 +13,7 @@ use protocol::keys::SigningKey;
 use protocol::parcel::Priority;
 use protocol::receipt::{Head, ReceiptBatch};
 use protocol::trust::{KeyCard, Role, Use};
+use protocol::witness::HeadStatement;
 use protocol::{BundleId, Crossing, Name, Signed, Suite, Timestamp, Trust, Zone};
 use spool::disk::Disk;
 use spool::{EntryKind, Setup, Spool};
@@ -124,7 +125,14 @@ impl Office {
             epoch: 1,
             sequence,
             at: START,
-            head: Head::default(),
+            stated: HeadStatement::first(
+                self.outside.spool.node(),
+                self.inside.spool.node(),
+                self.outside.key.suite(),
+                START,
+                Head::default(),
+            )
+            .sign(&self.outside.key),
             receipts: Vec::new(),
             gap_reports: Vec::new(),
             withdrawn: Vec::new(),

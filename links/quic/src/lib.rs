@@ -45,7 +45,7 @@ use tokio::sync::watch;
 
 pub use prefix::{BadPrefix, Prefix};
 pub use settings::{BadSetting, PeerSettings, Settings};
-pub use status::{LinkStatus, PeerStatus};
+pub use status::{LinkStatus, PeerStatus, Trouble};
 pub use stop::Stop;
 
 use hub::Hub;
@@ -63,7 +63,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// Says which node an outbox entry is for, from its clear envelope. Called on a disk thread at every listing.
-pub type Addressee = Arc<dyn Fn(&Entry) -> Option<Name> + Send + Sync>;
+pub type Addressee = Arc<dyn Fn(&spool::Outbox, &Entry) -> Option<Name> + Send + Sync>;
 
 /// What the link works with.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ impl Link {
 pub fn run(link: Link, settings: Settings, stop: Stop) -> io::Result<JoinHandle<()>> {
     settings.check().map_err(invalid)?;
     let peers = peers(&link, &settings)?;
-    let identity = tls::Identity::new(&link.key).map_err(invalid)?;
+    let identity = tls::Identity::new(&link.key, &link.status).map_err(invalid)?;
     let mut sockets = Vec::new();
     for peer in &peers {
         if let Some(address) = peer.settings.dial {
@@ -164,7 +164,14 @@ fn peers(link: &Link, settings: &Settings) -> io::Result<Vec<Arc<Peer>>> {
     let mut peers: Vec<Arc<Peer>> = Vec::new();
     let mut outboxes: BTreeMap<protocol::Crossing, Name> = BTreeMap::new();
     for one in &settings.peers {
-        let peer = Peer::new(one.clone(), link.zone, &link.trust).map_err(invalid)?;
+        let peer = match Peer::new(one.clone(), link.zone, &link.trust) {
+            // The others are served all the same; what is for this one waits. The daemon alarms about the card.
+            Err(error @ BadPeer::NoCard { .. }) => {
+                tracing::error!(%error, "this peer is left out until its card is there and the config is read again");
+                continue;
+            }
+            other => other.map_err(invalid)?,
+        };
         if let Some(first) = outboxes.insert(peer.out, peer.name().clone()).filter(|_| link.addressee.is_none()) {
             return Err(invalid(BadPeer::SharedOutbox { first, second: peer.name().clone(), crossing: peer.out }));
         }

@@ -24,7 +24,9 @@ pub(crate) async fn accept(hub: Arc<Hub>, endpoint: Endpoint) {
         let address = incoming.remote_address().ip();
         if !hub.peers.iter().any(|peer| peer.allows(address)) {
             tracing::warn!(alarm = "peer-over-limit", limit = "allowed", %address, "a connection from an address of no peer was refused");
-            lock(&hub.status).refused += 1;
+            let mut status = lock(&hub.status);
+            (status.refused, status.trouble.over_limit) = (status.refused + 1, status.trouble.over_limit + 1);
+            drop(status);
             incoming.ignore();
             continue;
         }
@@ -67,6 +69,7 @@ async fn admit(hub: &Arc<Hub>, connection: quinn::Connection) -> LinkError {
     if !peer.allows(address) {
         let error = LinkError::AddressNotAllowed { peer: peer.name().clone(), address };
         tracing::warn!(alarm = "peer-over-limit", limit = "allowed", peer = %peer.name(), %address, "a peer came from an address it may not use");
+        lock(&hub.status).trouble.over_limit += 1;
         wire::close(&connection, wire::CLOSE_REFUSED, &error.to_string());
         hub.note(peer.name(), |status| status.last_error = Some(error.to_string()));
         return error;

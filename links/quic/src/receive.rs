@@ -122,6 +122,7 @@ impl Stream<'_> {
         } else if limit != Limit::Busy {
             tracing::warn!(alarm = "peer-over-limit", peer = %name, limit = limit.code(), "an offer was deferred");
             self.session.hub.note(name, |status| status.over_limit += 1);
+            lock(&self.session.hub.status).trouble.over_limit += 1;
         }
         self.answer(&Frame::Later { seconds: limit.later_s() }).await
     }

@@ -2,9 +2,7 @@
 //!
 //! The next piece is read while the last one is on its way; two pieces an entry are the memory it takes here.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use protocol::exchange::{
@@ -12,7 +10,7 @@ use protocol::exchange::{
 };
 use protocol::parcel::Priority;
 use quinn::{RecvStream, SendStream};
-use spool::Entry;
+use spool::{Content, Entry};
 use tokio::task::JoinHandle;
 
 use crate::peer::lock;
@@ -74,8 +72,8 @@ async fn answer(session: &Session, transfer: Transfer, receive: &mut RecvStream)
 /// Puts everything from the wanted offset on the stream.
 async fn stream(session: &Session, transfer: Transfer, entry: &Entry, send: &mut SendStream) -> Result<(), LinkError> {
     let source = |cause| LinkError::Source { id: entry.id, cause };
-    let path = entry.path.clone();
-    let file = Arc::new(tokio::task::spawn_blocking(move || File::open(path)).await?.map_err(source)?);
+    let (outbox, wanted) = (session.hub.spool.outbox(session.peer.out), entry.clone());
+    let file = Arc::new(tokio::task::spawn_blocking(move || outbox.content(&wanted)).await?.map_err(source)?);
     let mut coming = piece(session, transfer, &file);
     while let Some(reading) = coming.take() {
         let bytes = reading.await?.map_err(source)?;
@@ -89,7 +87,7 @@ async fn stream(session: &Session, transfer: Transfer, entry: &Entry, send: &mut
 }
 
 /// Starts reading the next piece, with the head of its chunk before it.
-fn piece(session: &Session, transfer: Transfer, file: &Arc<File>) -> Option<JoinHandle<io::Result<Vec<u8>>>> {
+fn piece(session: &Session, transfer: Transfer, file: &Arc<Content>) -> Option<JoinHandle<io::Result<Vec<u8>>>> {
     let (offset, length) = lock(&session.sender).piece(transfer, CHUNK_BYTES_MAX)?;
     let file = file.clone();
     Some(tokio::task::spawn_blocking(move || {

@@ -51,6 +51,7 @@ async fn served(hub: &Arc<Hub>, peer: &Arc<Peer>, connection: &Connection, diall
         Ok(counted) => counted,
         Err(connections) => {
             tracing::warn!(alarm = "peer-over-limit", peer = %peer.name(), limit = "connections", "a connection too many");
+            lock(&hub.status).trouble.over_limit += 1;
             return LinkError::TooManyConnections { peer: peer.name().clone(), connections };
         }
     };
@@ -102,6 +103,7 @@ impl Session {
     pub(crate) fn judge(&self, error: &LinkError) {
         if let LinkError::Exchange(broken) = error {
             tracing::warn!(alarm = "peer-broke-exchange", peer = %self.peer.name(), error = %broken, "closing the connection");
+            lock(&self.hub.status).trouble.broke_exchange += 1;
             wire::close(&self.connection, wire::CLOSE_PROTOCOL, &broken.to_string());
         }
     }
@@ -185,7 +187,7 @@ async fn list(session: &Session) -> Result<HashMap<protocol::BundleId, Entry>, L
     let listed = tokio::task::spawn_blocking(move || {
         let mut entries = outbox.entries()?;
         if let Some(addressee) = &hub.addressee {
-            entries.retain(|entry| addressee(entry).is_some_and(|target| target == name));
+            entries.retain(|entry| addressee(&outbox, entry).is_some_and(|target| target == name));
         }
         Ok::<_, spool::SpoolError>(entries)
     });

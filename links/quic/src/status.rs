@@ -15,6 +15,19 @@ pub struct LinkStatus {
     pub peers: BTreeMap<Name, PeerStatus>,
     /// Connections refused before a peer was known: a wrong address, a wrong key, too many at once.
     pub refused: u64,
+    /// What somebody should be woken for.
+    pub trouble: Trouble,
+}
+
+/// What peers did that they should not, counted since the start of the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Showed a key that is on no card.
+    pub unknown_keys: u64,
+    /// Were over a limit of address, connections, bytes or parcels.
+    pub over_limit: u64,
+    /// Sent what does not belong to the exchange.
+    pub broke_exchange: u64,
 }
 
 /// One peer.

@@ -1,7 +1,7 @@
 //! Who may speak: TLS 1.3 with raw public keys (RFC 7250), both ways. A peer is its key, pinned by the bytes of its
 //! SPKI; there is no certificate, no authority, no expiry and no resumption. A key is retired by taking its card away.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use protocol::keys::{self, SigningKey};
 use protocol::{Name, Suite};
@@ -15,6 +15,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::peer::lock;
+use crate::status::LinkStatus;
 
 /// The protocol a handshake must agree on; a new exchange gets a new name.
 pub(crate) const ALPN: &[u8] = b"trilock/1";
@@ -31,6 +34,7 @@ pub(crate) struct Pin {
 #[derive(Debug)]
 struct Pins {
     pins: Vec<Pin>,
+    status: Arc<Mutex<LinkStatus>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -44,6 +48,7 @@ impl Pins {
         if self.pins.iter().any(|pin| pin.spki == spki.as_ref()) {
             return Ok(());
         }
+        lock(&self.status).trouble.unknown_keys += 1;
         let expected: Vec<_> = self.pins.iter().map(|pin| pin.peer.as_str()).collect();
         tracing::warn!(
             alarm = "peer-unknown-key",
@@ -156,10 +161,12 @@ pub(crate) enum TlsError {
 pub(crate) struct Identity {
     key: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
+    status: Arc<Mutex<LinkStatus>>,
 }
 
 impl Identity {
-    pub(crate) fn new(key: &SigningKey) -> Result<Identity, TlsError> {
+    /// Keys on no card are counted in `status`.
+    pub(crate) fn new(key: &SigningKey, status: &Arc<Mutex<LinkStatus>>) -> Result<Identity, TlsError> {
         if key.suite() != Suite::Std {
             return Err(TlsError::WrongSuite { suite: key.suite() });
         }
@@ -169,11 +176,12 @@ impl Identity {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let private = provider.key_provider.load_private_key(private).map_err(|e| bad(&e))?;
         let public = CertificateDer::from(key.public().to_spki());
-        Ok(Identity { key: Arc::new(CertifiedKey::new(vec![public], private)), provider })
+        Ok(Identity { key: Arc::new(CertifiedKey::new(vec![public], private)), provider, status: Arc::clone(status) })
     }
 
     fn pins(&self, pins: Vec<Pin>) -> Arc<Pins> {
-        Arc::new(Pins { pins, algorithms: self.provider.signature_verification_algorithms })
+        let (status, algorithms) = (Arc::clone(&self.status), self.provider.signature_verification_algorithms);
+        Arc::new(Pins { pins, status, algorithms })
     }
 
     /// For dialling one peer: only its own keys are believed.

@@ -294,7 +294,7 @@ mod tests {
             let pulse = Pulse {
                 at: Timestamp(1 << 50),
                 next: vec![NextNumber { epoch: u64::MAX, next: u64::MAX }; EPOCHS_MAX],
-                head: Head { size: u64::MAX, root: Default::default() },
+                head: Head { log: u64::MAX, size: u64::MAX, root: Default::default() },
             };
             let key = Aead::new(suite, &secret).unwrap();
             let bytes = seal(what, 77, &signed, &pulse, &key).unwrap();

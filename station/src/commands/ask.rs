@@ -1,5 +1,7 @@
 //! Commands that ask the running daemon through its desk, or the spool itself where no daemon runs.
 
+use std::path::PathBuf;
+
 use protocol::der_types::Octets;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
@@ -7,7 +9,8 @@ use protocol::{Digest, Name, Signed, Zone, keys};
 use serde_json::Value;
 use spool::Layout;
 
-use super::{Exit, Links, Words};
+use super::{Exit, Links, Words, page};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::Config;
 use crate::keyring::Keyring;
@@ -16,6 +19,9 @@ use crate::station::{Plan, Station};
 /// A request to a daemon at work is answered within a step of its desk; a busy disk may take longer.
 const ANSWER_WITHIN_MS: u64 = 20_000;
 
+/// A daemon at work publishes its snapshot every second. One that has not for so long cannot write it.
+const STALE_S: u64 = 15;
+
 /// Asks and prints.
 pub(super) fn ask<L: Links, const N: usize>(
     config: &Config<L>,
@@ -23,6 +29,59 @@ pub(super) fn ask<L: Links, const N: usize>(
     action: &str,
     arguments: [(&str, Option<String>); N],
     out: &Words,
+) -> Exit {
+    ask_then(config, zone, action, arguments, out, |answer| {
+        let nothing = answer.details.is_null();
+        let said = if nothing { serde_json::json!({ "code": answer.code }) } else { answer.details.clone() };
+        out.result(&said, || {
+            if nothing {
+                return out.pick(&answer.message_en, &answer.message_zh).to_owned();
+            }
+            page::parcels(&answer.details, out).unwrap_or_else(|| table(&answer.details))
+        });
+        Exit::Done
+    })
+}
+
+/// The month as one HTML file.
+pub(super) fn report<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
+    month: &str,
+    file: Option<PathBuf>,
+    out: &Words,
+) -> Exit {
+    if crate::report::Month::parse(month).is_none() {
+        out.error("--month takes YYYY-MM", "for example --month 2026-11", "例如 --month 2026-11");
+        return Exit::Config;
+    }
+    let file = file.unwrap_or_else(|| PathBuf::from(format!("{}-{month}.html", config.node.name)));
+    ask_then(config, zone, "report", [("month", Some(month.to_owned()))], out, |answer| {
+        let details = &answer.details;
+        let page = details.get("html").and_then(Value::as_str).unwrap_or_default();
+        if let Err(error) = spool::Disk::real().write(&file, page.as_bytes()) {
+            out.error(
+                &format!("{}: {error}", file.display()),
+                "name another file with --out",
+                "请用 --out 指定其他文件",
+            );
+            return Exit::Disk;
+        }
+        let figures = details.get("figures").cloned().unwrap_or_default();
+        out.result(&serde_json::json!({ "file": file, "figures": figures }), || {
+            format!("{}: {}", out.pick("written", "已写入"), file.display())
+        });
+        Exit::Done
+    })
+}
+
+fn ask_then<L: Links, const N: usize>(
+    config: &Config<L>,
+    zone: Zone,
+    action: &str,
+    arguments: [(&str, Option<String>); N],
+    out: &Words,
+    told: impl FnOnce(&spool::Answer) -> Exit,
 ) -> Exit {
     let mut labels = Vec::new();
     for (name, value) in arguments {
@@ -44,15 +103,13 @@ pub(super) fn ask<L: Links, const N: usize>(
         alone(config, zone, &layout, &id, &signed)
     };
     match answered {
-        Ok(answer) if answer.done => {
-            out.result(&answer.details, || table(&answer.details));
-            Exit::Done
-        }
+        Ok(answer) if answer.done => told(&answer),
         Ok(answer) => {
+            let remedy = |key: &str| answer.details[key].as_str();
             out.error(
                 &format!("{}: {}", answer.code, out.pick(&answer.message_en, &answer.message_zh)),
-                "nothing was changed",
-                "未作任何更改",
+                remedy("remedy_en").unwrap_or("nothing was changed"),
+                remedy("remedy_zh").unwrap_or("未作任何更改"),
             );
             Exit::Refused
         }
@@ -113,7 +170,7 @@ fn alone<L: Links>(
     let station = Station::open(plan, clock::now()).map_err(|e| e.to_string())?;
     let path = layout.desk_own().join(format!("{request}.req"));
     station.spool.disk().write(&path, signed).map_err(|e| e.to_string())?;
-    crate::desk::step(&station, clock::now()).map_err(|e| e.to_string())?;
+    crate::desk::step(&station, station.clock.see(clock::read())).map_err(|e| e.to_string())?;
     let answer = layout.desk_answers().join(format!("{request}.json"));
     let bytes = std::fs::read(&answer).map_err(|e| e.to_string())?;
     serde_json::from_slice(&bytes).map_err(|e| e.to_string())
@@ -132,15 +189,21 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
         );
         return Exit::Disk;
     };
+    let mut value = value;
     let alive = running(&layout);
-    out.result(&value, || {
-        let line = if alive {
-            out.pick("the daemon is running", "守护进程运行中")
-        } else {
-            out.pick("the daemon is NOT running; this is its last word", "守护进程未运行；以下为最后状态")
-        };
-        format!("{line}\n{}", table(&value))
-    });
+    let age_s = clock::now().seconds().saturating_sub(value.get("at_s").and_then(Value::as_u64).unwrap_or(0));
+    if alive && age_s > STALE_S {
+        // On a full or read-only disk no snapshot can say so; that there is none does.
+        let alarm = Alarm::DiskError;
+        let since_ms = value.get("at_s").and_then(Value::as_u64).unwrap_or(0).saturating_mul(1_000);
+        if let Some(alarms) = value.get_mut("alarms").and_then(Value::as_array_mut) {
+            alarms.push(serde_json::json!({ "code": alarm.code(), "since_ms": since_ms, "count": 1, "command": alarm.first_command(), "en": alarm.english(), "zh": alarm.chinese() }));
+        }
+    }
+    if let Some(object) = value.as_object_mut() {
+        object.insert("running".to_owned(), Value::Bool(alive));
+    }
+    out.result(&value, || page::status(&value, alive, clock::now().seconds(), out));
     Exit::Done
 }
 

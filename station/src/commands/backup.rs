@@ -133,7 +133,7 @@ fn alone<L: Links>(config: &Config<L>, zone: Zone, layout: &Layout) -> Result<Go
     let plan = Plan::from_config(config, zone).map_err(|error| (Exit::Config, error.to_string()))?;
     let station = Station::open(plan, clock::now()).map_err(|error| (Exit::Disk, error.to_string()))?;
     let job = Job::of(&station, protocol::der_types::Octets(keys::random()));
-    job.run(clock::now).map_err(|error| {
+    job.run(|| station.clock.see(clock::read())).map_err(|error| {
         let exit = match error {
             BackupError::NotSetUp | BackupError::Key { .. } => Exit::Config,
             _ => Exit::Disk,

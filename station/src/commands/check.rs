@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use protocol::trust::{Role, Use};
+use protocol::trust::Role;
 use protocol::{Crossing, Name, Suite, Zone};
 use serde_json::json;
 
 use super::{Exit, Links, Words};
-use crate::config::{Carrier, Config, Fault, place_of};
-use crate::keyring::{self, Keyring};
+use crate::clock;
+use crate::config::{Carrier, Config, Fault, IntakeWord, place_of};
+use crate::keyring::{self, Keyring, Meets};
 use crate::station::load_rules;
 
 /// What is wrong with a config in itself, without looking at the disk.
@@ -62,56 +63,9 @@ pub(super) fn check<L: Links>(
             fault("node.trust", error.to_string(), "put the public key cards (*.pub.pem) of all nodes and people there")
         }
         Ok(trust) => {
-            let mut nodes: Vec<&Name> = config
-                .peers
-                .iter()
-                .map(|peer| &peer.name)
-                .chain(config.routes.iter().flat_map(|route| &route.path))
-                .collect();
-            nodes.sort_unstable();
-            nodes.dedup();
-            for node in nodes {
-                let direct = config.peer(node);
-                // The own cards are needed too: receipts of this node come back inside others' papers.
-                let mut wanted = vec![Use::Sign];
-                if direct.is_some() {
-                    wanted.push(Use::Seal);
-                }
-                if direct.is_some_and(|peer| peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
-                    wanted.push(Use::Link);
-                }
-                for usage in wanted {
-                    match trust.current(node, usage) {
-                        Err(error) => {
-                            fault("node.trust", error.to_string(), "copy the card that `init` of that node printed")
-                        }
-                        Ok(card) if direct.is_some_and(|peer| peer.zone != card.zone) || card.role != Role::Node => {
-                            fault(
-                                &format!("peer {node}.zone"),
-                                format!("its {usage} card is of a {} in {}", card.role, card.zone),
-                                "correct the zone, or put the node's own card into the trust folder",
-                            );
-                        }
-                        Ok(card) if usage != Use::Link && card.suite != config.node.suite => {
-                            fault(
-                                "node.suite",
-                                format!("{node}'s {usage} key is of suite {}", card.suite),
-                                "all nodes of an office use one suite",
-                            );
-                        }
-                        Ok(_) => {}
-                    }
-                }
-            }
-            if !zone.may_hold_coordinates() {
-                let card = trust.current(&keyring::security(), Use::Seal).ok();
-                if card.is_none_or(|card| card.role != Role::Security) {
-                    fault(
-                        "node.trust",
-                        "no security sealing key: refused parcels could not be kept safely".to_owned(),
-                        "copy security.seal.pub.pem, which init of the internal zone's node printed",
-                    );
-                }
+            let meets = Meets { zone, suite: config.node.suite, peers: &config.peers, routes: &config.routes };
+            for found in keyring::card_faults(&trust, &meets, Some(clock::now())) {
+                fault(&found.at, found.what, &found.remedy);
             }
             let approvers = trust.cards().filter(|card| card.role == Role::Approver).count();
             if config.peers.iter().any(|peer| peer.send == Carrier::Ferry)
@@ -152,6 +106,7 @@ pub(super) fn check<L: Links>(
     if config.ferry.approvals == 1 {
         warnings.push("ferry.approvals = 1: one person besides the exporter can let data out".to_owned());
     }
+    warnings.extend(inlets(config));
     let crossings = config.crossings(zone);
     match load_rules(&config.node.rules, &crossings) {
         Err(error) => fault("node.rules", error.to_string(), "install the rule file of every crossing, named after it"),
@@ -204,6 +159,37 @@ pub(super) fn check<L: Links>(
     } else {
         Exit::Refused
     }
+}
+
+/// What the disk says of the inlets: who waits to be taken, and where nobody can say who still writes.
+fn inlets<L>(config: &Config<L>) -> Vec<String> {
+    let layout = spool::Layout::new(&config.node.spool);
+    let mut found = Vec::new();
+    for route in config.routes.iter().filter(|route| route.path.first() == Some(&config.node.name)) {
+        let notices = layout.notices(&route.name);
+        let ends = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".waiting.json");
+        let waiting = std::fs::read_dir(&notices)
+            .map_or(0, |entries| entries.flatten().filter(|entry| ends(&entry.file_name())).count());
+        if waiting > 0 {
+            found.push(format!(
+                "route {}: {waiting} drops cannot be taken; {}/*.waiting.json say why (most often: drop with umask 0002)",
+                route.name,
+                notices.display()
+            ));
+        }
+        if let Some(kind) = spool::remote_file_system(&layout.inlet(&route.name)) {
+            let settle = if route.intake == Some(IntakeWord::Settle) {
+                ", and whether an app still writes cannot be known: use rename or ready, or a long settle_s"
+            } else {
+                ""
+            };
+            found.push(format!(
+                "route {}: its inlet is on {kind}: it is looked at every five seconds only{settle}",
+                route.name
+            ));
+        }
+    }
+    found
 }
 
 /// The crossings by which a route comes to this node and goes on from it.

@@ -2,20 +2,26 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::Zone;
 
 use super::{Exit, Links, Words, check};
-use crate::clock;
+use crate::clock::{self, Reckoning};
 use crate::config::Config;
+use crate::life::Life;
 use crate::service::{self, Ended, Stop};
 use crate::station::{Plan, Station, StationError};
+
+/// An alarm that was raised last is still carried to its program, where that does not take longer.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The command.
 pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out: &Words) -> Exit {
     log_to();
+    let mut reckoning = None;
     loop {
-        match serve(zone, &config) {
+        match serve(zone, &config, &mut reckoning) {
             Ok(Ended::Terminate) => {
                 service::notify(&[sd_notify::NotifyState::Stopping]);
                 tracing::info!("stopped");
@@ -59,13 +65,19 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
     }
 }
 
-fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError> {
+fn serve<L: Links>(zone: Zone, config: &Config<L>, reckoning: &mut Option<Reckoning>) -> Result<Ended, StationError> {
     // What the daemon makes is for itself and its groups, whatever the shell's mask was.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
     let plan = Plan::from_config(config, zone)?;
-    let station = Arc::new(Station::open(plan, clock::now())?);
+    // After a reload the spool is opened by the time that was believed before it.
+    let now = reckoning.as_mut().map_or_else(clock::now, |reckoning| reckoning.see(clock::read()));
+    let station = Arc::new(Station::open(plan, now)?);
+    if let Some(before) = reckoning.take() {
+        station.clock.carry_on(before);
+    }
     let stop = Stop::default();
-    let mut threads = service::start(&station, &stop)?;
+    let life = Life::default();
+    let mut threads = service::start(&station, &stop, &life)?;
     match config.link.start(&station, &stop) {
         Ok(links) => threads.extend(links),
         Err(cause) => {
@@ -74,8 +86,9 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>) -> Result<Ended, StationError
         }
     }
     tracing::info!(node = %station.node, zone = %zone, suite = %station.suite, "serving");
-    let ended = service::wait_for_signal();
+    let ended = service::wait_for_signal(&station, &life);
     end(&station, &stop, threads);
+    *reckoning = Some(station.clock.reckoning());
     if stop.has_failed() {
         return Err(StationError::Io {
             path: station.layout().ledger(),
@@ -95,6 +108,7 @@ fn end(station: &Arc<Station>, stop: &Stop, threads: Vec<std::thread::JoinHandle
             tracing::error!(thread = name, "ended in a panic");
         }
     }
+    station.alarms.settle(LAST_WORDS);
 }
 
 /// To journald where there is one, else to stderr. `RUST_LOG` chooses; `info` by default.

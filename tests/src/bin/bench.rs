@@ -5,10 +5,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints a report")]
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::bundle::{self, SealPlan};
 use protocol::der_types::Octets;
@@ -18,17 +18,14 @@ use protocol::parcel::{CustodyEntry, FileEntry, Manifest, ParcelStatement, Prior
 use protocol::tree::{Tree, root_of};
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Crossing, Name, Signed, Suite, Timestamp, Trust, Verdict, Zone};
-use tests::office::{Office, OneWay, Wishes};
+use tests::figures::{self, PATIENCE, cpu_of, office, rss_mib};
 use tests::papers::{self, Noise};
 
 const CONTENT_BYTES: usize = 256 << 20;
-const SMALL_PARCELS: u32 = 2_000;
-const SMALL_BYTES: usize = 10 * 1024;
 const ONE_WAY_BYTES: usize = 512 << 20;
-const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
-    match run() {
+    match figures::history::is_step().unwrap_or_else(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -37,27 +34,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// All subjects, or those that are named.
 fn run() -> io::Result<()> {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |subject: &str| named.is_empty() || named.iter().any(|name| name == subject);
+    let root = std::env::temp_dir().join(format!("trilock-bench-{}", std::process::id()));
     println!("| what | figure | baseline in the same run |\n|---|---|---|");
-    sealing()?;
-    small_parcels()?;
-    one_way()?;
+    if wanted("sealing") {
+        sealing()?;
+    }
+    if wanted("intake") {
+        figures::intake::run(&root)?;
+    }
+    if wanted("one-way") {
+        one_way(&root)?;
+    }
+    if wanted("history") {
+        figures::history::run()?;
+    }
     Ok(())
-}
-
-/// CPU seconds of this process so far, from its scheduler statistics.
-fn cpu_of(pid: &str) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after = text.rsplit(") ").next().unwrap_or_default().to_owned();
-    let ticks: f64 = after.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    // The kernel counts user-visible ticks in hundredths of a second on every platform this runs on.
-    ticks / 100.0
-}
-
-fn rss_mib(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 /// CPU seconds per GiB and MB/s of work over so many bytes.
@@ -173,80 +168,9 @@ fn sealing() -> io::Result<()> {
     Ok(())
 }
 
-fn office(root: &Path) -> io::Result<Office> {
-    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default();
-    let programs = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-    Office::found(
-        root,
-        Wishes { suite: "std".to_owned(), one_way: OneWay::Diode, repository, programs, round_every_s: 5 },
-        Ok,
-    )
-}
-
-fn files_in(folder: &Path) -> usize {
-    fs::read_dir(folder).map_or(0, |entries| {
-        entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
-    })
-}
-
-/// Durable small parcels from inlet to outlet over the gateway, beside a plain write, fsync and rename loop.
-fn small_parcels() -> io::Result<()> {
-    let root = std::env::temp_dir().join(format!("trilock-bench-{}", std::process::id()));
-    let plain = root.join("plain");
-    fs::create_dir_all(&plain)?;
-    let bytes = Noise::new(3).bytes(SMALL_BYTES);
-    let began = Instant::now();
-    for at in 0..SMALL_PARCELS {
-        let aside = plain.join(format!(".{at}"));
-        let mut file = fs::File::create(&aside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, plain.join(at.to_string()))?;
-    }
-    let plain_rate = f64::from(SMALL_PARCELS) / began.elapsed().as_secs_f64();
-
-    let mut office = office(&root.join("office"))?;
-    for node in ["internet", "extranet"] {
-        office.start(node)?;
-    }
-    office
-        .await_that(PATIENCE, |office| office.spool("extranet").join("status/node.json").exists().then_some(()))
-        .ok_or_else(|| io::Error::other("the extranet is not up"))?;
-    let form = papers::application_form(1);
-    let mut padded = form.clone().into_bytes();
-    padded.resize(SMALL_BYTES, b' ');
-    let inlet = office.inlet("internet", "applications");
-    let apps = office.root.join("apps");
-    fs::create_dir_all(&apps)?;
-    for at in 0..SMALL_PARCELS {
-        fs::write(apps.join(format!("form-{at}.json")), &padded)?;
-    }
-    let began = Instant::now();
-    for at in 0..SMALL_PARCELS {
-        let file = format!("form-{at}.json");
-        fs::rename(apps.join(&file), inlet.join(&file))?;
-    }
-    let taken = office.await_that(PATIENCE, |_| (files_in(&inlet) == 0).then_some(())).is_some();
-    let intake_rate = f64::from(SMALL_PARCELS) / began.elapsed().as_secs_f64();
-    let outlet = office.outlet("extranet", "applications");
-    let wanted = SMALL_PARCELS as usize;
-    let there = office.await_that(PATIENCE, |_| (files_in(&outlet) >= wanted).then_some(())).is_some();
-    let whole_rate = f64::from(SMALL_PARCELS) / began.elapsed().as_secs_f64();
-    if !taken || !there {
-        return Err(io::Error::other(format!("{} of {SMALL_PARCELS} small parcels arrived", files_in(&outlet))));
-    }
-    println!(
-        "| {SMALL_PARCELS} parcels of 10 KiB through intake, guard, seal and ledger, `std` | {intake_rate:.0} /s | plain write, fsync, rename: {plain_rate:.0} /s |"
-    );
-    println!("| the same, inlet to outlet over the gateway | {whole_rate:.0} /s | |");
-    drop(office);
-    fs::remove_dir_all(&root)
-}
-
 /// One large archive from the extranet's inlet to the intranet's outlet over the one-way link, everything on.
-fn one_way() -> io::Result<()> {
-    let root = std::env::temp_dir().join(format!("trilock-bench-{}", std::process::id()));
-    let mut office = office(&root)?;
+fn one_way(root: &Path) -> io::Result<()> {
+    let mut office = office(root)?;
     for node in ["extranet", "intranet"] {
         office.start(node)?;
     }
@@ -274,5 +198,5 @@ fn one_way() -> io::Result<()> {
         rss.join(" / ")
     );
     drop(office);
-    fs::remove_dir_all(&root)
+    fs::remove_dir_all(root)
 }

@@ -1,0 +1,311 @@
+//! Stories of the ledger alone: rotation, checkpoints, damage at start and at work, the scrub. Parts are small here, so
+//! that a few hundred records fill many of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a story plays the broken disk, and stops at the first surprise"
+)]
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use protocol::keys::SigningKey;
+use protocol::ledger::{self, Checkpoint, Event, Local, Record};
+use protocol::receipt::{Head, Range};
+use protocol::{Crossing, Name, Suite, Timestamp, Zone};
+
+use crate::segment::{self, Health, Segment};
+use crate::*;
+
+const NOW: Timestamp = Timestamp(1_795_305_600_000);
+const SMALL: Sizes = Sizes { segment_bytes: 1_024, checkpoint_records: 32, scrub_level: 4 };
+
+struct World {
+    dir: tempfile::TempDir,
+    key: SigningKey,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+impl World {
+    fn new(suite: Suite) -> World {
+        let world = World { dir: tempfile::tempdir().unwrap(), key: SigningKey::generate(suite) };
+        create(&world.setup(Disk::real())).unwrap();
+        world
+    }
+    fn setup(&self, disk: Disk) -> Setup {
+        Setup {
+            root: self.dir.path().to_owned(),
+            node: name("internet-1"),
+            zone: Zone::Internet,
+            key: self.key.clone(),
+            disk,
+            routes: Vec::new(),
+            crossings: vec![Crossing::InternetToExtranet],
+            now: NOW,
+            index_cache_bytes: 1 << 20,
+        }
+    }
+    fn open(&self) -> Spool {
+        Spool::open_sized(self.setup(Disk::real()), SMALL).unwrap()
+    }
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join("ledger").join(name)
+    }
+    fn segments(&self) -> Vec<Segment> {
+        segment::list(&self.dir.path().join("ledger")).unwrap()
+    }
+    fn sealed(&self) -> usize {
+        self.segments().iter().filter(|one| one.health == Health::Sealed).count()
+    }
+    /// One bit of the record at a place, on the disk.
+    fn spoil(&self, spool: &Spool, index: u64) {
+        let stored = spool.records(index, 1).unwrap().remove(0);
+        let one = self.segments().into_iter().rfind(|one| one.first <= index).unwrap();
+        let bytes = fs::read(&one.path).unwrap();
+        let place = bytes.windows(stored.bytes.len()).position(|window| window == stored.bytes).unwrap() + 7;
+        self.flip(&one.path, place as u64);
+    }
+    fn flip(&self, path: &std::path::Path, place: u64) {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, place).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], place).unwrap();
+    }
+}
+
+/// No two of these records have the same bytes.
+fn fill(spool: &Spool, from: u64, records: u64) -> Result<(), SpoolError> {
+    for n in from..from + records {
+        let mut record = Record::new(Event::ConfigLoaded, Timestamp(NOW.0 + n));
+        record.bytes = Some(n);
+        spool.record(record, Local::none())?;
+    }
+    Ok(())
+}
+
+fn reported(spool: &Spool) -> Vec<Range> {
+    let records = spool.records(0, 100_000).unwrap();
+    let damaged = records.iter().filter(|stored| stored.record.event == Event::LedgerDamaged);
+    damaged.filter_map(|stored| Some(Range { from: stored.record.sequence?, to: stored.record.through? })).collect()
+}
+
+fn grew(spool: &Spool, before: &Head) {
+    let (head, proof) = spool.consistency(before.size).unwrap();
+    assert!(ledger::verify_consistency(spool.ledger_suite(), before, &head, &proof));
+}
+
+fn pass(spool: &Spool) -> Progress {
+    let passes = spool.scrubbed().passes;
+    let mut last = spool.scrub_step(NOW).unwrap();
+    while last.passes == passes {
+        let next = spool.scrub_step(NOW).unwrap();
+        assert!(next.next > last.next || next.passes > passes, "every step goes on");
+        last = next;
+    }
+    last
+}
+
+#[test]
+fn a_full_segment_is_followed_by_the_next_and_a_checkpoint_stands_every_so_many_records() {
+    for suite in Suite::ALL {
+        let world = World::new(suite);
+        let spool = world.open();
+        let mut heads = Vec::new();
+        for n in 0..200 {
+            fill(&spool, n, 1).unwrap();
+            heads.push(spool.head());
+            if spool.head().size < SMALL.checkpoint_records {
+                continue;
+            }
+            let note = fs::read_to_string(world.at("checkpoint")).unwrap();
+            let checkpoint = Checkpoint::verify(&note, &name("internet-1"), &world.key.public()).unwrap();
+            assert!(spool.head().size - checkpoint.head.size <= SMALL.checkpoint_records);
+        }
+        let segments = world.segments();
+        assert!(segments.len() > 5, "{}", segments.len());
+        for (one, next) in segments.iter().zip(&segments[1..]) {
+            let bytes = fs::read(&one.path).unwrap();
+            assert!(bytes.len() >= SMALL.segment_bytes && bytes.len() < SMALL.segment_bytes + 1_000);
+            assert_eq!(segment::Frames::new(&bytes, one.first).count() as u64, next.first - one.first);
+        }
+        let all = spool.records(0, 10_000).unwrap();
+        assert!(all.iter().map(|stored| stored.index).eq(0..spool.head().size));
+        drop(spool);
+        let spool = world.open();
+        heads.iter().for_each(|head| grew(&spool, head));
+        assert_eq!((spool.scrub().unwrap().unreadable, world.sealed()), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_death_at_any_effect_of_rotations_and_checkpoints_costs_no_acknowledged_record() {
+    // Not every effect: neighbouring ones are steps of one write.
+    for effects in (0..).step_by(7) {
+        let world = World::new(Suite::Std);
+        drop(world.open());
+        let fuse = Fuse::after(effects);
+        let mut before = Head::default();
+        let opened = Spool::open_sized(world.setup(Disk::with_fuse(fuse.clone())), SMALL);
+        let whole = opened.is_ok_and(|spool| {
+            (0..45).all(|n| {
+                let done = fill(&spool, n, 1).is_ok();
+                if done {
+                    before = spool.head();
+                }
+                done
+            })
+        });
+        let spool = world.open();
+        if before.size > 0 {
+            grew(&spool, &before);
+        }
+        assert_eq!((spool.scrub().unwrap().unreadable, reported(&spool)), (vec![], vec![]), "{effects}");
+        if whole && !fuse.burnt() {
+            assert!(effects > 120 && world.segments().len() > 1, "{effects}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn damage_found_at_work_seals_its_segment_and_the_node_goes_on() {
+    for suite in Suite::ALL {
+        let world = World::new(suite);
+        let spool = world.open();
+        fill(&spool, 0, 300).unwrap();
+        assert_eq!(pass(&spool).damaged, 0);
+        let before = spool.head();
+        let last = spool.head().size - 2;
+        for at in [70, 71, last] {
+            world.spoil(&spool, at);
+        }
+        let progress = pass(&spool);
+        assert_eq!((progress.damaged, progress.mended, progress.unsound), (3, 0, false));
+        assert_eq!(reported(&spool), vec![Range { from: 70, to: 71 }, Range { from: last, to: last }]);
+        assert_eq!(world.sealed(), 2, "the one written to as well");
+        grew(&spool, &before);
+        fill(&spool, 300, 100).unwrap();
+        assert_eq!(pass(&spool).damaged, 3, "said once");
+        // More of a sealed segment rots: that is news.
+        world.spoil(&spool, 60);
+        assert_eq!(pass(&spool).damaged, 4);
+        drop(spool);
+        let spool = world.open();
+        assert_eq!(reported(&spool).len(), 3);
+        assert_eq!(pass(&spool).damaged, 0, "the ledger remembers what it reported");
+        assert_eq!(spool.records(0, 10_000).unwrap().len() as u64, spool.head().size - 4);
+        grew(&spool, &before);
+    }
+}
+
+#[test]
+fn a_death_while_a_segment_is_sealed_leaves_its_loss_reported() {
+    for effects in 0.. {
+        let world = World::new(Suite::Std);
+        fill(&world.open(), 0, 120).unwrap();
+        // Opening looks only at what lies above the checkpoint; this is left for the scrub.
+        world.spoil(&world.open(), 40);
+        let fuse = Fuse::after(u64::MAX);
+        drop(Spool::open_sized(world.setup(Disk::with_fuse(fuse.clone())), SMALL).unwrap());
+        let fuse = Fuse::after(fuse.used() + effects);
+        let opened = Spool::open_sized(world.setup(Disk::with_fuse(fuse.clone())), SMALL);
+        let done = opened.is_ok_and(|spool| (0..10).all(|_| spool.scrub_step(NOW).is_ok()));
+        let spool = world.open();
+        pass(&spool);
+        // Perhaps twice: where it died between the record and the new name of the segment.
+        let reported = reported(&spool);
+        assert!((1..=2).contains(&reported.len()), "{effects}");
+        assert!(reported.iter().all(|range| *range == Range { from: 40, to: 40 }), "{effects}");
+        assert_eq!(world.sealed(), 1);
+        if done && !fuse.burnt() {
+            assert!(effects > 5, "{effects}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_digest_of_the_tree_that_the_disk_spoiled_is_written_anew() {
+    for suite in Suite::ALL {
+        let world = World::new(suite);
+        let spool = world.open();
+        fill(&spool, 0, 333).unwrap();
+        for level in 0..=8_u32 {
+            let path = world.at(&format!("level-{level}"));
+            let whole = fs::read(&path).unwrap();
+            for place in [0, whole.len() / 2, whole.len() - 1] {
+                world.flip(&path, place as u64);
+                let before = spool.scrubbed().mended;
+                let progress = pass(&spool);
+                assert!(progress.mended > before, "level {level}, byte {place}");
+                assert_eq!((progress.damaged, progress.unsound), (0, false), "level {level}, byte {place}");
+                assert_eq!(fs::read(&path).unwrap(), whole, "level {level}, byte {place}");
+            }
+        }
+        assert_eq!(world.sealed(), 0);
+    }
+}
+
+#[test]
+fn a_spoiled_proof_never_leaves_the_machine() {
+    let world = World::new(Suite::Std);
+    let spool = world.open();
+    fill(&spool, 0, 5).unwrap();
+    let early = spool.head();
+    fill(&spool, 5, 300).unwrap();
+    assert!(matches!(spool.links(&[early]).unwrap(), (_, links, 0) if links.len() == 1));
+    for level in 1..5 {
+        let path = world.at(&format!("level-{level}"));
+        let bytes = fs::metadata(&path).unwrap().len();
+        (0..bytes).step_by(32).for_each(|place| world.flip(&path, place));
+    }
+    let (head, links, left_out) = spool.links(&[early]).unwrap();
+    assert_eq!((head, links.len(), left_out), (spool.head(), 0, 1));
+    pass(&spool);
+    assert!(matches!(spool.links(&[early]).unwrap(), (_, links, 0) if links.len() == 1));
+}
+
+#[test]
+fn a_checkpoint_that_says_nothing_is_put_aside_recorded_and_the_node_runs() {
+    for spoiled in [&b"trilock/internet-1\nmany\n"[..], b"\xff\xfe", b"", b"trilock/internet-1/2\n3\nAAAA\n\n"] {
+        let world = World::new(Suite::Std);
+        let spool = world.open();
+        fill(&spool, 0, 100).unwrap();
+        let before = spool.head();
+        drop(spool);
+        fs::write(world.at("checkpoint"), spoiled).unwrap();
+        let spool = world.open();
+        grew(&spool, &before);
+        assert!(spool.was_damaged() && reported(&spool).is_empty());
+        let said = spool.records(before.size, 1).unwrap().remove(0).record;
+        assert_eq!((said.event, said.sequence), (Event::LedgerDamaged, None));
+        assert_eq!(fs::read(world.at("checkpoint.damaged")).unwrap(), spoiled);
+        let note = fs::read_to_string(world.at("checkpoint")).unwrap();
+        assert!(Checkpoint::verify(&note, &name("internet-1"), &world.key.public()).is_ok());
+        drop(spool);
+        assert!(!world.open().was_damaged());
+    }
+}
+
+#[test]
+fn records_whose_leaves_are_gone_too_are_reported_where_the_tree_above_them_stands() {
+    let world = World::new(Suite::Std);
+    // One segment: opening looks at the one that holds the checkpoint, the scrub at the others.
+    let spool = Spool::open(world.setup(Disk::real())).unwrap();
+    fill(&spool, 0, 100).unwrap();
+    spool.write_checkpoint().unwrap();
+    let before = spool.head();
+    world.spoil(&spool, before.size - 9);
+    drop(spool);
+    let file = fs::OpenOptions::new().write(true).open(world.at("level-0")).unwrap();
+    file.write_all_at(&[0; 32], (before.size - 9) * 32).unwrap();
+    let spool = world.open();
+    grew(&spool, &before);
+    assert_eq!(reported(&spool), vec![Range { from: before.size - 9, to: before.size - 9 }]);
+    assert!(spool.was_damaged());
+}

@@ -1,0 +1,470 @@
+//! The shared files of an outbox: small entries one after the other, many made durable by one sync. Appends only; the
+//! one byte that is ever written again says that an entry went.
+//!
+//! ```text
+//! <number, 16 hex digits>.seg          numbers are big-endian
+//! "TRILOCKO" (8) number (8) | frame | frame | …
+//! frame = stands (1) | kind (1) priority (1) epoch (8) sequence (8) id (16) size (4) | crc32 over the six (4) | bytes
+//! ```
+//! Dying anywhere is safe. A group counts once it is synced, and only then its entries are recorded in the ledger; what
+//! a start finds here and the ledger does not know was promised to nobody. A process never appends to a segment that an
+//! earlier one left, so a torn tail stays behind. A lost "went" has an entry sent once more. The bytes need no checksum:
+//! a bundle proves itself.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::BundleId;
+use protocol::parcel::Priority;
+
+use crate::disk::{Disk, SyncClass};
+use crate::entry::{Entry, EntryKind};
+
+/// A larger entry gets a file of its own: copying it into a segment would cost more than its sync.
+pub const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// A segment is closed above this: what one stuck entry may hold back, until the rest of it is moved.
+pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
+/// What one group writes before it syncs, so that an urgent entry behind a bulk group waits for no more than this.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Of a closed segment with less than one part in so many still standing, that part is moved and the file goes.
+const SPARSE: u64 = 4;
+const SUFFIX: &str = "seg";
+const MAGIC: &[u8; 8] = b"TRILOCKO";
+const HEADER_BYTES: usize = 16;
+const HEAD_BYTES: usize = 43;
+const STANDS: u8 = 1;
+const WENT: u8 = 0;
+
+/// A small entry on its way into an outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Small {
+    /// Its id.
+    pub id: BundleId,
+    /// Its kind.
+    pub kind: EntryKind,
+    /// How soon it matters.
+    pub priority: Priority,
+    /// The epoch of its number.
+    pub epoch: u64,
+    /// Its number.
+    pub sequence: u64,
+    /// All of it; at most [`SMALL_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+/// What a closed or open segment holds.
+#[derive(Default)]
+struct Load {
+    entries: u64,
+    bytes: u64,
+    end: u64,
+}
+
+struct Open {
+    number: u64,
+    path: Arc<Path>,
+    file: File,
+    end: u64,
+}
+
+/// The segments of one outbox.
+pub(crate) struct Segments {
+    disk: Disk,
+    dir: PathBuf,
+    /// A segment is closed above this.
+    bytes_max: u64,
+    open: Option<Open>,
+    next: u64,
+    loads: BTreeMap<u64, Load>,
+}
+
+impl Segments {
+    /// No segment yet.
+    pub(crate) fn new(disk: &Disk, dir: &Path, bytes_max: u64) -> Segments {
+        Segments {
+            disk: disk.of(SyncClass::Outbox),
+            dir: dir.to_owned(),
+            bytes_max,
+            open: None,
+            next: 1,
+            loads: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what an earlier process left. `known` says whether the ledger has recorded an entry; one that it has not,
+    /// or that went, is passed over, and a segment without any other is removed.
+    pub(crate) fn load<E: From<io::Error>>(
+        &mut self,
+        known: &dyn Fn(&BundleId) -> Result<bool, E>,
+    ) -> Result<Vec<Entry>, E> {
+        let mut numbers: Vec<u64> = Vec::new();
+        for file in std::fs::read_dir(&self.dir)? {
+            numbers.extend(number_of(&file?.path()));
+        }
+        numbers.sort_unstable();
+        let mut found: BTreeMap<BundleId, Entry> = BTreeMap::new();
+        for number in numbers {
+            self.next = self.next.max(number + 1);
+            let path: Arc<Path> = self.path(number).into();
+            let end = std::fs::metadata(&path)?.len();
+            self.loads.insert(number, Load { end, ..Load::default() });
+            for entry in frames(&path, number, end)? {
+                if !known(&entry.id)? {
+                    continue;
+                }
+                self.count(&entry, 1);
+                // Standing twice, it was being moved when the process died: the same bytes in two places.
+                if let Some(before) = found.insert(entry.id, entry) {
+                    self.count(&before, -1);
+                }
+            }
+        }
+        for number in self.loads.keys().copied().collect::<Vec<_>>() {
+            if self.loads.get(&number).is_some_and(|load| load.entries == 0) {
+                self.drop_file(number)?;
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:016x}.{SUFFIX}"))
+    }
+
+    fn count(&mut self, entry: &Entry, by: i64) {
+        if let Some(load) = number_of(&entry.path).and_then(|number| self.loads.get_mut(&number)) {
+            load.entries = load.entries.saturating_add_signed(by);
+            load.bytes = load.bytes.saturating_add_signed(by.saturating_mul(i64::try_from(entry.size).unwrap_or(0)));
+        }
+    }
+
+    /// Appends a group and syncs it. Where that fails none of it counts, and the segment is not written to again: after
+    /// a failed sync nobody knows what of it is on the disk.
+    pub(crate) fn append(&mut self, group: &[Small]) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(group.len());
+        let mut waiting = group.iter().peekable();
+        while waiting.peek().is_some() {
+            let mut bytes = Vec::new();
+            let mut piece = Vec::new();
+            let (path, begin) = self.room()?;
+            while let Some(small) = waiting.next_if(|small| bytes.is_empty() || fits(&bytes, small)) {
+                bytes.extend_from_slice(&head(small));
+                piece.push(Entry {
+                    id: small.id,
+                    kind: small.kind,
+                    priority: small.priority,
+                    epoch: small.epoch,
+                    sequence: small.sequence,
+                    size: small.bytes.len() as u64,
+                    path: path.clone(),
+                    offset: begin + bytes.len() as u64,
+                });
+                bytes.extend_from_slice(&small.bytes);
+            }
+            if let Err(error) = self.write(&bytes) {
+                self.abandon();
+                return Err(error);
+            }
+            piece.iter().for_each(|entry| self.count(entry, 1));
+            entries.append(&mut piece);
+        }
+        Ok(entries)
+    }
+
+    /// The segment to append to, and where it ends.
+    fn room(&mut self) -> io::Result<(Arc<Path>, u64)> {
+        if self.open.as_ref().is_some_and(|open| open.end >= self.bytes_max) {
+            self.open = None;
+        }
+        if let Some(open) = &self.open {
+            return Ok((open.path.clone(), open.end));
+        }
+        let number = self.next;
+        self.next += 1;
+        let path: Arc<Path> = self.path(number).into();
+        let mut file = self.disk.create(&path)?;
+        self.disk.append(&mut file, &header(number))?;
+        self.disk.sync_dir(&self.dir)?;
+        self.loads.insert(number, Load { end: HEADER_BYTES as u64, ..Load::default() });
+        self.open = Some(Open { number, path: path.clone(), file, end: HEADER_BYTES as u64 });
+        Ok((path, HEADER_BYTES as u64))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        self.disk.append(&mut open.file, bytes)?;
+        self.disk.sync_data(&open.file)?;
+        open.end += bytes.len() as u64;
+        if let Some(load) = self.loads.get_mut(&open.number) {
+            load.end = open.end;
+        }
+        Ok(())
+    }
+
+    /// What was written and not synced stays behind; a file that holds nothing else goes, so that a full disk is not left
+    /// with one more at every attempt.
+    fn abandon(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        if self.loads.get(&open.number).is_some_and(|load| load.entries == 0) {
+            let _kept_until_the_next_start = self.drop_file(open.number);
+        }
+    }
+
+    /// An entry went. Answers the number of its segment where little is left standing in it.
+    pub(crate) fn remove(&mut self, entry: &Entry) -> io::Result<Option<u64>> {
+        let Some(number) = number_of(&entry.path).filter(|number| self.loads.contains_key(number)) else {
+            return Ok(None);
+        };
+        let place = entry.offset.saturating_sub(HEAD_BYTES as u64);
+        match self.open.as_ref().filter(|open| open.number == number) {
+            Some(open) => self.disk.write_at(&open.file, &[WENT], place)?,
+            None => self.disk.write_at(&self.disk.open_write(&entry.path)?, &[WENT], place)?,
+        }
+        self.count(entry, -1);
+        let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
+        let Some(load) = self.loads.get(&number) else { return Ok(None) };
+        if load.entries == 0 && (!is_open || load.end >= self.bytes_max / 4) {
+            if is_open {
+                self.open = None;
+            }
+            self.drop_file(number)?;
+            return Ok(None);
+        }
+        Ok((!is_open && load.bytes.saturating_mul(SPARSE) < load.end).then_some(number))
+    }
+
+    /// Moves what stands in a segment to the open one and removes the file. Answers where everything is now.
+    pub(crate) fn move_out(&mut self, number: u64, standing: &[Entry]) -> io::Result<Vec<Entry>> {
+        let group = standing.iter().map(read).collect::<io::Result<Vec<_>>>()?;
+        let moved = self.append(&group)?;
+        self.drop_file(number)?;
+        Ok(moved)
+    }
+
+    fn drop_file(&mut self, number: u64) -> io::Result<()> {
+        self.disk.remove_file(&self.path(number))?;
+        self.loads.remove(&number);
+        Ok(())
+    }
+}
+
+fn fits(bytes: &[u8], small: &Small) -> bool {
+    bytes.len() + HEAD_BYTES + small.bytes.len() <= GROUP_BYTES_MAX
+}
+
+/// The number of a segment, by its name.
+pub(crate) fn number_of(path: &Path) -> Option<u64> {
+    let (stem, suffix) = path.file_name()?.to_str()?.split_once('.')?;
+    (suffix == SUFFIX && stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
+}
+
+fn header(number: u64) -> Vec<u8> {
+    [&MAGIC[..], &number.to_be_bytes()].concat()
+}
+
+fn head(small: &Small) -> Vec<u8> {
+    let kind = match small.kind {
+        EntryKind::Bundle => 0,
+        EntryKind::Receipts => 1,
+    };
+    let mut head = vec![STANDS, kind];
+    head.push(small.priority.code());
+    head.extend_from_slice(&small.epoch.to_be_bytes());
+    head.extend_from_slice(&small.sequence.to_be_bytes());
+    head.extend_from_slice(&small.id.0);
+    head.extend_from_slice(&u32::try_from(small.bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let crc = crc32fast::hash(head.get(1..).unwrap_or_default());
+    head.extend_from_slice(&crc.to_be_bytes());
+    head
+}
+
+/// The standing entries of a segment, up to the first frame that is not whole.
+fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
+    let file = File::open(path)?;
+    let mut found = Vec::new();
+    let mut start = [0; HEADER_BYTES];
+    if end < HEADER_BYTES as u64 || file.read_exact_at(&mut start, 0).is_err() || start[..] != header(number) {
+        return Ok(found);
+    }
+    let mut at = HEADER_BYTES as u64;
+    let mut frame = [0; HEAD_BYTES];
+    while at + HEAD_BYTES as u64 <= end {
+        file.read_exact_at(&mut frame, at)?;
+        let Some((stands, mut entry)) = parse(&frame, path) else { break };
+        entry.offset = at + HEAD_BYTES as u64;
+        at = entry.offset + entry.size;
+        if at > end {
+            break;
+        }
+        if stands {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+fn parse(frame: &[u8; HEAD_BYTES], path: &Arc<Path>) -> Option<(bool, Entry)> {
+    let (said, crc) = frame.split_last_chunk::<4>()?;
+    let (stands, said) = said.split_first()?;
+    if crc32fast::hash(said) != u32::from_be_bytes(*crc) {
+        return None;
+    }
+    let ([kind, priority], rest) = said.split_first_chunk::<2>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let size = u32::from_be_bytes(rest.try_into().ok()?);
+    let entry = Entry {
+        id: protocol::der_types::Octets(*id),
+        kind: *EntryKind::ALL.get(usize::from(*kind))?,
+        priority: Priority::from_code(*priority)?,
+        epoch: u64::from_be_bytes(*epoch),
+        sequence: u64::from_be_bytes(*sequence),
+        size: u64::from(size),
+        path: path.clone(),
+        offset: 0,
+    };
+    (size as usize <= SMALL_BYTES_MAX).then_some((*stands == STANDS, entry))
+}
+
+/// An entry as it is to be appended elsewhere.
+fn read(entry: &Entry) -> io::Result<Small> {
+    let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0).min(SMALL_BYTES_MAX)];
+    entry.open()?.read_exact_at(&mut bytes, 0)?;
+    let Entry { id, kind, priority, epoch, sequence, .. } = entry;
+    Ok(Small { id: *id, kind: *kind, priority: *priority, epoch: *epoch, sequence: *sequence, bytes })
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::disallowed_methods, reason = "a story plays the broken disk")]
+mod tests {
+    use super::*;
+    use crate::disk::Fuse;
+    use std::collections::BTreeSet;
+
+    fn small(n: u64) -> Small {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&n.to_be_bytes());
+        let bytes = vec![n as u8; 50 + (n as usize * 37) % 300];
+        let (kind, priority) = (EntryKind::ALL[n as usize % 2], Priority::ALL[n as usize % 3]);
+        Small { id: protocol::der_types::Octets(id), kind, priority, epoch: 7, sequence: n, bytes }
+    }
+
+    fn is(entry: &Entry, small: &Small) -> bool {
+        let about = (entry.kind, entry.priority, entry.epoch, entry.sequence);
+        about == (small.kind, small.priority, small.epoch, small.sequence) && read(entry).unwrap().bytes == small.bytes
+    }
+
+    fn reload(dir: &Path, known: &BTreeSet<BundleId>) -> Vec<Entry> {
+        Segments::new(&Disk::real(), dir, 2_000).load::<io::Error>(&|id| Ok(known.contains(id))).unwrap()
+    }
+
+    /// Stages in groups, records most of them, lets most of those go, and moves what is left of sparse segments.
+    fn live(disk: &Disk, dir: &Path, known: &mut BTreeSet<BundleId>, gone: &mut BTreeSet<BundleId>) -> io::Result<()> {
+        let mut segments = Segments::new(disk, dir, 2_000);
+        let mut standing: Vec<Entry> = segments.load::<io::Error>(&|id| Ok(known.contains(id)))?;
+        for turn in 0..12_u64 {
+            let group: Vec<Small> = (0..1 + turn % 4).map(|n| small(turn * 10 + n)).collect();
+            let staged = segments.append(&group)?;
+            for entry in staged {
+                // One of them could not be recorded: it is let go again.
+                if entry.sequence % 5 == 4 {
+                    segments.remove(&entry)?;
+                } else {
+                    known.insert(entry.id);
+                    standing.push(entry);
+                }
+            }
+            while standing.len() > 6 {
+                let one = standing.remove((turn as usize * 3) % standing.len());
+                gone.insert(one.id);
+                if let Some(sparse) = segments.remove(&one)? {
+                    let within = |entry: &Entry| number_of(&entry.path) == Some(sparse);
+                    let (left, rest): (Vec<Entry>, Vec<Entry>) = standing.into_iter().partition(within);
+                    standing = rest;
+                    standing.extend(segments.move_out(sparse, &left)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_recorded_and_not_let_go_is_found_whole_whatever_effect_the_process_died_at() {
+        for effects in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let fuse = Fuse::after(effects);
+            let (mut known, mut gone) = (BTreeSet::new(), BTreeSet::new());
+            let lived = live(&Disk::with_fuse(fuse.clone()), dir.path(), &mut known, &mut gone);
+            assert_eq!(lived.is_err(), fuse.burnt());
+            for _ in 0..2 {
+                let found = reload(dir.path(), &known);
+                assert!(found.iter().all(|entry| known.contains(&entry.id) && is(entry, &small(entry.sequence))));
+                let found: BTreeSet<BundleId> = found.iter().map(|entry| entry.id).collect();
+                assert!(known.difference(&gone).all(|id| found.contains(id)), "after {effects} effects");
+            }
+            if lived.is_ok() {
+                let found = reload(dir.path(), &known).len();
+                assert_eq!(found, known.difference(&gone).count(), "what went does not come back without a power cut");
+                assert!(effects > 60, "the story is long enough to die in");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_cut_or_flipped_anywhere_gives_nothing_that_was_not_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::new(&Disk::real(), dir.path(), 1 << 20);
+        let group: Vec<Small> = (1..6).map(small).collect();
+        segments.append(&group).unwrap();
+        let path = dir.path().join("0000000000000001.seg");
+        let bytes = std::fs::read(&path).unwrap();
+        let all: BTreeSet<BundleId> = group.iter().map(|small| small.id).collect();
+        for cut in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            assert!(reload(dir.path(), &all).iter().all(|entry| is(entry, &small(entry.sequence))), "cut at {cut}");
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        for at in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[at] ^= 0x10;
+            std::fs::write(&path, &broken).unwrap();
+            for entry in reload(dir.path(), &all) {
+                let one = small(entry.sequence);
+                // A flipped byte of a bundle is the bundle's to notice.
+                let about = (entry.kind, entry.priority, entry.epoch, entry.sequence, entry.size);
+                assert_eq!(about, (one.kind, one.priority, one.epoch, one.sequence, one.bytes.len() as u64));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_segment_goes_with_its_last_entry_and_a_sparse_one_is_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::new(&Disk::real(), dir.path(), 2_000);
+        let entries: Vec<Entry> = (0..40).flat_map(|n| segments.append(&[small(n)]).unwrap()).collect();
+        let files = || std::fs::read_dir(dir.path()).unwrap().count();
+        assert!(files() > 3);
+        let (last, others) = entries.split_last().unwrap();
+        let mut moved = Vec::new();
+        for entry in others.iter().filter(|entry| entry.sequence % 10 != 0) {
+            if let Some(sparse) = segments.remove(entry).unwrap() {
+                let left: Vec<Entry> = entries
+                    .iter()
+                    .filter(|other| other.sequence % 10 == 0 && number_of(&other.path) == Some(sparse))
+                    .cloned()
+                    .collect();
+                moved.extend(segments.move_out(sparse, &left).unwrap());
+            }
+        }
+        assert!(!moved.is_empty() && moved.iter().all(|entry| is(entry, &small(entry.sequence))));
+        assert!(files() <= 3, "{} files", files());
+        assert!(is(last, &small(39)));
+    }
+}

@@ -1,0 +1,67 @@
+//! What a disk refuses for a while, without anybody dying.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::Noise;
+use crate::disk::Effect;
+
+/// How a disk fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No blocks or no inodes left: making, moving and writing fail, a write possibly half way (ENOSPC).
+    Full,
+    /// The same for this account only (EDQUOT).
+    Quota,
+    /// Anything may fail, reading too (EIO); only a name can still be removed. On a disk that refuses that as well, no
+    /// later sync succeeds before the file system is mounted anew.
+    Broken,
+    /// Only syncs fail (EIO): everything looks well until then.
+    Unsynced,
+    /// Only reading fails (EIO).
+    Unreadable,
+    /// The file system was remounted read-only after an error (EROFS).
+    ReadOnly,
+}
+
+impl Fault {
+    /// Every way.
+    pub const ALL: [Fault; 6] =
+        [Fault::Full, Fault::Quota, Fault::Broken, Fault::Unsynced, Fault::Unreadable, Fault::ReadOnly];
+
+    fn hits(self, effect: Effect) -> bool {
+        match self {
+            Fault::Full | Fault::Quota => matches!(effect, Effect::Make | Effect::Write | Effect::Rename),
+            Fault::Broken => effect != Effect::Remove,
+            Fault::Unsynced => effect == Effect::Sync,
+            Fault::Unreadable => effect == Effect::Read,
+            Fault::ReadOnly => !matches!(effect, Effect::Read | Effect::Sync),
+        }
+    }
+
+    fn error(self) -> io::Error {
+        let errno = match self {
+            Fault::Full => Errno::NOSPC,
+            Fault::Quota => Errno::DQUOT,
+            Fault::Broken | Fault::Unsynced | Fault::Unreadable => Errno::IO,
+            Fault::ReadOnly => Errno::ROFS,
+        };
+        errno.into()
+    }
+}
+
+/// A span in which effects fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// How.
+    pub fault: Fault,
+    /// Of the effects that this hits one in so many fails; 1 is all of them.
+    pub one_in: u64,
+}
+
+impl Weather {
+    pub(super) fn refuses(&self, effect: Effect, noise: &mut Noise) -> Option<io::Error> {
+        (self.fault.hits(effect) && noise.once_in(self.one_in)).then(|| self.fault.error())
+    }
+}

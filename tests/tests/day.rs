@@ -1,0 +1,537 @@
+//! Day-to-day operation of two stations: clocks that are set wrong, apps that do not pick up, items that fail, parcels
+//! that nobody confirms, and what an operator may ask.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an administrator would")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use protocol::Suite;
+use protocol::ledger::Event;
+use spool::Answer;
+use station::alarm::Alarm;
+use station::clock::Why;
+use tests::pair::{HERE, Pair, THERE};
+use tests::papers;
+use tests::world::Office;
+
+const YEAR_MS: i64 = 365 * 24 * 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+fn office() -> &'static Office {
+    static OFFICE: OnceLock<Office> = OnceLock::new();
+    OFFICE.get_or_init(|| Office::found(Suite::Std).unwrap())
+}
+
+fn pair<'a>(root: &Path, settings: &str) -> Pair<'a> {
+    Pair::found(office(), root, settings).unwrap()
+}
+
+fn files_below(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+fn refused(answer: &Answer, code: &str) {
+    assert!(!answer.done && answer.code == code, "{answer:?}");
+    for key in ["remedy_en", "remedy_zh"] {
+        assert!(answer.details[key].as_str().is_some_and(|words| !words.is_empty()), "{code} has no {key}");
+    }
+    assert!(!answer.message_zh.is_ascii(), "{answer:?}");
+}
+
+// ---- the clock ----
+
+#[test]
+fn a_clock_that_is_set_by_years_while_running_ends_nothing_and_hangs_nothing() {
+    for wrong_ms in [10 * YEAR_MS, -10 * YEAR_MS] {
+        let root = tempfile::tempdir().unwrap();
+        let mut pair = pair(root.path(), "expire_days = 1");
+        let held = pair.drop_form("forms").unwrap();
+        // Outside the internal zone a refused drop is held sealed, for a day in this office.
+        pair.drop_bytes("forms", "review.xml", papers::review_result(1).as_bytes()).unwrap();
+        pair.joined = false;
+        pair.minutes(2).unwrap();
+        let quarantine = pair.station(HERE).layout().quarantine();
+        let held_before = files_below(&quarantine);
+        assert!(held_before > 0);
+        pair.drop_form("urgent-forms").unwrap();
+        pair.joined = true;
+        pair.minutes(2).unwrap();
+        let evidence = pair.station(THERE).layout().evidence();
+        let evidence_before = files_below(&evidence);
+        assert!(evidence_before > 0);
+
+        let waits = pair.drop_form("bulk-forms").unwrap();
+        pair.joined = false;
+        pair.wrong_ms = [wrong_ms; 2];
+        pair.hours(3).unwrap();
+        for at in [HERE, THERE] {
+            assert_eq!(pair.station(at).clock.doubt().map(|doubt| doubt.why), Some(Why::Stepped));
+            assert!(pair.stands(at, Alarm::ClockDoubt));
+            assert_eq!(pair.recorded(at, Event::ClockDoubted).unwrap(), 1);
+            assert_eq!(pair.recorded(at, Event::Expired).unwrap(), 0);
+        }
+        assert_eq!(pair.status(HERE)["clock"]["trusted"], false);
+        assert_eq!(files_below(&quarantine), held_before);
+        assert_eq!(files_below(&evidence), evidence_before);
+        assert_ne!(pair.told("bulk-forms", &waits).as_deref(), Some("expired"));
+        // What is asked under the wrong clock is not refused for its time.
+        assert!(pair.ask(HERE, "gaps", &[]).unwrap().done);
+
+        // Parcels go on meanwhile, in time: neither receipts nor snapshots wait for the year to come round.
+        pair.joined = true;
+        let late = pair.drop_form("urgent-forms").unwrap();
+        pair.minutes(3).unwrap();
+        assert_eq!(pair.told("urgent-forms", &late).as_deref(), Some("delivered"));
+        assert_eq!(pair.told("forms", &held).as_deref(), Some("delivered"));
+        // Every record bears a time near the true one.
+        let last = pair.station(HERE).spool.records(0, usize::MAX).unwrap().last().unwrap().record.at;
+        assert!(last.0.abs_diff(pair.now.0) < DAY_MS, "{last}");
+
+        // A restart under the same wrong clock meets the same doubt; the right clock ends it.
+        pair.start(HERE).unwrap();
+        pair.minutes(1).unwrap();
+        assert_eq!(pair.station(HERE).clock.doubt().map(|doubt| doubt.why), Some(Why::FarFromLedger));
+        pair.wrong_ms = [0; 2];
+        pair.minutes(1).unwrap();
+        for at in [HERE, THERE] {
+            assert_eq!(pair.station(at).clock.doubt(), None);
+            assert!(!pair.stands(at, Alarm::ClockDoubt));
+            assert!(pair.recorded(at, Event::ClockTrusted).unwrap() >= 1);
+        }
+        assert!(files_below(&evidence) >= evidence_before, "nothing went when the doubt ended");
+        assert_eq!(files_below(&quarantine), held_before);
+    }
+}
+
+#[test]
+fn a_start_long_after_the_last_record_waits_for_an_operator() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "expire_days = 1");
+    pair.joined = false;
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    pair.stop(HERE);
+    // Nobody was here for a year. The clock is right, but the node cannot know.
+    pair.pass_ms(YEAR_MS.unsigned_abs());
+    pair.start(HERE).unwrap();
+    pair.minutes(5).unwrap();
+    assert!(pair.stands(HERE, Alarm::ClockDoubt));
+    assert_eq!(pair.recorded(HERE, Event::Expired).unwrap(), 0);
+    let answer = pair.ask(HERE, "clock-confirm", &[("reason", "compared with the radio clock")]).unwrap();
+    assert!(answer.done, "{answer:?}");
+    pair.minutes(1).unwrap();
+    assert!(!pair.stands(HERE, Alarm::ClockDoubt));
+    let records = pair.station(HERE).spool.records(0, usize::MAX).unwrap();
+    let by_person = records.iter().find(|stored| stored.record.event == Event::ClockTrusted).unwrap();
+    assert_eq!(by_person.record.person.as_ref().map(|person| person.as_str()), Some("administrator"));
+    // Now the year counts.
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("expired"));
+    let again = pair.ask(HERE, "clock-confirm", &[]).unwrap();
+    assert!(again.done && again.code == "clock-trusted", "{again:?}");
+}
+
+#[test]
+fn a_neighbour_whose_clock_agrees_ends_the_doubt() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.minutes(1).unwrap();
+    pair.pass_ms(YEAR_MS.unsigned_abs());
+    pair.start(HERE).unwrap();
+    pair.start(THERE).unwrap();
+    pair.minutes(2).unwrap();
+    assert!(pair.stands(HERE, Alarm::ClockDoubt) && pair.stands(THERE, Alarm::ClockDoubt));
+    // Two that are in doubt do not vouch for one another.
+    pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert!(pair.stands(HERE, Alarm::ClockDoubt), "the neighbour's papers bear its reckoning, not its wall");
+    assert!(pair.ask(THERE, "clock-confirm", &[]).unwrap().done);
+    pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.station(HERE).clock.doubt(), None);
+    assert!(!pair.stands(HERE, Alarm::ClockDoubt));
+}
+
+// ---- expiry and retention ----
+
+#[test]
+fn a_parcel_that_nobody_confirms_expires_with_notice_record_and_alarm_and_is_delivered_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "expire_days = 1");
+    pair.joined = false;
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(2).unwrap();
+    pair.pass_ms(DAY_MS - 10 * 60 * 1000);
+    pair.minutes(1).unwrap();
+    assert_eq!(pair.recorded(HERE, Event::Expired).unwrap(), 0);
+    pair.minutes(20).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("expired"));
+    assert_eq!(pair.recorded(HERE, Event::Expired).unwrap(), 1, "once, however often it is looked at");
+    assert!(pair.stands(HERE, Alarm::Expired));
+    let list = pair.ask(HERE, "list", &[("state", "expired")]).unwrap();
+    assert_eq!(list.details.as_array().unwrap().len(), 1);
+    pair.joined = true;
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    assert_eq!(pair.outlet("forms").len(), 1);
+    assert!(!pair.stands(HERE, Alarm::Expired));
+}
+
+#[test]
+fn quarantine_and_evidence_go_when_their_days_are_over_and_not_before() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.drop_bytes("forms", "review.xml", papers::review_result(1).as_bytes()).unwrap();
+    pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    let (quarantine, evidence) = (pair.station(HERE).layout().quarantine(), pair.station(THERE).layout().evidence());
+    let (held, kept) = (files_below(&quarantine), files_below(&evidence));
+    assert!(held > 0 && kept > 0);
+    pair.hours(22).unwrap();
+    assert_eq!((files_below(&quarantine), files_below(&evidence)), (held, kept));
+    pair.hours(5).unwrap();
+    assert_eq!((files_below(&quarantine), files_below(&evidence)), (0, kept));
+    // In steps that no clock in doubt would take.
+    pair.pass_ms(179 * DAY_MS);
+    pair.hours(2).unwrap();
+    assert_eq!(files_below(&evidence), kept);
+    pair.pass_ms(3 * DAY_MS);
+    pair.hours(2).unwrap();
+    assert_eq!(files_below(&evidence), 0);
+}
+
+#[test]
+fn evidence_of_a_parcel_from_a_node_that_lives_in_another_century_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    // The neighbour's own clock was wrong from its first day on, so nothing there is in doubt.
+    pair.stop(HERE);
+    fs::remove_dir_all(root.path().join("internet")).unwrap();
+    pair.wrong_ms[HERE] = -40 * YEAR_MS;
+    pair.start(HERE).unwrap();
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    let evidence = pair.station(THERE).layout().evidence();
+    assert_eq!(files_below(&evidence), 1);
+    pair.hours(3).unwrap();
+    assert_eq!(files_below(&evidence), 1, "filed under its claim, kept by when it was filed");
+}
+
+// ---- key cards ----
+
+#[test]
+fn a_daemon_whose_neighbours_card_is_missing_or_expired_says_so_and_serves_the_rest() {
+    for (from, until, wrong) in [
+        ("2020-01-01", Some("2021-01-01"), true),
+        ("2020-01-01", Some("2199-12-31"), false),
+        ("2199-01-01", None, true),
+        ("2020-01-01", None, false),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let office = Office::dated(Suite::Std, from, until).unwrap();
+        let mut pair = Pair::found(&office, root.path(), "").unwrap();
+        let form = pair.drop_form("forms").unwrap();
+        pair.minutes(3).unwrap();
+        for at in [HERE, THERE] {
+            assert_eq!(pair.stands(at, Alarm::Cards), wrong, "{from} to {until:?}");
+        }
+        assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"), "a card's days stop no parcel");
+        // Where nobody knows what day it is, days are not judged.
+        pair.wrong_ms = [20 * YEAR_MS; 2];
+        pair.minutes(1).unwrap();
+        assert!(!pair.stands(HERE, Alarm::Cards));
+    }
+}
+
+// ---- the outlet ----
+
+#[test]
+fn a_full_outlet_makes_its_own_route_wait_and_loses_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "outlet_entries = 2\npickup_hours = 3");
+    let forms: Vec<String> = (0..5).map(|_| pair.drop_form("forms").unwrap()).collect();
+    pair.minutes(4).unwrap();
+    assert_eq!(pair.outlet("forms").len(), 2);
+    assert_eq!(files_below(&pair.station(THERE).layout().checked()), 3);
+    assert!(pair.stands(THERE, Alarm::OutletFull));
+    // No plaintext lies about meanwhile, and custody has passed: the origin is told that they went on.
+    assert_eq!(files_below(&root.path().join("extranet/outlet/forms/.staging")), 0);
+    let told: Vec<_> = forms.iter().map(|form| pair.told("forms", form).unwrap()).collect();
+    assert_eq!(told.iter().filter(|state| *state == "delivered").count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|state| *state == "sent").count(), 3, "{told:?}");
+    // Other routes go on.
+    let other = pair.drop_form("bulk-forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("bulk-forms", &other).as_deref(), Some("delivered"));
+    let status = pair.status(THERE);
+    let row = status["queues"].as_array().unwrap().iter().find(|row| row["queue"] == "checked").unwrap().clone();
+    assert_eq!(row["entries"], 3);
+    // A restart remembers nothing and finds the same.
+    pair.start(THERE).unwrap();
+    pair.minutes(2).unwrap();
+    assert_eq!((pair.outlet("forms").len(), files_below(&pair.station(THERE).layout().checked())), (2, 3));
+    // After hours the app has still not come.
+    assert!(!pair.stands(THERE, Alarm::NotPickedUp));
+    pair.hours(3).unwrap();
+    assert!(pair.stands(THERE, Alarm::NotPickedUp));
+    // The app comes, again and again: everything is there, once.
+    let mut picked = Vec::new();
+    for _ in 0..3 {
+        for path in pair.outlet("forms") {
+            picked.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            fs::remove_file(path).unwrap();
+        }
+        pair.minutes(3).unwrap();
+    }
+    picked.sort();
+    assert_eq!(picked, forms);
+    for path in pair.outlet("bulk-forms") {
+        fs::remove_file(path).unwrap();
+    }
+    pair.minutes(2).unwrap();
+    assert!(!pair.stands(THERE, Alarm::OutletFull) && !pair.stands(THERE, Alarm::NotPickedUp));
+    assert_eq!(files_below(&pair.station(THERE).layout().checked()), 0);
+}
+
+#[test]
+fn an_outlet_may_be_bounded_by_size() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "outlet_mib = 1");
+    let standing = root.path().join("extranet/outlet/forms/left-by-the-app");
+    fs::create_dir(&standing).unwrap();
+    fs::write(standing.join("large"), vec![0; 2 << 20]).unwrap();
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("sent"));
+    fs::remove_dir_all(standing).unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+}
+
+#[test]
+fn an_outlet_on_another_file_system_gets_its_parcels_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+        println!("SKIPPED: there is no /dev/shm");
+        return;
+    };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(elsewhere.path()) == device(root.path()) {
+        println!("SKIPPED: /dev/shm is the file system of the temporary folders");
+        return;
+    }
+    let mut pair = pair(root.path(), "");
+    // As a mount stands there; a link in its place needs no privilege.
+    let outlet = root.path().join("extranet/outlet/forms");
+    fs::remove_dir_all(&outlet).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &outlet).unwrap();
+    pair.start(THERE).unwrap();
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    let delivered = pair.outlet("forms");
+    assert_eq!(delivered.len(), 1);
+    assert_eq!(fs::read_to_string(&delivered[0]).unwrap(), papers::application_form(1));
+    assert_eq!(device(&delivered[0]), device(elsewhere.path()));
+    assert_eq!(files_below(&elsewhere.path().join(".staging")), 0);
+}
+
+// ---- order and failures ----
+
+#[test]
+fn an_urgent_parcel_is_admitted_before_the_bulk_that_came_first() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.stop(THERE);
+    for _ in 0..90 {
+        pair.drop_form("bulk-forms").unwrap();
+    }
+    pair.minutes(2).unwrap();
+    pair.drop_form("urgent-forms").unwrap();
+    pair.minutes(1).unwrap();
+    pair.start(THERE).unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    let reading = pair.reading(THERE);
+    let machine = pair.machine(THERE);
+    let now = machine.station.clock.see(reading);
+    let done = machine.admission.step(&machine.station, now).unwrap();
+    assert_eq!(pair.outlet("urgent-forms").len(), 1, "in the first slice");
+    assert!(done < 90, "one slice is not all of it: {done}");
+    // One that comes in the middle waits for no more than the next slice.
+    pair.drop_form("urgent-forms").unwrap();
+    let there = pair.reading(THERE);
+    pair.joined = false;
+    let left = 91 - pair.outlet("bulk-forms").len() - 1;
+    assert!(left > 0);
+    pair.pass_ms(10);
+    pair.turn().unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    let machine = pair.machine(THERE);
+    let now = machine.station.clock.see(there);
+    machine.admission.step(&machine.station, now).unwrap();
+    pair.joined = true;
+    pair.minutes(2).unwrap();
+    assert_eq!((pair.outlet("urgent-forms").len(), pair.outlet("bulk-forms").len()), (2, 90));
+}
+
+#[test]
+fn an_item_that_fails_again_and_again_is_tried_with_growing_pauses_and_holds_up_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    // The staging of one outlet cannot be reached.
+    let staging = root.path().join("extranet/outlet/forms/.staging");
+    fs::remove_dir_all(&staging).unwrap();
+    fs::write(&staging, "no folder").unwrap();
+    let stuck = pair.drop_form("forms").unwrap();
+    pair.turn().unwrap();
+    let mut others = Vec::new();
+    for _ in 0..600 {
+        pair.pass_ms(1_000);
+        if others.len() < 5 {
+            others.push(pair.drop_form("bulk-forms").unwrap());
+        }
+        pair.turn().unwrap();
+    }
+    for other in &others {
+        assert_eq!(pair.told("bulk-forms", other).as_deref(), Some("delivered"));
+    }
+    let tries = pair.station(THERE).retries.failures();
+    // The outlet itself, which is to be cleared, and the parcel for it.
+    assert!((14..=24).contains(&tries), "2, 4, 8 … seconds: {tries} tries of two items in ten minutes");
+    assert!(pair.stands(THERE, Alarm::Retrying) && !pair.stands(THERE, Alarm::DiskError));
+    let status = pair.status(THERE);
+    assert_eq!(status["retries_all"], 2, "{status}");
+    assert!(status["retries"][0]["pause_s"].as_u64().unwrap() >= 128, "{status}");
+    assert!(status["retries"][0]["error"].as_str().unwrap().contains("outlet"), "{status}");
+    // Mended: it goes on by itself within the longest pause, and the alarm clears.
+    fs::remove_file(&staging).unwrap();
+    fs::create_dir(&staging).unwrap();
+    pair.minutes(12).unwrap();
+    assert_eq!(pair.told("forms", &stuck).as_deref(), Some("delivered"));
+    assert_eq!(pair.outlet("forms").len(), 1);
+    assert!(!pair.stands(THERE, Alarm::Retrying));
+    assert_eq!(pair.status(THERE)["retries_all"], 0);
+}
+
+// ---- what may be asked ----
+
+#[test]
+fn a_resend_of_what_is_not_held_says_why_and_where_to_ask() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.drop_form("forms").unwrap();
+    pair.drop_bytes("forms", "review.xml", papers::review_result(1).as_bytes()).unwrap();
+    pair.minutes(4).unwrap();
+    let parcel = |answer: Answer| answer.details[0]["parcel"].as_str().unwrap().to_owned();
+    let delivered = parcel(pair.ask(HERE, "list", &[("state", "delivered")]).unwrap());
+    let passed = pair.ask(HERE, "resend", &[("parcel", &delivered)]).unwrap();
+    refused(&passed, "nothing-to-resend");
+    assert!(passed.details["remedy_en"].as_str().unwrap().contains("extranet"), "{passed:?}");
+    let ends = pair.ask(THERE, "resend", &[("parcel", &delivered)]).unwrap();
+    refused(&ends, "nothing-to-resend");
+    assert!(ends.message_en.contains("ends at this node"), "{ends:?}");
+    let quarantined = parcel(pair.ask(HERE, "list", &[("type", "unknown")]).unwrap());
+    let gone = pair.ask(HERE, "resend", &[("parcel", &quarantined)]).unwrap();
+    refused(&gone, "nothing-to-resend");
+    assert!(gone.details["remedy_en"].as_str().unwrap().contains("drops it again"), "{gone:?}");
+    refused(&pair.ask(HERE, "resend", &[("parcel", "nonsense")]).unwrap(), "no-such-parcel");
+    refused(&pair.ask(HERE, "resend", &[("from", "1"), ("to", "9")]).unwrap(), "nothing-to-resend");
+    refused(
+        &pair.ask(HERE, "resend", &[("from", "1"), ("to", "9"), ("crossing", "intranet-extranet")]).unwrap(),
+        "no-crossing",
+    );
+    refused(&pair.ask(HERE, "resend", &[]).unwrap(), "argument-missing");
+    // What is held goes out once more.
+    pair.joined = false;
+    pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let held = parcel(pair.ask(HERE, "list", &[("state", "accepted")]).unwrap());
+    assert_eq!(pair.ask(HERE, "resend", &[("parcel", &held)]).unwrap().details["resent"], 1);
+    assert_eq!(pair.ask(HERE, "resend", &[("from", "1"), ("to", "9")]).unwrap().details["resent"], 1);
+}
+
+#[test]
+fn a_list_with_a_misspelt_filter_is_refused_and_not_shown_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    for (what, word) in
+        [("state", "deliverd"), ("since", "yesterday"), ("type", "no type"), ("label", "no-value"), ("route", "?")]
+    {
+        let answer = pair.ask(HERE, "list", &[(what, word)]).unwrap();
+        refused(&answer, if what == "route" { "no-route" } else { "filter" });
+    }
+    assert_eq!(pair.ask(HERE, "list", &[("state", "delivered")]).unwrap().details.as_array().unwrap().len(), 1);
+    assert_eq!(pair.ask(HERE, "list", &[("route", "bulk-forms")]).unwrap().details.as_array().unwrap().len(), 0);
+    refused(&pair.ask(HERE, "show", &[("parcel", "0123456789abcdef0123456789abcdef")]).unwrap(), "no-such-parcel");
+}
+
+#[test]
+fn a_route_that_is_off_says_since_when_by_whom_and_why() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    refused(&pair.ask(HERE, "route-disable", &[("route", "unheard-of"), ("reason", "x")]).unwrap(), "no-route");
+    refused(&pair.ask(HERE, "route-disable", &[("route", "forms")]).unwrap(), "reason-missing");
+    assert!(pair.ask(HERE, "route-disable", &[("route", "forms"), ("reason", "stock\ttaking\n")]).unwrap().done);
+    let since = pair.now;
+    let twice = pair.ask(HERE, "route-disable", &[("route", "forms"), ("reason", "again")]).unwrap();
+    assert!(twice.done && twice.code == "route-as-it-was", "{twice:?}");
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    pair.start(HERE).unwrap();
+    pair.minutes(1).unwrap();
+    let status = pair.status(HERE);
+    let row = status["routes"].as_array().unwrap().iter().find(|row| row["route"] == "forms").unwrap();
+    assert_eq!((&row["enabled"], row["off_since_ms"].as_u64()), (&false.into(), Some(since.0)), "{row}");
+    assert_eq!((row["off_by"].as_str(), row["off_reason"].as_str()), (Some("administrator"), Some("stock taking ")));
+    assert_eq!(status["routes_off"][0], "forms");
+    assert_eq!(pair.told("forms", &form), None, "it waits in the inlet");
+    assert!(pair.ask(HERE, "route-enable", &[("route", "forms")]).unwrap().done);
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    assert_eq!(pair.ask(HERE, "route-enable", &[("route", "forms")]).unwrap().code, "route-as-it-was");
+}
+
+#[test]
+fn every_queue_of_a_node_is_in_its_status_with_what_is_normal() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "pickup_hours = 1");
+    pair.joined = false;
+    pair.drop_form("forms").unwrap();
+    pair.minutes(20).unwrap();
+    let queues = |status: &serde_json::Value| status["queues"].as_array().unwrap().clone();
+    let (here, there) = (queues(&pair.status(HERE)), queues(&pair.status(THERE)));
+    let names = |rows: &[serde_json::Value]| {
+        rows.iter().map(|row| row["queue"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for queue in [
+        "inlet forms",
+        "claimed forms",
+        "outbox internet-extranet",
+        "receipts internet-extranet",
+        "complete extranet-internet",
+        "checked",
+        "desk",
+        "quarantine",
+    ] {
+        assert!(names(&here).iter().any(|name| name == queue), "{queue}: {:?}", names(&here));
+    }
+    assert!(names(&there).iter().any(|name| name == "outlet forms"), "{:?}", names(&there));
+    let outbox = here.iter().find(|row| row["queue"] == "outbox internet-extranet").unwrap();
+    assert_eq!((outbox["entries"].as_u64(), outbox["verdict"].as_str()), (Some(1), Some("late")), "{outbox}");
+    for row in here.iter().chain(&there) {
+        assert!(
+            !row["normal_en"].as_str().unwrap().is_empty() && !row["normal_zh"].as_str().unwrap().is_ascii(),
+            "{row}"
+        );
+    }
+    pair.joined = true;
+    pair.minutes(3).unwrap();
+    let here = queues(&pair.status(HERE));
+    assert!(here.iter().all(|row| row["verdict"] == "ok" && row["entries"] == 0), "{here:?}");
+}
