@@ -416,10 +416,19 @@ impl Index {
         })
     }
 
-    /// Has any record named this bundle?
+    /// Has any record of this node's own doing named this bundle? A neighbour's paper about a parcel that was lost with a
+    /// disk names bundles too: one of them that a backup caught on its way out was never promised by this ledger, and
+    /// the neighbour has it.
     pub(crate) fn recorded(&self, id: &BundleId, ledger: &Ledger) -> Result<bool, SpoolError> {
         self.settle(ledger)?;
-        self.read(|txn| Ok(txn.open_table(BUNDLES)?.get(&id.0[..])?.is_some()))
+        self.read(|txn| {
+            let Some(row) = txn.open_table(BUNDLES)?.get(&id.0[..])?.map(|row| Bundle::decode(row.value())) else {
+                return Ok(false);
+            };
+            let Some(parcel) = row.parcel else { return Ok(true) };
+            let state = txn.open_table(PARCELS)?.get(&parcel.0[..])?.and_then(|row| row::state_of(row.value()));
+            Ok(state != Some(State::Lost))
+        })
     }
 
     pub(crate) fn stated_to(&self, peer: &Name, ledger: &Ledger) -> Result<StatedTo, SpoolError> {

@@ -691,7 +691,7 @@ impl Spool {
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
         Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
     }
-    /// Does any record name this bundle?
+    /// Does a record of this node's own doing name this bundle?
     pub fn bundle_recorded(&self, id: &BundleId) -> Result<bool, SpoolError> {
         self.0.index.recorded(id, &self.0.ledger)
     }

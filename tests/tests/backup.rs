@@ -554,7 +554,7 @@ fn a_backup_made_while_parcels_flow_loses_none_that_was_accepted_before_it() {
     together(&mut from, &mut to, now);
     assert_eq!(extranet.outlet("applications"), delivered, "nothing came twice");
     let spool = &from.station.spool;
-    assert_eq!(spool.outbox(INWARD).load().0, 0);
+    assert_eq!(spool.outbox(INWARD).entries().unwrap(), []);
     // Every one of the sixty is known: by the backup, or by its neighbour's paper.
     let states = spool.parcels(&Filter::default(), 1_000).unwrap();
     let odd: Vec<_> =

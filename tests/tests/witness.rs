@@ -167,7 +167,8 @@ fn batch(from: &Station, to: &Name) -> Entry {
 
 fn deliver(entry: &Entry, from: &Station, to: &Station) {
     let crossing = crossing(from, &to.node);
-    let bytes = fs::read(&entry.path).unwrap();
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut from.spool.outbox(crossing).content(entry).unwrap(), &mut bytes).unwrap();
     if let Begin::Partial(mut partial) = to.spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size).unwrap() {
         partial.write(&bytes).unwrap();
         partial.finish().unwrap();
