@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use crate::{ledger, segment};
 
 /// Folders in folders below one queue; a claimed parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
+/// Files of claimed drops held open: far below the 1,024 that a process may have by default.
+const HELD_MAX: usize = 256;
 /// File times are coarse, and a clock may be stepped a little while the names of evidence are listed.
 const TIMES_COARSE_S: i64 = 2;
 
@@ -50,8 +53,11 @@ pub struct Snapshot {
     pub head: Head,
     /// The signed note over it.
     pub checkpoint: String,
-    /// Claimed drops that hold something that is neither file nor folder: they are not in it.
+    /// Claimed drops that hold something that is neither file nor folder, or more files than are held open: they are not
+    /// in it.
     pub left_out: u64,
+    /// Files of claimed drops, which may be removed before they are read.
+    _held: Vec<File>,
 }
 
 impl Spool {
@@ -65,7 +71,8 @@ impl Spool {
         let list = disk.create(&dir.join(LIST)).map_err(at)?;
         // The file system's own clock, by which the ages of evidence are told.
         let since = list.metadata().map_err(at)?.mtime() - TIMES_COARSE_S;
-        let mut lister = Lister { root: layout.root(), list: BufWriter::new(list), links: 0, dir: &dir };
+        let mut lister =
+            Lister { root: layout.root(), list: BufWriter::new(list), held: Vec::new(), links: 0, dir: &dir };
         lister.days(&layout.evidence(), i64::MIN).map_err(at)?;
         lister.former(&layout.ledger())?;
         let mut left_out = 0;
@@ -77,7 +84,8 @@ impl Spool {
         let head = self.ledger().at_rest(moment).map_err(at)?;
         lister.list.flush().map_err(at)?;
         let checkpoint = Checkpoint { node: self.node().clone(), head }.sign(self.signing_key());
-        Ok(Snapshot { spool: self.clone(), head, checkpoint, left_out })
+        let held = lister.held;
+        Ok(Snapshot { spool: self.clone(), head, checkpoint, left_out, _held: held })
     }
 }
 
@@ -140,6 +148,7 @@ struct Lister<'a> {
     root: &'a Path,
     dir: &'a Path,
     list: BufWriter<File>,
+    held: Vec<File>,
     links: u64,
 }
 
@@ -149,10 +158,9 @@ impl Lister<'_> {
         let layout = spool.layout();
         for route in dirs(&layout.root().join("inlet"))? {
             for claim in entries(&route.join(CLAIMED))? {
-                if plain(&claim, DEPTH_MAX)? {
-                    self.tree(&claim, Some(frozen), DEPTH_MAX)?;
-                } else {
-                    *left_out += 1;
+                match plain(&claim, DEPTH_MAX)? {
+                    Some(files) if self.held.len() + files <= HELD_MAX => self.hold(&claim, DEPTH_MAX)?,
+                    _ => *left_out += 1,
                 }
             }
         }
@@ -218,6 +226,22 @@ impl Lister<'_> {
         Ok(())
     }
 
+    /// A claimed drop, by open handles: intake takes a second name for a link that an app laid, and refuses the drop.
+    fn hold(&mut self, place: &Path, depth: u32) -> io::Result<()> {
+        if fs::symlink_metadata(place)?.is_dir() {
+            self.line(place, place, FOLDER)?;
+            return match depth {
+                0 => Ok(()),
+                _ => entries(place)?.iter().try_for_each(|path| self.hold(path, depth - 1)),
+            };
+        }
+        let file = File::open(place)?;
+        let size = file.metadata()?.len().to_string();
+        let source = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+        self.held.push(file);
+        self.line(place, &source, &size)
+    }
+
     fn tree(&mut self, place: &Path, frozen: Option<&Frozen<'_>>, depth: u32) -> io::Result<()> {
         if depth == 0 {
             return Ok(());
@@ -268,18 +292,20 @@ fn refuses_links(error: &io::Error) -> bool {
     matches!(error.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
 }
 
-/// Nothing but files and folders?
-fn plain(path: &Path, depth: u32) -> io::Result<bool> {
+/// How many files, where there is nothing but files and folders.
+fn plain(path: &Path, depth: u32) -> io::Result<Option<usize>> {
     let about = fs::symlink_metadata(path)?;
     if !about.is_dir() {
-        return Ok(about.is_file());
+        return Ok(about.is_file().then_some(1));
     }
+    let mut files = 0;
     for child in entries(path)? {
-        if depth == 0 || !plain(&child, depth - 1)? {
-            return Ok(false);
+        match plain(&child, depth.saturating_sub(1))?.filter(|_| depth > 0) {
+            Some(more) => files += more,
+            None => return Ok(None),
         }
     }
-    Ok(true)
+    Ok(Some(files))
 }
 
 fn of_a_trip(root: &Path, path: &Path) -> bool {
