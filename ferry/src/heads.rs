@@ -1,7 +1,7 @@
 //! Heads of one node's ledger that others hold: notes and signed statements, receipts, batches, waybills, evidence, and
 //! what a neighbour's own ledger says it witnessed. Only gathers; `ledger verify` holds the ledger against them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -45,8 +45,9 @@ pub(crate) struct Heads<'a> {
     pub(crate) by_size: BTreeMap<u64, Held>,
     /// Files that said something about this ledger.
     pub(crate) papers: u64,
-    /// Heads of another log of the node.
+    /// Heads of another log of the node, and which logs those are.
     pub(crate) other_logs: u64,
+    pub(crate) logs: BTreeSet<u64>,
     /// Files that are ours and whose signature does not hold, or says it is somebody else's.
     pub(crate) not_believed: Vec<(PathBuf, String)>,
 }
@@ -61,6 +62,7 @@ impl<'a> Heads<'a> {
             by_size: BTreeMap::new(),
             papers: 0,
             other_logs: 0,
+            logs: BTreeSet::new(),
             not_believed: Vec::new(),
         }
     }
@@ -174,6 +176,7 @@ impl<'a> Heads<'a> {
     fn take(&mut self, head: Head, path: &Rc<Path>) -> Result<(), String> {
         if head.log != self.log {
             self.other_logs = self.other_logs.saturating_add(1);
+            self.logs.insert(head.log);
             return Ok(());
         }
         self.papers = self.papers.saturating_add(1);

@@ -7,14 +7,20 @@
 //! 4. the root over the first `size` leaves is the checkpoint's;
 //! 5. with a trust folder, a signing key of the node signed the checkpoint;
 //! 6. every head that others hold (`--head`, `--evidence`, `--checkpoint`) is on the way: only these show a cut tail;
-//! 7. the tree on disk, where it is there, is the one that follows from the records.
+//! 7. the tree on disk, where it is there, is the one that follows from the records;
+//! 8. after a restore: every log before this one holds by itself, and the papers that begin the next, signed by the node
+//!    and by an operator, name its last head.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::ledger::{Checkpoint, NOTE_BYTES_MAX};
+use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX};
+use protocol::receipt::Head;
 use protocol::suite::Digest;
-use protocol::{ParcelId, Suite, Timestamp};
+use protocol::trust::Role;
+use protocol::witness::LogStart;
+use protocol::{Name, ParcelId, Signed, Statement as _, Suite, Timestamp, Trust};
 use serde_json::{Map, Value, json};
 use spool::segment::{self, Stored};
 
@@ -27,6 +33,12 @@ use crate::words::{Voice, groups, prefix, say};
 
 /// The checkpoint beside the segments.
 const CHECKPOINT: &str = "checkpoint";
+/// The logs before this one.
+const FORMER: &str = "former";
+/// The papers that begin a log after a restore.
+const STARTS: [&str; 2] = ["start-by-node", "start-by-operator"];
+/// A restore every month for twenty years.
+const FORMER_MAX: usize = 256;
 /// What is fixed about a ledger.
 const ABOUT: &str = "ledger.json";
 
@@ -150,22 +162,45 @@ impl LedgerVerify {
 
     /// Verifies; says what holds only where that is wanted.
     fn check(&self, voice: Voice, tells: bool) -> Result<(), LedgerError> {
-        let language = voice.language;
-        let dir = ledger_dir(&self.dir);
-        let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
         let trust = self.trust.as_deref().map(trustdir::read).transpose()?;
+        let mut before: Option<Log> = None;
+        let (mut here, mut named) = (BTreeSet::new(), BTreeSet::new());
+        for dir in logs(&self.dir)? {
+            let log = self.check_log(dir, trust.as_ref(), voice, tells)?;
+            follows(before.as_ref(), &log, trust.as_ref(), voice, tells)?;
+            here.insert(log.head.log);
+            named.extend(&log.others);
+            before = Some(log);
+        }
+        match named.difference(&here).next() {
+            None => Ok(()),
+            Some(number) => Err(LedgerError::Broken {
+                path: ledger_dir(&self.dir),
+                cause: say!(
+                    voice.language,
+                    "others hold a head of log {number}, which is not here",
+                    "他方持有账段 {number} 的链首，此处没有该账段"
+                ),
+            }),
+        }
+    }
+
+    /// One log by itself.
+    fn check_log(&self, dir: PathBuf, trust: Option<&Trust>, voice: Voice, tells: bool) -> Result<Log, LedgerError> {
+        let language = voice.language;
+        let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
         let own = dir.join(CHECKPOINT);
         let note = folder::read_file(&own, NOTE_BYTES_MAX)?;
-        let (checkpoint, signer) = heads::read_note(&String::from_utf8_lossy(&note), trust.as_ref())
+        let (checkpoint, signer) = heads::read_note(&String::from_utf8_lossy(&note), trust)
             .map_err(|cause| LedgerError::Broken { path: own.clone(), cause })?;
         let (name, head) = (&checkpoint.node, checkpoint.head);
-        let mut heads = Heads::of(name, head.log, trust.as_ref());
+        let mut heads = Heads::of(name, head.log, trust);
         self.head.iter().chain(&self.checkpoint).try_for_each(|path| heads.file(path, true))?;
         self.evidence.iter().try_for_each(|path| heads.folder(path, 0))?;
         if let Some((path, cause)) = heads.not_believed.first() {
             return Err(LedgerError::Broken { path: path.clone(), cause: cause.clone() });
         }
-        let known = signer.and_then(|id| trust.as_ref()?.card(&id).map(|card| card.suite));
+        let known = signer.and_then(|id| trust?.card(&id).map(|card| card.suite));
         let suites: Vec<Suite> = known.or_else(|| stated_suite(&dir)).map_or(Suite::ALL.to_vec(), |suite| vec![suite]);
         let bytes = segment::list(&dir).unwrap_or_default();
         let bytes = bytes.iter().filter_map(|one| one.path.metadata().ok()).map(|about| about.len()).sum();
@@ -255,79 +290,193 @@ impl LedgerVerify {
             )));
         }
         if tells {
-            self.tell(voice, &checkpoint, signer, &audit, tree, &heads);
+            tell(voice, &checkpoint, signer, &audit, tree, &heads);
         }
-        Ok(())
+        let others = heads.logs;
+        Ok(Log { node: checkpoint.node.clone(), head, records: size, others, dir })
     }
+}
 
-    fn tell(
-        &self,
-        voice: Voice,
-        checkpoint: &Checkpoint,
-        signer: Option<Digest>,
-        audit: &Audit,
-        tree: &audit::Tree,
-        heads: &Heads<'_>,
-    ) {
-        let (language, name, head, size) = (voice.language, &checkpoint.node, checkpoint.head, audit.size);
-        let signer = signer.map(|id| prefix(&id));
-        let (held, papers, up_to) = (tree.passed, heads.papers, heads.by_size.keys().next_back().copied());
-        let unreadable = tree.unreadable;
-        voice.object(&json!({
-            "ok": true, "node": name, "log": head.log, "records": size, "checkpoint": head.size, "root": head.root.to_string(), "suite": tree.suite.name(),
-            "signature": signer.as_deref().unwrap_or("not checked"), "heads_of_others": held, "papers_of_others": papers, "heads_up_to": up_to,
-            "heads_of_other_logs": heads.other_logs, "unreadable_but_reported": unreadable,
-            "first": audit.first_at.map(|at| at.to_string()), "last": audit.last_at.map(|at| at.to_string()),
-        }));
-        let (checked, root, suite) = (head.size, groups(&head.root), tree.suite.name());
+fn tell(
+    voice: Voice,
+    checkpoint: &Checkpoint,
+    signer: Option<Digest>,
+    audit: &Audit,
+    tree: &audit::Tree,
+    heads: &Heads<'_>,
+) {
+    let (language, name, head, size) = (voice.language, &checkpoint.node, checkpoint.head, audit.size);
+    let signer = signer.map(|id| prefix(&id));
+    let (held, papers, up_to) = (tree.passed, heads.papers, heads.by_size.keys().next_back().copied());
+    let unreadable = tree.unreadable;
+    voice.object(&json!({
+        "ok": true, "node": name, "log": head.log, "records": size, "checkpoint": head.size, "root": head.root.to_string(), "suite": tree.suite.name(),
+        "signature": signer.as_deref().unwrap_or("not checked"), "heads_of_others": held, "papers_of_others": papers, "heads_up_to": up_to,
+        "heads_of_other_logs": heads.other_logs, "unreadable_but_reported": unreadable,
+        "first": audit.first_at.map(|at| at.to_string()), "last": audit.last_at.map(|at| at.to_string()),
+    }));
+    let (checked, root, suite) = (head.size, groups(&head.root), tree.suite.name());
+    voice.line(&say!(
+        language,
+        "ledger of {name}: {size} records ({suite})",
+        "{name} 的审计账：{size} 条记录（{suite}）"
+    ));
+    voice.line(&say!(
+        language,
+        "  + root recomputed from {checked} records: {root}",
+        "  + 由 {checked} 条记录重算的根：{root}"
+    ));
+    match signer {
+        Some(key) => {
+            voice.line(&say!(language, "  + checkpoint signed by {name} [{key}]", "  + 检查点由 {name} [{key}] 签名"))
+        }
+        None => voice.line(language.pick("  ! signatures not checked: no --trust", "  ! 未核对签名：未给 --trust")),
+    }
+    if let (Some(first), Some(last)) = (audit.first_at, audit.last_at) {
+        voice.line(&say!(language, "  + from {first} to {last}", "  + 自 {first} 至 {last}"));
+    }
+    match up_to {
+        Some(up_to) => voice.line(&say!(
+            language,
+            "  + passes through {held} heads that others hold, the last over {up_to} records",
+            "  + 经过他方持有的 {held} 个链首，最后一个覆盖 {up_to} 条记录"
+        )),
+        None => voice.line(language.pick(
+            "  ! not held against any neighbour's head (--head, --evidence): a cut tail would not be seen",
+            "  ! 未与任何相邻节点持有的链首比对（--head、--evidence）：尾部被截去时看不出来",
+        )),
+    }
+    let later = size.saturating_sub(head.size);
+    if later > 0 {
         voice.line(&say!(
             language,
-            "ledger of {name}: {size} records ({suite})",
-            "{name} 的审计账：{size} 条记录（{suite}）"
+            "  ! {later} records follow the checkpoint, not yet signed",
+            "  ! 检查点之后有 {later} 条记录，尚未签名"
         ));
+    }
+    if unreadable > 0 {
         voice.line(&say!(
             language,
-            "  + root recomputed from {checked} records: {root}",
-            "  + 由 {checked} 条记录重算的根：{root}"
+            "  ! {unreadable} records were lost to damage; the ledger reports it and keeps their leaves",
+            "  ! {unreadable} 条记录因损坏丢失；账中已有报告并保留其摘要"
         ));
-        match signer {
-            Some(key) => voice.line(&say!(
-                language,
-                "  + checkpoint signed by {name} [{key}]",
-                "  + 检查点由 {name} [{key}] 签名"
-            )),
-            None => voice.line(language.pick("  ! signatures not checked: no --trust", "  ! 未核对签名：未给 --trust")),
-        }
-        if let (Some(first), Some(last)) = (audit.first_at, audit.last_at) {
-            voice.line(&say!(language, "  + from {first} to {last}", "  + 自 {first} 至 {last}"));
-        }
-        match up_to {
-            Some(up_to) => voice.line(&say!(
-                language,
-                "  + passes through {held} heads that others hold, the last over {up_to} records",
-                "  + 经过他方持有的 {held} 个链首，最后一个覆盖 {up_to} 条记录"
-            )),
-            None => voice.line(language.pick(
-                "  ! not held against any neighbour's head (--head, --evidence): a cut tail would not be seen",
-                "  ! 未与任何相邻节点持有的链首比对（--head、--evidence）：尾部被截去时看不出来",
-            )),
-        }
-        let later = size.saturating_sub(head.size);
-        if later > 0 {
-            voice.line(&say!(
-                language,
-                "  ! {later} records follow the checkpoint, not yet signed",
-                "  ! 检查点之后有 {later} 条记录，尚未签名"
-            ));
-        }
-        if unreadable > 0 {
-            voice.line(&say!(
-                language,
-                "  ! {unreadable} records were lost to damage; the ledger reports it and keeps their leaves",
-                "  ! {unreadable} 条记录因损坏丢失；账中已有报告并保留其摘要"
-            ));
+    }
+}
+
+/// A log that holds.
+struct Log {
+    node: Name,
+    head: Head,
+    records: u64,
+    /// Logs of which others hold heads.
+    others: BTreeSet<u64>,
+    dir: PathBuf,
+}
+
+/// The folders of all logs of a ledger, oldest first; the last is the one that is written to.
+fn logs(named: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let dir = ledger_dir(named);
+    let folder = dir.join(FORMER);
+    let read = |cause| LedgerError::Read { path: folder.clone(), cause };
+    let mut logs = Vec::new();
+    match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => {
+            for entry in other.map_err(read)?.take(FORMER_MAX) {
+                let path = entry.map_err(read)?.path();
+                let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
+                logs.extend(number.map(|number| (number, path)));
+            }
         }
     }
+    logs.sort();
+    Ok(logs.into_iter().map(|(_, path)| path).chain([dir]).collect())
+}
+
+/// Does a log begin where the one before it ended, and do its node and an operator answer for that?
+fn follows(
+    before: Option<&Log>,
+    log: &Log,
+    trust: Option<&Trust>,
+    voice: Voice,
+    tells: bool,
+) -> Result<(), LedgerError> {
+    let language = voice.language;
+    let number = log.head.log;
+    let broken = |cause: String| LedgerError::Broken { path: log.dir.clone(), cause };
+    let Some(before) = before else {
+        if number == FIRST_LOG {
+            return Ok(());
+        }
+        return Err(broken(say!(
+            language,
+            "it is log {number}, and no log before it is here",
+            "这是账段 {number}，此处没有它之前的账段"
+        )));
+    };
+    let (old, size) = (before.head.log, before.head.size);
+    if before.records != size {
+        let found = before.records;
+        return Err(LedgerError::Broken {
+            path: before.dir.clone(),
+            cause: say!(
+                language,
+                "it ended at {size} records and {found} are here",
+                "该账段止于 {size} 条记录，此处有 {found} 条"
+            ),
+        });
+    }
+    let mut starts = Vec::new();
+    for (name, role) in STARTS.into_iter().zip([Role::Node, Role::Operator]) {
+        let path = log.dir.join(name);
+        let unsigned = |cause: String| LedgerError::Broken { path: path.clone(), cause };
+        let bytes = folder::read_file(&path, LogStart::BYTES_MAX)?;
+        let signed = Signed::parse::<LogStart>(&bytes).map_err(|e| unsigned(e.to_string()))?;
+        let Some(trust) = trust else {
+            starts.push(signed.read_unverified::<LogStart>().map_err(|e| unsigned(e.to_string()))?);
+            continue;
+        };
+        let (start, card) = trust.verify::<LogStart>(&signed).map_err(|e| unsigned(e.to_string()))?;
+        let holder = if role == Role::Node { &start.node } else { &start.person };
+        if card.role != role || card.holder != *holder {
+            return Err(unsigned(format!("signed by {}, a {}", card.holder, card.role)));
+        }
+        starts.push(start);
+    }
+    let same = |start: &LogStart| start.node == log.node && start.log == number && start.previous == before.head;
+    let person = match starts.as_slice() {
+        [by_node, by_operator] if by_node == by_operator && same(by_node) => &by_node.person,
+        _ => {
+            return Err(broken(say!(
+                language,
+                "its start papers do not say that it follows log {old} at {size} records",
+                "其起始文件未说明它接续账段 {old}（{size} 条记录）"
+            )));
+        }
+    };
+    let mut begun = None;
+    walk(&log.dir, &indicatif::ProgressBar::hidden(), &mut |index, stored, _| {
+        begun = begun.take().or(stored.map(|stored| stored.record).filter(|_| index == 0));
+        Ok(())
+    })?;
+    let names = begun.is_some_and(|begun| {
+        begun.event == Event::LogBegun && begun.head == Some(before.head) && begun.person.as_ref() == Some(person)
+    });
+    if !names {
+        return Err(broken(say!(
+            language,
+            "its first record does not name the head of log {old}",
+            "首条记录未指明账段 {old} 的链首"
+        )));
+    }
+    if tells {
+        voice.line(&say!(
+            language,
+            "  + log {number} follows log {old} at {size} records: a restore by {person}",
+            "  + 账段 {number} 接续账段 {old}（{size} 条记录）：由 {person} 恢复"
+        ));
+    }
+    Ok(())
 }
 
 /// The suite as the ledger's own note says. A hint: in another suite no root would fit.
@@ -342,8 +491,14 @@ impl LedgerShow {
             let (dir, trust) = (self.dir.clone(), self.trust.clone());
             LedgerVerify { dir, trust, checkpoint: Vec::new(), head: Vec::new(), evidence: Vec::new() }.run(voice)?;
         }
-        let dir = ledger_dir(&self.dir);
-        walk(&dir, &indicatif::ProgressBar::hidden(), &mut |index, stored, _| {
+        for dir in logs(&self.dir)? {
+            self.show_log(&dir, voice)?;
+        }
+        Ok(())
+    }
+
+    fn show_log(&self, dir: &Path, voice: Voice) -> Result<(), LedgerError> {
+        walk(dir, &indicatif::ProgressBar::hidden(), &mut |index, stored, _| {
             let Some(stored) = stored else {
                 voice.object(&json!({"index": index, "unreadable": true}));
                 voice.line(&say!(voice.language, "{index:>9}  (unreadable)", "{index:>9}  （无法读取）"));
@@ -378,7 +533,6 @@ impl LedgerExport {
             LedgerVerify { dir, trust, checkpoint: Vec::new(), head: Vec::new(), evidence: Vec::new() }
                 .check(voice, false)?;
         }
-        let dir = ledger_dir(&self.dir);
         let target = self.out.clone().unwrap_or_else(|| PathBuf::from("standard output"));
         let failed = |cause| LedgerError::Read { path: target.clone(), cause };
         let out: Box<dyn io::Write> = match &self.out {
@@ -388,10 +542,12 @@ impl LedgerExport {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         let period = Period { from: self.from, until: self.to.plus_ms(DAY_MS) };
         let mut extract = Extract::begin(out, self.format, self.local).map_err(failed)?;
-        walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
-            Some(stored) => extract.take(period, stored).map_err(failed),
-            None => Ok(()),
-        })?;
+        for dir in logs(&self.dir)? {
+            walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
+                Some(stored) => extract.take(period, stored).map_err(failed),
+                None => Ok(()),
+            })?;
+        }
         let lines = extract.end().map_err(failed)?;
         if let Some(path) = &self.out {
             let shown = path.display();

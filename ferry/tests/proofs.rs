@@ -13,7 +13,8 @@ use protocol::ledger::{Checkpoint, Event, Local, Record, leaf};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
 use protocol::tree::node;
-use protocol::{Suite, Timestamp};
+use protocol::trust::Role;
+use protocol::{Suite, Timestamp, Zone};
 use spool::segment::{self, Health};
 use world::{Office, expect, ferry, json_lines, name, out, scratch};
 
@@ -291,4 +292,89 @@ fn ferry_alone_prints_help_or_the_overview_and_a_named_spool_that_is_none_is_an_
     let error = ferry(&["trips", "--spool", "/nonexistent", "--json"]);
     let line: serde_json::Value = serde_json::from_slice(&error.stdout).unwrap();
     assert_eq!((error.status.code(), &line["error"]["exit"]), (Some(3), &3.into()));
+}
+
+/// A log of two records that follows the five of `ledger`, as a restore leaves it.
+fn restored(office: &mut Office, dir: &Path, by: &str, role: Role) {
+    use protocol::witness::LogStart;
+    const SECOND: u64 = 1_795_392_000;
+    ledger(office, dir, 5);
+    let old = Checkpoint::parse_unverified(&fs::read_to_string(dir.join("checkpoint")).unwrap());
+    let old = old.unwrap().head;
+    let former = dir.join("former/1");
+    fs::create_dir_all(&former).unwrap();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::rename(entry.path(), former.join(entry.file_name())).unwrap();
+    }
+    let suite = office.suite;
+    let key = protocol::keys::SigningKey::generate(suite);
+    office.card(by, Zone::Intranet, role, &key);
+    let start = LogStart {
+        version: 1,
+        node: name("intranet"),
+        log: SECOND,
+        previous: old,
+        person: name(by),
+        at: Timestamp(1_795_305_600_000),
+    };
+    for (file, key) in [("start-by-node", &office.intranet), ("start-by-operator", &key)] {
+        fs::write(dir.join(file), protocol::Signed::make(key, &start).to_bytes()).unwrap();
+    }
+    let mut begun = Record::new(Event::LogBegun, start.at);
+    (begun.head, begun.epoch, begun.person) = (Some(old), Some(SECOND), Some(name(by)));
+    let started = Record::new(Event::NodeStarted, start.at);
+    let mut bytes = segment::header(0);
+    let records = [begun.to_bytes(), started.to_bytes()];
+    records.iter().for_each(|record| bytes.extend(segment::frame(record, b"")));
+    fs::write(dir.join(segment::name(0, Health::Sound)), bytes).unwrap();
+    let root = node(suite, &leaf(suite, &records[0]), &leaf(suite, &records[1]));
+    let note = Checkpoint { node: name("intranet"), head: Head { log: SECOND, size: 2, root } }.sign(&office.intranet);
+    fs::write(dir.join("checkpoint"), note).unwrap();
+}
+
+#[test]
+fn a_log_that_follows_a_restore_names_the_head_of_the_old_one_under_an_operators_signature() {
+    let mut office = Office::new("ledger-chain", Suite::Std);
+    let dir = office.dir.join("spool/ledger");
+    restored(&mut office, &dir, "operator-ma", Role::Operator);
+    let (place, trust) = (dir.to_str().unwrap().to_owned(), office.trust_path().to_owned());
+    let arguments = ["ledger", "verify", "--dir", &place, "--trust", &trust];
+    let text = expect(0, &arguments);
+    assert!(text.contains("follows log 1 at 5 records: a restore by operator-ma"), "{text}");
+    assert_eq!(
+        json_lines(&arguments).iter().map(|line| line["log"].as_u64()).collect::<Vec<_>>(),
+        [Some(1), Some(1_795_392_000)]
+    );
+    // A checkpoint that a neighbour kept of the old log still stands on the way.
+    let kept = office.dir.join("kept");
+    fs::copy(dir.join("former/1/checkpoint"), &kept).unwrap();
+    expect(0, &[&arguments[..], &["--checkpoint", kept.to_str().unwrap()]].concat());
+
+    let paper = dir.join("start-by-operator");
+    let good = fs::read(&paper).unwrap();
+    let mut broken = good.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    fs::write(&paper, &broken).unwrap();
+    assert!(expect(1, &arguments).contains("start-by-operator"));
+    fs::write(&paper, &good).unwrap();
+    // A record more, or one less, in the old log.
+    let tail = dir.join("former/1").join(segment::name(3, Health::Sound));
+    let bytes = fs::read(&tail).unwrap();
+    let more = segment::frame(&Record::new(Event::NodeStarted, Timestamp(1)).to_bytes(), b"");
+    fs::write(&tail, [&bytes[..], &more].concat()).unwrap();
+    assert!(expect(1, &arguments).contains("ended at 5 records"));
+    fs::write(&tail, &bytes).unwrap();
+    expect(0, &arguments);
+    fs::rename(dir.join("former"), office.dir.join("taken")).unwrap();
+    assert!(expect(1, &arguments).contains("no log before it"));
+}
+
+#[test]
+fn a_restore_that_no_operator_signed_is_noticed() {
+    let mut office = Office::new("ledger-chain-auditor", Suite::Std);
+    let dir = office.dir.join("spool/ledger");
+    restored(&mut office, &dir, "auditor-wu", Role::Auditor);
+    let place = dir.to_str().unwrap().to_owned();
+    let trust = office.trust_path().to_owned();
+    assert!(expect(1, &["ledger", "verify", "--dir", &place, "--trust", &trust]).contains("auditor"));
 }

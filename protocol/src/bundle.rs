@@ -35,7 +35,7 @@ pub const MAGIC: &[u8; 8] = b"TRILOCK1";
 pub const CHUNK_BYTES: usize = 64 * 1024;
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 /// A counter of 32 bits over 64 KiB chunks: 256 TiB.
-const CHUNKS_MAX: u64 = u32::MAX as u64;
+pub(crate) const CHUNKS_MAX: u64 = u32::MAX as u64;
 
 /// What is wrong with a bundle, or with making one.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +176,7 @@ pub fn payload_bytes(plain: u64) -> u64 {
     plain + chunks * TAG_BYTES as u64
 }
 
-fn nonce(counter: u64, last: bool) -> [u8; 12] {
+pub(crate) fn nonce(counter: u64, last: bool) -> [u8; 12] {
     let mut nonce = [0; 12];
     // Bounded by CHUNKS_MAX before the first chunk is sealed or opened.
     let counter = u32::try_from(counter).unwrap_or(u32::MAX);
@@ -405,7 +405,7 @@ fn limit_payload(stated: u64) -> Result<(), BundleError> {
     if stated > limit { Err(BundleError::TooLarge { part: "payload", stated, limit }) } else { Ok(()) }
 }
 
-fn part_length(part: &'static str, bytes: usize, limit: usize) -> Result<u32, BundleError> {
+pub(crate) fn part_length(part: &'static str, bytes: usize, limit: usize) -> Result<u32, BundleError> {
     u32::try_from(bytes).ok().filter(|_| bytes <= limit).ok_or(BundleError::TooLarge {
         part,
         stated: bytes as u64,
@@ -414,7 +414,7 @@ fn part_length(part: &'static str, bytes: usize, limit: usize) -> Result<u32, Bu
 }
 
 /// A length and so many bytes; the length is checked before anything is allocated.
-fn read_object(input: &mut impl Read, part: &'static str, limit: usize) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn read_object(input: &mut impl Read, part: &'static str, limit: usize) -> Result<Vec<u8>, BundleError> {
     let mut length = [0; 4];
     read_part(input, &mut length, part)?;
     let stated = u32::from_be_bytes(length) as usize;
@@ -426,14 +426,14 @@ fn read_object(input: &mut impl Read, part: &'static str, limit: usize) -> Resul
     Ok(bytes)
 }
 
-fn read_part(input: &mut impl Read, bytes: &mut [u8], part: &'static str) -> Result<(), BundleError> {
+pub(crate) fn read_part(input: &mut impl Read, bytes: &mut [u8], part: &'static str) -> Result<(), BundleError> {
     input.read_exact(bytes).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => BundleError::CutShort { part },
         _ => BundleError::Io(error),
     })
 }
 
-fn read_some(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_some(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -40,6 +40,10 @@ pub const PROOF_DIGESTS_MAX: usize = 128;
 /// Three lines, an empty one and a signature: more is not a checkpoint.
 pub const NOTE_BYTES_MAX: usize = 1024;
 
+/// The number of a node's first log. One that follows bears the epoch it began with, so that none repeats even where
+/// two restores start from the same backup.
+pub const FIRST_LOG: u64 = 1;
+
 const ED25519_TYPE: &[u8] = &[0x01];
 const SM2_TYPE: &[u8] = b"\xfftrilock-sm2-sm3";
 
@@ -142,6 +146,19 @@ events! {
     HeadContradicted = 39, "head-contradicted";
     /// Somebody read from this ledger: `digest` is the request, `bytes` the number of rows.
     LedgerRead = 40, "ledger-read";
+    /// A backup was written and read back: `digest` names its head, `through` is the size of the ledger in it.
+    BackupMade = 48, "backup-made";
+    /// The first record of a log that follows another: the node was restored by `person`. `head` is the last head
+    /// of the log before; no epoch up to `epoch` is ever used again.
+    LogBegun = 49, "log-begun";
+    /// It came again after a restore, or for the first time: nobody here can know, so it waits for an operator.
+    MayBeDuplicate = 50, "may-be-duplicate";
+    /// An operator says that it was not delivered before and lets it in.
+    DuplicateAdmitted = 51, "duplicate-admitted";
+    /// An operator says that it was delivered before.
+    DuplicateClosed = 52, "duplicate-closed";
+    /// A neighbour's paper names a parcel that this ledger, restored from a backup, knows nothing of.
+    LostKnown = 53, "lost-known";
     /// The node's own clock is in doubt: from here on nothing ends by it.
     ClockDoubted = 60, "clock-doubted";
     /// The clock is believed again, by agreement or by the person.
@@ -563,7 +580,7 @@ impl Checkpoint {
     /// The log's name: that of its node, and its number where it is not the node's first.
     fn origin(&self) -> String {
         match self.head.log {
-            1 => format!("trilock/{}", self.node),
+            FIRST_LOG => format!("trilock/{}", self.node),
             log => format!("trilock/{}/{log}", self.node),
         }
     }
@@ -576,8 +593,8 @@ impl Checkpoint {
 
 fn read_origin(line: &str) -> Option<(Name, u64)> {
     let (name, log) = match line.strip_prefix("trilock/")?.split_once('/') {
-        Some((name, log)) => (name, decimal(log).filter(|log| *log > 1)?),
-        None => (line.strip_prefix("trilock/")?, 1),
+        Some((name, log)) => (name, decimal(log).filter(|log| *log > FIRST_LOG)?),
+        None => (line.strip_prefix("trilock/")?, FIRST_LOG),
     };
     Some((Name::new(name).ok()?, log))
 }

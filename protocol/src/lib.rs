@@ -14,6 +14,9 @@ pub mod request;
 pub mod waybill;
 pub mod witness;
 
+// What a node keeps for the day its disk is gone.
+pub mod backup;
+
 // Keys, signatures, encryption.
 pub mod aead;
 pub mod keys;

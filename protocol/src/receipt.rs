@@ -52,7 +52,7 @@ impl Outcome {
 /// Size and root of a ledger at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, der::Sequence)]
 pub struct Head {
-    /// Which of the node's logs: 1, and one more after every restore.
+    /// Which of the node's logs: 1, and a larger one after every restore.
     pub log: u64,
     /// Records.
     pub size: u64,

@@ -41,6 +41,9 @@ impl Arrivals {
     /// connection writes the same one ([`SpoolError::Busy`]).
     pub fn begin(&self, id: &BundleId, kind: EntryKind, size: u64) -> Result<Begin, SpoolError> {
         if self.have(id, kind)? {
+            if kind == EntryKind::Bundle && self.spool.bundle_taken(id)? {
+                self.spool.offered(self.crossing, *id);
+            }
             return Ok(Begin::Have);
         }
         let path = self.partial_path(id, kind);

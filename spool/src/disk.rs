@@ -12,8 +12,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 
@@ -102,12 +102,31 @@ pub enum SyncClass {
     Outbox,
 }
 
-/// What touches the disk.
+/// What touches the disk. Clones share their fuse, their power and their gate.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     fuse: Option<Fuse>,
     power: Option<Power>,
     class: SyncClass,
+    /// Every effect holds it shared for as long as it lasts and never two at once; a snapshot holds it alone. So what a
+    /// snapshot sees is what a power cut at that moment would leave, and the argument about those covers it.
+    gate: Arc<RwLock<()>>,
+}
+
+/// No effect happens while this lives, except through it.
+pub struct Frozen<'a> {
+    disk: &'a Disk,
+    _gate: RwLockWriteGuard<'a, ()>,
+}
+
+impl Frozen<'_> {
+    /// Gives a file a second name on the same file system, for a moment: not synced, because what a power cut leaves of
+    /// it is swept at the next start.
+    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.burn(Effect::Make)?;
+        fs::hard_link(from, to)?;
+        self.disk.power.as_ref().map_or(Ok(()), |power| power.made(to))
+    }
 }
 
 impl Disk {
@@ -135,12 +154,26 @@ impl Disk {
         Disk { class, ..self.clone() }
     }
 
-    fn spend(&self, effect: Effect) -> io::Result<()> {
+    /// The right to one effect. Held while it lasts; never asked for while another is held, or a waiting snapshot and
+    /// this thread would wait for each other.
+    fn spend(&self, effect: Effect) -> io::Result<RwLockReadGuard<'_, ()>> {
+        let turn = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.burn(effect)?;
+        Ok(turn)
+    }
+
+    fn burn(&self, effect: Effect) -> io::Result<()> {
         match &self.fuse {
             Some(fuse) if fuse.blow() => return Err(io::Error::other("fuse burnt")),
             _ => {}
         }
         self.power.as_ref().map_or(Ok(()), |power| power.allows(effect))
+    }
+
+    /// Waits until no effect is under way and lets none begin.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen<'_> {
+        Frozen { disk: self, _gate: self.gate.write().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Of a write that is refused, how many bytes reach the file: those before the power went or the disk was full.
@@ -164,7 +197,7 @@ impl Disk {
     }
 
     fn move_name(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend(Effect::Rename)?;
+        let _turn = self.spend(Effect::Rename)?;
         match &self.power {
             Some(power) => power.rename(from, to, true),
             None => fs::rename(from, to),
@@ -190,12 +223,13 @@ impl Disk {
         if !parent.is_dir() {
             self.make_dirs(parent, mode)?;
         }
-        self.spend(Effect::Make)?;
+        let turn = self.spend(Effect::Make)?;
         match fs::DirBuilder::new().mode(mode).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Err(_) => {}
             Ok(()) => self.power.as_ref().map_or(Ok(()), |power| power.made(path))?,
         }
+        drop(turn);
         self.sync_dir(parent).inspect_err(|_| {
             // Or the next to come by would find it there, and believe that it lasts.
             let _gone = self.remove_dir(path);
@@ -204,7 +238,7 @@ impl Disk {
 
     /// Sets the mode of a directory or file, setgid included.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.spend(Effect::Mode)?;
+        let _turn = self.spend(Effect::Mode)?;
         Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
     }
 
@@ -240,7 +274,7 @@ impl Disk {
     /// Never through what stands there: in a folder that a group may write, somebody could have laid a link under the
     /// name aside, and the daemon would write wherever it leads.
     fn create_aside(&self, path: &Path) -> io::Result<File> {
-        self.spend(Effect::Make)?;
+        let _turn = self.spend(Effect::Make)?;
         let create = || OpenOptions::new().write(true).create_new(true).open(path);
         let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -259,7 +293,7 @@ impl Disk {
 
     /// A new file; one of that name must not exist.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        self.spend(Effect::Make)?;
+        let _turn = self.spend(Effect::Make)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         self.made_file(path, &file)?;
         Ok(file)
@@ -281,7 +315,7 @@ impl Disk {
     }
 
     fn open_or_make(&self, path: &Path, how: &OpenOptions) -> io::Result<File> {
-        self.spend(Effect::Make)?;
+        let _turn = self.spend(Effect::Make)?;
         let missing = self.power.is_some() && fs::symlink_metadata(path).is_err();
         let file = how.open(path)?;
         if missing {
@@ -292,7 +326,8 @@ impl Disk {
 
     /// Writes where the file stands, which is its end. A burning fuse leaves some of the bytes, as a power cut does.
     pub fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.spend(Effect::Write) {
+        let turn = self.spend(Effect::Write);
+        if let Err(error) = turn {
             let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
             self.before_write(file, None, some.len())?;
             file.write_all(some)?;
@@ -304,7 +339,8 @@ impl Disk {
 
     /// Writes at a place in the file. A burning fuse leaves some of the bytes.
     pub fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if let Err(error) = self.spend(Effect::Write) {
+        let turn = self.spend(Effect::Write);
+        if let Err(error) = turn {
             let (some, _) = bytes.split_at(self.part(&error, bytes.len()));
             self.before_write(file, Some(offset), some.len())?;
             file.write_all_at(some, offset)?;
@@ -331,7 +367,7 @@ impl Disk {
 
     /// Sets the length of a file. Durable only after a sync.
     pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.spend(Effect::Length)?;
+        let _turn = self.spend(Effect::Length)?;
         self.power.as_ref().map_or(Ok(()), |power| power.truncates(file, bytes))?;
         file.set_len(bytes)
     }
@@ -349,20 +385,30 @@ impl Disk {
     fn sync(&self, file: &File, sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
         let allowed = self.spend(Effect::Sync);
         match &self.power {
-            None => allowed.and_then(|()| sync(file)),
+            None => allowed.and_then(|_turn| sync(file)),
             Some(power) if allowed.is_ok() => power.sync(file, self.class),
             // A process that is dead has asked for nothing.
-            Some(_) if self.fuse.as_ref().is_some_and(Fuse::burnt) => allowed,
-            Some(power) => power.sync_failed(file).and(allowed),
+            Some(_) if self.fuse.as_ref().is_some_and(Fuse::burnt) => allowed.map(drop),
+            Some(power) => power.sync_failed(file).and(allowed.map(drop)),
         }
     }
 
     /// Syncs a directory: what was made, renamed or removed in it is durable.
     pub fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend(Effect::Sync)?;
+        let _turn = self.spend(Effect::Sync)?;
         match &self.power {
             Some(power) => power.sync_dir(path),
             None => File::open(path)?.sync_all(),
+        }
+    }
+
+    /// Syncs everything on the file system that a path stands on: once, where a sync of each of a million new files would
+    /// take longer than a restore may.
+    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Sync)?;
+        match &self.power {
+            Some(power) => power.sync_all(),
+            None => Ok(rustix::fs::syncfs(File::open(path)?)?),
         }
     }
 
@@ -383,7 +429,7 @@ impl Disk {
 
     /// One rename of several, before whoever makes them syncs the directories of all.
     pub fn rename_new_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.spend(Effect::Rename)?;
+        let _turn = self.spend(Effect::Rename)?;
         if let Some(power) = &self.power {
             return power.rename(from, to, false);
         }
@@ -435,7 +481,7 @@ impl Disk {
 
     /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.spend(Effect::Remove)?;
+        let _turn = self.spend(Effect::Remove)?;
         gone(self.unlink(path))
     }
 
@@ -448,7 +494,7 @@ impl Disk {
 
     /// Removes an empty directory; a missing one is fine.
     pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.spend(Effect::Remove)?;
+        let _turn = self.spend(Effect::Remove)?;
         gone(match &self.power {
             Some(power) => power.remove(path),
             None => fs::remove_dir(path),
@@ -479,7 +525,7 @@ impl Disk {
         }
         if depth == 0 {
             // Deeper than any parcel of ours: the library's own walk, which follows no link either.
-            self.spend(Effect::Remove)?;
+            let _turn = self.spend(Effect::Remove)?;
             let through = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
             return gone(fs::remove_dir_all(through));
         }
@@ -496,7 +542,7 @@ impl Disk {
     }
 
     fn unlink_at(&self, above: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> io::Result<()> {
-        self.spend(Effect::Remove)?;
+        let _turn = self.spend(Effect::Remove)?;
         gone(match &self.power {
             Some(power) => power.remove_at(above, name),
             None => rustix::fs::unlinkat(above, name, flags).map_err(Into::into),
@@ -542,6 +588,28 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_happens_on_a_frozen_disk_until_it_thaws() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, second) = (dir.path().join("file"), dir.path().join("second"));
+        let disk = Disk::real();
+        disk.write(&path, b"old").unwrap();
+        let frozen = disk.freeze();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (other, place) = (disk.clone(), path.clone());
+        let writer = std::thread::spawn(move || {
+            tell.send(()).unwrap();
+            other.write(&place, b"new").unwrap();
+        });
+        told.recv().unwrap();
+        frozen.link(&path, &second).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(!dir.path().read_dir().unwrap().any(|e| e.unwrap().file_name().as_bytes().starts_with(b".tmp-")));
+        drop(frozen);
+        writer.join().unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&second).unwrap()), (b"new".to_vec(), b"old".to_vec()));
+    }
 
     #[test]
     fn a_burnt_fuse_leaves_the_old_file_whole() {

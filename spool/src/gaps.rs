@@ -123,6 +123,8 @@ pub(crate) struct Book {
 /// authenticated was claimed by somebody, not taken.
 pub(crate) fn takes_number(record: &Record) -> bool {
     match record.event {
+        // A paper of its sender says that it came, before the disk was lost.
+        Event::LostKnown => record.sequence.is_some(),
         Event::NumberTaken | Event::Arrived | Event::Duplicate | Event::Quarantined | Event::Incident => true,
         // Without a number it names a file that was put aside before its envelope was proven: whoever can lay a file
         // with a copied id must not have the true bundle turned away as known.
@@ -325,6 +327,18 @@ impl Book {
         }
         all.reverse();
         all
+    }
+
+    /// What of a range was neither reserved by us, as far as is known here, nor withdrawn.
+    pub(crate) fn never_reserved(&self, crossing: Crossing, epoch: u64, range: Range) -> Vec<Range> {
+        match self.own.get(&crossing).and_then(|epochs| epochs.get(&epoch)) {
+            None => vec![range],
+            Some(own) => {
+                let mut known = own.reserved.clone();
+                own.retired.iter().for_each(|range| drop(known.insert(range.from, range.to)));
+                known.missing(range.from, range.to)
+            }
+        }
     }
 
     /// Our own numbers that were reserved and neither used nor withdrawn: by crossing and epoch.

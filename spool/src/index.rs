@@ -37,7 +37,9 @@ use crate::state::{ParcelState, State};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Another form of rows: an older index is built anew.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// What an index says until the logs before the present one are all applied.
+const NO_LOG: u64 = 0;
 /// Records between two durable commits: what a start after a crash applies again, a tenth of a second.
 const DURABLE_RECORDS: u64 = 16_384;
 /// Records in one transaction while catching up. A parcel whose records lie nearer to each other than this is written
@@ -84,7 +86,9 @@ impl Filter {
 /// How far the index has followed the ledger; changes in one transaction with the rows.
 #[derive(Clone, Copy, Default)]
 struct Mark {
-    /// Records applied.
+    /// Which of the node's logs; [`NO_LOG`] until those before it are applied.
+    log: u64,
+    /// Records of it applied.
     applied: u64,
     /// The largest epoch this node ever started.
     epoch: u64,
@@ -94,14 +98,16 @@ struct Mark {
 
 impl Mark {
     fn encode(&self) -> Vec<u8> {
-        [&self.applied.to_be_bytes()[..], &self.epoch.to_be_bytes(), &self.root.0].concat()
+        [&self.log.to_be_bytes()[..], &self.applied.to_be_bytes(), &self.epoch.to_be_bytes(), &self.root.0].concat()
     }
 
     fn decode(row: &[u8]) -> Option<Mark> {
-        let (applied, rest) = row.split_first_chunk()?;
+        let (log, rest) = row.split_first_chunk()?;
+        let (applied, rest) = rest.split_first_chunk()?;
         let (epoch, root) = rest.split_first_chunk()?;
-        let (applied, epoch) = (u64::from_be_bytes(*applied), u64::from_be_bytes(*epoch));
-        Some(Mark { applied, epoch, root: Digest::from_slice(root)? })
+        let (log, applied) = (u64::from_be_bytes(*log), u64::from_be_bytes(*applied));
+        let epoch = u64::from_be_bytes(*epoch);
+        Some(Mark { log, applied, epoch, root: Digest::from_slice(root)? })
     }
 }
 
@@ -151,8 +157,9 @@ impl Index {
         let index = Index::open_file(path, node, cache_bytes, disk).ok()?;
         let version = index.read(|txn| Ok(txn.open_table(META)?.get("version")?.map(|row| row.value().to_vec())));
         let mark = index.mark().ok()?;
-        let of_this_ledger = mark.applied == 0
-            || (mark.applied <= ledger.head().size && ledger.root_at(mark.applied).is_ok_and(|root| root == mark.root));
+        let of_this_ledger = mark.log == ledger.log()
+            && mark.applied <= ledger.head().size
+            && ledger.root_at(mark.applied).is_ok_and(|root| root == mark.root);
         if version.ok()? != Some(VERSION.to_be_bytes().to_vec()) || !of_this_ledger {
             return None;
         }
@@ -261,6 +268,11 @@ impl Index {
     /// applies.
     fn catch_up(&self, follower: &mut Follower, ledger: &Ledger) -> Result<(), SpoolError> {
         *follower = Follower { book: self.load_book()?, mark: self.mark()? };
+        if follower.mark.log != ledger.log() {
+            self.empty()?;
+            *follower = Follower::default();
+            self.apply_former(follower, ledger)?;
+        }
         let (applied, head) = (follower.mark.applied, ledger.head());
         if applied >= head.size {
             return Ok(());
@@ -311,6 +323,29 @@ impl Index {
             })?;
             Ok(durable_after(end == head.size || first / CATCH_UP_DURABLE != end / CATCH_UP_DURABLE))
         })
+    }
+
+    /// Applies the logs before this one to an empty index, then says of which log it is.
+    fn apply_former(&self, follower: &mut Follower, ledger: &Ledger) -> Result<(), SpoolError> {
+        let mut waiting: Vec<(Record, Local)> = Vec::new();
+        let flush = |follower: &mut Follower, waiting: &mut Vec<(Record, Local)>, head: Head| {
+            self.write(|txn| {
+                let mut group = Group::begin(txn, &self.node, follower)?;
+                for (record, local) in waiting.iter() {
+                    group.take(record, local)?;
+                }
+                group.end(head)?;
+                Ok(Commit::Durable)
+            })?;
+            waiting.clear();
+            Ok::<(), SpoolError>(())
+        };
+        ledger.read_former(&mut |stored| {
+            waiting.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
+            let full = waiting.len() as u64 >= CATCH_UP_RECORDS;
+            if full { flush(follower, &mut waiting, Head { log: NO_LOG, ..Head::default() }) } else { Ok(()) }
+        })?;
+        flush(follower, &mut waiting, Head { log: ledger.log(), size: 0, root: ledger.root_at(0)? })
     }
 
     fn load_book(&self) -> Result<Book, SpoolError> {
@@ -398,10 +433,19 @@ impl Index {
         })
     }
 
-    /// Has any record named this bundle?
+    /// Has any record of this node's own doing named this bundle? A neighbour's paper about a parcel that was lost with a
+    /// disk names bundles too: one of them that a backup caught on its way out was never promised by this ledger, and
+    /// the neighbour has it.
     pub(crate) fn recorded(&self, id: &BundleId, ledger: &Ledger) -> Result<bool, SpoolError> {
         self.settle(ledger)?;
-        self.read(|txn| Ok(txn.open_table(BUNDLES)?.get(&id.0[..])?.is_some()))
+        self.read(|txn| {
+            let Some(row) = txn.open_table(BUNDLES)?.get(&id.0[..])?.map(|row| Bundle::decode(row.value())) else {
+                return Ok(false);
+            };
+            let Some(parcel) = row.parcel else { return Ok(true) };
+            let state = txn.open_table(PARCELS)?.get(&parcel.0[..])?.and_then(|row| row::state_of(row.value()));
+            Ok(state != Some(State::Lost))
+        })
     }
 
     pub(crate) fn stated_to(&self, peer: &Name, ledger: &Ledger) -> Result<StatedTo, SpoolError> {
@@ -430,10 +474,18 @@ impl Index {
         })
     }
 
-    /// Forgets everything and applies the whole ledger anew.
+    /// Forgets everything and applies all logs anew.
     pub(crate) fn rebuild(&self, ledger: &Ledger) -> Result<(), SpoolError> {
         let mut follower = locked(&self.follower);
         self.behind.store(true, Ordering::SeqCst);
+        self.empty()?;
+        self.catch_up(&mut follower, ledger)?;
+        self.behind.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes it an index of no log.
+    fn empty(&self) -> Result<(), SpoolError> {
         self.write(|txn| {
             txn.delete_table(PARCELS)?;
             txn.delete_table(BUNDLES)?;
@@ -448,10 +500,7 @@ impl Index {
             txn.open_table(NUMBERS)?;
             txn.open_table(META)?.remove("mark")?;
             Ok(Commit::Durable)
-        })?;
-        self.catch_up(&mut follower, ledger)?;
-        self.behind.store(false, Ordering::SeqCst);
-        Ok(())
+        })
     }
 }
 
@@ -482,7 +531,7 @@ impl<'a> Group<'a> {
     }
 
     fn take(&mut self, record: &Record, local: &Local) -> Result<(), redb::Error> {
-        if record.event == Event::EpochStarted {
+        if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
             self.epoch = self.epoch.max(record.epoch.unwrap_or(0));
         }
         neighbours::apply(self.txn, record)?;
@@ -493,7 +542,7 @@ impl<'a> Group<'a> {
     /// behind, and catching up begins with what the tables say.
     fn end(self, head: Head) -> Result<(), redb::Error> {
         self.changes.write(self.known, self.txn)?;
-        self.follower.mark = Mark { applied: head.size, epoch: self.epoch, root: head.root };
+        self.follower.mark = Mark { log: head.log, applied: head.size, epoch: self.epoch, root: head.root };
         self.txn.open_table(META)?.insert("mark", &self.follower.mark.encode()[..])?;
         Ok(())
     }

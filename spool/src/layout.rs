@@ -12,6 +12,7 @@
 //! queues/names/<parcel>     a drop's name byte for byte, where it is not UTF-8, until its last notice
 //! desk/requests answers trips incoming                  desk/own: the daemon's own user
 //! quarantine  evidence  ledger  index  status  lock
+//! spool.json                what form all this has          restoring   a restore that has not come to its end
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -173,6 +174,21 @@ impl Layout {
     #[must_use]
     pub fn status(&self) -> PathBuf {
         self.at(&["status"])
+    }
+    /// `queues/backup`: second names of files while a backup is made. Cleared whenever the spool is opened.
+    #[must_use]
+    pub fn snapshot(&self) -> PathBuf {
+        self.at(&["queues", "backup"])
+    }
+    /// `restoring`: there while a restore has not come to its end.
+    #[must_use]
+    pub fn restoring(&self) -> PathBuf {
+        self.at(&["restoring"])
+    }
+    /// `restored`: what a backup held besides the state, for a person to look at.
+    #[must_use]
+    pub fn restored(&self) -> PathBuf {
+        self.at(&["restored"])
     }
     /// `lock`: held by the one process that owns this spool.
     #[must_use]

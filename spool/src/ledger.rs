@@ -9,6 +9,9 @@
 //! pages that a failed sync may have left only in memory to the disk through another file. A failed sync poisons the
 //! ledger until the daemon starts again.
 //!
+//! **After a restore** a new log begins whose first record names the head of the old one. Old logs lie in `former/<n>`,
+//! are only read, and are verified like any other.
+//!
 //! **Damage.** A record that was once durable (level 0 or the checkpoint knows it) and cannot be read now, or has
 //! another digest, is damage: its segment is set aside and a new one starts. Its leaf stays in the tree, so every old
 //! head stays provable. Only when records *and* levels are gone does the ledger refuse to open.
@@ -38,8 +41,12 @@ const CHECKPOINT: &str = "checkpoint";
 /// A checkpoint that could not be read, kept for whoever looks into it.
 const CHECKPOINT_DAMAGED: &str = "checkpoint.damaged";
 const ABOUT: &str = "ledger.json";
+/// The folder of the logs before this one.
+pub(crate) const FORMER: &str = "former";
+/// Logs of one node: a restore every month for twenty years.
+const FORMER_MAX: usize = 256;
 /// The signed papers that begin every log but the first, one a file: by the node and by an operator.
-const STARTS: [&str; 2] = ["start-by-node", "start-by-operator"];
+pub(crate) const STARTS: [&str; 2] = ["start-by-node", "start-by-operator"];
 /// A paper is a few hundred bytes.
 const START_BYTES_MAX: u64 = 4 * 1024;
 
@@ -61,20 +68,20 @@ impl Default for Sizes {
     }
 }
 
-/// What is fixed when a ledger is made.
+/// What is fixed when a log is made.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct About {
     version: u8,
     node: Name,
     suite: String,
-    /// Which of the node's logs this is: one more after every restore.
+    /// Which of the node's logs this is: a larger one after every restore.
     #[serde(default = "first_log")]
     log: u64,
 }
 
 fn first_log() -> u64 {
-    1
+    ledger::FIRST_LOG
 }
 
 /// What opening a ledger found wrong with it.
@@ -200,6 +207,42 @@ impl Ledger {
     /// The digest suite, fixed when the ledger was made.
     pub(crate) fn suite(&self) -> Suite {
         self.suite
+    }
+
+    /// Which of the node's logs it is.
+    pub(crate) fn log(&self) -> u64 {
+        self.log
+    }
+
+    /// Runs `look` while nothing is appended: every record of the head is in its segment, and nothing above it is.
+    pub(crate) fn at_rest<T>(&self, look: impl FnOnce(Head) -> T) -> T {
+        let _writer = locked(&self.writer);
+        look(self.head())
+    }
+
+    /// Hands every readable record of the logs before this one to `take`, log by log.
+    pub(crate) fn read_former(&self, take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>) -> Result<(), SpoolError> {
+        for (_, dir) in former(&self.dir)? {
+            let at = |source| SpoolError::disk(&dir, source);
+            let kept = File::open(dir.join("level-0")).ok();
+            let is_leaf = |stored: &Stored| {
+                let mut leaf = Digest::default();
+                let at = stored.index * 32;
+                let read = kept.as_ref().map(|f| std::os::unix::fs::FileExt::read_exact_at(f, &mut leaf.0, at));
+                read.is_some_and(|read| read.is_ok()) && leaf == ledger::leaf(self.suite, &stored.bytes)
+            };
+            for one in segment::list(&dir).map_err(at)? {
+                let bytes = segment::load(&one.path).map_err(at)?;
+                for found in Frames::new(&bytes, one.first) {
+                    if let Found::Record(stored) = found
+                        && (one.health == Health::Sound || is_leaf(&stored))
+                    {
+                        take(*stored)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Durable size and root.
@@ -389,7 +432,7 @@ impl Ledger {
 
     /// The signed papers that begin this log; none for a node's first.
     pub(crate) fn starts(&self) -> Result<Vec<Vec<u8>>, SpoolError> {
-        if self.log == 1 {
+        if self.log == ledger::FIRST_LOG {
             return Ok(Vec::new());
         }
         let read = |name: &str| {
@@ -434,8 +477,18 @@ impl Ledger {
         from: u64,
         take: &mut dyn FnMut(Stored) -> Result<ControlFlow<()>, SpoolError>,
     ) -> Result<(), SpoolError> {
+        self.read_from_until(from, u64::MAX, take)
+    }
+
+    /// The same, up to a record that is not handed on any more.
+    pub(crate) fn read_from_until(
+        &self,
+        from: u64,
+        until: u64,
+        take: &mut dyn FnMut(Stored) -> Result<ControlFlow<()>, SpoolError>,
+    ) -> Result<(), SpoolError> {
         let at = |source| SpoolError::disk(&self.dir, source);
-        let size = self.head().size;
+        let size = self.head().size.min(until);
         let segments = segment::list(&self.dir).map_err(at)?;
         for (place, one) in segments.iter().enumerate() {
             let end = segments.get(place + 1).map_or(size, |next| next.first).min(size);
@@ -543,16 +596,34 @@ impl Writer {
     }
 }
 
+/// The logs before this one, oldest first, with their numbers.
+pub(crate) fn former(dir: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
+    let mut logs: Vec<(u64, PathBuf)> = crate::spool::children(&dir.join(FORMER))?
+        .into_iter()
+        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+        .collect();
+    logs.sort();
+    logs.truncate(FORMER_MAX);
+    Ok(logs)
+}
+
+/// Fixes the number and suite of a log that is to begin in an empty directory.
+pub(crate) fn begin(disk: &Disk, dir: &Path, node: &Name, suite: Suite, log: u64) -> Result<(), SpoolError> {
+    let path = dir.join(ABOUT);
+    let at = |source| SpoolError::disk(&path, source);
+    let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned(), log };
+    let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
+    disk.write(&path, &bytes).map_err(at)
+}
+
 /// Reads or writes what is fixed about a ledger.
 fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<(Suite, u64), SpoolError> {
     let path = dir.join(ABOUT);
     let at = |source| SpoolError::disk(&path, source);
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned(), log: 1 };
-            let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
-            disk.write(&path, &bytes).map_err(at)?;
-            Ok((suite, about.log))
+            begin(disk, dir, node, suite, ledger::FIRST_LOG)?;
+            Ok((suite, ledger::FIRST_LOG))
         }
         Err(error) => Err(at(error)),
         Ok(bytes) => {

@@ -89,15 +89,21 @@ mod outlet;
 #[cfg(feature = "owner")]
 mod ranges;
 #[cfg(feature = "owner")]
+pub mod restore;
+#[cfg(feature = "owner")]
 mod row;
 #[cfg(feature = "owner")]
 mod scrub;
 #[cfg(feature = "owner")]
 mod settle;
 #[cfg(feature = "owner")]
+mod snapshot;
+#[cfg(feature = "owner")]
 mod spool;
 #[cfg(feature = "owner")]
 mod state;
+#[cfg(feature = "owner")]
+mod version;
 #[cfg(feature = "owner")]
 mod whole;
 
@@ -117,8 +123,10 @@ pub use crate::{
     outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::Outlet,
     scrub::Progress,
-    spool::{Floor, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
+    snapshot::{Item, Snapshot},
+    spool::{Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
+    version::STATE_VERSION,
 };
 
 #[cfg(all(test, feature = "owner"))]

@@ -82,6 +82,7 @@ pub(crate) fn apply(txn: &WriteTransaction, record: &Record) -> Result<(), redb:
             }
             return Ok(());
         }
+        Event::LogBegun => return begin(txn),
         _ => return Ok(()),
     };
     let (Some(peer), Some(head)) = (&record.peer, record.head) else { return Ok(()) };
@@ -97,6 +98,13 @@ pub(crate) fn apply(txn: &WriteTransaction, record: &Record) -> Result<(), redb:
         row.heads = vec![head];
     }
     table.insert(key.as_str(), &row.to_bytes()[..])?;
+    Ok(())
+}
+
+/// Turns count the heads of one log, and no head of the log before is proven by this one. What neighbours proved of
+/// their own ledgers stays.
+fn begin(txn: &WriteTransaction) -> Result<(), redb::Error> {
+    txn.open_table(NEIGHBOURS)?.retain(|key, _| key.starts_with("witnessed "))?;
     Ok(())
 }
 

@@ -186,6 +186,13 @@ impl Power {
         self.machine().contents.failed(file)
     }
 
+    /// Syncs everything.
+    pub(crate) fn sync_all(&self) -> io::Result<()> {
+        let mut machine = self.machine();
+        machine.contents.sync_all();
+        machine.names.sync_all()
+    }
+
     /// Syncs a directory.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut machine = self.machine();

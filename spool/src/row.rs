@@ -21,6 +21,7 @@ const REASON: u8 = 2;
 const CAME: u8 = 4;
 const SENT: u8 = 8;
 const CUSTODY_PASSED: u8 = 16;
+const ADMITTED: u8 = 32;
 
 /// The row of a state.
 pub(crate) fn encode(of: &ParcelState) -> Vec<u8> {
@@ -29,7 +30,8 @@ pub(crate) fn encode(of: &ParcelState) -> Vec<u8> {
         | flag(of.reason.is_some(), REASON)
         | flag(of.came.is_some(), CAME)
         | flag(of.sent.is_some(), SENT)
-        | flag(of.custody_passed, CUSTODY_PASSED);
+        | flag(of.custody_passed, CUSTODY_PASSED)
+        | flag(of.admitted, ADMITTED);
     // Two hundred bytes are what a row of two labels has: one allocation.
     let mut row = Vec::with_capacity(256);
     row.extend_from_slice(&[of.state as u8, there]);
@@ -115,6 +117,7 @@ pub(crate) fn decode(parcel: ParcelId, row: &[u8]) -> Option<ParcelState> {
         came,
         sent,
         custody_passed: there & CUSTODY_PASSED != 0,
+        admitted: there & ADMITTED != 0,
         labels,
     })
 }
@@ -175,6 +178,7 @@ mod tests {
             }),
             sent: Some(sent),
             custody_passed: true,
+            admitted: true,
             labels: vec![
                 Label { name: name("n"), value: "值".to_owned() },
                 Label { name: name("m"), value: String::new() },
@@ -189,7 +193,7 @@ mod tests {
         for state in State::ALL {
             for custody_passed in [false, true] {
                 for one in [&full, &bare] {
-                    let one = ParcelState { state, custody_passed, ..one.clone() };
+                    let one = ParcelState { state, custody_passed, admitted: !custody_passed, ..one.clone() };
                     let row = encode(&one);
                     assert_eq!(state_of(&row), Some(state));
                     assert_eq!(decode(one.parcel, &row), Some(one));

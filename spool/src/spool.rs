@@ -5,7 +5,7 @@
 //! dead process and not used are recorded as withdrawn; a new epoch begins. Each of these steps may itself be
 //! interrupted and is done again by the next opening.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -36,6 +36,7 @@ use crate::numbers::Numbers;
 use crate::outbox::Outbox;
 use crate::scrub::{self, Progress};
 use crate::state::{ParcelState, State};
+use crate::version;
 
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
 const FREE_BYTES_MIN: u64 = 256 << 20;
@@ -47,6 +48,9 @@ pub const START_DOUBT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Epochs of ours that a peer is told about: all that are kept, some 30 KB of a batch at the worst. A start that
 /// reserved nothing is none of them.
 const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
+/// Bundles offered again that are remembered until the stage looks: what is more is offered once more with the next
+/// connection.
+const OFFERED_AGAIN_MAX: usize = 4_096;
 /// Records in a row that are a day too late before a walk by time ends.
 const LATE_RECORDS: usize = 10_000;
 /// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
@@ -100,6 +104,38 @@ pub enum SpoolError {
         path: PathBuf,
         /// What failed.
         cause: String,
+    },
+    /// The state was written by a newer program.
+    #[error(
+        "{path} says that this state is of version {found}, written by a newer program; this one reads up to version {supported}. Install the newer program again, or restore a backup that this one made"
+    )]
+    TooNew {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// The newest this program reads.
+        supported: u32,
+    },
+    /// A restore was begun here and died.
+    #[error("a restore into this spool has not come to its end ({path}); run the same restore again")]
+    Unfinished {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// A restore is asked for where a node's state stands.
+    #[error(
+        "the spool is not empty: {path} is there. A restore never writes over a state; move the whole spool aside first, and keep it"
+    )]
+    NotEmpty {
+        /// The first thing found.
+        path: PathBuf,
+    },
+    /// A path in a backup that no backup of ours holds.
+    #[error("the backup names {path}, which belongs nowhere in a spool")]
+    Foreign {
+        /// The path.
+        path: PathBuf,
     },
     /// Records and their digests are gone.
     #[error(
@@ -234,6 +270,15 @@ pub struct Floor {
     pub inodes: u64,
 }
 
+/// How the present log followed another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// When.
+    pub at: Timestamp,
+    /// Trips of the ferry up to this number are not used again.
+    pub trip: u64,
+}
+
 /// What a scrub of the whole ledger found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scrub {
@@ -257,6 +302,7 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
     };
     let private = |path: PathBuf| disk.create_dir_private(&path).map_err(|source| SpoolError::disk(&path, source));
     disk.create_dir_all(&setup.root).map_err(|source| SpoolError::disk(&setup.root, source))?;
+    version::check(&setup.root, &setup.node)?;
     for routes in ["inlet", "outlet", "notices", "desk"] {
         // Passed through by apps and people of several groups; what they may see is decided one level below.
         shared(setup.root.join(routes), 0o755)?;
@@ -316,7 +362,12 @@ struct Inner {
     last_before: Option<Timestamp>,
     outboxes: HashMap<Crossing, Outbox>,
     busy: arrivals::Busy,
+    /// Bundles that a peer offered although they were taken and settled here long ago.
+    offered_again: Mutex<BTreeSet<(Crossing, BundleId)>>,
     floor: RwLock<Floor>,
+    restored: Option<Restored>,
+    /// Signs checkpoints of snapshots.
+    key: SigningKey,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
     /// What the last looks at the inlets saw; for people, and made anew by the next look.
@@ -342,9 +393,14 @@ impl Spool {
         let layout = Layout::new(&setup.root);
         let disk = setup.disk;
         let lock = take_lock(&disk, &layout.lock())?;
+        let version = version::check(&setup.root, &setup.node)?;
+        if layout.restoring().exists() {
+            return Err(SpoolError::Unfinished { path: layout.restoring() });
+        }
         sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
         crate::evidence::settle(&disk, &layout.evidence())?;
         let (ledger, wrong) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key, sizes)?;
+        let restored = restored(&ledger)?;
         let index = Index::open(&layout.index(), &setup.node, setup.index_cache_bytes, &ledger, &disk)?;
         let last_before = last_moment(&ledger)?;
         let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
@@ -368,7 +424,10 @@ impl Spool {
             last_before,
             outboxes,
             busy: arrivals::Busy::default(),
+            offered_again: Mutex::default(),
             floor: RwLock::new(Floor { bytes: FREE_BYTES_MIN, inodes: FREE_INODES_MIN }),
+            restored,
+            key: setup.key,
             notices: Mutex::default(),
             inlets: Mutex::default(),
             scrub: Mutex::default(),
@@ -388,6 +447,8 @@ impl Spool {
         started.epoch = Some(epoch);
         spool.record(started, Local::none())?;
         spool.load_announced();
+        // All of it was understood; whatever is written from here on may be of our own form.
+        version::raise(spool.disk(), spool.layout().root(), spool.node(), version)?;
         Ok(spool)
     }
 
@@ -428,6 +489,35 @@ impl Spool {
     #[must_use]
     pub fn ledger_suite(&self) -> Suite {
         self.0.ledger.suite()
+    }
+    /// Which of the node's logs the ledger writes.
+    #[must_use]
+    pub fn log(&self) -> u64 {
+        self.0.ledger.log()
+    }
+    /// When this node was last restored from a backup; never, mostly.
+    #[must_use]
+    pub fn restored(&self) -> Option<Restored> {
+        self.0.restored
+    }
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+    pub(crate) fn signing_key(&self) -> &SigningKey {
+        &self.0.key
+    }
+    /// A peer that offers what we settled has not got our receipt: its disk may have been put back to an older state.
+    pub(crate) fn offered(&self, crossing: Crossing, bundle: BundleId) {
+        let mut again = locked(&self.0.offered_again);
+        if again.len() < OFFERED_AGAIN_MAX && again.insert((crossing, bundle)) {
+            drop(again);
+            self.0.bell.ring();
+        }
+    }
+    /// What was offered again since the last call.
+    #[must_use]
+    pub fn offered_again(&self) -> Vec<(Crossing, BundleId)> {
+        std::mem::take(&mut *locked(&self.0.offered_again)).into_iter().collect()
     }
     /// What the last record bore when the spool was opened; none in a new ledger.
     #[must_use]
@@ -602,7 +692,7 @@ impl Spool {
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
         Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
     }
-    /// Does any record name this bundle?
+    /// Does a record of this node's own doing name this bundle?
     pub fn bundle_recorded(&self, id: &BundleId) -> Result<bool, SpoolError> {
         self.0.index.recorded(id, &self.0.ledger)
     }
@@ -721,6 +811,25 @@ impl Spool {
         Ok(())
     }
 
+    /// After a restore: of the numbers that a peer misses, those of epochs that this ledger knows nothing of were used by
+    /// a process whose records are lost. They will never come.
+    pub fn withdraw_unknown(&self, crossing: Crossing, epochs: &[EpochGaps], now: Timestamp) -> Result<(), SpoolError> {
+        if self.0.restored.is_none() {
+            return Ok(());
+        }
+        for gaps in epochs.iter().filter(|gaps| gaps.epoch < self.epoch()) {
+            let mut record = Record::new(Event::SequencesWithdrawn, now);
+            record.crossing = Some(crossing);
+            record.epoch = Some(gaps.epoch);
+            for range in &gaps.missing {
+                let ask = |book: &mut crate::gaps::Book| book.never_reserved(crossing, gaps.epoch, *range);
+                let unknown = self.0.index.book(&self.0.ledger, ask)?;
+                self.record_ranges(record.clone(), &unknown)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The outbox of a crossing. One that was not set up is empty and takes nothing.
     #[must_use]
     pub fn outbox(&self, crossing: Crossing) -> Outbox {
@@ -812,7 +921,21 @@ impl Spool {
     }
 }
 
-fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
+/// What the first record of a log that follows another says.
+fn restored(ledger: &Ledger) -> Result<Option<Restored>, SpoolError> {
+    let mut found = None;
+    if ledger.log() != protocol::ledger::FIRST_LOG {
+        ledger.read_from_until(0, 1, &mut |stored| {
+            if stored.record.event == Event::LogBegun {
+                found = Some(Restored { at: stored.record.at, trip: stored.record.trip.unwrap_or(0) });
+            }
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(found)
+}
+
+pub(crate) fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
     let at = |source| SpoolError::disk(path, source);
     let file = disk.open_rw(path).map_err(at)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
@@ -834,6 +957,8 @@ fn last_moment(ledger: &Ledger) -> Result<Option<Timestamp>, SpoolError> {
 /// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be
 /// recorded and only its rename owed, and whoever seals knows that.
 fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
+    let second_names = layout.snapshot();
+    disk.remove_tree(&second_names).map_err(|source| SpoolError::disk(&second_names, source))?;
     for path in children(&layout.opening())? {
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }

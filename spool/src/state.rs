@@ -34,11 +34,15 @@ pub enum State {
     Expired,
     /// Taken back by an operator.
     Withdrawn,
+    /// After a restore: nobody here can know whether it was delivered before, so an operator decides.
+    MayBeDuplicate,
+    /// After a restore: a neighbour's paper names it, and what was recorded of it went with the disk.
+    Lost,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [State; 11] = [
+    pub const ALL: [State; 13] = [
         State::Accepted,
         State::Arrived,
         State::Relayed,
@@ -50,6 +54,8 @@ impl State {
         State::Duplicate,
         State::Expired,
         State::Withdrawn,
+        State::MayBeDuplicate,
+        State::Lost,
     ];
 
     /// The code word.
@@ -67,6 +73,8 @@ impl State {
             State::Duplicate => "duplicate",
             State::Expired => "expired",
             State::Withdrawn => "withdrawn",
+            State::MayBeDuplicate => "may-be-duplicate",
+            State::Lost => "lost",
         }
     }
 
@@ -142,6 +150,8 @@ pub struct ParcelState {
     pub sent: Option<Sent>,
     /// Did the next node receipt it?
     pub custody_passed: bool,
+    /// After a restore: did an operator let it in?
+    pub admitted: bool,
     /// Values for look-up.
     pub labels: Vec<Label>,
 }
@@ -157,12 +167,15 @@ impl ParcelState {
             Event::Duplicate => State::Duplicate,
             Event::Expired => State::Expired,
             Event::Withdrawn => State::Withdrawn,
+            Event::LostKnown => State::Lost,
             _ => return None,
         };
+        // A receipt names no route; what was lost is listed all the same.
+        let unknown = || Name::new("unknown").ok().filter(|_| state == State::Lost);
         Some(ParcelState {
             parcel: record.parcel?,
             origin: record.origin.clone().unwrap_or_else(|| node.clone()),
-            route: record.route.clone()?,
+            route: record.route.clone().or_else(unknown)?,
             parcel_type: record.parcel_type.clone().or_else(|| Name::new("unknown").ok())?,
             statement: Digest::default(),
             state,
@@ -174,6 +187,7 @@ impl ParcelState {
             came: None,
             sent: None,
             custody_passed: false,
+            admitted: false,
             labels: Vec::new(),
         })
     }
@@ -185,10 +199,12 @@ impl ParcelState {
             return;
         }
         self.last = self.last.max(record.at);
-        if let Some(name) = &local.name {
+        // An operator's reason is not the parcel's.
+        let words = !matches!(record.event, Event::DuplicateAdmitted | Event::DuplicateClosed);
+        if let Some(name) = local.name.as_ref().filter(|_| words) {
             self.name = Some(name.clone());
         }
-        if !local.labels.is_empty() {
+        if words && !local.labels.is_empty() {
             self.labels.clone_from(&local.labels);
         }
         let ours = matches!(record.event, Event::Accepted | Event::Arrived | Event::Relayed);
@@ -198,12 +214,16 @@ impl ParcelState {
         if let Some(bytes) = record.bytes.filter(|_| ours && self.bytes == 0) {
             self.bytes = bytes;
         }
-        if let Some(statement) = record.digest.filter(|_| matches!(record.event, Event::Accepted | Event::Arrived)) {
+        let states = matches!(record.event, Event::Accepted | Event::Arrived | Event::LostKnown);
+        if let Some(statement) = record.digest.filter(|_| states) {
             self.statement = statement;
         }
         match record.event {
-            Event::Arrived if self.came.is_none() => {
-                if let (Some(peer), Some(crossing), Some(bundle)) = (&record.peer, record.crossing, record.bundle) {
+            Event::Arrived | Event::LostKnown if self.came.is_none() || self.state == State::Lost => {
+                // A lost one that left here is known by another node's receipt, which bears no number of ours.
+                if let (Some(peer), Some(crossing), Some(bundle)) = (&record.peer, record.crossing, record.bundle)
+                    && (record.event == Event::Arrived || record.sequence.is_some())
+                {
                     let (epoch, sequence) = (record.epoch.unwrap_or(0), record.sequence.unwrap_or(0));
                     self.came = Some(Came { peer: peer.clone(), crossing, bundle, epoch, sequence });
                 }
@@ -235,6 +255,19 @@ impl ParcelState {
             Event::Quarantined => State::Quarantined,
             Event::Expired => State::Expired,
             Event::Withdrawn => State::Withdrawn,
+            Event::Arrived if self.state == State::Lost => State::Arrived,
+            Event::MayBeDuplicate => State::MayBeDuplicate,
+            Event::DuplicateAdmitted if self.state == State::MayBeDuplicate => {
+                self.admitted = true;
+                State::Arrived
+            }
+            Event::DuplicateClosed if self.state == State::MayBeDuplicate => State::Duplicate,
+            Event::LostKnown if self.state == State::Lost => {
+                let ended =
+                    matches!(record.outcome, Some(Outcome::Delivered | Outcome::Refused | Outcome::Quarantined));
+                self.custody_passed |= ended || record.sequence.is_none();
+                State::Lost
+            }
             Event::CustodyPassed => {
                 self.custody_passed = true;
                 return waiting.then_some(State::Sent);

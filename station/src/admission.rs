@@ -21,7 +21,7 @@ use protocol::parcel::{Manifest, ParcelError, Priority};
 use protocol::receipt::Outcome;
 use protocol::trust::TrustError;
 use protocol::{BundleId, Crossing, Name, Reason, Signed, Timestamp};
-use spool::{Entry, EntryKind, Outlet, Seen, State};
+use spool::{Entry, EntryKind, Outlet, ParcelState, Seen, State};
 
 use crate::alarm::Alarm;
 use crate::config::{Hop, NameEncoding, RouteSettings};
@@ -70,6 +70,8 @@ enum Went {
     On,
     /// It stands in `checked`, in our custody, until the app of this route has picked up.
     Waits(Name),
+    /// It stands in `checked`, in our custody, until an operator has said whether it was delivered before.
+    Asks,
 }
 
 /// An opened and inspected bundle.
@@ -165,6 +167,12 @@ impl Admission {
                 station.retries.done(&item);
                 owed.remove(&checked);
                 Ok(1)
+            }
+            // Nothing here changes until the desk is told, and that brings it back to `complete`.
+            Ok(Went::Asks) => {
+                station.retries.done(&item);
+                owed.remove(&checked);
+                Ok(0)
             }
             Ok(Went::Waits(route)) => {
                 station.retries.done(&item);
@@ -291,6 +299,12 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<Wen
                 return Ok(Went::Waits(route.name.clone()));
             }
         }
+        // An operator's word is awaited.
+        State::MayBeDuplicate => return Ok(Went::Asks),
+        // About to be delivered when the backup was made: whether it was, only the lost disk knew.
+        State::Delivering if station.spool.restored().is_some_and(|restored| known.last < restored.at) => {
+            return wait_for_a_word(station, &known, now);
+        }
         State::Delivering => {
             // The records on both sides of the rename tell where we died.
             let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
@@ -316,6 +330,9 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<Wen
                     // What the nodes behind us did with it is theirs to say.
                     _ if known.sent.is_some() => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                     State::Delivered => receipts::make(station, &came, Outcome::Delivered, None, now)?,
+                    State::Duplicate => {
+                        receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?
+                    }
                     State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
                     _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
                 };
@@ -352,7 +369,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         && let Some(known) = station.spool.parcel(&parcel)?
         && let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id)
     {
-        if known.state == State::Arrived || known.state == State::Delivering {
+        if matches!(known.state, State::Arrived | State::Delivering | State::MayBeDuplicate) {
             let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
             return forward_checked(station, &checked, now);
         }
@@ -503,6 +520,10 @@ fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, 
 fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
     let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
     let known = station.spool.parcel(&came.parcel)?;
+    if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
+        // It was here before the disk was lost, and nobody can say that it was delivered: it comes in and waits.
+        return Ok(None);
+    }
     let ours =
         known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
     if !ours {
@@ -607,14 +628,22 @@ fn arrive(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), 
 /// On from here: into the outlet, or sealed for the next crossing.
 fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<Went, StationError> {
     match station.next_hop(&admitted.route) {
-        Some(hop) => relay(station, admitted, &hop, checked, now).map(|()| Went::On),
-        None if outlets::is_full(station, &admitted.route, now)? => {
-            // It arrived and is ours; its plaintext waits nowhere.
-            wipe(station, &admitted.place)?;
-            Ok(Went::Waits(admitted.route.name))
+        Some(hop) => return relay(station, admitted, &hop, checked, now).map(|()| Went::On),
+        None if sealed_before_a_restore(station, &admitted.envelope) => {
+            let known = station.spool.parcel(&admitted.came.parcel)?;
+            if let Some(known) = known.filter(|known| !known.admitted) {
+                wipe(station, &admitted.place)?;
+                return wait_for_a_word(station, &known, now);
+            }
         }
-        None => deliver(station, &admitted, checked, now).map(|()| Went::On),
+        None => {}
     }
+    if outlets::is_full(station, &admitted.route, now)? {
+        // It arrived and is ours; its plaintext waits nowhere.
+        wipe(station, &admitted.place)?;
+        return Ok(Went::Waits(admitted.route.name));
+    }
+    deliver(station, &admitted, checked, now).map(|()| Went::On)
 }
 
 fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: Timestamp) -> Result<(), StationError> {
@@ -647,6 +676,45 @@ fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: 
     sealing::commit(station, vec![ready], now)?;
     wipe(station, &admitted.place)?;
     remove(station, checked)
+}
+
+/// A node that was restored knows nothing of what it delivered after the backup. What was sealed later is proven new; by
+/// its sender's clock, so a minute is added.
+fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
+    const SKEW_MS: u64 = 60_000;
+    station.spool.restored().is_some_and(|restored| envelope.sealed < restored.at.plus_ms(SKEW_MS))
+}
+
+/// Custody is ours, and the bundle stays in `checked` until an operator says whether it was delivered before. (Relaying
+/// needs no such word: the next node knows the parcel again.)
+fn wait_for_a_word(station: &Station, known: &ParcelState, now: Timestamp) -> Result<Went, StationError> {
+    let mut record = Record::new(Event::MayBeDuplicate, now);
+    record.parcel = Some(known.parcel);
+    record.origin = Some(known.origin.clone());
+    station.spool.record(record, Local::none())?;
+    station.alarms.raise(now, Alarm::MayBeDuplicate);
+    Ok(Went::Asks)
+}
+
+/// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
+/// and the parcel arrived, or closed.
+pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: Timestamp) -> Result<(), StationError> {
+    let Some(came) = &known.came else { return Ok(()) };
+    let path = station.layout().checked().join(format!("{}.bundle", came.bundle));
+    if !path.exists() {
+        return Ok(());
+    }
+    if admit {
+        // Back to where the stage looks at every step.
+        let name = path.file_name().unwrap_or_default();
+        let target = station.layout().complete(came.crossing).join(name);
+        move_file(station, &path, &target)?;
+        station.spool.bell().ring();
+        return Ok(());
+    }
+    let came = Came::of_state(known, came);
+    receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+    remove(station, &path)
 }
 
 fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {

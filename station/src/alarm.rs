@@ -117,6 +117,15 @@ alarms! {
     /// A request that may not be made.
     RequestRefused = "request-refused", "journalctl -u trilock-ZONE -p warning -n 20",
         "a request at the desk was refused", "办理台请求被拒绝";
+    /// No good backup for too long.
+    BackupOverdue = "backup-overdue", "ZONE-node status; ls -l /backup/trilock; systemctl list-timers | grep trilock",
+        "the last good backup is older than the config allows", "最近一次有效备份已超过配置时限";
+    /// A backup that was not made.
+    BackupFailed = "backup-failed", "ZONE-node status; df -h /backup/trilock; journalctl -u trilock-ZONE -n 50",
+        "a backup could not be made or did not verify", "备份失败或校验未通过";
+    /// Parcels that wait for a word after a restore.
+    MayBeDuplicate = "may-be-duplicate", "ZONE-node list --state may-be-duplicate",
+        "after a restore, parcels wait for an operator to say whether they were delivered before", "恢复后有投递件待操作员确认是否曾经交付";
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "ferry ledger verify --dir /var/lib/trilock/ZONE/ledger --trust /etc/trilock/trust",
         "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";
@@ -138,6 +147,7 @@ impl Alarm {
                 | Alarm::RequestRefused
                 | Alarm::TripOrder
                 | Alarm::LedgerDamaged
+                | Alarm::BackupFailed
                 | Alarm::PeerUnknownKey
                 | Alarm::PeerOverLimit
                 | Alarm::PeerBrokeExchange

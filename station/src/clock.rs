@@ -206,6 +206,13 @@ impl Clock {
         held.0.confirm(reading)
     }
 
+    /// The time to go by at the last reading, for whoever works beside the stages that read.
+    #[must_use]
+    pub fn last(&self) -> Timestamp {
+        let held = self.held();
+        held.0.clone().see(held.1)
+    }
+
     /// The wall at the last reading: what the kernel dates files by.
     #[must_use]
     pub fn wall(&self) -> Timestamp {

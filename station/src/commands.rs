@@ -2,6 +2,7 @@
 //! 0 done, 1 refused or failed to verify, 2 usage or config, 3 disk, medium or I/O.
 
 mod ask;
+mod backup;
 mod check;
 mod init;
 mod inspect;
@@ -107,7 +108,20 @@ enum Command {
         parcel: String,
     },
     /// What is missing on one-way crossings. 缺号
-    Gaps,
+    Gaps {
+        /// After a restore: these numbers, A-B, came to the disk that was lost and will not come again. 恢复后关闭缺号
+        #[arg(long, value_name = "A-B", requires = "epoch", requires = "crossing", requires = "peer")]
+        close: Option<String>,
+        /// Their epoch.
+        #[arg(long)]
+        epoch: Option<u64>,
+        /// Their crossing.
+        #[arg(long)]
+        crossing: Option<String>,
+        /// Who sent them.
+        #[arg(long)]
+        peer: Option<String>,
+    },
     /// Send again what is still held: a parcel, or a range of numbers. 补发
     Resend {
         /// The parcel's id.
@@ -181,10 +195,20 @@ enum Command {
         /// `rebuild`.
         action: String,
     },
-    /// Copy state, sealed to a key. 备份
+    /// Copy the state, sealed to a key, and read it back; a running daemon goes on meanwhile. 备份
     Backup,
-    /// Start from a backup. 恢复
-    Restore,
+    /// Start from a backup where the state is gone. 恢复
+    Restore(backup::RestoreArguments),
+    /// After a restore: say whether a parcel that waits was delivered before. 恢复后确认可能重复的投递件
+    Duplicate {
+        /// `admit`: it was not, deliver it. `close`: it was.
+        word: String,
+        /// The parcel's id.
+        parcel: String,
+        /// How that is known; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// The month in figures. 月报
     Report {
         /// YYYY-MM.
@@ -269,18 +293,24 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),
-        Command::Gaps => ask::ask(&config, zone, "gaps", [], out),
-        Command::Resend { parcel, seq, crossing } => {
-            let range = match seq.as_deref().map(|seq| seq.split_once('-').unwrap_or((seq, seq))) {
-                Some((from, to)) if from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok() => {
-                    Some((from.to_owned(), to.to_owned()))
-                }
-                Some(_) => {
-                    out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
-                    return Exit::Config;
-                }
-                None => None,
+        Command::Gaps { close: None, .. } => ask::ask(&config, zone, "gaps", [], out),
+        Command::Gaps { close: Some(range), epoch, crossing, peer } => {
+            let Some((from, to)) = read_range(&range) else {
+                out.error("--close takes A-B, two numbers", "for example --close 4-7", "例如 --close 4-7");
+                return Exit::Config;
             };
+            let epoch = epoch.map(|epoch| epoch.to_string());
+            let arguments =
+                [("from", Some(from)), ("to", Some(to)), ("epoch", epoch), ("crossing", crossing), ("peer", peer)];
+            ask::ask(&config, zone, "gap-close", arguments, out)
+        }
+        Command::Resend { parcel, seq, crossing } => {
+            let range = seq.as_deref().map(read_range);
+            if range == Some(None) {
+                out.error("--seq takes A-B, two numbers", "for example --seq 4-7", "例如 --seq 4-7");
+                return Exit::Config;
+            }
+            let range = range.flatten();
             let (from, to) = range.unzip();
             ask::ask(
                 &config,
@@ -309,6 +339,20 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Config
         }
+        Command::Backup => backup::backup(&config, zone, out),
+        Command::Restore(asked) => backup::restore(&config, zone, &asked, out),
+        Command::Duplicate { word, parcel, reason } if word == "admit" || word == "close" => {
+            let action = format!("duplicate-{word}");
+            ask::ask(&config, zone, &action, [("parcel", Some(parcel)), ("reason", Some(reason))], out)
+        }
+        Command::Duplicate { .. } => {
+            out.error(
+                "duplicate takes admit or close",
+                "duplicate admit PARCEL --reason TEXT",
+                "duplicate admit 投递件 --reason 原因",
+            );
+            Exit::Config
+        }
         Command::Report { month, out: file } => ask::report(&config, zone, &month, file, out),
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),
         Command::Seal { .. } | Command::Open { .. } if !config.node.manual => {
@@ -319,12 +363,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. }
-        | Command::Reseal { .. }
-        | Command::Seal { .. }
-        | Command::Open { .. }
-        | Command::Backup
-        | Command::Restore => {
+        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",
@@ -334,4 +373,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         }
         Command::Check { .. } | Command::Init => Exit::Done,
     }
+}
+
+/// `A-B`, or one number for both.
+fn read_range(words: &str) -> Option<(String, String)> {
+    let (from, to) = words.split_once('-').unwrap_or((words, words));
+    (from.parse::<u64>().is_ok() && to.parse::<u64>().is_ok()).then(|| (from.to_owned(), to.to_owned()))
 }

@@ -32,6 +32,8 @@ pub struct Config<L> {
     /// Where alarms go besides the log.
     #[serde(default)]
     pub alarm: AlarmSettings,
+    /// Copies of the state, sealed to a key; none where the table is missing, and `check` says so.
+    pub backup: Option<BackupSettings>,
     /// The links of this zone.
     pub link: L,
 }
@@ -262,6 +264,36 @@ impl std::str::FromStr for Syslog {
     }
 }
 
+/// Where copies of the state go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSettings {
+    /// The key that opens them: a holder whose sealing card is in the trust folder (newest card), or the path of a card.
+    /// Default `security`, the office's security key, whose private half lies in the internal zone's safe.
+    #[serde(default = "backup_key")]
+    pub key: String,
+    /// An existing folder on another disk or machine; never below the spool.
+    pub folder: PathBuf,
+    /// Days that a backup is kept; the newest good one always is. Default 30, at least 1.
+    #[serde(default = "backup_keep_days")]
+    pub keep_days: u32,
+    /// Hours after which an alarm says that there is no younger good backup. Default 26: a nightly one, two hours late.
+    #[serde(default = "backup_overdue_h")]
+    pub overdue_h: u32,
+    /// The config file, which goes into the backup. Set where it is read.
+    #[serde(skip)]
+    pub config_file: Option<PathBuf>,
+}
+
+fn backup_key() -> String {
+    crate::keyring::SECURITY.to_owned()
+}
+const fn backup_keep_days() -> u32 {
+    30
+}
+const fn backup_overdue_h() -> u32 {
+    26
+}
 const fn evidence_days() -> u32 {
     1_095
 }
@@ -356,8 +388,11 @@ impl<L: DeserializeOwned> Config<L> {
             std::fs::read_to_string(path)
         };
         let text = read().map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        let config = toml::from_str(&text)
+        let mut config: Config<L> = toml::from_str(&text)
             .map_err(|cause| ConfigError::Form { path: path.to_owned(), cause: Box::new(cause) })?;
+        if let Some(backup) = &mut config.backup {
+            backup.config_file = Some(path.to_owned());
+        }
         Ok((config, text))
     }
 }
@@ -399,6 +434,16 @@ impl<L> Config<L> {
         }
         if self.node.quarantine_days == 0 {
             fault("node.quarantine_days", "0 days would drop refused parcels at once".to_owned(), "set at least 1");
+        }
+        if let Some(backup) = &self.backup {
+            if backup.folder.starts_with(&self.node.spool) {
+                let what = format!("{} lies below the spool and would be lost with it", backup.folder.display());
+                fault("backup.folder", what, "name a folder on another disk or machine");
+            }
+            if backup.keep_days == 0 || backup.overdue_h == 0 {
+                let what = "keep_days and overdue_h are at least 1".to_owned();
+                fault("backup.keep_days", what, "set a number above 0");
+            }
         }
         if self.routes.len() > ROUTES_MAX {
             fault("route", format!("{} routes is over the limit of {ROUTES_MAX}", self.routes.len()), "merge routes");
@@ -622,6 +667,14 @@ mod tests {
         assert_eq!(faults(&text("").replace("\"ferry\"", "\"diode\"")), ["peer extranet.send"]);
         assert_eq!(faults(&text("[ferry]\napprovals = 0\n")), ["ferry.approvals"]);
         assert_eq!(faults(&text("").replace("\"diode\"", "\"quic\"")), ["peer extranet"]);
+    }
+
+    #[test]
+    fn a_backup_lies_outside_the_spool_and_is_kept_a_day_at_least() {
+        let table = |folder: &str, more: &str| text(&format!("[backup]\nfolder = \"{folder}\"\n{more}"));
+        assert_eq!(faults(&table("/backup", "")), Vec::<String>::new());
+        assert_eq!(faults(&table("/s/backup", "keep_days = 0\n")), ["backup.folder", "backup.keep_days"]);
+        assert!(toml::from_str::<Config<NoLinks>>(&table("/backup", "keep = 3\n")).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
+use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::Role;
 use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
@@ -17,7 +18,7 @@ use spool::desk::Answer;
 
 use crate::alarm::Alarm;
 use crate::station::{Off, Station, StationError};
-use crate::{housekeeping, receipts, report, trips};
+use crate::{admission, backup, housekeeping, receipts, report, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -227,6 +228,9 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
             }))
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
+        "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
+        "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
+        "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
@@ -236,11 +240,9 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "clock-confirm" | "report" => Ok(Err(Refusal::new(
-            "role",
-            "the role on the key card may not ask for this",
-            "密钥卡上的角色无权提出该请求",
-        ))),
+        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" => Ok(Err(
+            Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
+        )),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
@@ -393,6 +395,73 @@ fn no_such_route(station: &Station) -> Refusal {
     let names = words_of(station.routes.iter().map(|route| &route.name));
     Refusal::new("no-route", "no such route in this node's config", "配置中没有该路由")
         .with_remedy(&format!("one of: {names}"), &format!("可选：{names}"))
+}
+
+/// After a restore: numbers that the lost disk had taken, and whose sender has let them go, are missing for ever. Only what
+/// is missing now can be closed, and only at a node that was restored: anywhere else a gap is closed by a resend.
+fn close_gap(station: &Station, request: &Request) -> Outcome {
+    if station.spool.restored().is_none() {
+        return Ok(Err(Refusal::new(
+            "not-restored",
+            "this node was not restored; what is missing comes by a resend or a gap report",
+            "本节点未经恢复；缺号应由补发或缺号报告关闭",
+        )));
+    }
+    let crossing = request.argument("crossing").and_then(|word| word.parse::<Crossing>().ok());
+    let range = number(request, "from").zip(number(request, "to")).map(|(from, to)| Range { from, to });
+    let (Some(peer), Some(crossing), Some(epoch), Some(range)) =
+        (name(request, "peer"), crossing, number(request, "epoch"), range)
+    else {
+        return Ok(Err(missing("peer, crossing, epoch, from, to")));
+    };
+    let gaps = station.spool.gaps(&peer, crossing);
+    let holes = gaps.iter().filter(|gaps| gaps.epoch == epoch).flat_map(|gaps| &gaps.missing);
+    let hit: Vec<Range> = holes
+        .map(|hole| Range { from: hole.from.max(range.from), to: hole.to.min(range.to) })
+        .filter(|part| part.from <= part.to)
+        .collect();
+    let Some(last) = hit.last() else {
+        return Ok(Err(Refusal::new("no-such-gap", "nothing of that range is missing here", "该范围内没有缺号")));
+    };
+    let closed: u64 = hit.iter().map(|part| part.to - part.from + 1).sum();
+    let through = last.to;
+    station.spool.withdraw(&peer, crossing, &[EpochGaps { epoch, through, missing: hit }])?;
+    Ok(Ok(json!({ "closed": closed })))
+}
+
+/// After a restore: an operator says whether a parcel that waits was delivered before.
+fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let state = match request.argument("parcel").and_then(ParcelId::from_hex) {
+        Some(parcel) => station.spool.parcel(&parcel)?,
+        None => None,
+    };
+    let Some(state) = state.filter(|state| state.state == spool::State::MayBeDuplicate) else {
+        return Ok(Err(Refusal::new(
+            "not-waiting",
+            "no such parcel waits as may-be-duplicate; see list --state may-be-duplicate",
+            "没有处于“可能重复”状态的该投递件；请查看 list --state may-be-duplicate",
+        )));
+    };
+    let admit = request.action.as_str() == "duplicate-admit";
+    let event = if admit { Event::DuplicateAdmitted } else { Event::DuplicateClosed };
+    let mut record = Record::new(event, now);
+    record.parcel = Some(state.parcel);
+    record.origin = Some(state.origin.clone());
+    record.person = Some(request.person.clone());
+    // The reason is the operator's words: beside the record, as those of a switched route.
+    station.spool.record(record, Local { name: None, labels: reason(request) })?;
+    admission::decided(station, &state, admit, now)?;
+    Ok(Ok(json!({ "parcel": state.parcel.to_string(), "admitted": admit })))
+}
+
+fn reason(request: &Request) -> Vec<Label> {
+    // As long as a label may be; the rest of a novel is in the request.
+    let words = request.argument("reason").map(|words| words.chars().take(80).collect::<String>());
+    words
+        .filter(|words| !words.is_empty())
+        .and_then(|words| Some(Label { name: Name::new("reason").ok()?, value: words.to_owned() }))
+        .into_iter()
+        .collect()
 }
 
 fn switch(station: &Station, request: &Request, now: Timestamp) -> Outcome {

@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
 use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{desk, receipts, trips, waiting, witness};
+use crate::{backup, desk, receipts, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -35,6 +35,8 @@ const DAYS_A_PASS: usize = 64;
 /// What was done when.
 #[derive(Default)]
 pub struct Housekeeping {
+    /// The first step of this process.
+    began: Timestamp,
     published: Timestamp,
     looked: Timestamp,
     /// Records at the last look, and how often was looked.
@@ -88,6 +90,10 @@ impl Housekeeping {
         self.mind_the_clock(station, now)?;
         station.look(now);
         judge_cards(station, now);
+        if self.began == Timestamp::default() {
+            self.began = now;
+        }
+        backup::watch(station, self.began, now);
         if station.clock.may_end_things() {
             station.alarms.rest(now);
         }
@@ -224,6 +230,7 @@ impl Housekeeping {
             "retries": retries,
             "retries_all": all,
             "gaps": gaps(station),
+            "backup": backup::snapshot(station, now),
             "alarms": alarms,
             "routes": routes,
             "routes_off": off,
@@ -284,6 +291,11 @@ fn watch(station: &Station, now: Timestamp) -> Result<(), StationError> {
         if let Some(crossing) = Crossing::between(peer.zone, station.zone) {
             missing |= station.spool.gaps(&peer.name, crossing).iter().any(|epoch| !epoch.missing.is_empty());
         }
+    }
+    if station.spool.restored().is_some() {
+        let waits = |(_, state): &(protocol::Name, State)| *state == State::MayBeDuplicate;
+        let some = station.spool.counts()?.iter().any(|(key, count)| waits(key) && *count > 0);
+        station.alarms.stands(now, Alarm::MayBeDuplicate, some);
     }
     station.alarms.stands(now, Alarm::Gaps, missing);
     station.alarms.stands(now, Alarm::Retrying, station.retries.is_stubborn());

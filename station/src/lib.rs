@@ -15,6 +15,10 @@ pub mod retries;
 pub mod station;
 pub mod waiting;
 
+pub mod backup;
+pub mod losses;
+pub mod restore;
+
 pub mod admission;
 pub mod desk;
 pub mod housekeeping;

@@ -141,6 +141,7 @@ impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let mut sent = finish_owed(station)?;
+        tell_again(station)?;
         for peer in &station.peers {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
             if peer.send == Carrier::Ferry {
@@ -174,6 +175,24 @@ impl Receipts {
         retire(station, now)?;
         Ok(sent)
     }
+}
+
+/// Whoever offers over a two-way crossing what we have settled lacks our receipts: they are kept with the evidence, and
+/// sent once more. (A one-way link repeats everything in rounds, which says nothing.)
+fn tell_again(station: &Station) -> Result<(), StationError> {
+    for (crossing, bundle) in station.spool.offered_again() {
+        let two_way = station.peers_sending(crossing).any(|peer| peer.receive.is_two_way() && peer.send.is_two_way());
+        let parcel = station.spool.parcel_of_bundle(&bundle)?.filter(|_| two_way);
+        let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+        let Some(state) = state else { continue };
+        let Some(came) = state.came.as_ref().filter(|came| came.bundle == bundle) else { continue };
+        for bytes in sealing::kept_receipts(station, &state.parcel, &bundle)? {
+            let Ok(signed) = Signed::parse::<Receipt>(&bytes) else { continue };
+            let Ok(receipt) = signed.read_unverified::<Receipt>() else { continue };
+            leave(station, crossing.back(), &came.peer, &receipt, &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Batches that were recorded and then could not enter their outbox.
@@ -443,7 +462,11 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
         station.alarms.raise(now, Alarm::NotAuthentic);
         return Ok(());
     };
-    let Some(state) = station.spool.parcel(&receipt.parcel)? else { return Ok(()) };
+    let known = station.spool.parcel(&receipt.parcel)?;
+    if known.as_ref().is_none_or(|known| known.state == spool::State::Lost) {
+        return lost_known(station, &receipt, known.as_ref(), now);
+    }
+    let Some(state) = known else { return Ok(()) };
     let Some(sent) = state.sent.clone().filter(|_| state.statement == receipt.statement) else {
         tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
         return Ok(());
@@ -481,6 +504,34 @@ fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<()
         Some(came) => leave(station, came.crossing.back(), &came.peer, &receipt, &bytes),
         None => tell(station, &state, &receipt, now),
     }
+}
+
+/// After a restore: a receipt about a parcel that went on from here after the backup. Its record went with the disk; that
+/// it was here, and what became of it, is on record from now on. Every other receipt about a stranger is passed over.
+fn lost_known(
+    station: &Station,
+    receipt: &Receipt,
+    known: Option<&ParcelState>,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    let left_here = receipt.crossing.source() == station.zone
+        && station.peers_receiving(receipt.crossing).any(|peer| peer.name == receipt.node);
+    if station.spool.restored().is_none() || receipt.version != VERSION || !left_here {
+        return Ok(());
+    }
+    if known.is_some_and(|known| known.custody_passed && known.statement == receipt.statement) {
+        return Ok(());
+    }
+    let mut record = Record::new(Event::LostKnown, now);
+    record.parcel = Some(receipt.parcel);
+    record.bundle = Some(receipt.bundle);
+    record.peer = Some(receipt.node.clone());
+    record.crossing = Some(receipt.crossing);
+    record.outcome = Some(receipt.outcome);
+    record.reason = receipt.reason;
+    record.digest = Some(receipt.statement);
+    station.spool.record(record, Local::none())?;
+    Ok(())
 }
 
 /// Does the node that signs stand behind this one on the parcel's way? Only such a node can answer for it. Any other,
@@ -557,6 +608,8 @@ fn take_gap_report(station: &Station, source: &Name, signed: &Signed, now: Times
     station
         .spool
         .record(with_crossing(Record::new(Event::GapReportTaken, now), report.crossing, source), Local::none())?;
+    // Numbers of a process whose record went with a lost disk: nobody will ever send them, and the receiver is told.
+    station.spool.withdraw_unknown(report.crossing, &report.epochs, now)?;
     let outbox = station.spool.outbox(report.crossing);
     let entries = outbox.entries()?;
     let missing = |entry: &Entry| {

@@ -391,6 +391,11 @@ fn read_evidence(path: &Path) -> Result<Option<Evidence>, StationError> {
     }
 }
 
+/// The receipts kept with the evidence of a bundle.
+pub fn kept_receipts(station: &Station, parcel: &ParcelId, bundle: &BundleId) -> Result<Vec<Vec<u8>>, StationError> {
+    Ok(read_evidence(&evidence_path(station, parcel, bundle))?.map(|kept| kept.receipts).unwrap_or_default())
+}
+
 /// Adds a receipt to the evidence of a bundle, where that evidence exists.
 pub fn add_receipt(
     station: &Station,

@@ -13,8 +13,9 @@ use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
 use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
+use crate::backup::Backups;
 use crate::clock::Clock;
-use crate::config::{Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
@@ -92,6 +93,8 @@ pub struct Plan {
     pub routes: Vec<RouteSettings>,
     /// The hand ferry.
     pub ferry: FerrySettings,
+    /// Where copies of the state go.
+    pub backup: Option<BackupSettings>,
     /// Every crossing it takes part in.
     pub crossings: Vec<Crossing>,
     /// Its keys.
@@ -130,6 +133,8 @@ pub struct Station {
     pub ferry: FerrySettings,
     /// Its settings.
     pub settings: NodeSettings,
+    /// Copies of its state.
+    pub backups: Backups,
     /// Where alarms go.
     pub alarms: Alarms,
     /// What failed, and when it is tried again.
@@ -137,7 +142,7 @@ pub struct Station {
     /// What the outlets hold.
     pub outlets: Outlets,
     /// What time it is, and whether anything may end by it.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// What neighbours said about their ledgers.
     pub witness: Witness,
     /// What else is to be watched: links and other things this crate does not know.
@@ -228,6 +233,7 @@ impl Plan {
             peers: config.peers.clone(),
             routes: config.routes.clone(),
             ferry: config.ferry.clone(),
+            backup: config.backup.clone(),
             crossings,
             disk: Disk::real(),
         })
@@ -246,7 +252,7 @@ impl Station {
         let station = Station {
             retries: Retries::default(),
             outlets: Outlets::default(),
-            clock: Clock::start(now, spool.last_before()),
+            clock: Arc::new(Clock::start(now, spool.last_before())),
             spool,
             node: plan.node.name.clone(),
             zone: plan.zone,
@@ -260,6 +266,7 @@ impl Station {
             peers: plan.peers,
             ferry: plan.ferry,
             settings: plan.node,
+            backups: Backups::new(plan.backup),
             alarms: plan.alarms,
             witness: Witness::default(),
             watches: Mutex::default(),

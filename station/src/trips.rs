@@ -185,7 +185,9 @@ pub fn stage(
     let open =
         |trip: &&&Trip| !matches!(trip.state, TripState::Settled | TripState::Expired) && Some(trip.trip) != again;
     let travelling: BTreeSet<&String> = mine.iter().filter(open).flat_map(|trip| trip.ids.iter()).collect();
-    let number = again.unwrap_or_else(|| mine.iter().map(|trip| trip.trip).max().unwrap_or(0) + 1);
+    // After a restore the operator has said which numbers the lost disk may have used.
+    let used = station.spool.restored().map_or(0, |restored| restored.trip);
+    let number = again.unwrap_or_else(|| mine.iter().map(|trip| trip.trip).max().unwrap_or(0).max(used) + 1);
     let place = folder(station, number);
     let disk = station.spool.disk();
     clear(station, &place)?;

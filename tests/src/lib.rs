@@ -12,5 +12,6 @@ pub mod papers;
 pub mod programs;
 pub mod relay;
 pub mod traffic;
+pub mod twins;
 pub mod volume;
 pub mod world;

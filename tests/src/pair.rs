@@ -128,6 +128,7 @@ impl<'a> Pair<'a> {
             rules: station::station::load_rules(&repository().join("config/rules"), &crossings)?,
             alarms: Alarms::new(&config.node.name, &config.alarm),
             trust: self.office.trust.clone(),
+            backup: None,
             disk: Disk::real(),
             node: config.node,
             zone,

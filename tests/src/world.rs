@@ -488,6 +488,7 @@ impl<'a> World<'a> {
             peers: config.peers.clone(),
             routes: config.routes.clone(),
             ferry: config.ferry.clone(),
+            backup: config.backup.clone(),
             crossings,
             keyring: self.office.keyring(node),
             trust: self.office.trust.clone(),

@@ -143,15 +143,19 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["index", "rebuild"], DONE),
         (&["index", "polish"], USAGE),
         (&["backup"], USAGE),
-        (&["restore"], USAGE),
+        (&["duplicate", "admit", parcel], REFUSED),
+        (&["duplicate", "close", parcel, "--reason", "a test"], REFUSED),
+        (&["duplicate", "burn", parcel], USAGE),
+        (&["restore", "--from", &gone, "--key", &gone, "--operator", &gone], DISK),
         (&["report", "--month", "2026-11", "--out", &page], DONE),
         (&["report", "--month", "2026-13"], USAGE),
         (&["list", "--since", "2026-11-01", "--until", "2026-11-30"], DONE),
+        (&["list", "--since", "yesterday"], USAGE),
     ];
     for (arguments, expected) in table {
         answers(&office, "internet", arguments, *expected, true);
     }
-    for arguments in [&["fly"][..], &["show"], &["run", "--nonsense"], &["report"]] {
+    for arguments in [&["fly"][..], &["show"], &["run", "--nonsense"], &["report"], &["restore"]] {
         answers(&office, "internet", arguments, USAGE, false);
     }
     for arguments in [&["--help"][..], &["--version"], &["route", "--help"]] {
@@ -165,6 +169,58 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
     }
     let chinese = office.node_output("internet", &["check", "--lang", "zh"]).unwrap();
     assert!(has_chinese(&chinese), "{}", words(&chinese));
+}
+
+#[test]
+fn a_node_backs_itself_up_at_work_and_comes_back_after_its_disk_was_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    let (folder, config) = (root.path().join("backups"), office.config("extranet"));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\n[backup]\nfolder = {folder:?}\n")).unwrap();
+    assert!(office.node_command("extranet", &["check"]).unwrap().contains("is not there"), "check says so");
+    fs::create_dir(&folder).unwrap();
+    office.node_command("extranet", &["check"]).unwrap();
+    up(&mut office, "extranet");
+    up(&mut office, "internet");
+    let first = drop_application(&office, "applications", 1);
+    await_state(&mut office, "internet", "applications", &first, &["delivered"]);
+
+    answers(&office, "extranet", &["backup"], DONE, true);
+    let good: Value = serde_json::from_str(&office.node_command("extranet", &["backup", "--json"]).unwrap()).unwrap();
+    let file = good["file"].as_str().unwrap().to_owned();
+    assert!(Path::new(&file).starts_with(&folder) && good["records"].as_u64() > Some(0), "{good}");
+    let status: Value = serde_json::from_str(&office.node_command("extranet", &["status", "--json"]).unwrap()).unwrap();
+    assert!(status["backup"].is_object(), "{status}");
+    let path = |inside: &str| root.path().join(inside).to_string_lossy().into_owned();
+    let (key, operator) = (path("intranet/keys/security.seal.key.pem"), path("people/operator-chen.key.pem"));
+    let (passphrase, papers) = (path("passphrase"), path("internet/spool/evidence"));
+    let restore = ["restore", "--from", &file, "--key", &key, "--operator", &operator];
+    let restore = [&restore[..], &["--passphrase-file", &passphrase, "--witness", &papers]].concat();
+    answers(&office, "extranet", &restore, REFUSED, true);
+    office.kill("extranet").unwrap();
+    answers(&office, "extranet", &restore, REFUSED, true);
+
+    fs::remove_dir_all(office.spool("extranet")).unwrap();
+    let said = office.node_command("extranet", &[&restore[..], &["--json"]].concat()).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert!(said["records"].as_u64() >= good["records"].as_u64() && said["lost"] == 0, "{said}");
+    office.node_command("extranet", &["init"]).unwrap();
+    up(&mut office, "extranet");
+    let (ledger, trust) = (path("extranet/spool/ledger"), path("extranet/trust"));
+    let chain = office.ferry(&["ledger", "verify", "--dir", &ledger, "--trust", &trust]).unwrap();
+    assert!(chain.contains("a restore by operator-chen"), "{chain}");
+
+    // Sealed within a minute of the restore: by clocks that may differ nobody can know, and an operator says so.
+    let second = drop_application(&office, "applications", 2);
+    let waits = office.await_that(STEP, |office| {
+        let rows = office.node_command("extranet", &["list", "--state", "may-be-duplicate", "--json"]).ok()?;
+        let rows: Value = serde_json::from_str(&rows).ok()?;
+        rows.get(0)?.get("parcel")?.as_str().map(str::to_owned)
+    });
+    office.node_command("extranet", &["duplicate", "admit", &waits.unwrap(), "--reason", "new since"]).unwrap();
+    await_state(&mut office, "internet", "applications", &second, &["delivered"]);
+    assert!(office.outlet("extranet", "applications").join(&second).exists());
 }
 
 #[test]

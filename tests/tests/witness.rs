@@ -97,6 +97,7 @@ impl Two {
             peers: node.config.peers.clone(),
             routes: node.config.routes.clone(),
             ferry: node.config.ferry.clone(),
+            backup: None,
             crossings,
             keyring: self.keyring(node),
             trust: self.trust.clone(),

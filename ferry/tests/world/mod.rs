@@ -111,7 +111,7 @@ impl Office {
         office
     }
 
-    fn card(&mut self, holder: &str, zone: Zone, role: Role, key: &SigningKey) {
+    pub(crate) fn card(&mut self, holder: &str, zone: Zone, role: Role, key: &SigningKey) {
         let card = KeyCard {
             zone,
             holder: name(holder),

@@ -92,6 +92,11 @@ impl Contents {
         Ok(false)
     }
 
+    /// The same of every file.
+    pub(super) fn sync_all(&mut self) {
+        self.files.retain(|_, dirty| dirty.failed);
+    }
+
     pub(super) fn failed(&mut self, file: &File) -> io::Result<()> {
         self.dirty(file, None)?.failed = true;
         Ok(())

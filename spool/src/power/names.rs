@@ -180,6 +180,17 @@ impl Names {
         Ok(())
     }
 
+    /// Everything is durable now.
+    pub(super) fn sync_all(&mut self) -> io::Result<()> {
+        for pending in std::mem::take(&mut self.pending) {
+            if let Change::Removed { buried, .. } | Change::Moved { replaced: Some(buried), .. } = &pending.change {
+                self.destroy(buried)?;
+            }
+        }
+        self.folders.clear();
+        Ok(())
+    }
+
     fn destroy(&self, buried: &Buried) -> io::Result<()> {
         let path = self.graveyard.join(&buried.name);
         match std::fs::symlink_metadata(&path) {

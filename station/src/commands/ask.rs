@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use protocol::der_types::Octets;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
-use protocol::{Name, Signed, Zone, keys};
+use protocol::{Digest, Name, Signed, Zone, keys};
 use serde_json::Value;
 use spool::Layout;
 
@@ -83,35 +83,24 @@ fn ask_then<L: Links, const N: usize>(
     out: &Words,
     told: impl FnOnce(&spool::Answer) -> Exit,
 ) -> Exit {
-    let keyring = match Keyring::load(&config.node.keys, &config.node.name) {
-        Ok(keyring) => keyring,
-        Err(error) => {
-            out.error(&error.to_string(), "run this as root or as the daemon's user", "请以 root 或守护进程用户运行");
-            return Exit::Config;
-        }
-    };
-    let (Ok(action), Ok(person)) = (Name::new(action), Name::new("administrator")) else { return Exit::Config };
     let mut labels = Vec::new();
     for (name, value) in arguments {
         if let (Ok(name), Some(value)) = (Name::new(name), value) {
             labels.push(Label { name, value });
         }
     }
-    let request = Request {
-        version: VERSION,
-        id: Octets(keys::random()),
-        node: config.node.name.clone(),
-        action,
-        person,
-        at: clock::now(),
-        arguments: labels,
+    let (id, signed) = match request(config, action, labels) {
+        Ok(request) => request,
+        Err(words) => {
+            out.error(&words, "run this as root or as the daemon's user", "请以 root 或守护进程用户运行");
+            return Exit::Config;
+        }
     };
-    let signed = Signed::make(&keyring.signing, &request).to_bytes();
     let layout = Layout::new(&config.node.spool);
     let answered = if running(&layout) {
-        spool::ask_own(&layout, &request.id, &signed, ANSWER_WITHIN_MS).map_err(|e| e.to_string())
+        spool::ask_own(&layout, &id, &signed, ANSWER_WITHIN_MS).map_err(|e| e.to_string())
     } else {
-        alone(config, zone, &layout, &request, &signed)
+        alone(config, zone, &layout, &id, &signed)
     };
     match answered {
         Ok(answer) if answer.done => told(&answer),
@@ -131,27 +120,47 @@ fn ask_then<L: Links, const N: usize>(
     }
 }
 
+/// A request of the node's own command line, signed with the node's key. Its id and its bytes.
+pub(super) fn request<L: Links>(
+    config: &Config<L>,
+    action: &str,
+    arguments: Vec<Label>,
+) -> Result<(Digest, Vec<u8>), String> {
+    let keyring = Keyring::load(&config.node.keys, &config.node.name).map_err(|error| error.to_string())?;
+    let word = |word: &str| Name::new(word).map_err(|error| error.to_string());
+    let request = Request {
+        version: VERSION,
+        id: Octets(keys::random()),
+        node: config.node.name.clone(),
+        action: word(action)?,
+        person: word("administrator")?,
+        at: clock::now(),
+        arguments,
+    };
+    Ok((request.id, Signed::make(&keyring.signing, &request).to_bytes()))
+}
+
 /// Does a daemon own the spool?
-fn running(layout: &Layout) -> bool {
+pub(super) fn running(layout: &Layout) -> bool {
     use rustix::fs::{FlockOperation, flock};
     let Ok(file) = std::fs::File::open(layout.lock()) else { return false };
     flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
 }
 
 /// Opening the spool as root would leave files that the daemon's user cannot write.
-fn is_foreign(layout: &Layout) -> bool {
+pub(super) fn is_foreign(layout: &Layout) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(layout.root()).is_ok_and(|meta| meta.uid() != rustix::process::geteuid().as_raw())
 }
 
-const FOREIGN: &str = "no daemon is running, and the spool belongs to another user: run this as that user, for example runuser -u trilock -- ... / 守护进程未运行且存转区属于其他用户，请以该用户运行，例如 runuser -u trilock";
+pub(super) const FOREIGN: &str = "no daemon is running, and the spool belongs to another user: run this as that user, for example runuser -u trilock -- ... / 守护进程未运行且存转区属于其他用户，请以该用户运行，例如 runuser -u trilock";
 
 /// No daemon: take the spool, answer the one request, let go.
 fn alone<L: Links>(
     config: &Config<L>,
     zone: Zone,
     layout: &Layout,
-    request: &Request,
+    request: &Digest,
     signed: &[u8],
 ) -> Result<spool::Answer, String> {
     if is_foreign(layout) {
@@ -159,10 +168,10 @@ fn alone<L: Links>(
     }
     let plan = Plan::from_config(config, zone).map_err(|e| e.to_string())?;
     let station = Station::open(plan, clock::now()).map_err(|e| e.to_string())?;
-    let path = layout.desk_own().join(format!("{}.req", request.id));
+    let path = layout.desk_own().join(format!("{request}.req"));
     station.spool.disk().write(&path, signed).map_err(|e| e.to_string())?;
     crate::desk::step(&station, station.clock.see(clock::read())).map_err(|e| e.to_string())?;
-    let answer = layout.desk_answers().join(format!("{}.json", request.id));
+    let answer = layout.desk_answers().join(format!("{request}.json"));
     let bytes = std::fs::read(&answer).map_err(|e| e.to_string())?;
     serde_json::from_slice(&bytes).map_err(|e| e.to_string())
 }

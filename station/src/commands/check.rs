@@ -78,6 +78,31 @@ pub(super) fn check<L: Links>(
             }
         }
     }
+    match (&config.backup, keyring::load_trust(&config.node.trust)) {
+        (None, _) => {
+            warnings.push("no table [backup]: if this disk is lost, so is what waits here and the ledger".to_owned())
+        }
+        (Some(backup), trust) => {
+            if let Err(error) = crate::backup::sealing_key(backup, &trust.unwrap_or_default()) {
+                fault(
+                    "backup.key",
+                    error.to_string(),
+                    "name a holder whose sealing card is in the trust folder, or the path of a card",
+                );
+            }
+            if config.node.name.as_str() == backup.key {
+                warnings
+                    .push("backup.key is this node's own key: it is lost with the machine that it lies on".to_owned());
+            }
+            // The node can do its work without it: the alarm speaks when a backup is due.
+            if !backup.folder.is_dir() {
+                warnings.push(format!(
+                    "backup.folder: {} is not there: mount its disk, or make it for the daemon's user",
+                    backup.folder.display()
+                ));
+            }
+        }
+    }
     if config.ferry.approvals == 1 {
         warnings.push("ferry.approvals = 1: one person besides the exporter can let data out".to_owned());
     }

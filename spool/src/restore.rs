@@ -1,0 +1,322 @@
+//! A spool made from a backup: files are put in place, then a new log begins whose first record names the head of the old
+//! one. Knows nothing of archives and keys.
+//!
+//! **Dying anywhere is safe.** The file `restoring` is written before anything else, and only where no state of a node
+//! stands; while it is there no daemon opens the spool, and a restore that runs again takes everything away that an
+//! earlier one put there and begins anew. It goes when all is synced. What apps dropped and what is claimed is never
+//! taken away: an inlet may have outlived the disk that the spool was on.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use protocol::keys::SigningKey;
+use protocol::ledger::{self, Local, Record};
+use protocol::receipt::Head;
+use protocol::suite::{Digest, Suite};
+use protocol::{Name, Timestamp};
+
+use crate::disk::Disk;
+use crate::layout::{CLAIMED, Layout};
+use crate::ledger::{FORMER, Ledger, STARTS, Sizes};
+use crate::segment::{self, Found, Frames};
+use crate::spool::{SpoolError, take_lock};
+use crate::version;
+
+/// Bytes read and written at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// A restore under way. Holds the lock of the spool.
+pub struct Restoring {
+    layout: Layout,
+    disk: Disk,
+    node: Name,
+    /// The log in the backup.
+    log: u64,
+    /// A folder is made once.
+    made: std::collections::HashSet<PathBuf>,
+    _lock: File,
+}
+
+/// How the new log begins.
+pub struct Succession<'a> {
+    /// Signs its checkpoints.
+    pub key: &'a SigningKey,
+    /// Its number, and the epoch above which all numbers of crossings are new.
+    pub log: u64,
+    /// The first record, `log-begun`, then others that belong to the restore.
+    pub records: Vec<(Record, Local)>,
+    /// The papers that begin it, by the node and by an operator ([`protocol::witness::LogStart`]).
+    pub starts: [&'a [u8]; 2],
+    /// The form of the state that was put in place.
+    pub state_version: u32,
+}
+
+impl Restoring {
+    /// Takes the spool below `root`, which holds no state, or that of a restore that did not come to its end.
+    pub fn begin(root: &Path, node: &Name, log: u64, disk: &Disk) -> Result<Restoring, SpoolError> {
+        let layout = Layout::new(root);
+        let at = |source| SpoolError::disk(root, source);
+        disk.create_dir_all(root).map_err(at)?;
+        let lock = take_lock(disk, &layout.lock())?;
+        let marker = layout.restoring();
+        if !marker.exists() {
+            if let Some(path) = state_in(&layout)? {
+                return Err(SpoolError::NotEmpty { path });
+            }
+            disk.write(&marker, b"a restore was begun here and has not come to its end; run it again\n").map_err(at)?;
+        }
+        let desk = [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()];
+        let mut gone = vec![layout.queues(), layout.ledger(), layout.index(), layout.evidence(), layout.quarantine()];
+        gone.extend(desk);
+        gone.extend([layout.restored(), layout.status(), root.join(version::ABOUT)]);
+        for path in gone {
+            disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
+        }
+        let made = std::collections::HashSet::new();
+        Ok(Restoring { layout, disk: disk.clone(), node: node.clone(), log, made, _lock: lock })
+    }
+
+    /// Where a path of the backup belongs; none where no backup of ours holds such a path.
+    fn place(&self, path: &Path) -> Option<PathBuf> {
+        let mut parts = Vec::new();
+        for part in path.components() {
+            match part {
+                Component::Normal(part) => parts.push(part),
+                _ => return None,
+            }
+        }
+        let first = parts.first()?.to_str()?;
+        let second = parts.get(1).and_then(|part| part.to_str());
+        let root = self.layout.root();
+        let below = |top: PathBuf, skip: usize| parts.iter().skip(skip).fold(top, |path, part| path.join(part));
+        match (first, second) {
+            // The log in the backup becomes a former one; a new one takes its place.
+            ("ledger", Some(FORMER)) => Some(below(root.to_owned(), 0)),
+            ("ledger", Some(_)) => Some(below(self.former(), 1)),
+            ("inlet", Some(_)) => {
+                (parts.get(2).is_some_and(|part| *part == CLAIMED)).then(|| below(root.to_owned(), 0))
+            }
+            // Whether the app has taken it since, only a person can find out.
+            ("config" | "outlet", _) => Some(below(self.layout.restored(), 0)),
+            ("queues" | "desk" | "evidence" | "quarantine" | "notices" | "status", _) => {
+                Some(below(root.to_owned(), 0))
+            }
+            _ => None,
+        }
+    }
+
+    fn former(&self) -> PathBuf {
+        self.layout.ledger().join(FORMER).join(self.log.to_string())
+    }
+
+    /// Makes a folder that may stay empty.
+    pub fn folder(&mut self, path: &Path) -> Result<(), SpoolError> {
+        let Some(place) = self.place(path) else { return Err(SpoolError::Foreign { path: path.to_owned() }) };
+        self.make(&place)
+    }
+
+    fn make(&mut self, place: &Path) -> Result<(), SpoolError> {
+        if self.made.contains(place) || place.is_dir() {
+            return Ok(());
+        }
+        self.disk.create_dir_private(place).map_err(|source| SpoolError::disk(place, source))?;
+        self.made.insert(place.to_owned());
+        Ok(())
+    }
+
+    /// Puts a file in place, with its time and its executable bit, which a claimed drop still needs. Not synced: all of it
+    /// is, at the end, before the spool may be opened.
+    pub fn file(
+        &mut self,
+        path: &Path,
+        content: &mut dyn Read,
+        modified_s: u64,
+        executable: bool,
+    ) -> Result<u64, SpoolError> {
+        let Some(place) = self.place(path) else { return Err(SpoolError::Foreign { path: path.to_owned() }) };
+        if let Some(folder) = place.parent() {
+            self.make(folder)?;
+        }
+        let at = |source| SpoolError::disk(&place, source);
+        // The same name twice is evidence that was written again while the backup was made; the later one is newer.
+        self.disk.remove_file(&place).map_err(at)?;
+        let mut file = self.disk.create(&place).map_err(at)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut bytes = 0;
+        loop {
+            match content.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(at(error)),
+                Ok(0) => break,
+                Ok(read) => {
+                    let (now, _) = piece.split_at(read);
+                    self.disk.append(&mut file, now).map_err(at)?;
+                    bytes += read as u64;
+                }
+            }
+        }
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(modified_s)).map_err(at)?;
+        if executable {
+            self.disk.set_mode(&place, 0o770).map_err(at)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Size and root of the old log, computed from its records; records that were lost to damage before keep the leaf
+    /// that the backup has of them.
+    pub fn old_head(&self, suite: Suite) -> Result<Head, SpoolError> {
+        head_of(&self.former(), self.log, suite)
+    }
+
+    /// Hands every readable record of the old logs to `take`.
+    pub fn records(&self, take: &mut dyn FnMut(&Record)) -> Result<(), SpoolError> {
+        for (_, dir) in crate::ledger::former(&self.layout.ledger())? {
+            let at = |source| SpoolError::disk(&dir, source);
+            for one in segment::list(&dir).map_err(at)? {
+                let bytes = segment::load(&one.path).map_err(at)?;
+                for found in Frames::new(&bytes, one.first) {
+                    if let Found::Record(stored) = found {
+                        take(&stored.record);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the new log, syncs everything and lets the spool be opened.
+    pub fn finish(self, with: &Succession<'_>) -> Result<Head, SpoolError> {
+        let (disk, dir) = (&self.disk, self.layout.ledger());
+        crate::ledger::begin(disk, &dir, &self.node, with.key.suite(), with.log)?;
+        for (name, bytes) in STARTS.iter().zip(with.starts) {
+            let paper = dir.join(name);
+            disk.write(&paper, bytes).map_err(|source| SpoolError::disk(&paper, source))?;
+        }
+        let (ledger, _) = Ledger::open(disk, &dir, &self.node, with.key, Sizes::default())?;
+        for (record, local) in &with.records {
+            ledger.record(record.clone(), local.clone(), &|_, _, _| ())?;
+        }
+        ledger.write_checkpoint()?;
+        version::say(disk, self.layout.root(), &self.node, with.state_version)?;
+        let root = self.layout.root();
+        disk.sync_file_system(root).map_err(|source| SpoolError::disk(root, source))?;
+        let marker = self.layout.restoring();
+        disk.remove_file(&marker).map_err(|source| SpoolError::disk(&marker, source))?;
+        disk.sync_dir(root).map_err(|source| SpoolError::disk(root, source))?;
+        Ok(ledger.head())
+    }
+}
+
+/// The first sign of a node's state, where there is one.
+fn state_in(layout: &Layout) -> Result<Option<PathBuf>, SpoolError> {
+    let at = |path: &Path, source| SpoolError::disk(path, source);
+    let dir = layout.ledger();
+    if dir.join(FORMER).exists() {
+        return Ok(Some(dir.join(FORMER)));
+    }
+    if dir.exists() {
+        for one in segment::list(&dir).map_err(|source| at(&dir, source))? {
+            let bytes = segment::load(&one.path).map_err(|source| at(&one.path, source))?;
+            if bytes.len() > segment::header(one.first).len() {
+                return Ok(Some(one.path));
+            }
+        }
+    }
+    for place in [layout.queues(), layout.evidence(), layout.quarantine(), layout.desk_trips()] {
+        if let Some(path) = first_file(&place).map_err(|source| at(&place, source))? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+fn first_file(dir: &Path) -> io::Result<Option<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let found = if entry.file_type()?.is_dir() { first_file(&entry.path())? } else { Some(entry.path()) };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The head of a log that is not open, from its records.
+fn head_of(dir: &Path, log: u64, suite: Suite) -> Result<Head, SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let kept = File::open(dir.join("level-0")).ok();
+    let leaf_of = |index: u64| {
+        let mut leaf = Digest::default();
+        let read = kept.as_ref().map(|file| std::os::unix::fs::FileExt::read_exact_at(file, &mut leaf.0, index * 32));
+        read.and_then(Result::ok).map(|()| leaf)
+    };
+    let lost = |index: u64| SpoolError::LedgerLost { path: dir.to_owned(), promised: index + 1, readable: index };
+    let mut tree = Peaks { suite, peaks: Vec::new(), size: 0 };
+    for one in segment::list(dir).map_err(at)? {
+        let bytes = segment::load(&one.path).map_err(at)?;
+        while tree.size < one.first {
+            tree.push(leaf_of(tree.size).ok_or_else(|| lost(tree.size))?);
+        }
+        for found in Frames::new(&bytes, one.first) {
+            match found {
+                Found::Record(stored) if stored.index == tree.size => {
+                    let own = ledger::leaf(suite, &stored.bytes);
+                    let sound = one.health == segment::Health::Sound;
+                    tree.push(if sound { own } else { leaf_of(stored.index).unwrap_or(own) });
+                }
+                Found::Unreadable { index } if index == tree.size => {
+                    tree.push(leaf_of(index).ok_or_else(|| lost(index))?);
+                }
+                _ => {}
+            }
+        }
+    }
+    // A damaged end: the leaves say how far it went.
+    while let Some(leaf) = leaf_of(tree.size) {
+        tree.push(leaf);
+    }
+    Ok(Head { log, size: tree.size, root: tree.root() })
+}
+
+/// The tree of the ledger, without its inner nodes.
+struct Peaks {
+    suite: Suite,
+    peaks: Vec<(u64, Digest)>,
+    size: u64,
+}
+
+impl Peaks {
+    fn push(&mut self, leaf: Digest) {
+        self.size += 1;
+        let mut merged = (1_u64, leaf);
+        while let Some((leaves, left)) = self.peaks.pop() {
+            if leaves != merged.0 {
+                self.peaks.push((leaves, left));
+                break;
+            }
+            merged = (leaves * 2, protocol::tree::node(self.suite, &left, &merged.1));
+        }
+        self.peaks.push(merged);
+    }
+    fn root(&self) -> Digest {
+        let mut right = self.peaks.iter().rev().map(|(_, digest)| *digest);
+        match right.next() {
+            None => self.suite.digest(&[]),
+            Some(last) => right.fold(last, |right, left| protocol::tree::node(self.suite, &left, &right)),
+        }
+    }
+}
+
+/// The epoch above everything that a lost disk may have used: above what is known of it, above the clock, and a day
+/// more, for starts within one second and a clock that was ahead.
+#[must_use]
+pub fn epoch_above(known: u64, now: Timestamp) -> u64 {
+    const DAY_S: u64 = 24 * 60 * 60;
+    (known + 1).max(now.seconds()) + DAY_S
+}
