@@ -166,6 +166,8 @@ impl Segments {
                 bytes.extend_from_slice(&small.bytes);
             }
             if let Err(error) = self.write(&bytes) {
+                // Of a group all counts or nothing: what was written before holds back no segment.
+                entries.iter().for_each(|entry| self.count(entry, -1));
                 self.abandon();
                 return Err(error);
             }
@@ -186,9 +188,19 @@ impl Segments {
         let number = self.next;
         self.next += 1;
         let path: Arc<Path> = self.path(number).into();
-        let mut file = self.disk.create(&path)?;
-        self.disk.append(&mut file, &header(number))?;
-        self.disk.sync_dir(&self.dir)?;
+        let made = self.disk.create(&path).and_then(|mut file| {
+            self.disk.append(&mut file, &header(number))?;
+            self.disk.sync_dir(&self.dir)?;
+            Ok(file)
+        });
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                // A full disk must not be left with one more file at every attempt. What cannot go now goes at the start.
+                let _left = self.disk.remove_file(&path);
+                return Err(error);
+            }
+        };
         self.loads.insert(number, Load { end: HEADER_BYTES as u64, ..Load::default() });
         self.open = Some(Open { number, path: path.clone(), file, end: HEADER_BYTES as u64 });
         Ok((path, HEADER_BYTES as u64))
@@ -441,6 +453,27 @@ mod tests {
                 assert_eq!(about, (one.kind, one.priority, one.epoch, one.sequence, one.bytes.len() as u64));
             }
             std::fs::write(&path, &bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_for_a_while_is_left_with_no_file_for_every_attempt() {
+        let (dir, graveyard) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for seed in 0..20 {
+            let power = crate::power::Power::on(graveyard.path(), seed).unwrap();
+            let mut segments =
+                Segments::new(&Disk::with_power(power.clone(), crate::disk::Fuse::after(u64::MAX)), dir.path(), 2_000);
+            let kept = segments.append(&[small(1)]).unwrap();
+            power.set_weather(Some(crate::power::Weather { fault: crate::power::Fault::Full, one_in: 3 }));
+            let stood = (0..60).filter(|_| segments.append(&(2..20).map(small).collect::<Vec<_>>()).is_err()).count();
+            power.set_weather(None);
+            assert!(stood > 5, "the disk was full now and then");
+            let open = segments.open.as_ref().map(|open| open.number);
+            assert!(segments.loads.iter().all(|(number, load)| load.entries > 0 || Some(*number) == open));
+            let files = std::fs::read_dir(dir.path()).unwrap().count();
+            assert_eq!(files, segments.loads.len(), "seed {seed}: no file that nothing is known of");
+            assert!(is(&kept[0], &small(1)));
+            std::fs::read_dir(dir.path()).unwrap().for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
         }
     }
 
