@@ -1,7 +1,7 @@
 //! The node of the internet zone: citizens' applications in, results out. One neighbour, over the two-way gateway.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use protocol::{Crossing, Zone};
@@ -44,30 +44,17 @@ impl Links for InternetLinks {
             }
             let status = Arc::clone(&link.status);
             threads.push(quic_link::run(link, settings.clone(), ends.clone())?);
-            watch_gateway(station, &status);
+            let trouble = move || status.lock().unwrap_or_else(PoisonError::into_inner).trouble;
+            let (unknown, over) = (trouble.clone(), trouble.clone());
+            station.watch_count(Alarm::PeerUnknownKey, move || unknown().unknown_keys);
+            station.watch_count(Alarm::PeerOverLimit, move || over().over_limit);
+            station.watch_count(Alarm::PeerBrokeExchange, move || trouble().broke_exchange);
             stop.also(move || ends.stop());
         }
         if let Some(settings) = &self.folder {
             threads.extend(folder(station, settings, stop)?);
         }
         Ok(threads)
-    }
-}
-
-/// What peers of the gateway do that they should not becomes an alarm.
-fn watch_gateway(station: &Station, status: &Arc<Mutex<quic_link::LinkStatus>>) {
-    type Count = fn(&quic_link::Trouble) -> u64;
-    let counts: [(Alarm, Count); 3] = [
-        (Alarm::PeerUnknownKey, |trouble| trouble.unknown_keys),
-        (Alarm::PeerOverLimit, |trouble| trouble.over_limit),
-        (Alarm::PeerBrokeExchange, |trouble| trouble.broke_exchange),
-    ];
-    for (alarm, count) in counts {
-        let (status, mut seen) = (Arc::clone(status), 0);
-        station.watch(alarm, move || {
-            let now = count(&status.lock().unwrap_or_else(PoisonError::into_inner).trouble);
-            std::mem::replace(&mut seen, now) < now
-        });
     }
 }
 

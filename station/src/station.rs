@@ -338,6 +338,16 @@ impl Station {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner).push((alarm, Box::new(is_so)));
     }
 
+    /// The same for a number of troubles that only grows: the alarm is raised when there are more of them than at the
+    /// last look.
+    pub fn watch_count(&self, alarm: Alarm, count: impl Fn() -> u64 + Send + 'static) {
+        let mut seen = 0;
+        self.watch(alarm, move || {
+            let now = count();
+            std::mem::replace(&mut seen, now) < now
+        });
+    }
+
     /// Has housekeeping listen to a neighbour's clock: how far it is ahead of our wall, where it was heard just now.
     pub fn listen(&self, ahead_ms: impl Fn() -> Option<i64> + Send + 'static) {
         self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(ahead_ms));
