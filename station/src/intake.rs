@@ -22,6 +22,7 @@ use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, ParcelStat
 use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::drop::{self, Drop, DropError};
+use crate::parallel::in_parallel;
 use crate::sealing::{self, Papers, Ready};
 use crate::station::{Station, StationError};
 
@@ -486,33 +487,6 @@ impl Door {
         self.inlet.discard(claim)?;
         Ok(())
     }
-}
-
-/// The answers to all things, in their order, by so many threads. A panic in one of them goes on in the caller. The
-/// threads bear the caller's name in front: their work is its life. Where none can be had, the caller does it all.
-fn in_parallel<T: Sync, R: Send>(workers: usize, things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let share = things.len().div_ceil(workers.max(1)).max(1);
-    let mut shares = things.chunks(share);
-    let Some(mine) = shares.next() else { return Vec::new() };
-    let work = &work;
-    let stage = std::thread::current().name().unwrap_or("intake").to_owned();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .enumerate()
-            .map(|(nth, share)| {
-                let named = std::thread::Builder::new().name(format!("{stage}-{}", nth + 1));
-                (share, named.spawn_scoped(scope, move || share.iter().map(work).collect::<Vec<R>>()))
-            })
-            .collect();
-        let mut answers: Vec<R> = mine.iter().map(work).collect();
-        for (share, other) in others {
-            match other {
-                Ok(other) => answers.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-                Err(_) => answers.extend(share.iter().map(work)),
-            }
-        }
-        answers
-    })
 }
 
 fn shown(findings: &[guard::Finding]) -> Vec<String> {

@@ -20,6 +20,9 @@ pub mod losses;
 pub mod restore;
 
 pub mod admission;
+mod opening;
+mod parallel;
+
 pub mod desk;
 pub mod housekeeping;
 pub mod intake;

@@ -1,0 +1,346 @@
+//! From an arrived file to an inspected parcel in a private place: the envelope, the signatures, the parcel's own bytes,
+//! the guard. Records nothing, tells nobody and leaves the file where it is, so it may die anywhere.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use guard::{Judgement, Moment, Parcel, Question, Released};
+use protocol::bundle::{self, BundleError, Sink};
+use protocol::envelope::Envelope;
+use protocol::evidence::Evidence;
+use protocol::keys::KeyError;
+use protocol::parcel::{Manifest, ParcelError};
+use protocol::trust::TrustError;
+use protocol::{Crossing, Reason, Signed};
+use spool::{Outlet, Seen, State, is_litter};
+
+use crate::config::{NameEncoding, RouteSettings};
+use crate::drop::{self, Drop, DropError};
+use crate::receipts::Came;
+use crate::station::{Station, StationError};
+
+/// A bundle is read in pieces of this size.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// An opened and inspected bundle.
+pub(crate) struct Admitted {
+    pub(crate) envelope: Envelope,
+    pub(crate) manifest: Manifest,
+    pub(crate) statement: Signed,
+    pub(crate) custody: Vec<Signed>,
+    pub(crate) came: Came,
+    pub(crate) route: RouteSettings,
+    pub(crate) released: Released<Drop>,
+    pub(crate) evidence: Evidence,
+    pub(crate) place: PathBuf,
+}
+
+/// Why a bundle is not admitted.
+pub(crate) enum Obstacle {
+    /// The disk, or something else of ours: try again.
+    Later(StationError),
+    /// The bundle itself, before its origin is proven: nobody can be told.
+    Bundle(Reason, String),
+    /// The parcel inside: the nodes before are told.
+    Parcel(Box<(Came, Reason)>),
+}
+
+impl From<StationError> for Obstacle {
+    fn from(error: StationError) -> Self {
+        Obstacle::Later(error)
+    }
+}
+
+impl From<spool::SpoolError> for Obstacle {
+    fn from(error: spool::SpoolError) -> Self {
+        Obstacle::Later(error.into())
+    }
+}
+
+/// Every step between a file and an inspected parcel.
+pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, Obstacle> {
+    let envelope = peek(path).map_err(|error| obstacle(path, error))?;
+    if envelope.crossing != crossing
+        || envelope.target != station.node
+        || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source)
+    {
+        return Err(Obstacle::Bundle(
+            Reason::NoRoute,
+            format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing),
+        ));
+    }
+    if path.file_stem().is_none_or(|stem| *stem != *envelope.bundle.to_string()) {
+        return Err(Obstacle::Bundle(
+            Reason::NotAuthentic,
+            "its envelope names another bundle than it came as".to_owned(),
+        ));
+    }
+    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(path, error.into()))?;
+    let statement = &custody.statement;
+    let came = Came {
+        parcel: statement.parcel,
+        statement: custody.statement_digest,
+        origin: statement.origin.clone(),
+        route: statement.route.clone(),
+        parcel_type: statement.parcel_type.clone(),
+        peer: envelope.source.clone(),
+        crossing,
+        bundle: envelope.bundle,
+        epoch: envelope.epoch,
+        sequence: envelope.sequence,
+    };
+    if let Some(answer) = answered(station, &envelope, &came)? {
+        prove_whole(station, path)?;
+        return Err(answer);
+    }
+    let Some(route) = station.fits(statement, &envelope.source) else {
+        prove_whole(station, path)?;
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+    };
+    let Some(rules) = station.rules.get(&crossing) else {
+        prove_whole(station, path)?;
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+    };
+
+    let parcel = statement.parcel;
+    let outlet = if statement.target == station.node { Some(Outlet::open(&station.spool, &route.name)?) } else { None };
+    let place = match &outlet {
+        Some(outlet) => outlet.stage(&parcel)?,
+        None => station.layout().opening().join(parcel.to_string()),
+    };
+    let io_at = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| Obstacle::Later(StationError::Io { path, cause })
+    };
+    station.spool.disk().remove_tree(&place).map_err(io_at(&place))?;
+    station.spool.disk().create_dir_private(&place).map_err(io_at(&place))?;
+    let wipe = |obstacle: Obstacle| match station.spool.disk().remove_tree(&place) {
+        Ok(()) => obstacle,
+        Err(cause) => Obstacle::Later(StationError::Io { path: place.clone(), cause }),
+    };
+
+    let file = File::open(path).map_err(io_at(path))?;
+    let mut staging = Staging::new(station, &place, outlet.is_some());
+    let opened = bundle::open(
+        &mut BufReader::with_capacity(READ_BUFFER_BYTES, file),
+        &station.trust,
+        &station.keyring.opening,
+        &mut staging,
+    )
+    .map_err(|error| wipe(obstacle(path, error)))?;
+    match &outlet {
+        // Modes for the app, and everything synced, before the ledger says delivering.
+        Some(outlet) => outlet.settle(&parcel).map_err(|error| wipe(error.into()))?,
+        None => staging.sync().map_err(|cause| wipe(io_at(&place)(cause)))?,
+    }
+
+    let held = Drop::read(&place.join(&opened.manifest.name), NameEncoding::Utf8).map_err(|error| match error {
+        DropError::Io { place, cause } => wipe(Obstacle::Later(StationError::Io { path: place, cause })),
+        DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+    })?;
+    if !is_all(&opened.manifest, &held) {
+        return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
+    }
+    if crossing.lands_outside() && finds_points(&opened.manifest) {
+        return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+    }
+    let types = [statement.parcel_type.clone()];
+    let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
+    let released = match drop::inspect(&question, held).map_err(|error| wipe(Obstacle::Later(error)))? {
+        Judgement::Released(released) => released,
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
+        }
+        Judgement::Strip { .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+        }
+    };
+    let papers = |error: protocol::der_types::DerError| obstacle(path, BundleError::from(error));
+    Ok(Admitted {
+        statement: envelope.signed_statement().map_err(papers)?,
+        custody: envelope.signed_custody().map_err(papers)?,
+        route: route.clone(),
+        manifest: opened.manifest,
+        evidence: Evidence {
+            envelope: opened.verified.envelope_bytes,
+            footer: opened.verified.footer_bytes,
+            receipts: Vec::new(),
+        },
+        envelope,
+        came,
+        released,
+        place,
+    })
+}
+
+/// What is to be said of a parcel or a number that is known here already.
+fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
+    let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
+    let known = station.spool.parcel(&came.parcel)?;
+    if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
+        // It was here before the disk was lost, and nobody can say that it was delivered: it comes in and waits.
+        return Ok(None);
+    }
+    let ours =
+        known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
+    if !ours {
+        match station.spool.seen(&envelope.source, envelope.crossing, envelope.epoch, envelope.sequence)? {
+            Seen::New => {}
+            // We died between the record of a refusal and the end of it: it is refused once more, not a duplicate.
+            Seen::Before
+                if known.as_ref().is_some_and(|known| known.state == State::Refused && known.came.is_none()) =>
+            {
+                let reason = known.and_then(|known| known.reason).unwrap_or(Reason::NoRoute);
+                return parcel(reason);
+            }
+            Seen::Before | Seen::BelowFloor if known.is_some() => {
+                return parcel(Reason::Duplicate);
+            }
+            Seen::Before | Seen::BelowFloor => {
+                return Ok(Some(Obstacle::Bundle(Reason::Replayed, "its number was used before".to_owned())));
+            }
+        }
+        if known.is_some() {
+            return parcel(Reason::Duplicate);
+        }
+    }
+    Ok(None)
+}
+
+/// Id and numbers stand in the envelope, and only the foot proves the envelope: statement and entries can be copied from
+/// the head of any bundle. Nothing is recorded under a number, and no receipt signed, on the word of such a copy.
+fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
+    let file = File::open(path).map_err(|error| obstacle(path, error.into()))?;
+    let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
+    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(path, error))
+}
+
+/// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
+/// desktops leave behind, so a node that names a file so would have it delivered without a look.
+fn is_all(manifest: &Manifest, held: &Drop) -> bool {
+    let hidden = |path: &str| path.split('/').any(|part| is_litter(part.as_ref()));
+    let mut named: Vec<(&str, u64)> = manifest.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
+    named.sort_unstable();
+    !hidden(&manifest.name)
+        && !manifest.files.iter().any(|file| hidden(&file.path))
+        && held.files().iter().map(|file| (file.path.as_str(), file.size)).eq(named)
+}
+
+/// Labels and the bytes of names travel in the manifest, beside the files: they are content too.
+fn finds_points(manifest: &Manifest) -> bool {
+    let labels = manifest.labels.iter().map(|label| format!("{}={}\n", label.name, label.value));
+    let names = manifest.files.iter().filter_map(|file| file.original.as_ref());
+    let names = names.map(|name| format!("{}\n", encoding_rs::GB18030.decode(name.as_bytes()).0));
+    let text: String = labels.chain(names).collect();
+    !text.is_empty() && guard::detect("labels.txt", text.as_bytes()).verdict == guard::DetectVerdict::Coordinates
+}
+
+/// Coordinates that come down from a higher zone are not a refusal but an incident.
+pub(crate) fn incident(crossing: Crossing, reason: Reason) -> Reason {
+    let from_above = crossing.source() > crossing.target();
+    if reason == Reason::Coordinates && from_above { Reason::Incident } else { reason }
+}
+
+fn obstacle(path: &Path, error: BundleError) -> Obstacle {
+    let words = error.to_string();
+    match error {
+        BundleError::Io(cause) => Obstacle::Later(StationError::Io { path: path.to_owned(), cause }),
+        BundleError::OtherRecipient { .. }
+        | BundleError::Key(KeyError::CannotUnwrap)
+        | BundleError::Parcel(ParcelError::Trust(TrustError::UnknownKey { .. })) => {
+            Obstacle::Bundle(Reason::UnknownKey, words)
+        }
+        BundleError::NotABundle { .. }
+        | BundleError::CutShort { .. }
+        | BundleError::Trailing
+        | BundleError::TooLarge { .. }
+        | BundleError::Parcel(ParcelError::Der(_)) => Obstacle::Bundle(Reason::Malformed, words),
+        _ => Obstacle::Bundle(Reason::NotAuthentic, words),
+    }
+}
+
+pub(crate) fn peek(path: &Path) -> Result<Envelope, BundleError> {
+    bundle::peek(&mut BufReader::new(File::open(path)?))
+}
+
+/// Plaintext of a bundle on its way into a private folder.
+struct Staging<'a> {
+    station: &'a Station,
+    root: PathBuf,
+    files: Vec<(PathBuf, bool)>,
+    folders: HashSet<PathBuf>,
+    out: Option<BufWriter<File>>,
+    /// The outlet syncs what is staged in it.
+    synced_later: bool,
+}
+
+impl<'a> Staging<'a> {
+    fn new(station: &'a Station, root: &Path, synced_later: bool) -> Self {
+        Staging {
+            station,
+            root: root.to_owned(),
+            files: Vec::new(),
+            folders: HashSet::from([root.to_owned()]),
+            out: None,
+            synced_later,
+        }
+    }
+
+    /// Names below the root: the manifest was checked, so no path climbs.
+    fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
+        if self.folders.contains(folder) || !folder.starts_with(&self.root) {
+            return Ok(());
+        }
+        if let Some(above) = folder.parent() {
+            self.make_folder(above)?;
+        }
+        self.station.spool.disk().create_dir_all(folder)?;
+        self.folders.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Files were synced as they ended; the folders that name them follow.
+    fn sync(&self) -> io::Result<()> {
+        self.folders.iter().try_for_each(|folder| self.station.spool.disk().sync_dir(folder))
+    }
+}
+
+impl Sink for Staging<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> io::Result<()> {
+        let top = self.root.join(&manifest.name);
+        if manifest.folder {
+            self.make_folder(&top)?;
+        }
+        self.files = manifest
+            .files
+            .iter()
+            .map(|file| (if manifest.folder { top.join(&file.path) } else { top.clone() }, file.executable))
+            .collect();
+        Ok(())
+    }
+
+    fn begin(&mut self, index: usize) -> io::Result<()> {
+        let (path, _) = self.files.get(index).cloned().ok_or_else(|| io::Error::other("no such file"))?;
+        if let Some(folder) = path.parent() {
+            self.make_folder(folder)?;
+        }
+        self.out = Some(BufWriter::with_capacity(READ_BUFFER_BYTES, self.station.spool.disk().create(&path)?));
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), |out| out.write_all(bytes))
+    }
+
+    fn end(&mut self, index: usize) -> io::Result<()> {
+        let Some(out) = self.out.take() else { return Ok(()) };
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if self.files.get(index).is_some_and(|(_, executable)| *executable) {
+            file.set_permissions(std::fs::Permissions::from_mode(0o770))?;
+        }
+        if self.synced_later { Ok(()) } else { self.station.spool.disk().sync_file(&file) }
+    }
+}
