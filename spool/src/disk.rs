@@ -5,13 +5,14 @@
 //! never tried again on the same file: the kernel may have dropped the pages and would say yes the second time.
 #![allow(clippy::disallowed_methods, reason = "this is the one file that may")]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -101,6 +102,22 @@ pub enum SyncClass {
     /// Segments of small entries in an outbox.
     Outbox,
 }
+
+/// A file that is to appear whole, by way of a directory of the same file system that is swept at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The directory on the way.
+    pub by: &'a Path,
+    /// Where it is to stand.
+    pub path: &'a Path,
+    /// What is to stand in it.
+    pub bytes: &'a [u8],
+}
+
+/// Syncs that wait for the disk at the same time: from here on more of them shorten nothing.
+const SYNCS_AT_ONCE: usize = 16;
+/// Below this the threads cost more than they save.
+const SYNCS_TOGETHER_MIN: usize = 4;
 
 /// What touches the disk. Clones share their fuse, their power and their gate.
 #[derive(Clone, Debug, Default)]
@@ -236,6 +253,13 @@ impl Disk {
         })
     }
 
+    /// Makes one directory without a sync: for what is waste after a death, or is synced with others before it counts.
+    pub fn create_dir_lazy(&self, path: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Make)?;
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        self.power.as_ref().map_or(Ok(()), |power| power.made(path))
+    }
+
     /// Sets the mode of a directory or file, setgid included.
     pub fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         let _turn = self.spend(Effect::Mode)?;
@@ -259,10 +283,28 @@ impl Disk {
         })
     }
 
-    /// As [`Disk::write`], by way of another directory of the same file system: one that is swept at start, where the
-    /// target's own is one of too many to look through.
-    pub fn write_by_way_of(&self, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.write_by(&aside(&dir.join(ASIDE)), path, bytes, true)
+    /// Puts several whole files in place, which share their syncs. In the order given: none appears before those in front
+    /// of it. Where it fails, some of them may be there, each whole, and it is not known which of them last.
+    pub fn write_all(&self, files: &[Wanted<'_>]) -> io::Result<()> {
+        let asides: Vec<PathBuf> = files.iter().map(|file| aside(&file.by.join(ASIDE))).collect();
+        let written = files.iter().zip(&asides).try_for_each(|(file, path)| {
+            let mut made = self.create_aside(path)?;
+            self.append(&mut made, file.bytes)
+        });
+        let (mut targets, mut ways) = (BTreeSet::new(), BTreeSet::new());
+        let moved = written.and_then(|()| self.sync_all(&asides)).and_then(|()| {
+            for (file, path) in files.iter().zip(&asides) {
+                self.move_name(path, file.path)?;
+                targets.insert(parent(file.path));
+                ways.insert(file.by);
+            }
+            targets.iter().chain(ways.difference(&targets)).try_for_each(|folder| self.sync_dir(folder))
+        });
+        moved.inspect_err(|_| {
+            for path in &asides {
+                let _gone = self.remove_file(path);
+            }
+        })
     }
 
     /// As [`Disk::write`] without a sync: appears whole or not at all, but a power cut may take it away again, or leave
@@ -400,6 +442,36 @@ impl Disk {
             Some(power) => power.sync_dir(path),
             None => File::open(path)?.sync_all(),
         }
+    }
+
+    /// Syncs several files: content, size and everything else. A journal that is asked by many at once writes once for
+    /// all of them (64 new files of 10 KiB on ext4: 180 ms one after the other, 5 ms by 16 threads). Not to be tried
+    /// again on the same files where it failed.
+    pub fn sync_all(&self, files: &[PathBuf]) -> io::Result<()> {
+        let sync = |file: &PathBuf| self.sync_file(&File::open(file)?);
+        // A disk that may lose power keeps count of what happens after what.
+        if files.len() < SYNCS_TOGETHER_MIN || self.power.is_some() || self.fuse.is_some() {
+            return files.iter().try_for_each(sync);
+        }
+        let share = files.len().div_ceil(SYNCS_AT_ONCE);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = files
+                .chunks(share)
+                .map(|share| {
+                    let named = std::thread::Builder::new().name("sync".to_owned());
+                    (share, named.spawn_scoped(scope, move || share.iter().try_for_each(sync)))
+                })
+                .collect();
+            // All are waited for: an error must not leave one of them at work on files that are given up.
+            let done: Vec<io::Result<()>> = others
+                .into_iter()
+                .map(|(share, other)| match other {
+                    Ok(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    Err(_) => share.iter().try_for_each(sync),
+                })
+                .collect();
+            done.into_iter().collect()
+        })
     }
 
     /// Syncs everything on the file system that a path stands on: once, where a sync of each of a million new files would

@@ -7,22 +7,38 @@ use std::path::Path;
 
 use protocol::Timestamp;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Wanted};
 use crate::spool::SpoolError;
 
-pub(crate) fn keep(disk: &Disk, dir: &Path, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
-    let civil = at.to_string();
-    let day = civil.split('T').next().unwrap_or("1970-01-01");
-    let top = dir;
-    let dir = day.split('-').fold(top.to_owned(), |dir, part| dir.join(part));
-    let path = dir.join(name);
-    let broken = |source| SpoolError::disk(&path, source);
-    if path.parent() != Some(&dir) || name.starts_with('.') {
-        return Err(broken(std::io::ErrorKind::InvalidInput.into()));
+/// One file to be kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Its name, of one part.
+    pub name: String,
+    /// What stands in it.
+    pub bytes: Vec<u8>,
+}
+
+pub(crate) fn keep(disk: &Disk, dir: &Path, kept: &[Kept]) -> Result<(), SpoolError> {
+    let mut paths = Vec::with_capacity(kept.len());
+    for one in kept {
+        let civil = one.at.to_string();
+        let day = civil.split('T').next().unwrap_or("1970-01-01");
+        let folder = day.split('-').fold(dir.to_owned(), |dir, part| dir.join(part));
+        let path = folder.join(&one.name);
+        let broken = |source| SpoolError::disk(&path, source);
+        if path.parent() != Some(&folder) || one.name.starts_with('.') {
+            return Err(broken(std::io::ErrorKind::InvalidInput.into()));
+        }
+        disk.create_dir_private(&folder).map_err(broken)?;
+        paths.push(path);
     }
-    disk.create_dir_private(&dir).map_err(broken)?;
     // What a death leaves must not lie among an auditor's files.
-    disk.write_by_way_of(top, &path, evidence).map_err(broken)
+    let files: Vec<Wanted<'_>> =
+        kept.iter().zip(&paths).map(|(one, path)| Wanted { by: dir, path, bytes: &one.bytes }).collect();
+    disk.write_all(&files).map_err(|source| SpoolError::disk(dir, source))
 }
 
 /// Syncs the names of the newest year, month and day.

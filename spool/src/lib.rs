@@ -46,7 +46,7 @@ pub mod power;
 pub mod segment;
 
 pub use desk::{Answer, DeskError, ask, ask_own};
-pub use disk::{Disk, Free, Fuse, SyncClass};
+pub use disk::{Disk, Free, Fuse, SyncClass, Wanted};
 pub use layout::Layout;
 pub use power::{Fault, Power, Weather};
 
@@ -112,6 +112,7 @@ pub use crate::{
     arrivals::{Arrivals, Begin, Partial},
     bell::Bell,
     entry::{Content, Entry, EntryKind},
+    evidence::Kept,
     gaps::Seen,
     hints::remote_file_system,
     index::Filter,

@@ -1,11 +1,13 @@
 //! Where apps pick up. A parcel appears whole, by one rename, under a name that nobody has.
 //!
-//! Dying anywhere is safe: ready in `.staging/<parcel>/` and synced, then recorded as delivering, then renamed, then
+//! Dying anywhere is safe: ready as `.staging/<parcel>.item` and synced, then recorded as delivering, then renamed, then
 //! recorded as delivered. At a restart a parcel that is being delivered and is still staged is renamed now; one that is
-//! not staged any more was renamed before. After a power cut, and only then, an app may meet a name again.
+//! not staged any more was renamed before. After a power cut, and only then, an app may meet a name again. Several
+//! parcels share the syncs of each of these steps.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use crate::spool::{Spool, SpoolError, children};
 
 /// Names tried before giving up: an outlet with so many of one name is not being emptied.
 const NAMES_MAX: u32 = 10_000;
+/// Behind a parcel's id: what is made ready for the outlet.
+pub(crate) const ITEM: &str = ".item";
 /// Folders in folders; a parcel has at most 32.
 const DEPTH_MAX: u32 = 34;
 
@@ -36,46 +40,60 @@ impl Outlet {
         Ok(Outlet { spool: spool.clone(), dir, staging })
     }
 
-    fn staged_at(&self, parcel: &ParcelId) -> PathBuf {
+    /// Where a delivery is made ready.
+    fn item(&self, parcel: &ParcelId) -> PathBuf {
+        self.staging.join(format!("{parcel}{ITEM}"))
+    }
+
+    /// Where it was made ready before: a folder that holds it.
+    fn former(&self, parcel: &ParcelId) -> PathBuf {
         self.staging.join(parcel.to_string())
     }
 
-    /// An empty folder to make the delivery ready in: exactly one file or folder. What was there goes.
+    /// Where to make the delivery ready: one file, or one folder, of just this path. What was there goes.
     pub fn stage(&self, parcel: &ParcelId) -> Result<PathBuf, SpoolError> {
-        let dir = self.staged_at(parcel);
-        let at = |source| SpoolError::disk(&dir, source);
-        self.spool.disk().remove_tree(&dir).map_err(at)?;
-        self.spool.disk().create_dir_private(&dir).map_err(at)?;
-        Ok(dir)
+        self.discard(parcel)?;
+        Ok(self.item(parcel))
     }
 
-    /// Gives everything staged the modes an app needs (its group comes from the outlet's setgid) and syncs it. To be
-    /// called before the record that says delivering.
-    pub fn settle(&self, parcel: &ParcelId) -> Result<(), SpoolError> {
-        let dir = self.staged_at(parcel);
-        let at = |source| SpoolError::disk(&dir, source);
-        for path in children(&dir)? {
-            self.settle_below(&path, DEPTH_MAX).map_err(at)?;
+    /// Gives everything that is staged of these parcels the modes an app needs (its group comes from the outlet's
+    /// setgid) and syncs all of it together. To be called before the record that says delivering.
+    pub fn settle(&self, parcels: &[ParcelId]) -> Result<(), SpoolError> {
+        let at = |source| SpoolError::disk(&self.staging, source);
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        for parcel in parcels {
+            self.settle_below(&self.item(parcel), DEPTH_MAX, &mut files, &mut folders).map_err(at)?;
         }
-        self.spool.disk().sync_dir(&dir).map_err(at)
+        let disk = self.spool.disk();
+        disk.sync_all(&files).map_err(at)?;
+        folders.push(self.staging.clone());
+        folders.iter().try_for_each(|folder| disk.sync_dir(folder)).map_err(at)
     }
 
-    fn settle_below(&self, path: &Path, depth: u32) -> io::Result<()> {
+    fn settle_below(
+        &self,
+        path: &Path,
+        depth: u32,
+        files: &mut Vec<PathBuf>,
+        folders: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
         let disk = self.spool.disk();
         let about = fs::symlink_metadata(path)?;
         if about.is_dir() && depth > 0 {
             for child in fs::read_dir(path)? {
-                self.settle_below(&child?.path(), depth - 1)?;
+                self.settle_below(&child?.path(), depth - 1, files, folders)?;
             }
             disk.set_mode(path, 0o2770)?;
-            return disk.sync_dir(path);
+            folders.push(path.to_owned());
+            return Ok(());
         }
         if !about.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let executable = std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o100 != 0;
         disk.set_mode(path, if executable { 0o770 } else { 0o660 })?;
-        disk.sync_file(&File::open(path)?)
+        files.push(path.to_owned());
+        Ok(())
     }
 
     /// Is it made ready, whole or in part, and not yet in the outlet?
@@ -89,8 +107,9 @@ impl Outlet {
     /// Every parcel that is staged.
     pub fn staged(&self) -> Result<Vec<ParcelId>, SpoolError> {
         let mut staged = Vec::new();
-        for dir in children(&self.staging)? {
-            let parcel = dir.file_name().and_then(|name| name.to_str()).and_then(ParcelId::from_hex);
+        for path in children(&self.staging)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let parcel = name.and_then(|name| ParcelId::from_hex(name.strip_suffix(ITEM).unwrap_or(name)));
             if let Some(parcel) = parcel
                 && self.is_staged(&parcel)?
             {
@@ -98,32 +117,63 @@ impl Outlet {
             }
         }
         staged.sort();
+        staged.dedup();
         Ok(staged)
     }
 
     fn one(&self, parcel: &ParcelId) -> Result<Option<PathBuf>, SpoolError> {
-        Ok(children(&self.staged_at(parcel))?.into_iter().next())
+        let item = self.item(parcel);
+        match fs::symlink_metadata(&item) {
+            Ok(_) => Ok(Some(item)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(children(&self.former(parcel))?.into_iter().next())
+            }
+            Err(error) => Err(SpoolError::disk(&item, error)),
+        }
     }
 
-    /// Renames what is staged into the outlet under its name, or `<stem> (2).<ext>` and so on where that is taken.
-    /// Answers the name it got.
-    pub fn deliver(&self, parcel: &ParcelId, name: &OsStr) -> Result<OsString, SpoolError> {
-        let source = self.one(parcel)?;
-        let source = source.ok_or_else(|| SpoolError::disk(&self.staged_at(parcel), io::ErrorKind::NotFound.into()))?;
+    /// Renames what is staged of each parcel into the outlet under its name, or `<stem> (2).<ext>` and so on where that
+    /// is taken. Answers the names they got. An error means that none of them was moved, as far as such a disk still
+    /// does anything.
+    pub fn deliver(&self, parcels: &[(ParcelId, &OsStr)]) -> Result<Vec<OsString>, SpoolError> {
+        let disk = self.spool.disk();
+        let (mut moved, mut names) = (Vec::new(), Vec::new());
+        let mut left = BTreeSet::from([self.staging.clone()]);
+        let done = parcels.iter().try_for_each(|(parcel, name)| {
+            let source = self.one(parcel)?;
+            let source = source.ok_or_else(|| SpoolError::disk(&self.item(parcel), io::ErrorKind::NotFound.into()))?;
+            let target = self.rename(&source, name)?;
+            left.extend(source.parent().map(Path::to_owned));
+            names.extend(target.file_name().map(OsStr::to_owned));
+            moved.push((source, target));
+            Ok(())
+        });
+        let done = done.and_then(|()| {
+            let sync = |folder: &PathBuf| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source));
+            sync(&self.dir).and_then(|()| left.iter().try_for_each(sync))
+        });
+        if let Err(error) = done {
+            for (source, target) in moved.iter().rev() {
+                let _taken_back = disk.rename_new_unsynced(target, source);
+            }
+            return Err(error);
+        }
+        parcels.iter().try_for_each(|(parcel, _)| self.discard(parcel))?;
+        Ok(names)
+    }
+
+    fn rename(&self, source: &Path, name: &OsStr) -> Result<PathBuf, SpoolError> {
         // One part, and none that apps do not see.
         let plain = Path::new(name).file_name() == Some(name) && !name.as_encoded_bytes().starts_with(b".");
         if !plain {
-            return Err(SpoolError::disk(&source, io::ErrorKind::InvalidInput.into()));
+            return Err(SpoolError::disk(source, io::ErrorKind::InvalidInput.into()));
         }
         for turn in 1..=NAMES_MAX {
-            let name = numbered(name, turn);
-            match self.spool.disk().rename_new(&source, &self.dir.join(&name)) {
-                Ok(()) => {
-                    self.discard(parcel)?;
-                    return Ok(name);
-                }
+            let target = self.dir.join(numbered(name, turn));
+            match self.spool.disk().rename_new_unsynced(source, &target) {
+                Ok(()) => return Ok(target),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(SpoolError::disk(&source, error)),
+                Err(error) => return Err(SpoolError::disk(source, error)),
             }
         }
         Err(SpoolError::disk(&self.dir.join(name), io::ErrorKind::AlreadyExists.into()))
@@ -131,8 +181,10 @@ impl Outlet {
 
     /// Throws away what is staged.
     pub fn discard(&self, parcel: &ParcelId) -> Result<(), SpoolError> {
-        let dir = self.staged_at(parcel);
-        self.spool.disk().remove_tree(&dir).map_err(|source| SpoolError::disk(&dir, source))
+        for place in [self.item(parcel), self.former(parcel)] {
+            self.spool.disk().remove_tree(&place).map_err(|source| SpoolError::disk(&place, source))?;
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::arrivals::{self, Arrivals};
 use crate::bell::Bell;
 use crate::disk::{ASIDE, Disk, Free};
 use crate::entry::Entry;
+use crate::evidence::Kept;
 use crate::gaps::Seen;
 use crate::index::{Filter, Index};
 use crate::inlet::InletLook;
@@ -34,6 +35,7 @@ use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
+use crate::outlet::ITEM;
 use crate::scrub::{self, Progress};
 use crate::state::{ParcelState, State};
 use crate::version;
@@ -915,9 +917,9 @@ impl Spool {
         locked(&self.0.inlets).insert(route.clone(), look);
     }
 
-    /// Keeps what the auditor needs under the day it happened. Keeping the same again is fine.
-    pub fn keep_evidence(&self, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
-        crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), at, evidence, name)
+    /// Keeps what the auditor needs, each file under the day it happened. Keeping the same again is fine.
+    pub fn keep_evidence(&self, kept: &[Kept]) -> Result<(), SpoolError> {
+        crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), kept)
     }
 }
 
@@ -1028,7 +1030,8 @@ fn sweep_after_boot(
     for dirs in routes {
         notice::sweep(disk, &layout.notices(&dirs.route))?;
         for staged in children(&layout.outlet_staging(&dirs.route))? {
-            if children(&staged)?.is_empty() {
+            let item = staged.as_os_str().as_encoded_bytes().ends_with(ITEM.as_bytes());
+            if !item && children(&staged)?.is_empty() {
                 disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
             }
         }

@@ -219,13 +219,12 @@ fn a_delivery_appears_once_whatever_effect_it_dies_at() {
                 if state.is_none() {
                     spool.record(arrived(id(1), 1), Local::none())?;
                 }
-                let dir = outlet.stage(&id(1))?;
-                fs::write(dir.join("a.txt"), b"a").unwrap();
-                outlet.settle(&id(1))?;
+                fs::write(outlet.stage(&id(1))?, b"a").unwrap();
+                outlet.settle(&[id(1)])?;
                 spool.record(record(Event::Delivering, id(1)), Local::none())?;
             }
             if outlet.is_staged(&id(1)).unwrap() {
-                outlet.deliver(&id(1), "a.txt".as_ref())?;
+                outlet.deliver(&[(id(1), "a.txt".as_ref())])?;
             }
             spool.record(record(Event::Delivered, id(1)), Local::none())?;
             outlet.discard(&id(1))
@@ -867,20 +866,38 @@ fn a_taken_name_in_the_outlet_gets_a_number() {
     let outlet = Outlet::open(&spool, &name("cases")).unwrap();
     let names: Vec<_> = (1..=3)
         .map(|n| {
-            let dir = outlet.stage(&id(n)).unwrap();
-            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(dir.join("any")).unwrap();
-            outlet.settle(&id(n)).unwrap();
+            let item = outlet.stage(&id(n)).unwrap();
+            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(item).unwrap();
+            outlet.settle(&[id(n)]).unwrap();
             assert_eq!(outlet.staged().unwrap(), vec![id(n)]);
-            outlet.deliver(&id(n), "图.tar.gz".as_ref()).unwrap()
+            outlet.deliver(&[(id(n), "图.tar.gz".as_ref())]).unwrap()
         })
         .collect();
-    assert_eq!(names, ["图.tar.gz", "图.tar (2).gz", "图.tar (3).gz"]);
+    assert_eq!(names.concat(), ["图.tar.gz", "图.tar (2).gz", "图.tar (3).gz"]);
     assert!(!outlet.is_staged(&id(1)).unwrap());
     for bad in ["../up", "", ".staging", "a/b"] {
-        outlet.stage(&id(9)).unwrap();
-        fs::write(outlet.stage(&id(9)).unwrap().join("any"), b"").unwrap();
-        assert!(outlet.deliver(&id(9), bad.as_ref()).is_err(), "{bad}");
+        fs::write(outlet.stage(&id(8)).unwrap(), b"").unwrap();
+        fs::write(outlet.stage(&id(9)).unwrap(), b"").unwrap();
+        assert!(outlet.deliver(&[(id(8), "good".as_ref()), (id(9), bad.as_ref())]).is_err(), "{bad}");
+        assert_eq!(outlet.staged().unwrap(), [id(8), id(9)], "all of a group or none");
     }
+}
+
+#[test]
+fn what_an_earlier_version_made_ready_in_a_folder_is_delivered_or_thrown_away() {
+    let world = World::new();
+    let spool = world.open();
+    let outlet = Outlet::open(&spool, &name("cases")).unwrap();
+    let staging = spool.layout().outlet_staging(&name("cases"));
+    for n in 1..=2 {
+        fs::create_dir(staging.join(id(n).to_string())).unwrap();
+        fs::write(staging.join(id(n).to_string()).join("a.txt"), b"a").unwrap();
+    }
+    assert_eq!(outlet.staged().unwrap(), [id(1), id(2)]);
+    outlet.deliver(&[(id(1), "a.txt".as_ref())]).unwrap();
+    outlet.discard(&id(2)).unwrap();
+    assert!(outlet.staged().unwrap().is_empty() && fs::read_dir(staging).unwrap().next().is_none());
+    assert_eq!(fs::read(spool.layout().outlet(&name("cases")).join("a.txt")).unwrap(), b"a");
 }
 
 #[test]
@@ -922,9 +939,10 @@ fn a_notice_replaces_its_own_parcels_notice_and_nobody_elses() {
 fn evidence_is_filed_under_its_day_and_nowhere_else() {
     let world = World::new();
     let spool = world.open();
-    spool.keep_evidence(Timestamp(1_709_210_096_000), b"envelope", "x.evidence").unwrap();
+    let kept = |at, name: &str| Kept { at: Timestamp(at), name: name.to_owned(), bytes: b"envelope".to_vec() };
+    spool.keep_evidence(&[kept(1_709_210_096_000, "x.evidence"), kept(0, "y.evidence")]).unwrap();
     assert_eq!(fs::read(spool.layout().evidence().join("2024/02/29/x.evidence")).unwrap(), b"envelope");
-    assert!(spool.keep_evidence(Timestamp(0), b"", "../x").is_err());
+    assert!(spool.keep_evidence(&[kept(0, "../x")]).is_err());
 }
 
 #[test]

@@ -1,40 +1,50 @@
-//! From an arrived bundle to custody, and on: verify, open into a private place, guard, then deliver or relay.
+//! From an arrived bundle to custody, and on: verify, open into a private place, guard, then deliver or relay. Small
+//! bundles go in groups: a sync costs as much for one as for sixty.
 //!
-//! Why it may die anywhere: a bundle waits in `complete` until the ledger says `arrived`, then in `checked` until the
-//! ledger says `delivered` or `relayed`; only then is it removed. Plaintext lies in places that are wiped at start and
-//! is made again from the bundle. A delivery is one rename between two records: after `delivering`, a source that is
-//! still staged is renamed, one that is gone was delivered.
+//! Why it may die anywhere: a bundle waits in `complete`, or in `checked` where something holds it up, until the ledger
+//! says `delivered` or `relayed` and receipts and evidence are durable; only then is it removed. Plaintext lies in places
+//! that are wiped at start and is made again from the bundle. A delivery is one rename between two records: after
+//! `delivering`, a source that is still staged is renamed, one that is gone was delivered. Evidence is written after the
+//! receipts: where it is missing, both are made again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use guard::{Judgement, Moment, Question};
 use protocol::envelope::Envelope;
+use protocol::evidence::Evidence;
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::Priority;
+use protocol::parcel::{ParcelStatement, Priority};
 use protocol::receipt::Outcome;
-use protocol::{BundleId, Crossing, Name, Reason, Timestamp};
+use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Timestamp};
 use spool::{Entry, EntryKind, Outlet, ParcelState, State};
 
 use crate::alarm::Alarm;
-use crate::config::Hop;
 use crate::drop;
 use crate::opening::{Admitted, Obstacle, open, peek};
 use crate::outlets;
-use crate::receipts::{self, Came};
-use crate::sealing::{self, Papers};
+use crate::parallel::in_parallel;
+use crate::receipts::{self, Came, Said};
+use crate::sealing::{self, Papers, Proof, Ready};
 use crate::station::{Station, StationError};
 
 /// Entries dealt with before what has come meanwhile is looked at: an urgent one waits behind so many small ones.
 const SLICE_ENTRIES: usize = 64;
 /// Bytes of a slice, unless its first entry alone has more: an urgent one waits behind one large one.
 const SLICE_BYTES: u64 = 64 << 20;
+/// Bundles of at most this size are admitted in groups, which share their syncs: what goes on small into an outbox.
+const GROUPED_BYTES_MAX: u64 = spool::SMALL_BYTES_MAX as u64;
+/// Bytes of one group: it is on the disk twice and in memory once before any of it is let go.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
 /// Of a long queue a slice is this part, so that listing it anew costs little beside the work.
 const SLICES_A_LISTING: usize = 32;
 
 /// The admission of a node. What it remembers can be read again from the disk.
 #[derive(Default)]
 pub struct Admission {
+    /// Threads that open and look at what came, beside the one that asks.
+    helpers: usize,
     /// The outlets in which an earlier process may have left openings; nothing before the first step.
     unclear: Option<BTreeSet<Name>>,
     /// What stands in `checked` and is still owed its way on, with the route whose outlet it waits for. Nothing before
@@ -45,6 +55,7 @@ pub struct Admission {
 }
 
 /// Something to be dealt with.
+#[derive(Clone)]
 struct Task {
     rank: u8,
     bytes: u64,
@@ -64,7 +75,43 @@ enum Went {
     Asks,
 }
 
+/// A bundle that was opened and looked at, and where it goes from here.
+struct Bound {
+    admitted: Admitted,
+    way: Way,
+    /// Sealed anew, where it goes on.
+    ready: Option<Ready>,
+    /// Where the bundle stands: in `complete`, or in `checked` where its arrival is on record.
+    path: PathBuf,
+    /// What to check in, where it comes from `complete`.
+    fresh: Option<(Crossing, Entry)>,
+}
+
+enum Way {
+    /// Into the outlet of its route, where its plaintext is made ready already.
+    Outlet,
+    /// Over the next crossing.
+    On,
+    /// Custody is ours; the outlet is full.
+    Full,
+    /// Custody is ours; whether it was delivered before only an operator can say.
+    Ask,
+}
+
+/// What a look at one arrival came to.
+enum Looked {
+    Bound(Box<Bound>),
+    /// It is dealt with.
+    Went(Went),
+}
+
 impl Admission {
+    /// An admission that works with so many threads.
+    #[must_use]
+    pub fn with_workers(workers: usize) -> Admission {
+        Admission { helpers: workers.saturating_sub(1), ..Admission::default() }
+    }
+
     /// Takes what waits, the most urgent first, and looks again after a slice. Returns how many came to an end. What
     /// fails by itself is tried again after a pause, and holds up neither those behind it nor the receipts.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
@@ -72,12 +119,17 @@ impl Admission {
         let tasks = self.tasks(station, now)?;
         let slice = SLICE_ENTRIES.max(tasks.len() / SLICES_A_LISTING);
         let (mut done, mut bytes) = (0, 0_u64);
-        for task in tasks.into_iter().take(slice) {
+        let mut tasks = tasks.into_iter().take(slice).peekable();
+        while let Some(task) = tasks.next() {
             if bytes > 0 && bytes.saturating_add(task.bytes) > SLICE_BYTES {
                 break;
             }
-            bytes = bytes.saturating_add(task.bytes.max(1));
-            done += self.deal_with(station, task, now)?;
+            let mut group = Group::of(task);
+            while let Some(next) = tasks.next_if(|next| group.takes(next)) {
+                group.tasks.push(next);
+            }
+            bytes = bytes.saturating_add(group.bytes().max(1));
+            done += self.deal_with(station, &group.tasks, now)?;
         }
         Ok(done)
     }
@@ -106,15 +158,32 @@ impl Admission {
         Ok(())
     }
 
-    fn deal_with(&mut self, station: &Station, task: Task, now: Timestamp) -> Result<usize, StationError> {
-        let item = item_of(&task.path);
-        let went = match &task.fresh {
-            None => forward_checked(station, &task.path, now),
-            Some((crossing, entry)) if entry.kind == EntryKind::Receipts => {
-                receipts::take(station, *crossing, entry, now).map(|()| Went::On)
+    /// Brings a group as far as it goes. Where what they share fails each is tried by itself: what was done is found
+    /// done, and one whose disk has a hole holds up no other.
+    fn deal_with(&mut self, station: &Station, group: &[Task], now: Timestamp) -> Result<usize, StationError> {
+        let Some((first, others)) = group.split_first() else { return Ok(0) };
+        match went(station, self.helpers + 1, group, now) {
+            Ok(all) => {
+                let noted = group.iter().zip(all).map(|(task, went)| self.note(station, task, went, now));
+                noted.sum()
             }
-            Some((crossing, entry)) => admit(station, *crossing, entry, now),
-        };
+            Err(error) if others.is_empty() || error.concerns_all() => self.note(station, first, Err(error), now),
+            Err(error) => {
+                tracing::warn!(%error, bundles = group.len(), "a group failed; each is tried by itself");
+                group.chunks(1).map(|task| self.deal_with(station, task, now)).sum()
+            }
+        }
+    }
+
+    /// Notes how far one went. An error that concerns all ends the step.
+    fn note(
+        &mut self,
+        station: &Station,
+        task: &Task,
+        went: Result<Went, StationError>,
+        now: Timestamp,
+    ) -> Result<usize, StationError> {
+        let item = item_of(&task.path);
         let checked = station.layout().checked().join(&item);
         let owed = self.owed.get_or_insert_default();
         match went {
@@ -208,6 +277,48 @@ impl Admission {
     }
 }
 
+/// Tasks that share their syncs: one of any kind, or several small bundles of which none is about another's parcel or
+/// has its number.
+struct Group {
+    tasks: Vec<Task>,
+    parcels: HashSet<ParcelId>,
+    numbers: HashSet<(Name, Crossing, u64, u64)>,
+}
+
+impl Group {
+    fn of(first: Task) -> Group {
+        let mut group = Group { tasks: Vec::new(), parcels: HashSet::new(), numbers: HashSet::new() };
+        group.enter(&first);
+        group.tasks.push(first);
+        group
+    }
+
+    fn bytes(&self) -> u64 {
+        self.tasks.iter().map(|task| task.bytes).sum()
+    }
+
+    fn takes(&mut self, next: &Task) -> bool {
+        self.tasks.len() < SLICE_ENTRIES
+            && !self.parcels.is_empty()
+            && self.bytes().saturating_add(next.bytes) <= GROUP_BYTES_MAX
+            && self.enter(next)
+    }
+
+    /// By what the envelope says, which nobody has proven: it decides on who stands beside whom and on nothing else.
+    fn enter(&mut self, task: &Task) -> bool {
+        let small = task.fresh.as_ref().is_some_and(|(_, entry)| entry.kind == EntryKind::Bundle);
+        if !small || task.bytes > GROUPED_BYTES_MAX {
+            return false;
+        }
+        let Some(envelope) = peek(&task.path).ok() else { return false };
+        let statement = envelope.signed_statement().ok().and_then(|it| it.read_unverified::<ParcelStatement>().ok());
+        statement.is_some_and(|statement| {
+            self.parcels.insert(statement.parcel)
+                && self.numbers.insert((envelope.source, envelope.crossing, envelope.epoch, envelope.sequence))
+        })
+    }
+}
+
 /// The name under which failures of this stage are noted.
 const STAGE: &str = "admission";
 
@@ -233,182 +344,180 @@ fn clear_staging(station: &Station, route: &Name) -> Result<(), StationError> {
     Ok(())
 }
 
+/// Brings several tasks as far as they go: each is opened and looked at by itself, then all are recorded together. An
+/// error inside is about one of them, one outside about what they share.
+fn went(
+    station: &Station,
+    workers: usize,
+    group: &[Task],
+    now: Timestamp,
+) -> Result<Vec<Result<Went, StationError>>, StationError> {
+    let looked = in_parallel(workers, group, |task| match &task.fresh {
+        None => look_again(station, &task.path, now),
+        Some((crossing, entry)) if entry.kind == EntryKind::Receipts => {
+            receipts::take(station, workers, *crossing, entry, now).map(|()| Looked::Went(Went::On))
+        }
+        Some((crossing, entry)) => look(station, *crossing, entry, now),
+    });
+    let (mut bound, mut went) = (Vec::new(), Vec::with_capacity(looked.len()));
+    for looked in looked {
+        went.push(match looked {
+            Ok(Looked::Went(went)) => Some(Ok(went)),
+            Ok(Looked::Bound(one)) => {
+                bound.push(*one);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        });
+    }
+    let mut brought = bring(station, bound, now)?.into_iter().map(Ok);
+    Ok(went.into_iter().filter_map(|known| known.or_else(|| brought.next())).collect())
+}
+
 /// Takes up what stands in `checked`: custody is ours, the way on is still owed.
-fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<Went, StationError> {
+fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, StationError> {
+    let on = |()| Looked::Went(Went::On);
     let Ok(envelope) = peek(path) else {
-        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
+        return hold(station, path, Reason::Malformed, None, now).map(on);
     };
-    let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)? else {
-        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
-    };
-    let Some(known) = station.spool.parcel(&parcel)? else {
-        return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
+    let parcel = station.spool.parcel_of_bundle(&envelope.bundle)?;
+    let Some(known) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
+        return hold(station, path, Reason::Malformed, None, now).map(on);
     };
     match known.state {
-        State::Arrived => {
-            // Before it is opened: its plaintext would only be thrown away again.
-            let here = station.route(&known.route).filter(|route| station.next_hop(route).is_none());
-            if let Some(route) = here
-                && outlets::is_full(station, route, now)?
-            {
-                return Ok(Went::Waits(route.name.clone()));
-            }
-        }
+        State::Arrived => {}
         // An operator's word is awaited.
-        State::MayBeDuplicate => return Ok(Went::Asks),
+        State::MayBeDuplicate => return Ok(Looked::Went(Went::Asks)),
         // About to be delivered when the backup was made: whether it was, only the lost disk knew.
         State::Delivering if station.spool.restored().is_some_and(|restored| known.last < restored.at) => {
-            return wait_for_a_word(station, &known, now);
+            return wait_for_a_word(station, &known, now).map(Looked::Went);
         }
         State::Delivering => {
             // The records on both sides of the rename tell where we died.
             let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
-                return hold(station, path, Reason::Malformed, None, now).map(|()| Went::On);
+                return hold(station, path, Reason::Malformed, None, now).map(on);
             };
             let outlet = Outlet::open(&station.spool, &known.route)?;
-            let name = known.name.clone().unwrap_or_else(|| parcel.to_string());
-            if outlet.is_staged(&parcel)? {
-                outlet.deliver(&parcel, name.as_ref())?;
+            let name = known.name.clone().unwrap_or_else(|| known.parcel.to_string());
+            if outlet.is_staged(&known.parcel)? {
+                outlet.deliver(&[(known.parcel, name.as_ref())])?;
             } else {
                 // Renamed before we died; the empty folder it stood in may be left.
-                outlet.discard(&parcel)?;
+                outlet.discard(&known.parcel)?;
             }
             station.outlets.delivered(&known.route, known.bytes);
-            return delivered(station, &came, path, now).map(|()| Went::On);
+            station.spool.record(came.record(Event::Delivered, now), Local::none())?;
+            tell(station, &came, path, Some((Outcome::Delivered, None)), now)?;
+            return remove(station, path).map(on);
         }
-        // Relayed, delivered or refused: only the outbox or the receipt may be owed, and the removal.
+        // Relayed, delivered or refused: only the outbox or the receipts may be owed, and the removal.
         _ => {
             sealing::finish_sent(station, &known)?;
-            wipe(station, &station.layout().opening().join(parcel.to_string()))?;
+            wipe(station, &station.layout().opening().join(known.parcel.to_string()))?;
             if let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) {
-                let receipt = match known.state {
+                let ended = match known.state {
                     // What the nodes behind us did with it is theirs to say.
-                    _ if known.sent.is_some() => receipts::make(station, &came, Outcome::Arrived, None, now)?,
-                    State::Delivered => receipts::make(station, &came, Outcome::Delivered, None, now)?,
-                    State::Duplicate => {
-                        receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?
-                    }
-                    State::Refused => receipts::make(station, &came, Outcome::Refused, known.reason, now)?,
-                    _ => receipts::make(station, &came, Outcome::Arrived, None, now)?,
+                    _ if known.sent.is_some() => None,
+                    State::Delivered => Some((Outcome::Delivered, None)),
+                    State::Duplicate => Some((Outcome::Duplicate, Some(Reason::Duplicate))),
+                    State::Refused => Some((Outcome::Refused, known.reason)),
+                    _ => None,
                 };
-                sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
+                tell(station, &came, path, ended, now)?;
             }
             if known.state == State::Refused && known.sent.is_none() {
-                return hold_file(station, path).map(|()| Went::On);
+                return hold_file(station, path).map(on);
             }
-            return remove(station, path).map(|()| Went::On);
+            return remove(station, path).map(on);
         }
     }
+    // Before it is opened: its plaintext would only be thrown away again.
+    let here = station.route(&known.route).filter(|route| station.next_hop(route).is_none());
+    if let Some(route) = here
+        && outlets::is_full(station, route, now)?
+    {
+        return Ok(Looked::Went(Went::Waits(route.name.clone())));
+    }
     match open(station, envelope.crossing, path) {
-        Ok(admitted) => {
-            arrive(station, &admitted, now)?;
-            forward(station, admitted, path, now)
-        }
+        Ok(admitted) => bind(station, admitted, path, None, now),
         Err(Obstacle::Later(error)) => Err(error),
         // Custody is ours and the node before has let go: whatever is wrong now, the parcel ends and its origin is told.
         Err(Obstacle::Bundle(reason, words)) => match known.came.as_ref().map(|came| Came::of_state(&known, came)) {
             Some(came) => {
                 tracing::error!(parcel = %came.parcel, reason = reason.name(), "{words}");
-                refuse(station, &came, reason, path, now).map(|()| Went::On)
+                refuse(station, &came, reason, path, now).map(on)
             }
-            None => hold(station, path, reason, None, now).map(|()| Went::On),
+            None => hold(station, path, reason, None, now).map(on),
         },
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(|()| Went::On),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(on),
     }
 }
 
-fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<Went, StationError> {
-    let path = &entry.path;
-    // Known before: either we died between the record and the rename, or it came a second time.
+/// Opens and judges what came. Nothing about it is recorded yet, unless it goes no further.
+fn look(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<Looked, StationError> {
+    let (path, on) = (&entry.path, |()| Looked::Went(Went::On));
+    // Known before: either we died between the records and the end of it, or it came a second time.
     if let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)?
         && let Some(known) = station.spool.parcel(&parcel)?
         && let Some(came) = known.came.as_ref().filter(|came| came.bundle == entry.id)
     {
-        if matches!(known.state, State::Arrived | State::Delivering | State::MayBeDuplicate) {
+        let under_way = matches!(known.state, State::Arrived | State::Delivering | State::MayBeDuplicate);
+        // Whoever finds the evidence knows that the receipts were made.
+        if under_way || !sealing::evidence_path(station, &parcel, &entry.id).exists() {
             let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
-            return forward_checked(station, &checked, now);
+            return look_again(station, &checked, now);
         }
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
-        return remove(station, path).map(|()| Went::On);
+        return remove(station, path).map(on);
     }
     match open(station, crossing, path) {
-        Ok(admitted) => {
-            record_arrived(station, &admitted, now)?;
-            arrive(station, &admitted, now)?;
-            let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
-            forward(station, admitted, &checked, now)
-        }
+        Ok(admitted) => bind(station, admitted, path, Some((crossing, entry.clone())), now),
         Err(Obstacle::Later(error)) => Err(error),
         Err(Obstacle::Bundle(reason, words)) => {
             tracing::warn!(bundle = %entry.id, %crossing, reason = reason.name(), "{words}");
             station.alarms.raise(now, Alarm::NotAuthentic);
-            hold(station, path, reason, Some(crossing), now).map(|()| Went::On)
+            hold(station, path, reason, Some(crossing), now).map(on)
         }
         Err(Obstacle::Parcel(about)) if about.1 == Reason::Duplicate => {
             let mut record = about.0.record(Event::Duplicate, now);
             record.reason = Some(Reason::Duplicate);
             station.spool.record(record, Local::none())?;
             receipts::make(station, &about.0, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
-            remove(station, path).map(|()| Went::On)
+            remove(station, path).map(on)
         }
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(|()| Went::On),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(on),
     }
 }
 
-fn record_arrived(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), StationError> {
-    let mut record = admitted.came.record(Event::Arrived, now);
-    record.bytes = Some(admitted.manifest.content_bytes());
-    let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };
-    station.spool.record(record, local)?;
-    Ok(())
-}
-
-/// Custody is ours: the receipt that says so, then the evidence. Whoever finds the evidence knows that both are there.
-fn arrive(station: &Station, admitted: &Admitted, now: Timestamp) -> Result<(), StationError> {
-    let Came { parcel, bundle, .. } = &admitted.came;
-    if sealing::evidence_path(station, parcel, bundle).exists() {
-        return Ok(());
-    }
-    let mut evidence = admitted.evidence.clone();
-    evidence.receipts.push(receipts::make(station, &admitted.came, Outcome::Arrived, None, now)?);
-    sealing::keep_evidence(station, parcel, bundle, evidence)
-}
-
-/// On from here: into the outlet, or sealed for the next crossing.
-fn forward(station: &Station, admitted: Admitted, checked: &Path, now: Timestamp) -> Result<Went, StationError> {
-    match station.next_hop(&admitted.route) {
-        Some(hop) => return relay(station, admitted, &hop, checked, now).map(|()| Went::On),
-        None if sealed_before_a_restore(station, &admitted.envelope) => {
-            let known = station.spool.parcel(&admitted.came.parcel)?;
-            if let Some(known) = known.filter(|known| !known.admitted) {
-                wipe(station, &admitted.place)?;
-                return wait_for_a_word(station, &known, now);
-            }
-        }
-        None => {}
-    }
-    if outlets::is_full(station, &admitted.route, now)? {
-        // It arrived and is ours; its plaintext waits nowhere.
-        wipe(station, &admitted.place)?;
-        return Ok(Went::Waits(admitted.route.name));
-    }
-    deliver(station, &admitted, checked, now).map(|()| Went::On)
-}
-
-fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: Timestamp) -> Result<(), StationError> {
-    let Some(rules) = station.rules.get(&hop.crossing) else {
-        return refuse(station, &admitted.came, Reason::NoRoute, checked, now);
+/// Where an opened bundle goes from here: into its outlet, or sealed for the next crossing.
+fn bind(
+    station: &Station,
+    admitted: Admitted,
+    path: &Path,
+    fresh: Option<(Crossing, Entry)>,
+    now: Timestamp,
+) -> Result<Looked, StationError> {
+    let path_of = path.to_owned();
+    let bound = |admitted, way, ready| Looked::Bound(Box::new(Bound { admitted, way, ready, path: path_of, fresh }));
+    let Some(hop) = station.next_hop(&admitted.route) else {
+        let known = station.spool.parcel(&admitted.came.parcel)?;
+        let may_be_known =
+            sealed_before_a_restore(station, &admitted.envelope) && known.is_none_or(|known| !known.admitted);
+        return Ok(bound(admitted, if may_be_known { Way::Ask } else { Way::Outlet }, None));
     };
+    let refused = |reason| {
+        wipe(station, &admitted.place)?;
+        refuse(station, &admitted.came, reason, path, now).map(|()| Looked::Went(Went::On))
+    };
+    let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute) };
     // The next border has its own rules: what was let in is looked at again before it goes on.
     let types = [admitted.came.parcel_type.clone()];
     let question =
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
     let released = match drop::inspect(&question, admitted.released.into_parcel())? {
         Judgement::Released(released) => released,
-        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
-            return refuse(station, &admitted.came, reason, checked, now);
-        }
-        Judgement::Strip { .. } => return refuse(station, &admitted.came, Reason::Coordinates, checked, now),
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => return refused(reason),
+        Judgement::Strip { .. } => return refused(Reason::Coordinates),
     };
     let papers = Papers {
         statement: &admitted.statement,
@@ -416,15 +525,174 @@ fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: 
         manifest: &admitted.manifest,
         priority: admitted.envelope.priority,
     };
-    let staged = match sealing::seal(station, &released, &papers, hop, now) {
+    let staged = match sealing::seal(station, &released, &papers, &hop, now) {
         Ok(staged) => staged,
-        Err(StationError::Seal(_)) => return refuse(station, &admitted.came, Reason::Changed, checked, now),
+        Err(StationError::Seal(_)) => return refused(Reason::Changed),
         Err(error) => return Err(error),
     };
     let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?;
-    sealing::commit(station, vec![ready], now)?;
-    wipe(station, &admitted.place)?;
-    remove(station, checked)
+    Ok(bound(Admitted { released, ..admitted }, Way::On, Some(ready)))
+}
+
+/// Takes custody of what was looked at and lets it go on, all of it together: plaintext durable in the staging of its
+/// outlet, or sealed in the outbox's; the records of arrival and of the way on; the renames; the records of delivery;
+/// receipts, then evidence; and only then the bundles go.
+fn bring(station: &Station, mut bound: Vec<Bound>, now: Timestamp) -> Result<Vec<Went>, StationError> {
+    let ready: Vec<Ready> = bound.iter_mut().filter_map(|one| one.ready.take()).collect();
+    let outlets = keep_out_of_full_outlets(station, &mut bound, now).and_then(|()| settle(station, &bound));
+    let outlets = match outlets {
+        Ok(outlets) => outlets,
+        Err(error) => {
+            sealing::give_up(station, ready, now)?;
+            return Err(error);
+        }
+    };
+    let records = bound.iter().flat_map(|one| one.records(now)).collect();
+    sealing::commit(station, records, ready, now)?;
+    for (route, outlet) in &outlets {
+        let here = bound.iter().filter(|one| one.lands_in(route));
+        let named = here.clone().map(|one| (one.admitted.came.parcel, one.admitted.manifest.name.as_ref()));
+        outlet.deliver(&named.collect::<Vec<_>>())?;
+        here.for_each(|one| station.outlets.delivered(route, one.admitted.manifest.content_bytes()));
+    }
+    let delivered = bound.iter().filter(|one| matches!(one.way, Way::Outlet));
+    let delivered = delivered.map(|one| (one.admitted.came.record(Event::Delivered, now), Local::none()));
+    station.spool.record_all(delivered.collect())?;
+    tell_all(station, &bound, now)?;
+    bound.into_iter().map(|one| one.finish(station, now)).collect()
+}
+
+impl Bound {
+    fn lands_in(&self, route: &Name) -> bool {
+        matches!(self.way, Way::Outlet) && self.admitted.route.name == *route
+    }
+
+    /// Its arrival, where that is not on record, and what follows at once.
+    fn records(&self, now: Timestamp) -> Vec<(Record, Local)> {
+        let Admitted { came, manifest, .. } = &self.admitted;
+        let mut records = Vec::with_capacity(2);
+        if self.fresh.is_some() {
+            let mut record = came.record(Event::Arrived, now);
+            record.bytes = Some(manifest.content_bytes());
+            records.push((record, Local { name: Some(manifest.name.clone()), labels: manifest.labels.clone() }));
+        }
+        match self.way {
+            Way::Outlet => {
+                let mut record = came.record(Event::Delivering, now);
+                record.bytes = Some(manifest.content_bytes());
+                records.push((record, Local::none()));
+            }
+            Way::Ask => records.push((may_be_duplicate(came.parcel, &came.origin, now), Local::none())),
+            Way::On | Way::Full => {}
+        }
+        records
+    }
+
+    /// All of it is on record and told: what is no longer needed goes.
+    fn finish(self, station: &Station, now: Timestamp) -> Result<Went, StationError> {
+        let Bound { admitted, way, path, fresh, .. } = self;
+        if !matches!(way, Way::Outlet) {
+            wipe(station, &admitted.place)?;
+        }
+        match (&way, fresh) {
+            (Way::Outlet | Way::On, _) => remove(station, &path)?,
+            (Way::Full | Way::Ask, Some((crossing, entry))) => {
+                station.spool.arrivals(crossing).check_in(&entry)?;
+            }
+            (Way::Full | Way::Ask, None) => {}
+        }
+        Ok(match way {
+            Way::Outlet | Way::On => Went::On,
+            Way::Full => Went::Waits(admitted.route.name),
+            Way::Ask => {
+                station.alarms.raise(now, Alarm::MayBeDuplicate);
+                Went::Asks
+            }
+        })
+    }
+}
+
+/// What would be one too many for its outlet waits with us: it arrived and is ours; its plaintext waits nowhere.
+fn keep_out_of_full_outlets(station: &Station, bound: &mut [Bound], now: Timestamp) -> Result<(), StationError> {
+    let mut coming: BTreeMap<Name, (u64, u64)> = BTreeMap::new();
+    for one in bound.iter_mut().filter(|one| matches!(one.way, Way::Outlet)) {
+        let route = &one.admitted.route;
+        let (entries, bytes) = coming.entry(route.name.clone()).or_default();
+        if outlets::is_full_with(station, route, *entries, *bytes, now)? {
+            one.way = Way::Full;
+        } else {
+            *entries += 1;
+            *bytes = bytes.saturating_add(one.admitted.manifest.content_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// Makes everything that is about to be delivered durable in the staging of its outlet.
+fn settle(station: &Station, bound: &[Bound]) -> Result<Vec<(Name, Outlet)>, StationError> {
+    let landing = bound.iter().filter(|one| matches!(one.way, Way::Outlet));
+    let routes: BTreeSet<&Name> = landing.map(|one| &one.admitted.route.name).collect();
+    let settle = |route: &Name| {
+        let outlet = Outlet::open(&station.spool, route)?;
+        let here = bound.iter().filter(|one| one.lands_in(route));
+        outlet.settle(&here.map(|one| one.admitted.came.parcel).collect::<Vec<_>>())?;
+        Ok((route.clone(), outlet))
+    };
+    routes.into_iter().map(settle).collect()
+}
+
+/// Receipts of what is on record now, then evidence with them. Whoever finds the evidence knows that both are there.
+fn tell_all(station: &Station, bound: &[Bound], now: Timestamp) -> Result<(), StationError> {
+    let mut said = Vec::with_capacity(2 * bound.len());
+    for one in bound {
+        let Came { parcel, bundle, .. } = &one.admitted.came;
+        if !sealing::evidence_path(station, parcel, bundle).exists() {
+            said.push((one, Outcome::Arrived));
+        }
+        if matches!(one.way, Way::Outlet) {
+            said.push((one, Outcome::Delivered));
+        }
+    }
+    let receipts: Vec<Said<'_>> =
+        said.iter().map(|(one, outcome)| Said { came: &one.admitted.came, outcome: *outcome, reason: None }).collect();
+    let receipts = receipts::make_all(station, &receipts, now)?;
+    let mut proofs: Vec<Proof> = Vec::with_capacity(bound.len());
+    for ((one, _), receipt) in said.iter().zip(receipts) {
+        let Came { parcel, bundle, .. } = one.admitted.came;
+        match proofs.last_mut() {
+            Some(last) if last.bundle == bundle => last.evidence.receipts.push(receipt),
+            _ => {
+                let mut evidence = one.admitted.evidence.clone();
+                evidence.receipts.push(receipt);
+                proofs.push(Proof { parcel, bundle, evidence });
+            }
+        }
+    }
+    sealing::keep_evidence(station, proofs)
+}
+
+/// The same for one whose records were made before: what ended it, and its arrival where nobody can know that this was
+/// said.
+fn tell(
+    station: &Station,
+    came: &Came,
+    path: &Path,
+    ended: Option<(Outcome, Option<Reason>)>,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    let kept = sealing::evidence_path(station, &came.parcel, &came.bundle).exists();
+    let arrived = (!kept || ended.is_none()).then_some((Outcome::Arrived, None));
+    let said: Vec<Said<'_>> =
+        arrived.into_iter().chain(ended).map(|(outcome, reason)| Said { came, outcome, reason }).collect();
+    let receipts = receipts::make_all(station, &said, now)?;
+    let (envelope, footer) = if kept {
+        (Vec::new(), Vec::new())
+    } else {
+        let io = |cause| StationError::Io { path: path.to_owned(), cause };
+        sealing::papers(&mut File::open(path).map_err(io)?, path)?
+    };
+    let evidence = Evidence { envelope, footer, receipts };
+    sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])
 }
 
 /// A node that was restored knows nothing of what it delivered after the backup. What was sealed later is proven new; by
@@ -437,12 +705,16 @@ fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
 /// Custody is ours, and the bundle stays in `checked` until an operator says whether it was delivered before. (Relaying
 /// needs no such word: the next node knows the parcel again.)
 fn wait_for_a_word(station: &Station, known: &ParcelState, now: Timestamp) -> Result<Went, StationError> {
-    let mut record = Record::new(Event::MayBeDuplicate, now);
-    record.parcel = Some(known.parcel);
-    record.origin = Some(known.origin.clone());
-    station.spool.record(record, Local::none())?;
+    station.spool.record(may_be_duplicate(known.parcel, &known.origin, now), Local::none())?;
     station.alarms.raise(now, Alarm::MayBeDuplicate);
     Ok(Went::Asks)
+}
+
+fn may_be_duplicate(parcel: ParcelId, origin: &Name, now: Timestamp) -> Record {
+    let mut record = Record::new(Event::MayBeDuplicate, now);
+    record.parcel = Some(parcel);
+    record.origin = Some(origin.clone());
+    record
 }
 
 /// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
@@ -466,29 +738,12 @@ pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: 
     remove(station, &path)
 }
 
-fn deliver(station: &Station, admitted: &Admitted, checked: &Path, now: Timestamp) -> Result<(), StationError> {
-    let mut record = admitted.came.record(Event::Delivering, now);
-    record.bytes = Some(admitted.manifest.content_bytes());
-    station.spool.record(record, Local::none())?;
-    Outlet::open(&station.spool, &admitted.route.name)?
-        .deliver(&admitted.came.parcel, admitted.manifest.name.as_ref())?;
-    station.outlets.delivered(&admitted.route.name, admitted.manifest.content_bytes());
-    delivered(station, &admitted.came, checked, now)
-}
-
-/// The rename is done: record, receipt, and the bundle goes.
-fn delivered(station: &Station, came: &Came, checked: &Path, now: Timestamp) -> Result<(), StationError> {
-    station.spool.record(came.record(Event::Delivered, now), Local::none())?;
-    let receipt = receipts::make(station, came, Outcome::Delivered, None, now)?;
-    sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
-    remove(station, checked)
-}
-
 /// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
 fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
     // The receipt before the record: what is recorded is not done again, and making a receipt twice makes it once.
-    let receipt = receipts::make(station, came, Outcome::Refused, Some(reason), now)?;
-    sealing::add_receipt(station, &came.parcel, &came.bundle, receipt)?;
+    let receipts = vec![receipts::make(station, came, Outcome::Refused, Some(reason), now)?];
+    let evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts };
+    sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])?;
     let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
     let mut record = came.record(event, now);
     record.reason = Some(reason);

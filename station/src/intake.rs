@@ -258,7 +258,7 @@ impl Door {
                 Err(error) => failed.push((stuck, error)),
             }
         }
-        sealing::commit(station, ready, now)?;
+        sealing::commit(station, Vec::new(), ready, now)?;
         let ended = in_parallel(workers, &sealed, |(stuck, told)| {
             self.tell(station, &stuck.claim, told.state, None, &told.details, now)?;
             self.remove(station, &stuck.claim)

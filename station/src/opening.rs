@@ -106,41 +106,36 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path) -> Result
     };
 
     let parcel = statement.parcel;
-    let outlet = if statement.target == station.node { Some(Outlet::open(&station.spool, &route.name)?) } else { None };
-    let place = match &outlet {
-        Some(outlet) => outlet.stage(&parcel)?,
-        None => station.layout().opening().join(parcel.to_string()),
+    // Exactly the file or the folder that the parcel is, under no name of its own.
+    let place = if statement.target == station.node {
+        Outlet::open(&station.spool, &route.name)?.stage(&parcel)?
+    } else {
+        station.layout().opening().join(parcel.to_string())
     };
     let io_at = |path: &Path| {
         let path = path.to_owned();
         move |cause| Obstacle::Later(StationError::Io { path, cause })
     };
     station.spool.disk().remove_tree(&place).map_err(io_at(&place))?;
-    station.spool.disk().create_dir_private(&place).map_err(io_at(&place))?;
     let wipe = |obstacle: Obstacle| match station.spool.disk().remove_tree(&place) {
         Ok(()) => obstacle,
         Err(cause) => Obstacle::Later(StationError::Io { path: place.clone(), cause }),
     };
 
     let file = File::open(path).map_err(io_at(path))?;
-    let mut staging = Staging::new(station, &place, outlet.is_some());
     let opened = bundle::open(
         &mut BufReader::with_capacity(READ_BUFFER_BYTES, file),
         &station.trust,
         &station.keyring.opening,
-        &mut staging,
+        &mut Staging::new(station, &place),
     )
     .map_err(|error| wipe(obstacle(path, error)))?;
-    match &outlet {
-        // Modes for the app, and everything synced, before the ledger says delivering.
-        Some(outlet) => outlet.settle(&parcel).map_err(|error| wipe(error.into()))?,
-        None => staging.sync().map_err(|cause| wipe(io_at(&place)(cause)))?,
-    }
 
-    let held = Drop::read(&place.join(&opened.manifest.name), NameEncoding::Utf8).map_err(|error| match error {
-        DropError::Io { place, cause } => wipe(Obstacle::Later(StationError::Io { path: place, cause })),
-        DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
-    })?;
+    let held =
+        Drop::read_as(&place, opened.manifest.name.as_ref(), NameEncoding::Utf8).map_err(|error| match error {
+            DropError::Io { place, cause } => wipe(Obstacle::Later(StationError::Io { path: place, cause })),
+            DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+        })?;
     if !is_all(&opened.manifest, &held) {
         return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
     }
@@ -266,51 +261,37 @@ pub(crate) fn peek(path: &Path) -> Result<Envelope, BundleError> {
     bundle::peek(&mut BufReader::new(File::open(path)?))
 }
 
-/// Plaintext of a bundle on its way into a private folder.
+/// Plaintext of a bundle on its way into a private place. Nothing of it is synced: where it is to last, the outlet does.
 struct Staging<'a> {
     station: &'a Station,
-    root: PathBuf,
+    top: PathBuf,
     files: Vec<(PathBuf, bool)>,
     folders: HashSet<PathBuf>,
     out: Option<BufWriter<File>>,
-    /// The outlet syncs what is staged in it.
-    synced_later: bool,
 }
 
 impl<'a> Staging<'a> {
-    fn new(station: &'a Station, root: &Path, synced_later: bool) -> Self {
-        Staging {
-            station,
-            root: root.to_owned(),
-            files: Vec::new(),
-            folders: HashSet::from([root.to_owned()]),
-            out: None,
-            synced_later,
-        }
+    fn new(station: &'a Station, top: &Path) -> Self {
+        Staging { station, top: top.to_owned(), files: Vec::new(), folders: HashSet::new(), out: None }
     }
 
-    /// Names below the root: the manifest was checked, so no path climbs.
+    /// The parcel's own folder or one below: the manifest was checked, so no path climbs.
     fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
-        if self.folders.contains(folder) || !folder.starts_with(&self.root) {
+        if self.folders.contains(folder) || !folder.starts_with(&self.top) {
             return Ok(());
         }
         if let Some(above) = folder.parent() {
             self.make_folder(above)?;
         }
-        self.station.spool.disk().create_dir_all(folder)?;
+        self.station.spool.disk().create_dir_lazy(folder)?;
         self.folders.insert(folder.to_owned());
         Ok(())
-    }
-
-    /// Files were synced as they ended; the folders that name them follow.
-    fn sync(&self) -> io::Result<()> {
-        self.folders.iter().try_for_each(|folder| self.station.spool.disk().sync_dir(folder))
     }
 }
 
 impl Sink for Staging<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> io::Result<()> {
-        let top = self.root.join(&manifest.name);
+        let top = self.top.clone();
         if manifest.folder {
             self.make_folder(&top)?;
         }
@@ -341,6 +322,6 @@ impl Sink for Staging<'_> {
         if self.files.get(index).is_some_and(|(_, executable)| *executable) {
             file.set_permissions(std::fs::Permissions::from_mode(0o770))?;
         }
-        if self.synced_later { Ok(()) } else { self.station.spool.disk().sync_file(&file) }
+        Ok(())
     }
 }

@@ -60,9 +60,20 @@ fn is_hidden(path: &Path) -> bool {
 
 /// Does an outlet hold as much as its route allows?
 pub fn is_full(station: &Station, route: &RouteSettings, now: Timestamp) -> Result<bool, StationError> {
+    is_full_with(station, route, 0, 0, now)
+}
+
+/// Will it, with so much that is about to be delivered?
+pub fn is_full_with(
+    station: &Station,
+    route: &RouteSettings,
+    entries: u64,
+    bytes: u64,
+    now: Timestamp,
+) -> Result<bool, StationError> {
     let held = look(station, route, now)?;
-    let over = route.outlet_mib.is_some_and(|mib| held.bytes >= u64::from(mib) << 20);
-    Ok(over || held.entries >= u64::from(route.outlet_entries))
+    let over = route.outlet_mib.is_some_and(|mib| held.bytes.saturating_add(bytes) >= u64::from(mib) << 20);
+    Ok(over || held.entries.saturating_add(entries) >= u64::from(route.outlet_entries))
 }
 
 /// The routes that end here.

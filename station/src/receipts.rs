@@ -5,6 +5,7 @@
 //! A batch is recorded under its number before it enters the outbox; its receipts are removed after that. Taking a
 //! batch twice records the same facts twice and changes nothing.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use protocol::id::{moment_of, new_id};
@@ -13,11 +14,12 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
-use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small, SpoolError};
+use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small, SpoolError, Wanted};
 
 use crate::alarm::Alarm;
 use crate::clock::is_due;
 use crate::config::Carrier;
+use crate::parallel::in_parallel;
 use crate::sealing;
 use crate::station::{Station, StationError};
 use crate::witness;
@@ -90,6 +92,17 @@ impl Came {
     }
 }
 
+/// What is to be said of a parcel to the nodes before.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// How it came.
+    pub came: &'a Came,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, where it does not go on.
+    pub reason: Option<Reason>,
+}
+
 /// Makes a receipt and leaves it for the next batch home. Returns its bytes.
 pub fn make(
     station: &Station,
@@ -98,35 +111,57 @@ pub fn make(
     reason: Option<Reason>,
     now: Timestamp,
 ) -> Result<Vec<u8>, StationError> {
-    let receipt = Receipt {
-        version: VERSION,
-        parcel: came.parcel,
-        statement: came.statement,
-        node: station.node.clone(),
-        outcome,
-        reason,
-        bundle: came.bundle,
-        crossing: came.crossing,
-        epoch: came.epoch,
-        sequence: came.sequence,
-        at: now,
-        head: station.spool.head(),
-    };
-    let bytes = Signed::make(&station.keyring.signing, &receipt).to_bytes();
-    leave(station, came.crossing.back(), &came.peer, &receipt, &bytes)?;
-    Ok(bytes)
+    Ok(make_all(station, &[Said { came, outcome, reason }], now)?.pop().unwrap_or_default())
 }
 
-fn leave(
-    station: &Station,
+/// The same for several, which become durable together.
+pub fn make_all(station: &Station, said: &[Said<'_>], now: Timestamp) -> Result<Vec<Vec<u8>>, StationError> {
+    let mut left = Vec::with_capacity(said.len());
+    for Said { came, outcome, reason } in said {
+        let receipt = Receipt {
+            version: VERSION,
+            parcel: came.parcel,
+            statement: came.statement,
+            node: station.node.clone(),
+            outcome: *outcome,
+            reason: *reason,
+            bundle: came.bundle,
+            crossing: came.crossing,
+            epoch: came.epoch,
+            sequence: came.sequence,
+            at: now,
+            head: station.spool.head(),
+        };
+        let bytes = Signed::make(&station.keyring.signing, &receipt).to_bytes();
+        left.push(Left::new(came.crossing.back(), &came.peer, &receipt, bytes));
+    }
+    leave(station, &left)?;
+    Ok(left.into_iter().map(|left| left.bytes).collect())
+}
+
+/// A receipt on its way into the folder where it waits for a batch.
+struct Left {
     crossing: Crossing,
-    peer: &Name,
-    receipt: &Receipt,
-    bytes: &[u8],
-) -> Result<(), StationError> {
-    let name = format!("{peer}.{}.{}.{}.receipt", receipt.parcel, receipt.node, receipt.outcome.name());
-    let path = station.layout().receipts(crossing).join(name);
-    station.spool.disk().write(&path, bytes).map_err(|cause| StationError::Io { path, cause })?;
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Left {
+    fn new(crossing: Crossing, peer: &Name, receipt: &Receipt, bytes: Vec<u8>) -> Left {
+        let name = format!("{peer}.{}.{}.{}.receipt", receipt.parcel, receipt.node, receipt.outcome.name());
+        Left { crossing, name, bytes }
+    }
+}
+
+fn leave(station: &Station, left: &[Left]) -> Result<(), StationError> {
+    let Some(first) = left.first() else { return Ok(()) };
+    let folders: Vec<PathBuf> = left.iter().map(|one| station.layout().receipts(one.crossing)).collect();
+    let paths: Vec<PathBuf> = left.iter().zip(&folders).map(|(one, folder)| folder.join(&one.name)).collect();
+    let wanted = left.iter().zip(&folders).zip(&paths);
+    let wanted: Vec<Wanted<'_>> =
+        wanted.map(|((one, folder), path)| Wanted { by: folder, path, bytes: &one.bytes }).collect();
+    let path = station.layout().receipts(first.crossing);
+    station.spool.disk().write_all(&wanted).map_err(|cause| StationError::Io { path, cause })?;
     station.spool.bell().ring();
     Ok(())
 }
@@ -186,11 +221,11 @@ fn tell_again(station: &Station) -> Result<(), StationError> {
         let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
         let Some(state) = state else { continue };
         let Some(came) = state.came.as_ref().filter(|came| came.bundle == bundle) else { continue };
-        for bytes in sealing::kept_receipts(station, &state.parcel, &bundle)? {
-            let Ok(signed) = Signed::parse::<Receipt>(&bytes) else { continue };
-            let Ok(receipt) = signed.read_unverified::<Receipt>() else { continue };
-            leave(station, crossing.back(), &came.peer, &receipt, &bytes)?;
-        }
+        let kept = sealing::kept_receipts(station, &state.parcel, &bundle)?.into_iter().filter_map(|bytes| {
+            let receipt = Signed::parse::<Receipt>(&bytes).ok()?.read_unverified::<Receipt>().ok()?;
+            Some(Left::new(crossing.back(), &came.peer, &receipt, bytes))
+        });
+        leave(station, &kept.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -398,7 +433,13 @@ pub fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
 }
 
 /// Takes a batch that arrived.
-pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -> Result<(), StationError> {
+pub fn take(
+    station: &Station,
+    workers: usize,
+    crossing: Crossing,
+    entry: &Entry,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let path = &entry.path;
     let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
@@ -411,11 +452,16 @@ pub fn take(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp
     };
     if station.spool.seen(&batch.source, crossing, batch.epoch, batch.sequence)? == Seen::New {
         // Each by itself: what one of them lacks in form must not cost the others.
+        let mut read = Vec::with_capacity(batch.receipts.len());
         for bytes in &batch.receipts {
             match Signed::parse::<Receipt>(bytes.as_bytes()) {
-                Ok(signed) => take_receipt(station, &signed, now)?,
+                Ok(signed) => read.push(signed),
                 Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
             }
+        }
+        let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
+        for turn in turns(station, read, now) {
+            take_receipts(station, turn, now)?;
         }
         for bytes in &batch.gap_reports {
             match Signed::parse::<GapReport>(bytes.as_bytes()) {
@@ -454,56 +500,115 @@ fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Option<Rec
     fits.then_some(batch)
 }
 
-/// One receipt: about a parcel that passed here, or one that did not and is ignored.
-fn take_receipt(station: &Station, signed: &Signed, now: Timestamp) -> Result<(), StationError> {
-    let Ok(claimed) = signed.read_unverified::<Receipt>() else { return Ok(()) };
-    let Ok(receipt) = station.trust.verify_from_node::<Receipt>(signed, &claimed.node) else {
+fn proven(station: &Station, signed: &Signed) -> Option<Receipt> {
+    let claimed = signed.read_unverified::<Receipt>().ok()?;
+    let proven = station.trust.verify_from_node::<Receipt>(signed, &claimed.node);
+    if proven.is_err() {
         tracing::warn!(node = %claimed.node, "a receipt did not verify and was not taken");
-        station.alarms.raise(now, Alarm::NotAuthentic);
-        return Ok(());
-    };
+    }
+    proven.ok()
+}
+
+/// Proven receipts in turns, of which each tells of a parcel once: what a receipt means depends on what those before it
+/// said of its parcel, and on nothing else.
+fn turns(station: &Station, receipts: Vec<(&Signed, Option<Receipt>)>, now: Timestamp) -> Vec<Vec<(Receipt, Vec<u8>)>> {
+    let (mut turns, mut told) = (Vec::<Vec<_>>::new(), HashMap::new());
+    for (signed, receipt) in receipts {
+        let Some(receipt) = receipt else {
+            station.alarms.raise(now, Alarm::NotAuthentic);
+            continue;
+        };
+        let turn = told.entry(receipt.parcel).or_insert(0_usize);
+        if turns.len() <= *turn {
+            turns.push(Vec::new());
+        }
+        turns[*turn].push((receipt, signed.to_bytes()));
+        *turn += 1;
+    }
+    turns
+}
+
+/// A receipt about a parcel that went on from here.
+struct Taking {
+    state: ParcelState,
+    sent: spool::Sent,
+    receipt: Receipt,
+    bytes: Vec<u8>,
+    /// What still stands in the outbox.
+    entry: Option<Entry>,
+}
+
+/// Receipts about as many parcels: recorded, kept as evidence, and only then the bundles go. What is about a parcel that
+/// did not pass here is ignored.
+fn take_receipts(station: &Station, receipts: Vec<(Receipt, Vec<u8>)>, now: Timestamp) -> Result<(), StationError> {
+    let mut taking = Vec::with_capacity(receipts.len());
+    for (receipt, bytes) in receipts {
+        taking.extend(fitting(station, receipt, bytes, now)?);
+    }
+    let mut records = Vec::with_capacity(2 * taking.len());
+    for Taking { sent, receipt, entry, .. } in &taking {
+        let mut record = Record::new(Event::ReceiptTaken, now);
+        record.parcel = Some(receipt.parcel);
+        record.bundle = Some(receipt.bundle);
+        record.peer = Some(receipt.node.clone());
+        record.crossing = Some(receipt.crossing);
+        record.outcome = Some(receipt.outcome);
+        record.reason = receipt.reason;
+        record.digest = Some(receipt.statement);
+        records.push((record, Local::none()));
+        // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
+        // own receipt may have been lost where this one was not.
+        if entry.is_some() {
+            let mut passed = Record::new(Event::CustodyPassed, now);
+            passed.parcel = Some(receipt.parcel);
+            passed.bundle = Some(sent.bundle);
+            passed.peer = Some(receipt.node.clone());
+            passed.crossing = Some(sent.crossing);
+            records.push((passed, Local::none()));
+        }
+    }
+    station.spool.record_all(records)?;
+    let proofs = taking.iter().map(|taking| {
+        sealing::proof_of_sent(station, &taking.receipt.parcel, &taking.sent, vec![taking.bytes.clone()])
+    });
+    let proofs: Vec<_> = proofs.collect::<Result<_, _>>()?;
+    sealing::keep_evidence(station, proofs.into_iter().flatten().collect())?;
+    let mut left = Vec::new();
+    for Taking { state, sent, receipt, bytes, entry } in taking {
+        if let Some(entry) = entry {
+            station.spool.outbox(sent.crossing).remove(&entry)?;
+        }
+        match &state.came {
+            Some(came) => left.push(Left::new(came.crossing.back(), &came.peer, &receipt, bytes)),
+            None => tell(station, &state, &receipt, now)?,
+        }
+    }
+    leave(station, &left)
+}
+
+/// Is the receipt about a parcel that went on from here, by a node that may say it?
+fn fitting(
+    station: &Station,
+    receipt: Receipt,
+    bytes: Vec<u8>,
+    now: Timestamp,
+) -> Result<Option<Taking>, StationError> {
     let known = station.spool.parcel(&receipt.parcel)?;
     if known.as_ref().is_none_or(|known| known.state == spool::State::Lost) {
-        return lost_known(station, &receipt, known.as_ref(), now);
+        return lost_known(station, &receipt, known.as_ref(), now).map(|()| None);
     }
-    let Some(state) = known else { return Ok(()) };
+    let Some(state) = known else { return Ok(None) };
     let Some(sent) = state.sent.clone().filter(|_| state.statement == receipt.statement) else {
         tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
-        return Ok(());
+        return Ok(None);
     };
     if receipt.version != VERSION || !stands_behind(station, &state, &sent, &receipt) {
         tracing::warn!(parcel = %receipt.parcel, node = %receipt.node, "a receipt by a node that does not stand behind this one on the parcel's way; not taken");
         station.alarms.raise(now, Alarm::NotAuthentic);
-        return Ok(());
+        return Ok(None);
     }
-    let mut record = Record::new(Event::ReceiptTaken, now);
-    record.parcel = Some(receipt.parcel);
-    record.bundle = Some(receipt.bundle);
-    record.peer = Some(receipt.node.clone());
-    record.crossing = Some(receipt.crossing);
-    record.outcome = Some(receipt.outcome);
-    record.reason = receipt.reason;
-    record.digest = Some(receipt.statement);
-    station.spool.record(record, Local::none())?;
-
-    let bytes = signed.to_bytes();
-    sealing::add_receipt_of_sent(station, &receipt.parcel, &sent, bytes.clone())?;
-    // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
-    // own receipt may have been lost where this one was not.
-    let outbox = station.spool.outbox(sent.crossing);
-    if let Some(entry) = outbox.find(&sent.bundle)? {
-        let mut passed = Record::new(Event::CustodyPassed, now);
-        passed.parcel = Some(receipt.parcel);
-        passed.bundle = Some(sent.bundle);
-        passed.peer = Some(receipt.node.clone());
-        passed.crossing = Some(sent.crossing);
-        station.spool.record(passed, Local::none())?;
-        outbox.remove(&entry)?;
-    }
-    match &state.came {
-        Some(came) => leave(station, came.crossing.back(), &came.peer, &receipt, &bytes),
-        None => tell(station, &state, &receipt, now),
-    }
+    let entry = station.spool.outbox(sent.crossing).find(&sent.bundle)?;
+    Ok(Some(Taking { state, sent, receipt, bytes, entry }))
 }
 
 /// After a restore: a receipt about a parcel that went on from here after the backup. Its record went with the disk; that

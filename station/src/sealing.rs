@@ -23,7 +23,7 @@ use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement
 use protocol::receipt::ReceiptBatch;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
-use spool::{EntryKind, Small, SpoolError};
+use spool::{EntryKind, Kept, Small, SpoolError};
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -287,26 +287,23 @@ pub fn ready(
     Ok(Ready { staged, record, local })
 }
 
-/// Commits sealed bundles together: the small ones staged with one sync, all recorded with one more, then everything
-/// enters its outbox. On an error what was recorded is in its outbox all the same, or is finished by [`finish_sent`];
+/// Commits sealed bundles together: the small ones staged with one sync, all recorded with one more, behind the records
+/// that must stand before them, then everything enters its outbox. On an error what was recorded is in its outbox all the same, or is finished by [`finish_sent`];
 /// what was not is thrown away and its number withdrawn, so that its parcel may be sealed anew.
-pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<(), StationError> {
-    if group.is_empty() {
-        return Ok(());
-    }
-    let (mut small, mut records, mut places) = (BTreeMap::<Crossing, Vec<Small>>::new(), Vec::new(), Vec::new());
+pub fn commit(
+    station: &Station,
+    mut records: Vec<(Record, Local)>,
+    group: Vec<Ready>,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    let (mut small, mut places) = (BTreeMap::<Crossing, Vec<Small>>::new(), Vec::new());
     for Ready { staged, record, local } in group {
-        let Staged { id, crossing, epoch, sequence, priority, place } = staged;
-        let file = match place {
-            Place::Memory(bytes) => {
-                let one = Small { id, kind: EntryKind::Bundle, priority, epoch, sequence, bytes };
-                small.entry(crossing).or_default().push(one);
-                None
-            }
-            Place::File(path) => Some(path),
-        };
+        let (place, bytes) = Committing::of(staged);
+        if let Some(one) = bytes {
+            small.entry(place.crossing).or_default().push(one);
+        }
         records.push((record, local));
-        places.push(Committing { id, crossing, epoch, sequence, priority, file });
+        places.push(place);
     }
     let recorded = small
         .iter()
@@ -335,6 +332,11 @@ pub fn commit(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<()
     first.map_or(Ok(()), Err)
 }
 
+/// Sealed bundles that will not be committed: they go, and their numbers are withdrawn.
+pub fn give_up(station: &Station, group: Vec<Ready>, now: Timestamp) -> Result<(), StationError> {
+    group.into_iter().try_for_each(|Ready { staged, .. }| Committing::of(staged).0.give_up(station, now))
+}
+
 /// A bundle between its record and its outbox.
 struct Committing {
     id: BundleId,
@@ -346,6 +348,18 @@ struct Committing {
 }
 
 impl Committing {
+    /// And its bytes, where it is in memory.
+    fn of(staged: Staged) -> (Committing, Option<Small>) {
+        let Staged { id, crossing, epoch, sequence, priority, place } = staged;
+        let (file, small) = match place {
+            Place::Memory(bytes) => {
+                (None, Some(Small { id, kind: EntryKind::Bundle, priority, epoch, sequence, bytes }))
+            }
+            Place::File(path) => (Some(path), None),
+        };
+        (Committing { id, crossing, epoch, sequence, priority, file }, small)
+    }
+
     fn enter(&self, station: &Station) -> Result<(), StationError> {
         let Some(path) = &self.file else { return Ok(()) };
         station.spool.outbox(self.crossing).commit(
@@ -396,54 +410,64 @@ pub fn kept_receipts(station: &Station, parcel: &ParcelId, bundle: &BundleId) ->
     Ok(read_evidence(&evidence_path(station, parcel, bundle))?.map(|kept| kept.receipts).unwrap_or_default())
 }
 
-/// Adds a receipt to the evidence of a bundle, where that evidence exists.
-pub fn add_receipt(
-    station: &Station,
-    parcel: &ParcelId,
-    bundle: &BundleId,
-    receipt: Vec<u8>,
-) -> Result<(), StationError> {
-    let Some(mut evidence) = read_evidence(&evidence_path(station, parcel, bundle))? else { return Ok(()) };
-    evidence.receipts = vec![receipt];
-    keep_evidence(station, parcel, bundle, evidence)
+/// What is known of a bundle, to be kept for the auditor.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Whose bundle.
+    pub parcel: ParcelId,
+    /// Which.
+    pub bundle: BundleId,
+    /// Envelope and footer, empty where they are kept already; receipts that are to stand there too.
+    pub evidence: Evidence,
 }
 
-/// Adds a receipt to the evidence of a bundle that was sent; made from the bundle with the first one.
-pub fn add_receipt_of_sent(
+/// The papers and receipts of a bundle that was sent; made from the bundle with its first receipt. Nothing where neither
+/// the bundle nor evidence of it is there.
+pub fn proof_of_sent(
     station: &Station,
     parcel: &ParcelId,
     sent: &spool::Sent,
-    receipt: Vec<u8>,
-) -> Result<(), StationError> {
-    let mut evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts: vec![receipt] };
+    receipts: Vec<Vec<u8>>,
+) -> Result<Option<Proof>, StationError> {
+    let mut evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts };
     if read_evidence(&evidence_path(station, parcel, &sent.bundle))?.is_none() {
         let outbox = station.spool.outbox(sent.crossing);
-        let Some(entry) = outbox.find(&sent.bundle)? else { return Ok(()) };
+        let Some(entry) = outbox.find(&sent.bundle)? else { return Ok(None) };
         let io = |cause| StationError::Io { path: entry.path.to_path_buf(), cause };
-        (evidence.envelope, evidence.footer) =
-            bundle::papers(&mut outbox.content(&entry).map_err(io)?).map_err(|error| match error {
-                BundleError::Io(cause) => io(cause),
-                other => StationError::Seal(other),
-            })?;
+        (evidence.envelope, evidence.footer) = papers(&mut outbox.content(&entry).map_err(io)?, &entry.path)?;
     }
-    keep_evidence(station, parcel, &sent.bundle, evidence)
+    Ok(Some(Proof { parcel: *parcel, bundle: sent.bundle, evidence }))
 }
 
-/// Writes evidence, or adds its receipts to what is there.
-pub fn keep_evidence(
-    station: &Station,
-    parcel: &ParcelId,
-    bundle: &BundleId,
-    mut evidence: Evidence,
-) -> Result<(), StationError> {
-    let path = evidence_path(station, parcel, bundle);
-    if let Some(known) = read_evidence(&path)? {
-        let new: Vec<_> = evidence.receipts.drain(..).filter(|receipt| !known.receipts.contains(receipt)).collect();
-        evidence = known;
-        evidence.receipts.extend(new);
+/// Envelope and footer of a bundle.
+pub fn papers(bundle: &mut (impl io::Read + io::Seek), path: &Path) -> Result<(Vec<u8>, Vec<u8>), StationError> {
+    bundle::papers(bundle).map_err(|error| match error {
+        BundleError::Io(cause) => StationError::Io { path: path.to_owned(), cause },
+        other => StationError::Seal(other),
+    })
+}
+
+/// Writes evidence, or adds its receipts to what is there. Of one bundle not more than one proof.
+pub fn keep_evidence(station: &Station, proofs: Vec<Proof>) -> Result<(), StationError> {
+    let mut kept = Vec::with_capacity(proofs.len());
+    for Proof { parcel, bundle, mut evidence } in proofs {
+        let path = evidence_path(station, &parcel, &bundle);
+        if let Some(known) = read_evidence(&path)? {
+            let before = known.receipts.len();
+            let new: Vec<_> = evidence.receipts.drain(..).filter(|receipt| !known.receipts.contains(receipt)).collect();
+            evidence = known;
+            evidence.receipts.extend(new);
+            if evidence.receipts.len() == before {
+                continue;
+            }
+        } else if evidence.envelope.is_empty() {
+            // Gone meanwhile: its days were over.
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        kept.push(Kept { at: moment_of(&parcel), name, bytes: evidence.to_bytes() });
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    station.spool.keep_evidence(moment_of(parcel), &evidence.to_bytes(), &name)?;
+    station.spool.keep_evidence(&kept)?;
     Ok(())
 }
 

@@ -92,11 +92,14 @@ pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<Joi
     let now = station.clock.see(clock::read());
     station.spool.record(Record::new(Event::NodeStarted, now), Local::none())?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(INTAKE_WORKERS_MAX);
-    let mut admission = Admission::default();
+    let mut admission = Admission::with_workers(workers);
     let mut receipts = Receipts::default();
     let mut housekeeping = Housekeeping::default();
-    // Snapshots stand before the first request can be asked.
-    housekeeping.publish(station, now)?;
+    // Snapshots stand before the first request can be asked. Where they cannot, parcels are carried all the same, and
+    // housekeeping fails with an alarm until they can.
+    if let Err(error) = housekeeping.publish(station, now) {
+        tracing::error!(%error, "the status cannot be shown");
+    }
     let all = Stages { station, stop, life, failing: Failing::default() };
     let mut threads = Vec::new();
     for priority in Priority::ALL {

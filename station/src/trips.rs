@@ -618,8 +618,8 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
                 // Papers alone are confirmed by the far side's gap report, which takes them out of the outbox.
                 let outbox = station.spool.outbox(crossing);
                 let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
-                let arrived = trip.bundles == settled && (trip.bundles > 0 || papers_gone());
-                let done = arrived && trip.state == TripState::Confirmed;
+                // Confirmed or not: power may have gone between the record of that and this file.
+                let done = trip.bundles == settled && (trip.bundles > 0 || papers_gone());
                 let age = now.since(Timestamp(trip.at_ms));
                 let old = station.clock.may_end_things() && age > u64::from(station.ferry.trip_hours) * 3_600_000;
                 let event = if done {

@@ -15,6 +15,7 @@ use protocol::receipt::Head;
 use protocol::witness::{Fault, HeadStatement, Taken, Watch};
 use protocol::{Name, Timestamp};
 use serde_json::{Value, json};
+use spool::Kept;
 
 use crate::alarm::Alarm;
 use crate::station::{Station, StationError};
@@ -132,12 +133,13 @@ fn contradicted(
     station.alarms.raise(now, Alarm::LedgerContradicted);
     let (log, turn) = (statement.head.log, statement.turn);
     let name = |turn: u64, word: &str| format!("{source}-{log}-{turn}-{word}.head");
-    station.spool.keep_evidence(now, bytes, &name(turn, "contradiction"))?;
+    let keep = |name, bytes: &[u8]| station.spool.keep_evidence(&[Kept { at: now, name, bytes: bytes.to_vec() }]);
+    keep(name(turn, "contradiction"), bytes)?;
     let earlier = fault.against().map(|turn| (turn, path(station, source, log, turn)));
     if let Some((against, path)) = earlier
         && let Ok(earlier) = crate::desk::read_small(&path, HEAD_BYTES_MAX)
     {
-        station.spool.keep_evidence(now, &earlier, &name(against, "contradicted"))?;
+        keep(name(against, "contradicted"), &earlier)?;
     }
     let mut record = Record::new(Event::HeadContradicted, now);
     record.peer = Some(source.clone());
@@ -184,7 +186,7 @@ fn keep_daily(
     let day = civil.split('T').next().unwrap_or_default();
     let path = day.split('-').fold(station.layout().evidence(), |path, part| path.join(part)).join(&name);
     if !path.exists() {
-        station.spool.keep_evidence(now, bytes, &name)?;
+        station.spool.keep_evidence(&[Kept { at: now, name, bytes: bytes.to_vec() }])?;
     }
     Ok(())
 }

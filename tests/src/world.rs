@@ -281,7 +281,7 @@ fn name(word: &str) -> Name {
     Name::new(word).expect("names of this file are short and plain")
 }
 
-fn words(error: impl std::fmt::Display) -> String {
+fn words<E: std::fmt::Display>(error: E) -> String {
     error.to_string()
 }
 
@@ -1100,7 +1100,7 @@ impl<'a> World<'a> {
             }
         }
         if let Some(what) = left {
-            return Err(format!("the story does not end: {what}"));
+            return Err(format!("the story does not end: {what}; {}", self.under_way()?));
         }
         (0..ZONES.len()).try_for_each(|node| self.pick_up(node))?;
         self.verdict()
@@ -1167,6 +1167,33 @@ impl<'a> World<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Trips that are not over, and what either end of the ferry knows of the bundles on them.
+    fn under_way(&self) -> Told<String> {
+        let told = words::<spool::SpoolError>;
+        let mut words = String::new();
+        for trip in self.trips()?.iter().filter(|trip| trip.direction == "out" && trip.state != TripState::Settled) {
+            words.push_str(&format!("trip {} is {:?}:", trip.trip, trip.state));
+            for id in trip.ids.iter().filter_map(|id| BundleId::from_hex(id)) {
+                for node in [EXTRANET, INTRANET] {
+                    let spool = &self.station(node)?.spool;
+                    let known = spool.parcel_of_bundle(&id).map_err(told)?;
+                    let known = known.map(|parcel| spool.parcel(&parcel)).transpose().map_err(told)?.flatten();
+                    let known = known.map(|known| (known.state, known.custody_passed));
+                    words.push_str(&format!(" {id} {} {known:?};", ZONES[node]));
+                }
+            }
+        }
+        let (above, below) = (self.station(EXTRANET)?, self.station(INTRANET)?);
+        let gaps = below.spool.gaps(&above.node, INWARD);
+        let waits = above.spool.outbox(INWARD).entries().map_err(told)?;
+        let waits: Vec<_> = waits.iter().map(|entry| (entry.epoch, entry.sequence, entry.kind)).collect();
+        let receipts = children(&self.layout(EXTRANET).receipts(INWARD))?.len();
+        let held = children(&self.layout(INTRANET).quarantine())?;
+        words
+            .push_str(&format!("missing {gaps:?}; in the outbox {waits:?}; {receipts} receipts unsent; held {held:?}"));
+        Ok(words)
     }
 
     /// Does a receipt that ends a parcel wait for a trip? It may have come after everything else was at rest.

@@ -174,7 +174,7 @@ fn deliver(entry: &Entry, from: &Station, to: &Station) {
         partial.finish().unwrap();
     }
     for arrived in to.spool.arrivals(crossing).completed().unwrap() {
-        receipts::take(to, crossing, &arrived, NOW).unwrap();
+        receipts::take(to, 1, crossing, &arrived, NOW).unwrap();
     }
 }
 

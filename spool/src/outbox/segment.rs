@@ -11,7 +11,7 @@
 //! earlier one left, so a torn tail stays behind. A lost "went" has an entry sent once more. The bytes need no checksum:
 //! a bundle proves itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -116,10 +116,11 @@ impl Segments {
                 if !known(&entry.id)? {
                     continue;
                 }
-                self.count(&entry, 1);
-                // Standing twice, it was being moved when the process died: the same bytes in two places.
-                if let Some(before) = found.insert(entry.id, entry) {
-                    self.count(&before, -1);
+                // Standing twice, it was being moved when the process died, or the sync of that failed. The older place goes
+                // only when the newer one is durable: of the two, the newer one may be torn.
+                if let btree_map::Entry::Vacant(free) = found.entry(entry.id) {
+                    let entry = free.insert(entry).clone();
+                    self.count(&entry, 1);
                 }
             }
         }
@@ -454,6 +455,20 @@ mod tests {
             }
             std::fs::write(&path, &bytes).unwrap();
         }
+    }
+
+    #[test]
+    fn an_entry_whose_move_was_not_synced_is_read_where_it_stood_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::new(&Disk::real(), dir.path(), 1);
+        segments.append(&[small(1)]).unwrap();
+        // What a loss of power may leave of the second place: the head of the frame, and zeros for its bytes.
+        let torn = [header(2), head(&small(1)), vec![0; small(1).bytes.len()]].concat();
+        std::fs::write(dir.path().join(format!("{:016x}.{SUFFIX}", 2)), torn).unwrap();
+        let mut again = Segments::new(&Disk::real(), dir.path(), 1);
+        let found = again.load::<io::Error>(&|_| Ok(true)).unwrap();
+        assert!(found.len() == 1 && is(&found[0], &small(1)));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the torn place is thrown away");
     }
 
     #[test]
