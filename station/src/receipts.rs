@@ -30,6 +30,8 @@ const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
 const GATHER_MS: u64 = 1_000;
 /// Batches a receiver has not confirmed are kept on a one-way crossing this long: longer than any ferry interval.
 const BATCH_KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+/// And so many of the newest in any case: more than an hour of the busiest day, some 10 MB.
+const BATCHES_KEPT: usize = 4_096;
 
 /// How a parcel came to this node, with everything a receipt must say.
 #[derive(Clone, Debug)]
@@ -247,7 +249,8 @@ fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeS
 }
 
 /// Old receipt batches on one-way crossings go after a while: nobody can confirm them there, and what they say comes
-/// again with the next receipt of the same parcel or is answered by `resend`.
+/// again with the next receipt of the same parcel or is answered by `resend`. Not by their date alone: one that was made
+/// while the clock stood wrong and was believed is old as soon as it is right.
 fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
     if !station.clock.may_end_things() {
         return Ok(());
@@ -255,9 +258,12 @@ fn retire(station: &Station, now: Timestamp) -> Result<(), StationError> {
     for peer in station.peers.iter().filter(|peer| !peer.send.is_two_way() && peer.send != Carrier::Ferry) {
         let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
         let outbox = station.spool.outbox(crossing);
-        for entry in outbox.entries()? {
-            if entry.kind == EntryKind::Receipts && now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
-                outbox.remove(&entry)?;
+        let mut batches = outbox.entries()?;
+        batches.retain(|entry| entry.kind == EntryKind::Receipts);
+        batches.sort_by_key(|entry| std::cmp::Reverse((entry.epoch, entry.sequence)));
+        for entry in batches.iter().skip(BATCHES_KEPT) {
+            if now.since(moment_of(&entry.id)) > BATCH_KEPT_MS {
+                outbox.remove(entry)?;
             }
         }
     }
