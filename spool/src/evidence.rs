@@ -3,18 +3,22 @@
 //! between making a day's folder and syncing its name left one that the next process would take for durable; so
 //! [`settle`] at every start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::Timestamp;
 
 use crate::disk::Disk;
 use crate::spool::SpoolError;
 
-pub(crate) fn keep(disk: &Disk, dir: &Path, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
+/// The folder of a day.
+pub(crate) fn day(top: &Path, at: Timestamp) -> PathBuf {
     let civil = at.to_string();
     let day = civil.split('T').next().unwrap_or("1970-01-01");
-    let top = dir;
-    let dir = day.split('-').fold(top.to_owned(), |dir, part| dir.join(part));
+    day.split('-').fold(top.to_owned(), |dir, part| dir.join(part))
+}
+
+pub(crate) fn keep(disk: &Disk, top: &Path, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
+    let dir = day(top, at);
     let path = dir.join(name);
     let broken = |source| SpoolError::disk(&path, source);
     if path.parent() != Some(&dir) || name.starts_with('.') {

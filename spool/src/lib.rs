@@ -51,6 +51,8 @@ pub use layout::Layout;
 pub use power::{Fault, Power, Weather};
 
 #[cfg(feature = "owner")]
+mod acts;
+#[cfg(feature = "owner")]
 mod arrivals;
 #[cfg(feature = "owner")]
 mod bell;
@@ -109,6 +111,7 @@ mod whole;
 
 #[cfg(feature = "owner")]
 pub use crate::{
+    acts::{Act, ActAt, ActFilter, TripOnRecord, TripStage, Way},
     arrivals::{Arrivals, Begin, Partial},
     bell::Bell,
     entry::{Content, Entry, EntryKind},

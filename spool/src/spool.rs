@@ -21,6 +21,7 @@ use protocol::suite::{Digest, Suite};
 use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
 
+use crate::acts::{Act, ActFilter, TripOnRecord, Way};
 use crate::arrivals::{self, Arrivals};
 use crate::bell::Bell;
 use crate::disk::{ASIDE, Disk, Free};
@@ -688,6 +689,18 @@ impl Spool {
     pub fn parcels(&self, filter: &Filter, limit: usize) -> Result<Vec<ParcelState>, SpoolError> {
         self.0.index.parcels(filter, limit, &self.0.ledger)
     }
+    /// Records that name a person or a medium and fit, newest first.
+    pub fn acts(&self, filter: &ActFilter, limit: usize) -> Result<Vec<Act>, SpoolError> {
+        self.0.index.acts(filter, limit, &self.0.ledger)
+    }
+    /// A trip of the ferry that was staged or imported here.
+    pub fn trip(&self, crossing: Crossing, way: Way, trip: u64) -> Result<Option<TripOnRecord>, SpoolError> {
+        self.0.index.trip(crossing, way, trip, &self.0.ledger)
+    }
+    /// Trips of a crossing that were staged or imported here, the highest number first.
+    pub fn trips(&self, crossing: Crossing, way: Way, limit: usize) -> Result<Vec<TripOnRecord>, SpoolError> {
+        self.0.index.trips(crossing, way, limit, &self.0.ledger)
+    }
     /// Whose bundle this is.
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
         Ok(self.0.index.bundle(id, &self.0.ledger)?.1)
@@ -918,6 +931,12 @@ impl Spool {
     /// Keeps what the auditor needs under the day it happened. Keeping the same again is fine.
     pub fn keep_evidence(&self, at: Timestamp, evidence: &[u8], name: &str) -> Result<(), SpoolError> {
         crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), at, evidence, name)
+    }
+
+    /// Where a piece of evidence of that moment is kept.
+    #[must_use]
+    pub fn evidence_path(&self, at: Timestamp, name: &str) -> PathBuf {
+        crate::evidence::day(&self.0.layout.evidence(), at).join(name)
     }
 }
 
