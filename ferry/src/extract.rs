@@ -45,6 +45,8 @@ const COLUMNS: [&str; 23] = [
 ];
 /// What stands behind them with `--local`.
 const LOCAL_COLUMNS: [&str; 2] = ["name", "labels"];
+/// What was added since, behind everything: whoever reads the columns by their place goes on reading the same ones.
+const LATER_COLUMNS: [&str; 1] = ["medium"];
 
 /// Which records are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +70,7 @@ impl<W: Write> Extract<W> {
     /// Begins; CSV with the names of the columns.
     pub(crate) fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
         if format == Format::Csv {
-            let names: Vec<&str> = COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).copied().collect();
-            write!(out, "{}\r\n", names.join(","))?;
+            write!(out, "{}\r\n", columns(local).join(","))?;
         }
         Ok(Extract { out, format, local, lines: 0 })
     }
@@ -89,11 +90,11 @@ impl<W: Write> Extract<W> {
             };
             cells.push(words.map_or(Value::Null, |words| Value::Object(labels(words))));
         }
+        cells.push(text(stored.record.medium.as_ref()));
         match self.format {
             Format::Jsonl => {
-                let names = COLUMNS.iter().chain(&LOCAL_COLUMNS);
-                let object: Map<String, Value> =
-                    names.zip(cells).map(|(name, cell)| ((*name).to_owned(), cell)).collect();
+                let names = columns(self.local).into_iter().map(str::to_owned);
+                let object: Map<String, Value> = names.zip(cells).collect();
                 writeln!(self.out, "{}", Value::Object(object))
             }
             Format::Csv => {
@@ -110,10 +111,15 @@ impl<W: Write> Extract<W> {
     }
 }
 
+fn columns(local: bool) -> Vec<&'static str> {
+    COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).chain(&LATER_COLUMNS).copied().collect()
+}
+
+fn text(value: Option<&impl std::fmt::Display>) -> Value {
+    value.map_or(Value::Null, |value| Value::String(value.to_string()))
+}
+
 fn cells(index: u64, record: &Record) -> Vec<Value> {
-    fn text(value: Option<&impl std::fmt::Display>) -> Value {
-        value.map_or(Value::Null, |value| Value::String(value.to_string()))
-    }
     let head = record.head;
     vec![
         json!(index),
@@ -164,6 +170,7 @@ mod tests {
     fn stored(at: u64, name: &str) -> Stored {
         let mut record = Record::new(Event::Claimed, Timestamp(at));
         record.bytes = Some(at);
+        record.medium = Some(Name::new("disc-0017").unwrap());
         let labels = vec![Label { name: Name::new("region").unwrap(), value: "350802".to_owned() }];
         let local = Some(([7; 32], Local { name: Some(name.to_owned()), labels }));
         Stored { index: at, bytes: record.to_bytes(), record, local }
@@ -187,12 +194,13 @@ mod tests {
     #[test]
     fn every_line_of_the_period_has_every_column_and_words_stay_in_the_zone() {
         let csv = lines(Format::Csv, false);
-        assert_eq!(csv[0], COLUMNS.join(","));
+        assert_eq!(csv[0], format!("{},medium", COLUMNS.join(",")));
+        assert!(csv[1].ends_with(",disc-0017"), "{}", csv[1]);
         assert!(csv[1].starts_with("2,1970-01-01T00:00:00Z,claimed,"), "{}", csv[1]);
-        assert!(csv.iter().all(|line| line.split(',').count() == COLUMNS.len()));
+        assert!(csv.iter().all(|line| line.split(',').count() == COLUMNS.len() + 1));
         for line in lines(Format::Jsonl, false) {
             let object: Map<String, Value> = serde_json::from_str(&line).unwrap();
-            assert_eq!(object.len(), COLUMNS.len());
+            assert_eq!(object.len(), COLUMNS.len() + 1);
             assert!(object["parcel"].is_null() && object["bytes"].is_u64() && !line.contains("350802"));
         }
     }
@@ -200,6 +208,10 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_cell_or_become_a_formula() {
         let csv = lines(Format::Csv, true).join("\r\n");
+        assert!(
+            csv.lines().next().unwrap().ends_with(",head_root,name,labels,medium"),
+            "old columns keep their places"
+        );
         assert!(csv.contains(",'=1+1,") && csv.contains(",\"a,\"\"b\"\"\n\",") && csv.contains("申请.xml"), "{csv}");
         assert!(csv.contains("\"{\"\"region\"\":\"\"350802\"\"}\""), "{csv}");
         assert!(lines(Format::Jsonl, true)[0].contains("\"name\":\"=1+1\""));

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX};
+use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX, Record};
 use protocol::receipt::Head;
 use protocol::suite::Digest;
 use protocol::trust::Role;
@@ -108,6 +108,26 @@ pub(crate) struct LedgerShow {
     /// Only records of this parcel
     #[arg(long, value_name = "ID", value_parser = parcel_id)]
     pub(crate) parcel: Option<ParcelId>,
+    #[command(flatten)]
+    pub(crate) acts: Acts,
+}
+
+/// Whose acts are wanted, or with which medium; all records where nothing is said.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Acts {
+    /// Only records that name this person
+    #[arg(long, value_name = "NAME")]
+    pub(crate) person: Option<Name>,
+    /// Only records that name this medium
+    #[arg(long, value_name = "ID")]
+    pub(crate) medium: Option<Name>,
+}
+
+impl Acts {
+    fn fit(&self, record: &Record) -> bool {
+        (self.person.is_none() || self.person == record.person)
+            && (self.medium.is_none() || self.medium == record.medium)
+    }
 }
 
 /// `ferry ledger export`.
@@ -134,6 +154,8 @@ pub(crate) struct LedgerExport {
     /// A new file; without it the lines go to standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) acts: Acts,
 }
 
 fn day(text: &str) -> Result<Timestamp, String> {
@@ -504,7 +526,8 @@ impl LedgerShow {
                 voice.line(&say!(voice.language, "{index:>9}  (unreadable)", "{index:>9}  （无法读取）"));
                 return Ok(());
             };
-            if self.parcel.is_none() || self.parcel == stored.record.parcel {
+            let of_parcel = self.parcel.is_none() || self.parcel == stored.record.parcel;
+            if of_parcel && self.acts.fit(&stored.record) {
                 let fields = fields(&stored, self.local);
                 let words: Vec<String> = fields
                     .iter()
@@ -544,8 +567,8 @@ impl LedgerExport {
         let mut extract = Extract::begin(out, self.format, self.local).map_err(failed)?;
         for dir in logs(&self.dir)? {
             walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
-                Some(stored) => extract.take(period, stored).map_err(failed),
-                None => Ok(()),
+                Some(stored) if self.acts.fit(&stored.record) => extract.take(period, stored).map_err(failed),
+                _ => Ok(()),
             })?;
         }
         let lines = extract.end().map_err(failed)?;
@@ -583,6 +606,7 @@ fn fields(stored: &Stored, local: bool) -> Map<String, Value> {
         ("trip", record.trip.map(|v| json!(v))),
         ("bytes", record.bytes.map(|v| json!(v))),
         ("local", record.local.as_ref().map(|v| text(v))),
+        ("medium", record.medium.as_ref().map(|v| text(v))),
         ("head", record.head.map(|v| json!({"log": v.log, "size": v.size, "root": v.root.to_string()}))),
     ];
     let mut fields: Map<String, Value> =

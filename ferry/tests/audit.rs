@@ -268,6 +268,43 @@ fn damage_in_the_tree_the_checkpoint_and_a_segment_that_was_set_aside_is_told_ap
 }
 
 #[test]
+fn what_one_person_did_or_was_done_with_one_medium_is_shown_and_exported_alone() {
+    let bench = Bench::new("acts", Suite::Std);
+    let mut ledger = bench.good.clone();
+    for (at, person, medium) in [(3, "ma", Some("disc-1")), (21, "ma", None), (30, "sun", Some("disc-1"))] {
+        ledger.records[at].person = Some(name(person));
+        ledger.records[at].medium = medium.map(name);
+    }
+    ledger.tree = ledger.records.clone();
+    ledger.write(&bench.dir, &bench.office.intranet);
+    bench.verify(0, &[]);
+    let dir = bench.dir.to_str().unwrap();
+    let show = |more: &[&str]| expect(0, &[&["ledger", "show", "--dir", dir], more].concat());
+    let export = |more: &[&str]| {
+        let period = ["--from", "1970-01-01", "--to", "2999-12-31", "--format", "csv"];
+        expect(0, &[&["ledger", "export", "--dir", dir], &period[..], more].concat())
+    };
+    let wanted: [(&[&str], &[usize]); 5] = [
+        (&["--person", "ma"], &[3, 21]),
+        (&["--medium", "disc-1"], &[3, 30]),
+        (&["--person", "sun", "--medium", "disc-1"], &[30]),
+        (&["--person", "ma", "--medium", "disc-2"], &[]),
+        (&["--person", "m"], &[]),
+    ];
+    for (filter, records) in wanted {
+        let (shown, exported) = (show(filter), export(filter));
+        assert_eq!(shown.lines().count(), records.len(), "{filter:?}: {shown}");
+        assert_eq!(exported.lines().count(), records.len() + 1, "{filter:?}: {exported}");
+        for (record, (line, row)) in records.iter().zip(shown.lines().zip(exported.lines().skip(1))) {
+            assert!(line.trim_start().starts_with(&format!("{record} ")), "{line}");
+            assert!(row.starts_with(&format!("{record},")), "{row}");
+        }
+    }
+    assert!(show(&["--medium", "disc-1"]).contains("medium=disc-1"));
+    assert_eq!(show(&[]).lines().count(), 45);
+}
+
+#[test]
 fn a_million_records_are_verified_in_seconds() {
     let soak = std::env::var_os("TRILOCK_SOAK").is_some();
     let count: u64 = if soak { 1_000_000 } else { 20_000 };
