@@ -305,6 +305,27 @@ fn what_one_person_did_or_was_done_with_one_medium_is_shown_and_exported_alone()
 }
 
 #[test]
+fn what_the_node_exports_is_fetched_whole_or_not_at_all() {
+    for suite in Suite::ALL {
+        let mut office = Office::new(&format!("fetch-{suite}"), suite);
+        let key = office.person("chen", "auditor", "intranet");
+        let daemon = world::Daemon::start(&office, "intranet", Vec::new());
+        let out = office.dir.join("november.csv");
+        let fetch = |exit: i32, more: &[&str]| {
+            let asked = ["ledger", "fetch", "--spool", daemon.spool(), "--key", &key, "--format", "csv"];
+            let period = ["--from", "2026-11-01", "--to", "2026-11-30", "--out", out.to_str().unwrap()];
+            expect(exit, &[&asked[..], &period, more].concat())
+        };
+        assert!(fetch(1, &["--person", "forged"]).contains("another digest"));
+        assert!(!out.exists(), "nothing is left of it");
+        let text = fetch(0, &["--person", "ma", "--medium", "disc-1"]);
+        assert!(text.contains("2 records written to"), "{text}");
+        assert_eq!(fs::read_to_string(&out).unwrap(), "2026-11-01..2026-11-30 ma\ndisc-1\n");
+        assert!(fetch(3, &[]).contains("new file"), "what is there is never written over");
+    }
+}
+
+#[test]
 fn a_million_records_are_verified_in_seconds() {
     let soak = std::env::var_os("TRILOCK_SOAK").is_some();
     let count: u64 = if soak { 1_000_000 } else { 20_000 };

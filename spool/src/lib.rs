@@ -41,6 +41,7 @@
 
 pub mod desk;
 pub mod disk;
+pub mod extract;
 pub mod layout;
 pub mod power;
 pub mod segment;

@@ -36,6 +36,7 @@ use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
 use crate::scrub::{self, Progress};
+use crate::segment::Stored;
 use crate::state::{ParcelState, State};
 use crate::version;
 
@@ -322,6 +323,8 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
     for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_trips(), layout.desk_incoming()] {
         shared(desk, 0o2770)?;
     }
+    // Written by the daemon alone, read by the group of auditors.
+    shared(layout.desk_exports(), 0o2750)?;
     shared(layout.status(), 0o2750)?;
     for own in [
         layout.desk_own(),
@@ -581,7 +584,7 @@ impl Spool {
     }
 
     /// The records from one on, in order, at most `limit`; those that cannot be read are left out.
-    pub fn records(&self, from: u64, limit: usize) -> Result<Vec<crate::segment::Stored>, SpoolError> {
+    pub fn records(&self, from: u64, limit: usize) -> Result<Vec<Stored>, SpoolError> {
         let mut found = Vec::new();
         self.0.ledger.read_from(from, &mut |stored| {
             if found.len() < limit {
@@ -600,13 +603,45 @@ impl Spool {
         until: Timestamp,
         take: &mut dyn FnMut(&Record),
     ) -> Result<(), SpoolError> {
+        self.present_between(from, until, &mut |stored| {
+            take(&stored.record);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same with everything that is stored, and of the logs before this one too, until `take` has enough.
+    pub fn stored_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Stored) -> ControlFlow<()>,
+    ) -> Result<(), SpoolError> {
+        let mut enough = ControlFlow::Continue(());
+        self.0.ledger.read_former(&mut |_, stored| {
+            if enough.is_continue() && (from..until).contains(&stored.record.at) {
+                enough = take(&stored);
+            }
+            Ok(())
+        })?;
+        if enough.is_break() {
+            return Ok(());
+        }
+        self.present_between(from, until, take)
+    }
+
+    fn present_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Stored) -> ControlFlow<()>,
+    ) -> Result<(), SpoolError> {
         let first = self.0.ledger.first_about(from)?;
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         let mut late = 0_usize;
         self.0.ledger.read_from(first, &mut |stored| {
             let at = stored.record.at;
-            if (from..until).contains(&at) {
-                take(&stored.record);
+            if (from..until).contains(&at) && take(&stored).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
             late = if at.0 > until.0.saturating_add(DAY_MS) { late + 1 } else { 0 };
             // A segment's worth of records that are all too late: what follows is later still.

@@ -15,9 +15,11 @@ use protocol::trust::Role;
 use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
 use serde_json::{Value, json};
 use spool::desk::Answer;
+use spool::extract::Wanted;
 use spool::{Act, ActAt, ActFilter};
 
 use crate::alarm::Alarm;
+use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::{admission, backup, housekeeping, receipts, report, trips};
 
@@ -187,7 +189,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report");
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report" | "ledger-export");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -240,12 +242,16 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "list" => list(station, request, now),
         "show" => show(station, request, now),
         "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
+        "ledger-export" if may(&[Role::Auditor, Role::Security]) => ledger_export(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" => Ok(Err(
-            Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
-        )),
+        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report"
+        | "ledger-export" => Ok(Err(Refusal::new(
+            "role",
+            "the role on the key card may not ask for this",
+            "密钥卡上的角色无权提出该请求",
+        ))),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
@@ -684,6 +690,40 @@ fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     Ok(Ok(json!({ "html": page, "figures": figures })))
 }
 
+/// The records of a period as a file that only the group of auditors reads.
+fn ledger_export(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let day = |what: &str| request.argument(what).and_then(Timestamp::of_day);
+    let format = request.argument("format").and_then(|word| word.parse().ok());
+    let (Some(from), Some(to), Some(format)) = (day("from"), day("to"), format) else {
+        return Ok(Err(missing("from and to, as YYYY-MM-DD, and format, jsonl or csv")));
+    };
+    let acts = match acts_of(request) {
+        Ok(acts) => acts,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let wanted = Wanted { from, until: to.plus_ms(DAY_MS), person: acts.person, medium: acts.medium };
+    match export::make(station, &request.id, &wanted, format) {
+        Ok((answer, lines)) => {
+            was_read(station, request, lines, now)?;
+            Ok(Ok(answer))
+        }
+        Err(ExportError::Station(error)) => Err(error),
+        Err(error @ ExportError::TooMany { .. }) => {
+            Ok(Err(Refusal::new("too-many-exports", &error.to_string(), "办理台中的导出文件过多，两天后自动清除")))
+        }
+        Err(error @ ExportError::NotSetUp { .. }) => {
+            Ok(Err(Refusal::new("not-set-up", &error.to_string(), "尚无导出目录").with_remedy(
+                "run init once, as root, so that the folder belongs to group trilock-audit",
+                "请以 root 执行一次 init，使该目录属于 trilock-audit 组",
+            )))
+        }
+        Err(error @ ExportError::TooLong) => {
+            Ok(Err(Refusal::new("too-long", &error.to_string(), "导出内容过大，请缩短时间范围")))
+        }
+    }
+}
+
 fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
     let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
@@ -712,15 +752,23 @@ fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 /// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
-    let folder = station.layout().desk_answers();
-    let io = |cause| StationError::Io { path: folder.clone(), cause };
-    for entry in std::fs::read_dir(&folder).map_err(io)? {
+    tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now)?;
+    tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now)
+}
+
+fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -> Result<(), StationError> {
+    let io = |cause| StationError::Io { path: folder.to_owned(), cause };
+    if !folder.exists() {
+        // The tree of an older program, until the next init.
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
         let age = modified
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
-        if age > KEPT_MS {
+        if age > kept_ms {
             let path: PathBuf = entry.path();
             station.spool.disk().remove_file(&path).map_err(io)?;
         }

@@ -21,6 +21,7 @@ pub mod restore;
 
 pub mod admission;
 pub mod desk;
+pub mod export;
 pub mod housekeeping;
 pub mod intake;
 pub mod receipts;

@@ -7,19 +7,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::der_types::Octets;
-use protocol::keys::{self, SigningKey};
+use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Record};
-use protocol::parcel::{Label, VERSION};
-use protocol::request::Request;
-use protocol::trust::{KeyCard, Role, Use};
+use protocol::parcel::VERSION;
+use protocol::trust::Role;
 use protocol::waybill::{Approval, Waybill};
-use protocol::{Crossing, Signed, Suite, Timestamp, Zone};
+use protocol::{Crossing, Signed, Timestamp, Zone};
 use serde_json::{Value, json};
 use spool::{Answer, Fuse};
 use station::trips::{self, Trip, TripState};
 use tests::papers;
-use tests::twins::{Member, OPERATOR, Running, START, found, name, names};
+use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
 
 const OUTWARD: Crossing = Crossing::IntranetToExtranet;
 const DISC: &str = "disc-0001";
@@ -38,45 +36,14 @@ impl Office {
     fn new() -> Office {
         let folder = tempfile::tempdir().unwrap();
         let ([extranet, intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
-        let approvers: Vec<SigningKey> = APPROVERS.iter().map(|_| SigningKey::generate(Suite::Std)).collect();
-        for (person, key) in APPROVERS.iter().zip(&approvers) {
-            let card = KeyCard {
-                zone: Zone::Intranet,
-                holder: name(person),
-                role: Role::Approver,
-                usage: Use::Sign,
-                suite: Suite::Std,
-                from: "2026-11-21".to_owned(),
-                until: None,
-                spki: key.public().to_spki(),
-            };
-            for member in [&extranet, &intranet] {
-                fs::write(member.config.node.trust.join(format!("{person}.pub.pem")), card.to_text()).unwrap();
-            }
-        }
+        let approvers =
+            APPROVERS.iter().map(|who| twins::person(&[&extranet, &intranet], who, Role::Approver)).collect();
         Office { _folder: folder, extranet, intranet, operator, approvers }
     }
 
     /// What a person asks through the desk.
     fn ask(&self, running: &Running, action: &str, arguments: &[(&str, &str)], now: Timestamp) -> Answer {
-        let request = Request {
-            version: VERSION,
-            id: Octets(keys::random()),
-            node: running.station.node.clone(),
-            action: name(action),
-            person: name(OPERATOR),
-            at: now,
-            arguments: arguments
-                .iter()
-                .map(|(word, value)| Label { name: name(word), value: (*value).to_owned() })
-                .collect(),
-        };
-        let layout = running.station.layout();
-        let bytes = Signed::make(&self.operator, &request).to_bytes();
-        fs::write(layout.desk_requests().join(format!("{}.req", request.id)), bytes).unwrap();
-        station::desk::step(&running.station, now).unwrap();
-        let answer = fs::read(layout.desk_answers().join(format!("{}.json", request.id))).unwrap();
-        serde_json::from_slice(&answer).unwrap()
+        twins::ask(running, &self.operator, OPERATOR, action, arguments, now)
     }
 
     /// Two people sign a trip, and its folder is copied into the other desk as `ferry` does.

@@ -3,18 +3,38 @@
 
 use std::io::{self, Write};
 
-use protocol::Timestamp;
 use protocol::ledger::Record;
+use protocol::{Name, Timestamp};
 use serde_json::{Map, Value, json};
-use spool::segment::Stored;
+
+use crate::segment::Stored;
 
 /// How the lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
     /// One JSON object a line; every column stands in each, empty ones as null.
     Jsonl,
     /// RFC 4180, with a line of names first.
     Csv,
+}
+
+impl Format {
+    /// The word for it, and the suffix of its files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::Csv => "csv",
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+    fn from_str(word: &str) -> Result<Format, String> {
+        let found = [Format::Jsonl, Format::Csv].into_iter().find(|format| format.name() == word);
+        found.ok_or_else(|| "a format is jsonl or csv".to_owned())
+    }
 }
 
 /// The columns, in order. `docs/operations.md` lists them.
@@ -49,35 +69,49 @@ const LOCAL_COLUMNS: [&str; 2] = ["name", "labels"];
 const LATER_COLUMNS: [&str; 1] = ["medium"];
 
 /// Which records are wanted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Period {
+#[derive(Clone, Debug)]
+pub struct Wanted {
     /// The first moment.
-    pub(crate) from: Timestamp,
+    pub from: Timestamp,
     /// The moment after the last.
-    pub(crate) until: Timestamp,
+    pub until: Timestamp,
+    /// Only records that name this person.
+    pub person: Option<Name>,
+    /// Only records that name this medium.
+    pub medium: Option<Name>,
 }
 
-/// Writes lines.
-pub(crate) struct Extract<W> {
+impl Wanted {
+    /// Is this record one of them?
+    #[must_use]
+    pub fn fits(&self, record: &Record) -> bool {
+        (self.from..self.until).contains(&record.at)
+            && (self.person.is_none() || self.person == record.person)
+            && (self.medium.is_none() || self.medium == record.medium)
+    }
+}
+
+/// Writes lines. How many, it counts.
+pub struct Extract<W> {
     out: W,
     format: Format,
     local: bool,
     /// Lines written.
-    pub(crate) lines: u64,
+    pub lines: u64,
 }
 
 impl<W: Write> Extract<W> {
     /// Begins; CSV with the names of the columns.
-    pub(crate) fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
+    pub fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
         if format == Format::Csv {
             write!(out, "{}\r\n", columns(local).join(","))?;
         }
         Ok(Extract { out, format, local, lines: 0 })
     }
 
-    /// One record, where it is of the period.
-    pub(crate) fn take(&mut self, period: Period, stored: &Stored) -> io::Result<()> {
-        if !(period.from..period.until).contains(&stored.record.at) {
+    /// One record, where it is wanted.
+    pub fn take(&mut self, wanted: &Wanted, stored: &Stored) -> io::Result<()> {
+        if !wanted.fits(&stored.record) {
             return Ok(());
         }
         self.lines = self.lines.saturating_add(1);
@@ -104,10 +138,10 @@ impl<W: Write> Extract<W> {
         }
     }
 
-    /// Everything is with the reader.
-    pub(crate) fn end(mut self) -> io::Result<u64> {
+    /// Everything is with the reader. Gives where it was written.
+    pub fn end(mut self) -> io::Result<W> {
         self.out.flush()?;
-        Ok(self.lines)
+        Ok(self.out)
     }
 }
 
@@ -163,7 +197,6 @@ fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Name;
     use protocol::ledger::{Event, Local};
     use protocol::parcel::Label;
 
@@ -177,14 +210,13 @@ mod tests {
     }
 
     fn lines(format: Format, local: bool) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut extract = Extract::begin(&mut out, format, local).unwrap();
-        let period = Period { from: Timestamp(2), until: Timestamp(5) };
+        let mut extract = Extract::begin(Vec::new(), format, local).unwrap();
+        let wanted = Wanted { from: Timestamp(2), until: Timestamp(5), person: None, medium: None };
         for (at, name) in ["a", "b", "=1+1", "a,\"b\"\n", "申请.xml", "f"].into_iter().enumerate() {
-            extract.take(period, &stored(at as u64, name)).unwrap();
+            extract.take(&wanted, &stored(at as u64, name)).unwrap();
         }
-        assert_eq!(extract.end().unwrap(), 3);
-        String::from_utf8(out)
+        assert_eq!(extract.lines, 3);
+        String::from_utf8(extract.end().unwrap())
             .unwrap()
             .split_terminator(if format == Format::Csv { "\r\n" } else { "\n" })
             .map(str::to_owned)
