@@ -771,9 +771,12 @@ fn look(station: &Station, known: &TripOnRecord, now: Timestamp) -> Result<bool,
         }
         return Ok(mended || before != trip.settled);
     };
-    // Before the state that nobody looks at again.
+    // Before the state that nobody looks at again, and so that no cut of power brings them back after it.
     remove_receipts_of(station, crossing, &trip, done)?;
     drop_files(station, &place, &trip)?;
+    if place.is_dir() {
+        station.spool.disk().sync_dir(&place).map_err(io_at(&place))?;
+    }
     let mut over = Record::new(event, now);
     (over.trip, over.crossing, over.person) = (Some(trip.trip), Some(crossing), Some(station.node.clone()));
     over.medium = Name::new(&trip.medium).ok();
