@@ -15,17 +15,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX};
+use protocol::ledger::{Checkpoint, Event, FIRST_LOG, NOTE_BYTES_MAX, Record};
 use protocol::receipt::Head;
 use protocol::suite::Digest;
 use protocol::trust::Role;
 use protocol::witness::LogStart;
 use protocol::{Name, ParcelId, Signed, Statement as _, Suite, Timestamp, Trust};
 use serde_json::{Map, Value, json};
+use spool::extract::{Extract, Format, Wanted};
 use spool::segment::{self, Stored};
 
 use crate::audit::{self, Audit, walk};
-use crate::extract::{Extract, Format, Period};
+use crate::fetch::{Fetch, FetchError};
 use crate::folder::{self, FolderError};
 use crate::heads::{self, Heads};
 use crate::trustdir::{self, TrustDirError};
@@ -54,6 +55,9 @@ pub(crate) enum LedgerError {
     /// The disk.
     #[error("read error at {}: {cause}", path.display())]
     Read { path: PathBuf, cause: io::Error },
+    /// Asking the node for it.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// No ledger there.
     #[error("{} holds no ledger segments", path.display())]
     NoLedger { path: PathBuf },
@@ -71,6 +75,8 @@ pub(crate) enum Ledger {
     Show(LedgerShow),
     /// Write the records of a period as JSON lines or CSV
     Export(LedgerExport),
+    /// Ask the node itself for that, where its ledger's folder may not be read
+    Fetch(Fetch),
 }
 
 /// `ferry ledger verify`.
@@ -108,6 +114,42 @@ pub(crate) struct LedgerShow {
     /// Only records of this parcel
     #[arg(long, value_name = "ID", value_parser = parcel_id)]
     pub(crate) parcel: Option<ParcelId>,
+    #[command(flatten)]
+    pub(crate) acts: Acts,
+}
+
+/// Which days, and how the lines look.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Days {
+    /// The first day, YYYY-MM-DD by UTC
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) from: Timestamp,
+    /// The last day, which is still in it
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    pub(crate) to: Timestamp,
+    /// jsonl or csv
+    #[arg(long)]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) acts: Acts,
+}
+
+/// Whose acts are wanted, or with which medium; all records where nothing is said.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Acts {
+    /// Only records that name this person
+    #[arg(long, value_name = "NAME")]
+    pub(crate) person: Option<Name>,
+    /// Only records that name this medium
+    #[arg(long, value_name = "ID")]
+    pub(crate) medium: Option<Name>,
+}
+
+impl Acts {
+    fn fit(&self, record: &Record) -> bool {
+        (self.person.is_none() || self.person == record.person)
+            && (self.medium.is_none() || self.medium == record.medium)
+    }
 }
 
 /// `ferry ledger export`.
@@ -119,15 +161,8 @@ pub(crate) struct LedgerExport {
     /// Key cards; then the ledger is verified first, and nothing of a broken one is written
     #[arg(long, value_name = "DIR")]
     pub(crate) trust: Option<PathBuf>,
-    /// The first day, YYYY-MM-DD by UTC
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    pub(crate) from: Timestamp,
-    /// The last day, which is still in it
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    pub(crate) to: Timestamp,
-    /// jsonl or csv
-    #[arg(long)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) days: Days,
     /// With names and labels, which belong to the zone
     #[arg(long)]
     pub(crate) local: bool,
@@ -146,11 +181,12 @@ fn parcel_id(text: &str) -> Result<ParcelId, String> {
 
 impl Ledger {
     /// Verifies or shows.
-    pub(crate) fn run(&self, voice: Voice) -> Result<(), LedgerError> {
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), LedgerError> {
         match self {
             Ledger::Verify(verify) => verify.run(voice),
             Ledger::Show(show) => show.run(voice),
             Ledger::Export(export) => export.run(voice),
+            Ledger::Fetch(fetch) => Ok(fetch.run(voice, now)?),
         }
     }
 }
@@ -504,7 +540,8 @@ impl LedgerShow {
                 voice.line(&say!(voice.language, "{index:>9}  (unreadable)", "{index:>9}  （无法读取）"));
                 return Ok(());
             };
-            if self.parcel.is_none() || self.parcel == stored.record.parcel {
+            let of_parcel = self.parcel.is_none() || self.parcel == stored.record.parcel;
+            if of_parcel && self.acts.fit(&stored.record) {
                 let fields = fields(&stored, self.local);
                 let words: Vec<String> = fields
                     .iter()
@@ -540,15 +577,17 @@ impl LedgerExport {
             None => Box::new(io::BufWriter::new(io::stdout().lock())),
         };
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-        let period = Period { from: self.from, until: self.to.plus_ms(DAY_MS) };
-        let mut extract = Extract::begin(out, self.format, self.local).map_err(failed)?;
+        let Days { from, to, format, acts } = self.days.clone();
+        let wanted = Wanted { from, until: to.plus_ms(DAY_MS), person: acts.person, medium: acts.medium };
+        let mut extract = Extract::begin(out, format, self.local).map_err(failed)?;
         for dir in logs(&self.dir)? {
             walk(&dir, &indicatif::ProgressBar::hidden(), &mut |_, stored, _| match &stored {
-                Some(stored) => extract.take(period, stored).map_err(failed),
+                Some(stored) => extract.take(&wanted, stored).map_err(failed),
                 None => Ok(()),
             })?;
         }
-        let lines = extract.end().map_err(failed)?;
+        let lines = extract.lines;
+        extract.end().map_err(failed)?;
         if let Some(path) = &self.out {
             let shown = path.display();
             voice.object(&json!({"file": path, "lines": lines}));
@@ -583,6 +622,7 @@ fn fields(stored: &Stored, local: bool) -> Map<String, Value> {
         ("trip", record.trip.map(|v| json!(v))),
         ("bytes", record.bytes.map(|v| json!(v))),
         ("local", record.local.as_ref().map(|v| text(v))),
+        ("medium", record.medium.as_ref().map(|v| text(v))),
         ("head", record.head.map(|v| json!({"log": v.log, "size": v.size, "root": v.root.to_string()}))),
     ];
     let mut fields: Map<String, Value> =

@@ -10,8 +10,8 @@ mod confirm;
 mod copying;
 mod desk;
 mod export;
-mod extract;
 mod failure;
+mod fetch;
 mod folder;
 mod heads;
 mod import;
@@ -143,7 +143,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
         Some(Command::Verify(verify)) => verify.run(voice).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
-        Some(Command::Ledger(ledger)) => ledger.run(voice).map_err(AnyError::from),
+        Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),
         Some(Command::Except(_)) => return Err(not_yet(voice.language, "except")),

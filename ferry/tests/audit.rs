@@ -268,6 +268,64 @@ fn damage_in_the_tree_the_checkpoint_and_a_segment_that_was_set_aside_is_told_ap
 }
 
 #[test]
+fn what_one_person_did_or_was_done_with_one_medium_is_shown_and_exported_alone() {
+    let bench = Bench::new("acts", Suite::Std);
+    let mut ledger = bench.good.clone();
+    for (at, person, medium) in [(3, "ma", Some("disc-1")), (21, "ma", None), (30, "sun", Some("disc-1"))] {
+        ledger.records[at].person = Some(name(person));
+        ledger.records[at].medium = medium.map(name);
+    }
+    ledger.tree = ledger.records.clone();
+    ledger.write(&bench.dir, &bench.office.intranet);
+    bench.verify(0, &[]);
+    let dir = bench.dir.to_str().unwrap();
+    let show = |more: &[&str]| expect(0, &[&["ledger", "show", "--dir", dir], more].concat());
+    let export = |more: &[&str]| {
+        let period = ["--from", "1970-01-01", "--to", "2999-12-31", "--format", "csv"];
+        expect(0, &[&["ledger", "export", "--dir", dir], &period[..], more].concat())
+    };
+    let wanted: [(&[&str], &[usize]); 5] = [
+        (&["--person", "ma"], &[3, 21]),
+        (&["--medium", "disc-1"], &[3, 30]),
+        (&["--person", "sun", "--medium", "disc-1"], &[30]),
+        (&["--person", "ma", "--medium", "disc-2"], &[]),
+        (&["--person", "m"], &[]),
+    ];
+    for (filter, records) in wanted {
+        let (shown, exported) = (show(filter), export(filter));
+        assert_eq!(shown.lines().count(), records.len(), "{filter:?}: {shown}");
+        assert_eq!(exported.lines().count(), records.len() + 1, "{filter:?}: {exported}");
+        for (record, (line, row)) in records.iter().zip(shown.lines().zip(exported.lines().skip(1))) {
+            assert!(line.trim_start().starts_with(&format!("{record} ")), "{line}");
+            assert!(row.starts_with(&format!("{record},")), "{row}");
+        }
+    }
+    assert!(show(&["--medium", "disc-1"]).contains("medium=disc-1"));
+    assert_eq!(show(&[]).lines().count(), 45);
+}
+
+#[test]
+fn what_the_node_exports_is_fetched_whole_or_not_at_all() {
+    for suite in Suite::ALL {
+        let mut office = Office::new(&format!("fetch-{suite}"), suite);
+        let key = office.person("chen", "auditor", "intranet");
+        let daemon = world::Daemon::start(&office, "intranet", Vec::new());
+        let out = office.dir.join("november.csv");
+        let fetch = |exit: i32, more: &[&str]| {
+            let asked = ["ledger", "fetch", "--spool", daemon.spool(), "--key", &key, "--format", "csv"];
+            let period = ["--from", "2026-11-01", "--to", "2026-11-30", "--out", out.to_str().unwrap()];
+            expect(exit, &[&asked[..], &period, more].concat())
+        };
+        assert!(fetch(1, &["--person", "forged"]).contains("another digest"));
+        assert!(!out.exists(), "nothing is left of it");
+        let text = fetch(0, &["--person", "ma", "--medium", "disc-1"]);
+        assert!(text.contains("2 records written to"), "{text}");
+        assert_eq!(fs::read_to_string(&out).unwrap(), "2026-11-01..2026-11-30 ma\ndisc-1\n");
+        assert!(fetch(3, &[]).contains("new file"), "what is there is never written over");
+    }
+}
+
+#[test]
 fn a_million_records_are_verified_in_seconds() {
     let soak = std::env::var_os("TRILOCK_SOAK").is_some();
     let count: u64 = if soak { 1_000_000 } else { 20_000 };

@@ -230,6 +230,9 @@ pub struct Record {
     /// The ledger's head that was stated to `peer`, that `peer` stated, or that `peer` holds of us.
     #[asn1(context_specific = "17", optional = "true", tag_mode = "IMPLICIT", constructed = "true")]
     pub head: Option<Head>,
+    /// The ferry's medium, by its id in the register.
+    #[asn1(context_specific = "18", optional = "true", tag_mode = "IMPLICIT")]
+    pub medium: Option<Name>,
 }
 
 impl Record {
@@ -258,6 +261,7 @@ impl Record {
             bytes: None,
             local: None,
             head: None,
+            medium: None,
         }
     }
 
@@ -714,6 +718,7 @@ mod tests {
             bytes: Some(0),
             local: Some(Octets([4; 32])),
             head: Some(Head { log: 2, size: u64::MAX, root: Octets([5; 32]) }),
+            medium: name("disc-0017"),
             ..bare
         };
         let bytes = full.to_bytes();

@@ -3,12 +3,19 @@
 //! between making a day's folder and syncing its name left one that the next process would take for durable; so
 //! [`settle`] at every start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::Timestamp;
 
 use crate::disk::{Disk, Wanted};
 use crate::spool::SpoolError;
+
+/// The folder of a day.
+pub(crate) fn day(top: &Path, at: Timestamp) -> PathBuf {
+    let civil = at.to_string();
+    let day = civil.split('T').next().unwrap_or("1970-01-01");
+    day.split('-').fold(top.to_owned(), |dir, part| dir.join(part))
+}
 
 /// One file to be kept.
 #[derive(Clone, Debug)]
@@ -24,9 +31,7 @@ pub struct Kept {
 pub(crate) fn keep(disk: &Disk, dir: &Path, kept: &[Kept]) -> Result<(), SpoolError> {
     let mut paths = Vec::with_capacity(kept.len());
     for one in kept {
-        let civil = one.at.to_string();
-        let day = civil.split('T').next().unwrap_or("1970-01-01");
-        let folder = day.split('-').fold(dir.to_owned(), |dir, part| dir.join(part));
+        let folder = day(dir, one.at);
         let path = folder.join(&one.name);
         let broken = |source| SpoolError::disk(&path, source);
         if path.parent() != Some(&folder) || one.name.starts_with('.') {

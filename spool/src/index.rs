@@ -1,4 +1,4 @@
-//! The lookup over the ledger: parcels, bundles, labels, counts and numbers, in one redb file. Decides nothing, and may
+//! The lookup over the ledger: parcels, bundles, labels, counts, numbers, and acts of people, in one redb file. Decides nothing, and may
 //! be deleted at any time: the ledger gives it again.
 //!
 //! Groups of records are committed without a sync and with the number of records applied; now and then a commit is
@@ -20,9 +20,10 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
 use protocol::witness::Stated;
-use protocol::{BundleId, Digest, Name, ParcelId, Timestamp};
+use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
+use crate::acts::{self, Act, ActFilter, TripOnRecord, Way};
 use crate::changes::{BUNDLES, Bundle, COUNTS, Changes, Known, LABELS, NUMBERS, PARCELS, label_key};
 use crate::disk::Disk;
 use crate::gaps::{Book, RowKey};
@@ -37,7 +38,7 @@ use crate::state::{ParcelState, State};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Another form of rows: an older index is built anew.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// What an index says until the logs before the present one are all applied.
 const NO_LOG: u64 = 0;
 /// Records between two durable commits: what a start after a crash applies again, a tenth of a second.
@@ -73,7 +74,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn fits(&self, of: &ParcelState) -> bool {
+    /// Is this parcel asked for? Apart from the page.
+    #[must_use]
+    pub fn fits(&self, of: &ParcelState) -> bool {
         self.route.as_ref().is_none_or(|route| *route == of.route)
             && self.state.is_none_or(|state| state == of.state)
             && self.parcel_type.as_ref().is_none_or(|kind| *kind == of.parcel_type)
@@ -190,6 +193,7 @@ impl Index {
             txn.open_table(COUNTS)?;
             txn.open_table(NUMBERS)?;
             neighbours::prepare(txn)?;
+            acts::prepare(txn)?;
             let mut meta = txn.open_table(META)?;
             if meta.get("version")?.is_none() {
                 meta.insert("version", &VERSION.to_be_bytes()[..])?;
@@ -254,8 +258,8 @@ impl Index {
             let end = first + items.len() as u64;
             self.write(|txn| {
                 let mut group = Group::begin(txn, &self.node, &mut follower)?;
-                for item in items {
-                    group.take(&item.record, &item.local)?;
+                for (number, item) in (first..).zip(items) {
+                    group.take(head.log, number, &item.record, &item.local)?;
                 }
                 group.end(Head { size: end, ..head })?;
                 Ok(durable_after(first / DURABLE_RECORDS != end / DURABLE_RECORDS))
@@ -303,8 +307,8 @@ impl Index {
         self.write(|txn| {
             let mut group = Group::begin(txn, &self.node, follower)?;
             loop {
-                for (record, local) in &batch.records {
-                    group.take(record, local)?;
+                for (number, record, local) in &batch.records {
+                    group.take(head.log, *number, record, local)?;
                 }
                 if batch.through >= first + CATCH_UP_RECORDS {
                     break;
@@ -327,12 +331,12 @@ impl Index {
 
     /// Applies the logs before this one to an empty index, then says of which log it is.
     fn apply_former(&self, follower: &mut Follower, ledger: &Ledger) -> Result<(), SpoolError> {
-        let mut waiting: Vec<(Record, Local)> = Vec::new();
-        let flush = |follower: &mut Follower, waiting: &mut Vec<(Record, Local)>, head: Head| {
+        let mut waiting: Vec<(u64, u64, Record, Local)> = Vec::new();
+        let flush = |follower: &mut Follower, waiting: &mut Vec<(u64, u64, Record, Local)>, head: Head| {
             self.write(|txn| {
                 let mut group = Group::begin(txn, &self.node, follower)?;
-                for (record, local) in waiting.iter() {
-                    group.take(record, local)?;
+                for (log, number, record, local) in waiting.iter() {
+                    group.take(*log, *number, record, local)?;
                 }
                 group.end(head)?;
                 Ok(Commit::Durable)
@@ -340,8 +344,9 @@ impl Index {
             waiting.clear();
             Ok::<(), SpoolError>(())
         };
-        ledger.read_former(&mut |stored| {
-            waiting.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
+        ledger.read_former(&mut |log, stored| {
+            let local = stored.local.map(|(_, local)| local).unwrap_or_default();
+            waiting.push((log, stored.index, stored.record, local));
             let full = waiting.len() as u64 >= CATCH_UP_RECORDS;
             if full { flush(follower, &mut waiting, Head { log: NO_LOG, ..Head::default() }) } else { Ok(()) }
         })?;
@@ -458,6 +463,35 @@ impl Index {
         self.read(|txn| neighbours::witnessed(txn, peer))
     }
 
+    /// Acts that fit, newest first.
+    pub(crate) fn acts(&self, filter: &ActFilter, limit: usize, ledger: &Ledger) -> Result<Vec<Act>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| acts::acts(txn, filter, limit))
+    }
+
+    pub(crate) fn trip(
+        &self,
+        crossing: Crossing,
+        way: Way,
+        trip: u64,
+        ledger: &Ledger,
+    ) -> Result<Option<TripOnRecord>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| acts::trip(txn, crossing, way, trip))
+    }
+
+    /// Trips of a crossing, the highest number first.
+    pub(crate) fn trips(
+        &self,
+        crossing: Crossing,
+        way: Way,
+        limit: usize,
+        ledger: &Ledger,
+    ) -> Result<Vec<TripOnRecord>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| acts::trips(txn, crossing, way, limit))
+    }
+
     pub(crate) fn counts(&self, ledger: &Ledger) -> Result<BTreeMap<(Name, State), u64>, SpoolError> {
         self.settle(ledger)?;
         self.read(|txn| {
@@ -493,6 +527,7 @@ impl Index {
             txn.delete_table(COUNTS)?;
             txn.delete_table(NUMBERS)?;
             neighbours::clear(txn)?;
+            acts::clear(txn)?;
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;
@@ -530,11 +565,12 @@ impl<'a> Group<'a> {
         Ok(Group { txn, node, follower, known: Known::open(txn)?, changes: Changes::default(), epoch })
     }
 
-    fn take(&mut self, record: &Record, local: &Local) -> Result<(), redb::Error> {
+    fn take(&mut self, log: u64, number: u64, record: &Record, local: &Local) -> Result<(), redb::Error> {
         if matches!(record.event, Event::EpochStarted | Event::LogBegun) {
             self.epoch = self.epoch.max(record.epoch.unwrap_or(0));
         }
         neighbours::apply(self.txn, record)?;
+        acts::apply(self.txn, log, number, record)?;
         self.changes.take(&self.known, &mut self.follower.book, self.node, record, local)
     }
 
@@ -550,7 +586,7 @@ impl<'a> Group<'a> {
 
 /// Records in order, and up to where nothing was passed over but what cannot be read.
 struct Batch {
-    records: Vec<(Record, Local)>,
+    records: Vec<(u64, Record, Local)>,
     through: u64,
 }
 
@@ -561,7 +597,7 @@ fn read_ahead(ledger: &Ledger, from: u64, to: u64, give: &SyncSender<Batch>) -> 
         if stored.index >= to {
             return Ok(ControlFlow::Break(()));
         }
-        records.push((stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
+        records.push((stored.index, stored.record, stored.local.map(|(_, local)| local).unwrap_or_default()));
         if records.len() < READ_RECORDS {
             return Ok(ControlFlow::Continue(()));
         }

@@ -135,6 +135,11 @@ impl Layout {
     pub fn desk_answers(&self) -> PathBuf {
         self.at(&["desk", "answers"])
     }
+    /// `desk/exports`: records that auditors asked for.
+    #[must_use]
+    pub fn desk_exports(&self) -> PathBuf {
+        self.at(&["desk", "exports"])
+    }
     /// `desk/own`: requests of the daemon's own user, 0700.
     #[must_use]
     pub fn desk_own(&self) -> PathBuf {

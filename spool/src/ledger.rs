@@ -221,8 +221,11 @@ impl Ledger {
     }
 
     /// Hands every readable record of the logs before this one to `take`, log by log.
-    pub(crate) fn read_former(&self, take: &mut dyn FnMut(Stored) -> Result<(), SpoolError>) -> Result<(), SpoolError> {
-        for (_, dir) in former(&self.dir)? {
+    pub(crate) fn read_former(
+        &self,
+        take: &mut dyn FnMut(u64, Stored) -> Result<(), SpoolError>,
+    ) -> Result<(), SpoolError> {
+        for (log, dir) in former(&self.dir)? {
             let at = |source| SpoolError::disk(&dir, source);
             let kept = File::open(dir.join("level-0")).ok();
             let is_leaf = |stored: &Stored| {
@@ -237,7 +240,7 @@ impl Ledger {
                     if let Found::Record(stored) = found
                         && (one.health == Health::Sound || is_leaf(&stored))
                     {
-                        take(*stored)?;
+                        take(log, *stored)?;
                     }
                 }
             }

@@ -41,6 +41,7 @@
 
 pub mod desk;
 pub mod disk;
+pub mod extract;
 pub mod layout;
 pub mod power;
 pub mod segment;
@@ -50,6 +51,8 @@ pub use disk::{Disk, Free, Fuse, SyncClass, Wanted};
 pub use layout::Layout;
 pub use power::{Fault, Power, Weather};
 
+#[cfg(feature = "owner")]
+mod acts;
 #[cfg(feature = "owner")]
 mod arrivals;
 #[cfg(feature = "owner")]
@@ -109,6 +112,7 @@ mod whole;
 
 #[cfg(feature = "owner")]
 pub use crate::{
+    acts::{Act, ActAt, ActFilter, TripOnRecord, TripStage, Way},
     arrivals::{Arrivals, Begin, Partial},
     bell::Bell,
     entry::{Content, Entry, EntryKind},

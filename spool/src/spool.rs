@@ -21,6 +21,7 @@ use protocol::suite::{Digest, Suite};
 use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
 
+use crate::acts::{Act, ActFilter, TripOnRecord, Way};
 use crate::arrivals::{self, Arrivals};
 use crate::bell::Bell;
 use crate::disk::{ASIDE, Disk, Free};
@@ -37,6 +38,7 @@ use crate::numbers::Numbers;
 use crate::outbox::Outbox;
 use crate::outlet::ITEM;
 use crate::scrub::{self, Progress};
+use crate::segment::Stored;
 use crate::state::{ParcelState, State};
 use crate::version;
 
@@ -323,6 +325,8 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
     for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_trips(), layout.desk_incoming()] {
         shared(desk, 0o2770)?;
     }
+    // Written by the daemon alone, read by the group of auditors.
+    shared(layout.desk_exports(), 0o2750)?;
     shared(layout.status(), 0o2750)?;
     for own in [
         layout.desk_own(),
@@ -582,7 +586,7 @@ impl Spool {
     }
 
     /// The records from one on, in order, at most `limit`; those that cannot be read are left out.
-    pub fn records(&self, from: u64, limit: usize) -> Result<Vec<crate::segment::Stored>, SpoolError> {
+    pub fn records(&self, from: u64, limit: usize) -> Result<Vec<Stored>, SpoolError> {
         let mut found = Vec::new();
         self.0.ledger.read_from(from, &mut |stored| {
             if found.len() < limit {
@@ -601,13 +605,45 @@ impl Spool {
         until: Timestamp,
         take: &mut dyn FnMut(&Record),
     ) -> Result<(), SpoolError> {
+        self.present_between(from, until, &mut |stored| {
+            take(&stored.record);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same with everything that is stored, and of the logs before this one too, until `take` has enough.
+    pub fn stored_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Stored) -> ControlFlow<()>,
+    ) -> Result<(), SpoolError> {
+        let mut enough = ControlFlow::Continue(());
+        self.0.ledger.read_former(&mut |_, stored| {
+            if enough.is_continue() && (from..until).contains(&stored.record.at) {
+                enough = take(&stored);
+            }
+            Ok(())
+        })?;
+        if enough.is_break() {
+            return Ok(());
+        }
+        self.present_between(from, until, take)
+    }
+
+    fn present_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        take: &mut dyn FnMut(&Stored) -> ControlFlow<()>,
+    ) -> Result<(), SpoolError> {
         let first = self.0.ledger.first_about(from)?;
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         let mut late = 0_usize;
         self.0.ledger.read_from(first, &mut |stored| {
             let at = stored.record.at;
-            if (from..until).contains(&at) {
-                take(&stored.record);
+            if (from..until).contains(&at) && take(&stored).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
             late = if at.0 > until.0.saturating_add(DAY_MS) { late + 1 } else { 0 };
             // A segment's worth of records that are all too late: what follows is later still.
@@ -689,6 +725,18 @@ impl Spool {
     /// Parcels that fit, newest first.
     pub fn parcels(&self, filter: &Filter, limit: usize) -> Result<Vec<ParcelState>, SpoolError> {
         self.0.index.parcels(filter, limit, &self.0.ledger)
+    }
+    /// Records that name a person or a medium and fit, newest first.
+    pub fn acts(&self, filter: &ActFilter, limit: usize) -> Result<Vec<Act>, SpoolError> {
+        self.0.index.acts(filter, limit, &self.0.ledger)
+    }
+    /// A trip of the ferry that was staged or imported here.
+    pub fn trip(&self, crossing: Crossing, way: Way, trip: u64) -> Result<Option<TripOnRecord>, SpoolError> {
+        self.0.index.trip(crossing, way, trip, &self.0.ledger)
+    }
+    /// Trips of a crossing that were staged or imported here, the highest number first.
+    pub fn trips(&self, crossing: Crossing, way: Way, limit: usize) -> Result<Vec<TripOnRecord>, SpoolError> {
+        self.0.index.trips(crossing, way, limit, &self.0.ledger)
     }
     /// Whose bundle this is.
     pub fn parcel_of_bundle(&self, id: &BundleId) -> Result<Option<ParcelId>, SpoolError> {
@@ -920,6 +968,12 @@ impl Spool {
     /// Keeps what the auditor needs, each file under the day it happened. Keeping the same again is fine.
     pub fn keep_evidence(&self, kept: &[Kept]) -> Result<(), SpoolError> {
         crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), kept)
+    }
+
+    /// Where a piece of evidence of that moment is kept.
+    #[must_use]
+    pub fn evidence_path(&self, at: Timestamp, name: &str) -> PathBuf {
+        crate::evidence::day(&self.0.layout.evidence(), at).join(name)
     }
 }
 

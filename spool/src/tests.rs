@@ -23,6 +23,7 @@ use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Suite, Timestamp, Zon
 use crate::segment::{Health, Segment};
 use crate::*;
 
+mod acts;
 mod inlet;
 
 const HOP: Crossing = Crossing::InternetToExtranet;
@@ -572,9 +573,9 @@ fn an_index_of_another_version_is_made_anew() {
     let spool = world.open();
     spool.record(arrived(id(1), 1), Local::none()).unwrap();
     drop(spool);
-    forge(&path, 3);
+    forge(&path, 4);
     assert!(world.open().bundle_taken(&id(77)).unwrap(), "an index of this version is believed");
-    for version in [2, 4] {
+    for version in [3, 5] {
         forge(&path, version);
         let spool = world.open();
         assert!(!spool.bundle_taken(&id(77)).unwrap());

@@ -5,6 +5,7 @@
 //! version  what it is
 //! 1        every bundle a file of its own; a claimed drop under `.claimed/<parcel>/<name>`. Also: no `spool.json` at all
 //! 2        small bundles in shared segments; a claimed drop as `.claimed/<parcel>.<name>`; `queues/heads`, `queues/names`
+//! 3        records may name a medium, which an older program would take for damage
 //! ```
 //! The number is raised when a spool was opened and before anything of the new form is written. So dying anywhere is
 //! safe: until then the older program still reads all of it.
@@ -20,7 +21,7 @@ use crate::disk::Disk;
 use crate::spool::SpoolError;
 
 /// The form that this program writes, and the newest it reads.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 /// The form of a spool that does not say.
 const UNSAID: u32 = 1;
 /// Two short lines; more is not ours.

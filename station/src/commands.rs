@@ -98,9 +98,18 @@ enum Command {
         /// Only of this parcel type.
         #[arg(long = "type")]
         parcel_type: Option<String>,
-        /// Only with this label, NAME=VALUE.
+        /// Only with this label, NAME=VALUE; a region is a label.
         #[arg(long)]
         label: Option<String>,
+        /// What this person did, and the parcels of it; --since and --until are then the time of the acts. 按经办人
+        #[arg(long)]
+        person: Option<String>,
+        /// What was done with this medium, and the parcels on it. 按介质
+        #[arg(long)]
+        medium: Option<String>,
+        /// The next page of acts: what stands under `next`. 下一页
+        #[arg(long, value_name = "NEXT")]
+        before: Option<String>,
     },
     /// Everything about one parcel. 查看投递件
     Show {
@@ -271,7 +280,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
         }
         Command::Status => ask::status(&config, out),
-        Command::List { route, state, since, until, parcel_type, label } => {
+        Command::List { route, state, since, until, parcel_type, label, person, medium, before } => {
             let moments = [("since", since), ("until", until)].map(|(what, text)| {
                 let Some(text) = text else { return Ok((what, None)) };
                 // A day that is named as the last one is still in it.
@@ -289,7 +298,17 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 }
                 return Exit::Config;
             };
-            let arguments = [("route", route), ("state", state), since, until, ("type", parcel_type), ("label", label)];
+            let arguments = [
+                ("route", route),
+                ("state", state),
+                since,
+                until,
+                ("type", parcel_type),
+                ("label", label),
+                ("person", person),
+                ("medium", medium),
+                ("before", before),
+            ];
             ask::ask(&config, zone, "list", arguments, out)
         }
         Command::Show { parcel } => ask::ask(&config, zone, "show", [("parcel", Some(parcel))], out),

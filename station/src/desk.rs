@@ -15,8 +15,11 @@ use protocol::trust::Role;
 use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
 use serde_json::{Value, json};
 use spool::desk::Answer;
+use spool::extract::Wanted;
+use spool::{Act, ActAt, ActFilter};
 
 use crate::alarm::Alarm;
+use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::{admission, backup, housekeeping, receipts, report, trips};
 
@@ -30,6 +33,10 @@ const LABEL_BYTES_MAX: usize = 256;
 const LABELS_MAX: usize = 32;
 /// Rows of one list answer.
 const LIST_ROWS_MAX: usize = 10_000;
+/// Acts of one answer; the next page begins behind the last.
+const ACTS_MAX: usize = 1_000;
+/// Lines of waybills that one answer looks into: some full discs.
+const LINES_MAX: usize = 100_000;
 
 /// A request that is not carried out, or is done with nothing to do.
 #[derive(Debug)]
@@ -182,7 +189,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report");
+    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report" | "ledger-export");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -194,9 +201,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
     match request.action.as_str() {
         "export" | "reexport" if may(&[Role::Operator]) => {
             let again = if request.action.as_str() == "reexport" { number(request, "trip") } else { None };
-            let earlier = again.and_then(|number| {
-                trips::list(station).ok()?.into_iter().find(|trip| trip.trip == number && trip.direction == "out")
-            });
+            let earlier = again.map(|number| trips::staged(station, number)).transpose()?.flatten();
             let medium =
                 name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
             let carrier =
@@ -223,7 +228,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
             let (Some(trip), Some(crossing)) = (number(request, "trip"), crossing) else {
                 return Ok(Err(missing("trip, crossing")));
             };
-            Ok(trips::import(station, crossing, trip, person, now)?.map(|(trip, skipped)| {
+            Ok(trips::import(station, crossing, trip, person, request.at, now)?.map(|(trip, skipped)| {
                 json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped })
             }))
         }
@@ -237,12 +242,16 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "list" => list(station, request, now),
         "show" => show(station, request, now),
         "report" if may(&[Role::Auditor, Role::Security, Role::Operator]) => report(station, request, now),
+        "ledger-export" if may(&[Role::Auditor, Role::Security]) => ledger_export(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" => Ok(Err(
-            Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
-        )),
+        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report"
+        | "ledger-export" => Ok(Err(Refusal::new(
+            "role",
+            "the role on the key card may not ask for this",
+            "密钥卡上的角色无权提出该请求",
+        ))),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
@@ -518,12 +527,13 @@ pub fn row(state: &spool::ParcelState) -> Value {
     })
 }
 
+fn wrong(what: &str, english: &str, chinese: &str) -> Refusal {
+    Refusal::new("filter", &format!("{what} is not what it should be"), &format!("{what} 不正确"))
+        .with_remedy(english, chinese)
+}
+
 /// What `list` may ask for. What is misspelt is refused: a filter that is quietly left out shows the wrong list.
 fn filter_of(station: &Station, request: &Request) -> Result<spool::Filter, Refusal> {
-    let wrong = |what: &str, english: &str, chinese: &str| {
-        Refusal::new("filter", &format!("{what} is not what it should be"), &format!("{what} 不正确"))
-            .with_remedy(english, chinese)
-    };
     let mut filter = spool::Filter::default();
     if let Some(word) = request.argument("route") {
         // A route that was taken out of the config still has its parcels.
@@ -556,11 +566,101 @@ fn filter_of(station: &Station, request: &Request) -> Result<spool::Filter, Refu
     Ok(filter)
 }
 
+/// Whose acts `list` is asked for, or with which medium; nobody's, mostly.
+fn acts_of(request: &Request) -> Result<ActFilter, Refusal> {
+    let name = |what: &str, english: &str, chinese: &str| {
+        let word = request.argument(what);
+        word.map(|word| Name::new(word).map_err(|_| wrong(what, english, chinese))).transpose()
+    };
+    let before = request.argument("before").map(|word| {
+        read_place(word)
+            .ok_or_else(|| wrong("before", "the word under \"next\" of the page before", "上一页“next”所示的值"))
+    });
+    Ok(ActFilter {
+        person: name("person", "as on the key card", "与公钥卡上的持有人一致")?,
+        medium: name("medium", "an id of the register, [[ferry.medium]]", "介质登记中的编号")?,
+        before: before.transpose()?,
+        ..ActFilter::default()
+    })
+}
+
+/// Where a page ends, as one word.
+fn place_word(place: &ActAt) -> String {
+    format!("{}-{}-{}", place.at.0, place.log, place.record)
+}
+
+fn read_place(word: &str) -> Option<ActAt> {
+    let mut numbers = word.split('-').map(|number| number.parse::<u64>().ok());
+    let place = ActAt { at: Timestamp(numbers.next()??), log: numbers.next()??, record: numbers.next()?? };
+    numbers.next().is_none().then_some(place)
+}
+
+/// What a person did, or was done with a medium, newest first; and the parcels of it, by name or on a waybill.
+fn list_acts(
+    station: &Station,
+    request: &Request,
+    mut parcels: spool::Filter,
+    mut asked: ActFilter,
+    now: Timestamp,
+) -> Outcome {
+    // The time asked for is that of the acts; a parcel may be much older than its trip.
+    (asked.since, asked.until) = (parcels.since.take(), parcels.until.take());
+    let mut acts = station.spool.acts(&asked, ACTS_MAX + 1)?;
+    let more = acts.len() > ACTS_MAX;
+    acts.truncate(ACTS_MAX);
+    let next = acts.last().filter(|_| more).map(|act| place_word(&act.place));
+    let (mut ids, mut waybills, mut lines) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for record in acts.iter().map(|act| &act.record) {
+        ids.extend(record.parcel);
+        if record.trip.is_none() || lines >= LINES_MAX || !waybills.insert(record.digest.map(|digest| digest.0)) {
+            continue;
+        }
+        for bundle in trips::bundles_of(station, record)? {
+            lines += 1;
+            ids.extend(station.spool.parcel_of_bundle(&bundle)?);
+        }
+    }
+    let mut rows = Vec::new();
+    // Ids ascend with time.
+    for id in ids.iter().rev() {
+        rows.extend(station.spool.parcel(id)?.filter(|state| parcels.fits(state)).as_ref().map(row));
+        if rows.len() >= LIST_ROWS_MAX {
+            break;
+        }
+    }
+    let acts: Vec<Value> = acts.iter().map(act_row).collect();
+    was_read(station, request, (acts.len() + rows.len()) as u64, now)?;
+    Ok(Ok(
+        json!({ "acts": acts, "next": next, "parcels": rows, "parcels_cut": rows.len() >= LIST_ROWS_MAX || lines >= LINES_MAX }),
+    ))
+}
+
+fn act_row(act: &Act) -> Value {
+    let Act { place, record } = act;
+    json!({
+        "at_ms": place.at.0,
+        "log": place.log,
+        "record": place.record,
+        "event": record.event.name(),
+        "person": record.person,
+        "medium": record.medium,
+        "trip": record.trip,
+        "crossing": record.crossing.map(Crossing::name),
+        "route": record.route,
+        "parcel": record.parcel.map(|parcel| parcel.to_string()),
+        "digest": record.digest.map(|digest| digest.to_string()),
+    })
+}
+
 fn list(station: &Station, request: &Request, now: Timestamp) -> Outcome {
-    let filter = match filter_of(station, request) {
-        Ok(filter) => filter,
+    let filters = filter_of(station, request).and_then(|filter| Ok((filter, acts_of(request)?)));
+    let (filter, acts) = match filters {
+        Ok(filters) => filters,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if acts.person.is_some() || acts.medium.is_some() {
+        return list_acts(station, request, filter, acts, now);
+    }
     let rows: Vec<Value> = station.spool.parcels(&filter, LIST_ROWS_MAX)?.iter().map(row).collect();
     was_read(station, request, rows.len() as u64, now)?;
     Ok(Ok(Value::Array(rows)))
@@ -588,6 +688,40 @@ fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let records = figures.get("records").and_then(Value::as_u64).unwrap_or(0);
     was_read(station, request, records, now)?;
     Ok(Ok(json!({ "html": page, "figures": figures })))
+}
+
+/// The records of a period as a file that only the group of auditors reads.
+fn ledger_export(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let day = |what: &str| request.argument(what).and_then(Timestamp::of_day);
+    let format = request.argument("format").and_then(|word| word.parse().ok());
+    let (Some(from), Some(to), Some(format)) = (day("from"), day("to"), format) else {
+        return Ok(Err(missing("from and to, as YYYY-MM-DD, and format, jsonl or csv")));
+    };
+    let acts = match acts_of(request) {
+        Ok(acts) => acts,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let wanted = Wanted { from, until: to.plus_ms(DAY_MS), person: acts.person, medium: acts.medium };
+    match export::make(station, &request.id, &wanted, format) {
+        Ok((answer, lines)) => {
+            was_read(station, request, lines, now)?;
+            Ok(Ok(answer))
+        }
+        Err(ExportError::Station(error)) => Err(error),
+        Err(error @ ExportError::TooMany { .. }) => {
+            Ok(Err(Refusal::new("too-many-exports", &error.to_string(), "办理台中的导出文件过多，两天后自动清除")))
+        }
+        Err(error @ ExportError::NotSetUp { .. }) => {
+            Ok(Err(Refusal::new("not-set-up", &error.to_string(), "尚无导出目录").with_remedy(
+                "run init once, as root, so that the folder belongs to group trilock-audit",
+                "请以 root 执行一次 init，使该目录属于 trilock-audit 组",
+            )))
+        }
+        Err(error @ ExportError::TooLong) => {
+            Ok(Err(Refusal::new("too-long", &error.to_string(), "导出内容过大，请缩短时间范围")))
+        }
+    }
 }
 
 fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
@@ -618,15 +752,23 @@ fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 /// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
-    let folder = station.layout().desk_answers();
-    let io = |cause| StationError::Io { path: folder.clone(), cause };
-    for entry in std::fs::read_dir(&folder).map_err(io)? {
+    tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now)?;
+    tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now)
+}
+
+fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -> Result<(), StationError> {
+    let io = |cause| StationError::Io { path: folder.to_owned(), cause };
+    if !folder.exists() {
+        // The tree of an older program, until the next init.
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
         let age = modified
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
-        if age > KEPT_MS {
+        if age > kept_ms {
             let path: PathBuf = entry.path();
             station.spool.disk().remove_file(&path).map_err(io)?;
         }

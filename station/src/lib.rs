@@ -24,6 +24,7 @@ mod opening;
 mod parallel;
 
 pub mod desk;
+pub mod export;
 pub mod housekeeping;
 pub mod intake;
 pub mod receipts;

@@ -141,6 +141,8 @@ pub struct Station {
     pub retries: Retries,
     /// What the outlets hold.
     pub outlets: Outlets,
+    /// Whoever changes a trip holds it: the desk and housekeeping both do.
+    pub(crate) trips: Mutex<()>,
     /// What time it is, and whether anything may end by it.
     pub clock: Arc<Clock>,
     /// What neighbours said about their ledgers.
@@ -268,6 +270,7 @@ impl Station {
             settings: plan.node,
             backups: Backups::new(plan.backup),
             alarms: plan.alarms,
+            trips: Mutex::default(),
             witness: Witness::default(),
             watches: Mutex::default(),
             neighbours: Mutex::default(),

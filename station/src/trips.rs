@@ -1,11 +1,17 @@
 //! Ferry trips, as the node sees them: staged for the next medium, countersigned, confirmed, settled; and those that
 //! come in. `ferry` carries the files between the desk and a medium; only the daemon stages, admits and records.
 //!
-//! Why it may die anywhere: a trip is a folder under `desk/trips`, whose `trip.json` is written last and replaced whole;
-//! the entries it names stay in the outbox until their receipts come, so a trip that is lost is staged again.
+//! Which trips there are, how far each is, and which was imported, the ledger says; what is on one its waybill says, where
+//! its digest is the one on record. `trip.json` beside them is a note for people and tools: the desk's group can write it,
+//! so nothing is decided by it.
+//!
+//! Why it may die anywhere: the waybill is kept under `evidence`, where only the daemon writes, before the record names it,
+//! and laid to the desk after; where it is not there, or another, the next look lays it again. The entries it names stay
+//! in the outbox until their receipts come, so a trip that is lost is staged again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, TryLockError};
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::VERSION;
@@ -16,7 +22,7 @@ use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillL
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use spool::EntryKind;
+use spool::{EntryKind, Kept, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
 use crate::config::{Carrier, Direction};
@@ -25,12 +31,16 @@ use crate::receipts;
 use crate::station::{Station, StationError};
 use crate::witness;
 
-/// Trips kept in the list: years of daily trips.
+/// Trips of one way and crossing in the list: years of daily trips.
 const TRIPS_MAX: usize = 10_000;
 /// Approvals read from one trip's folder.
 const APPROVALS_MAX: usize = 16;
 /// A trip of as many lines as a waybill can have, each an id of 32 digits.
 const TRIP_BYTES_MAX: u64 = 8 << 20;
+/// The waybill's file name, at the desk as on a medium.
+const WAYBILL: &str = "waybill";
+/// The refusal after which the same medium is simply read again.
+const FILE_MISSING: &str = "file-missing";
 /// An approval is a few hundred bytes.
 const APPROVAL_BYTES_MAX: u64 = 16 * 1024;
 
@@ -89,12 +99,16 @@ pub struct Trip {
     pub ids: Vec<String>,
 }
 
-fn folder(station: &Station, trip: u64) -> PathBuf {
-    station.layout().desk_trips().join(trip.to_string())
+/// Where a trip lies at the desk.
+fn place(station: &Station, crossing: Crossing, way: Way, trip: u64) -> PathBuf {
+    match way {
+        Way::Out => station.layout().desk_trips().join(trip.to_string()),
+        Way::In => station.layout().desk_incoming().join(format!("{crossing}-{trip}")),
+    }
 }
 
-fn incoming_folder(station: &Station, crossing: Crossing, trip: u64) -> PathBuf {
-    station.layout().desk_incoming().join(format!("{crossing}-{trip}"))
+fn place_of(station: &Station, known: &TripOnRecord) -> PathBuf {
+    place(station, known.crossing, known.stage.way(), known.trip)
 }
 
 fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
@@ -104,7 +118,12 @@ fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
 fn save(station: &Station, place: &Path, trip: &Trip) -> Result<(), StationError> {
     let path = place.join("trip.json");
     let text = serde_json::to_vec_pretty(trip).map_err(|e| StationError::Io { path: path.clone(), cause: e.into() })?;
-    station.spool.disk().write(&path, &text).map_err(io_at(&path))
+    let disk = station.spool.disk();
+    if path.is_dir() {
+        // Somebody's folder under the name would hold up every look at the trips.
+        disk.remove_tree(&path).map_err(io_at(&path))?;
+    }
+    disk.write(&path, &text).map_err(io_at(&path))
 }
 
 fn load(place: &Path) -> Option<Trip> {
@@ -114,17 +133,135 @@ fn load(place: &Path) -> Option<Trip> {
 /// Every trip known here, newest first.
 pub fn list(station: &Station) -> Result<Vec<Trip>, StationError> {
     let mut trips = Vec::new();
-    for folder in [station.layout().desk_trips(), station.layout().desk_incoming()] {
-        for entry in std::fs::read_dir(&folder).map_err(io_at(&folder))? {
-            let path = entry.map_err(io_at(&folder))?.path();
-            trips.extend(load(&path));
-            if trips.len() > TRIPS_MAX {
-                break;
-            }
+    for crossing in Crossing::ALL {
+        for way in [Way::Out, Way::In] {
+            let known = station.spool.trips(crossing, way, TRIPS_MAX)?;
+            // What is over is told by its note, or by the ledger alone: years of waybills are not read every second.
+            let open = |known: &TripOnRecord| if known.stage.is_over() { None } else { paper(station, &known.record) };
+            trips.extend(known.iter().map(|known| on_record(station, known, open(known).as_ref())));
         }
     }
     trips.sort_by_key(|trip| std::cmp::Reverse((trip.at_ms, trip.trip)));
     Ok(trips)
+}
+
+/// The trip that this node staged under a number.
+pub fn staged(station: &Station, number: u64) -> Result<Option<Trip>, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(None) };
+    let known = station.spool.trip(crossing, Way::Out, number)?;
+    Ok(known.map(|known| on_record(station, &known, paper(station, &known.record).as_ref())))
+}
+
+/// A trip as the ledger and its waybill say. The note is asked for who has countersigned and how much is receipted, which
+/// only people read; and for the rest of it where a trip is over and its waybill was not looked for.
+fn on_record(station: &Station, known: &TripOnRecord, paper: Option<&Paper>) -> Trip {
+    let digest = known.record.digest.map(|digest| digest.to_string()).unwrap_or_default();
+    let note = load(&place_of(station, known)).filter(|note| note.trip == known.trip && note.waybill == digest);
+    let mut trip = match (paper, &note) {
+        (Some(paper), _) => of_waybill(station, &paper.waybill, known),
+        // Trips from before records named media kept no waybill but the one at the desk, which may be of an older form.
+        (None, Some(note)) if known.stage.is_over() || known.record.medium.is_none() => note.clone(),
+        _ => bare(known),
+    };
+    if let Some(note) = note {
+        (trip.approvals, trip.settled) = (note.approvals, note.settled.min(trip.bundles));
+    }
+    trip.state = match known.stage {
+        TripStage::Staged if trip.approvals.len() >= usize::from(trip.needed) => TripState::Approved,
+        TripStage::Staged => TripState::Staged,
+        TripStage::Confirmed => TripState::Confirmed,
+        TripStage::Settled => TripState::Settled,
+        TripStage::Expired => TripState::Expired,
+        TripStage::Imported => TripState::Imported,
+    };
+    (trip.crossing, trip.direction) = (known.crossing.to_string(), direction(known.stage.way()).to_owned());
+    trip
+}
+
+fn direction(way: Way) -> &'static str {
+    match way {
+        Way::Out => "out",
+        Way::In => "in",
+    }
+}
+
+/// What the ledger alone says of a trip: its papers are lost.
+fn bare(known: &TripOnRecord) -> Trip {
+    let record = &known.record;
+    let word = |name: &Option<Name>| name.as_ref().map(Name::to_string).unwrap_or_default();
+    Trip {
+        trip: known.trip,
+        crossing: known.crossing.to_string(),
+        direction: direction(known.stage.way()).to_owned(),
+        state: TripState::Staged,
+        medium: word(&record.medium),
+        carrier: String::new(),
+        exporter: word(&record.person),
+        files: 0,
+        bytes: 0,
+        approvals: Vec::new(),
+        needed: u8::MAX,
+        settled: 0,
+        bundles: 0,
+        waybill: record.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        at_ms: record.at.0,
+        ids: Vec::new(),
+    }
+}
+
+fn of_waybill(station: &Station, waybill: &Waybill, known: &TripOnRecord) -> Trip {
+    let bundles = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count() as u64;
+    Trip {
+        medium: waybill.medium.to_string(),
+        carrier: waybill.carrier.to_string(),
+        exporter: waybill.exporter.to_string(),
+        files: waybill.lines.len() as u64,
+        bytes: waybill.lines.iter().map(|line| line.size).sum(),
+        needed: u8::try_from(needed(station, waybill)).unwrap_or(u8::MAX),
+        settled: if known.stage == TripStage::Imported { bundles } else { 0 },
+        bundles,
+        ids: waybill.lines.iter().map(|line| line.id.to_string()).collect(),
+        ..bare(known)
+    }
+}
+
+/// A waybill that the ledger knows.
+struct Paper {
+    waybill: Waybill,
+    bytes: Vec<u8>,
+}
+
+/// The waybill of a record that staged or imported a trip: from evidence, or from the desk. Believed by its digest alone:
+/// the record was made when its signature was.
+fn paper(station: &Station, record: &Record) -> Option<Paper> {
+    let (trip, crossing, digest) = (record.trip?, record.crossing?, record.digest?);
+    let way = if record.event == Event::TripImported { Way::In } else { Way::Out };
+    let kept = station.spool.evidence_path(record.at, &evidence_name(&digest));
+    let at_the_desk = place(station, crossing, way, trip).join(WAYBILL);
+    [kept, at_the_desk].iter().find_map(|path| {
+        let bytes = read_small(path, Waybill::BYTES_MAX as u64).ok()?;
+        let signed = Signed::parse::<Waybill>(&bytes).ok().filter(|signed| signed.digest() == digest)?;
+        let waybill: Waybill = signed.read_unverified().ok()?;
+        (waybill.trip == trip && waybill.crossing == crossing).then_some(Paper { waybill, bytes })
+    })
+}
+
+/// The bundles of the trip that a record tells of, as its waybill names them; none where that is lost.
+pub fn bundles_of(station: &Station, record: &Record) -> Result<Vec<BundleId>, StationError> {
+    let begins = matches!(record.event, Event::TripStaged | Event::TripImported);
+    let known = match (record.crossing, record.trip) {
+        (Some(crossing), Some(trip)) if !begins => station.spool.trip(crossing, Way::Out, trip)?,
+        _ => None,
+    };
+    let known =
+        known.map(|known| known.record).filter(|known| record.digest.is_none() || known.digest == record.digest);
+    let lines = paper(station, known.as_ref().unwrap_or(record)).map(|paper| paper.waybill.lines).unwrap_or_default();
+    Ok(lines.into_iter().filter(|line| line.kind == LineKind::Bundle).map(|line| line.id).collect())
+}
+
+/// Only the daemon writes there. The digest is the name: a trip that is staged again has another waybill.
+fn evidence_name(waybill: &Digest) -> String {
+    format!("{waybill}.waybill")
 }
 
 /// The peer and crossing that this node's ferry serves, outward.
@@ -153,10 +290,11 @@ pub fn stage(
     if let Err(refusal) = check_medium(station, medium, Direction::Out) {
         return Ok(Err(refusal));
     }
-    let known = list(station)?;
-    let mine: Vec<&Trip> = known.iter().filter(|trip| trip.direction == "out").collect();
-    if let Some(number) = again {
-        match mine.iter().find(|trip| trip.trip == number) {
+    let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let mine = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?;
+    let before = match again {
+        None => None,
+        Some(number) => match station.spool.trip(crossing, Way::Out, number)? {
             None => {
                 return Ok(Err(Refusal::new(
                     "no-such-trip",
@@ -164,33 +302,33 @@ pub fn stage(
                     "没有该编号的批次",
                 )));
             }
-            Some(trip) if trip.state == TripState::Settled => {
+            Some(trip) if trip.stage == TripStage::Settled => {
                 return Ok(Err(Refusal::new(
                     "trip-settled",
                     "every bundle of that trip is receipted; nothing is to be carried again",
                     "该批次已全部回执，无需再次摆渡",
                 )));
             }
-            Some(_) => {}
-        }
-    }
-    let earlier: Option<BTreeSet<String>> =
-        mine.iter().find(|trip| Some(trip.trip) == again).map(|trip| trip.ids.iter().cloned().collect());
+            Some(trip) => Some(trip),
+        },
+    };
+    let ids = |trip: &TripOnRecord| on_record(station, trip, paper(station, &trip.record).as_ref()).ids;
+    let earlier: Option<BTreeSet<String>> = before.as_ref().map(|trip| ids(trip).into_iter().collect());
     let waits = !station.spool.outbox(crossing).entries()?.is_empty();
     let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
     if earlier.is_none() && (waits || misses || receipts::waits(station, crossing, &target)?) {
         // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
         receipts::batch(station, crossing, &target, true, now)?;
     }
-    let open =
-        |trip: &&&Trip| !matches!(trip.state, TripState::Settled | TripState::Expired) && Some(trip.trip) != again;
-    let travelling: BTreeSet<&String> = mine.iter().filter(open).flat_map(|trip| trip.ids.iter()).collect();
+    let open = |trip: &&TripOnRecord| !trip.stage.is_over() && Some(trip.trip) != again;
+    let travelling: BTreeSet<String> = mine.iter().filter(open).flat_map(ids).collect();
     // After a restore the operator has said which numbers the lost disk may have used.
     let used = station.spool.restored().map_or(0, |restored| restored.trip);
-    let number = again.unwrap_or_else(|| mine.iter().map(|trip| trip.trip).max().unwrap_or(0).max(used) + 1);
-    let place = folder(station, number);
+    let highest = mine.first().map_or(0, |trip| trip.trip);
+    let number = again.unwrap_or_else(|| highest.max(used).saturating_add(1));
+    let place = place(station, crossing, Way::Out, number);
     let disk = station.spool.disk();
-    clear(station, &place)?;
+    disk.remove_tree(&place).map_err(io_at(&place))?;
     disk.create_dir_all(&place.join("approvals")).map_err(io_at(&place))?;
     open_to_group(&place.join("approvals")).map_err(io_at(&place))?;
     open_to_group(&place).map_err(io_at(&place))?;
@@ -219,10 +357,7 @@ pub fn stage(
         lines.push(line);
     }
     if lines.is_empty() {
-        // A number that was given out once is not forgotten.
-        if again.is_none() {
-            disk.remove_tree(&place).map_err(io_at(&place))?;
-        }
+        disk.remove_tree(&place).map_err(io_at(&place))?;
         return Ok(Err(Refusal {
             done: true,
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
@@ -244,46 +379,19 @@ pub fn stage(
         lines,
     };
     let signed = Signed::make(&station.keyring.signing, &waybill);
+    let bytes = signed.to_bytes();
+    let kept = Kept { at: now, name: evidence_name(&signed.digest()), bytes: bytes.clone() };
+    station.spool.keep_evidence(&[kept])?;
     // Before the waybill can be taken away: a head that leaves is on record.
-    let mut staged = trip_record(Event::TripStaged, number, crossing, exporter, Some(signed.digest()), now);
+    let mut staged = trip_record(Event::TripStaged, number, crossing, exporter, medium, Some(signed.digest()), now);
     (staged.peer, staged.head) = (Some(target), Some(head));
-    station.spool.record(staged, Local::none())?;
-    let path = place.join("waybill");
-    disk.write(&path, &signed.to_bytes()).map_err(io_at(&path))?;
-    let bundles: Vec<&WaybillLine> = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).collect();
-    let trip = Trip {
-        trip: number,
-        crossing: crossing.to_string(),
-        direction: "out".to_owned(),
-        state: TripState::Staged,
-        medium: medium.to_string(),
-        carrier: carrier.to_string(),
-        exporter: exporter.to_string(),
-        files: waybill.lines.len() as u64,
-        bytes: waybill.lines.iter().map(|line| line.size).sum(),
-        approvals: Vec::new(),
-        needed: station.ferry.approvals,
-        settled: 0,
-        bundles: bundles.len() as u64,
-        waybill: signed.digest().to_string(),
-        at_ms: now.0,
-        ids: waybill.lines.iter().map(|line| line.id.to_string()).collect(),
-    };
+    station.spool.record(staged.clone(), Local::none())?;
+    let path = place.join(WAYBILL);
+    disk.write(&path, &bytes).map_err(io_at(&path))?;
+    let known = TripOnRecord { trip: number, crossing, stage: TripStage::Staged, record: staged };
+    let trip = of_waybill(station, &waybill, &known);
     save(station, &place, &trip)?;
     Ok(Ok(trip))
-}
-
-/// Empties a trip's folder, but for what says that there is such a trip: a number that was given out once and then
-/// forgotten would be missing at the other side for ever.
-fn clear(station: &Station, place: &Path) -> Result<(), StationError> {
-    let Ok(entries) = std::fs::read_dir(place) else { return Ok(()) };
-    for entry in entries {
-        let path = entry.map_err(io_at(place))?.path();
-        if path.file_name().is_none_or(|name| name != "trip.json") {
-            station.spool.disk().remove_tree(&path).map_err(io_at(&path))?;
-        }
-    }
-    Ok(())
 }
 
 /// `ferry` runs as a person in the desk's group and puts approvals here.
@@ -308,24 +416,12 @@ fn check_medium(station: &Station, medium: &Name, wanted: Direction) -> Result<(
     }
 }
 
-fn record(
-    station: &Station,
-    event: Event,
-    trip: u64,
-    crossing: Crossing,
-    person: &Name,
-    digest: Option<Digest>,
-    now: Timestamp,
-) -> Result<(), StationError> {
-    station.spool.record(trip_record(event, trip, crossing, person, digest, now), Local::none())?;
-    Ok(())
-}
-
 fn trip_record(
     event: Event,
     trip: u64,
     crossing: Crossing,
     person: &Name,
+    medium: &Name,
     digest: Option<Digest>,
     now: Timestamp,
 ) -> Record {
@@ -333,6 +429,7 @@ fn trip_record(
     record.trip = Some(trip);
     record.crossing = Some(crossing);
     record.person = Some(person.clone());
+    record.medium = Some(medium.clone());
     record.digest = digest;
     record
 }
@@ -388,14 +485,8 @@ fn approvers(
     Ok(people)
 }
 
-/// The waybill that this node signed for a trip of its own. What lies beside it in the desk is only a note.
-fn own_waybill(station: &Station, place: &Path, number: u64) -> Result<Option<(Waybill, Digest)>, StationError> {
-    let read = read_waybill(station, place)?;
-    Ok(read.filter(|(waybill, _)| waybill.source == station.node && waybill.trip == number))
-}
-
 fn read_waybill(station: &Station, place: &Path) -> Result<Option<(Waybill, Digest)>, StationError> {
-    let Ok(bytes) = read_small(&place.join("waybill"), Waybill::BYTES_MAX as u64) else { return Ok(None) };
+    let Ok(bytes) = read_small(&place.join(WAYBILL), Waybill::BYTES_MAX as u64) else { return Ok(None) };
     let read = || -> Option<(Waybill, Digest)> {
         let signed = Signed::parse::<Waybill>(&bytes).ok()?;
         let claimed: Waybill = signed.read_unverified().ok()?;
@@ -411,6 +502,22 @@ fn needed(station: &Station, waybill: &Waybill) -> usize {
     usize::from(station.ferry.approvals.max(waybill.approvals))
 }
 
+/// A trip of this node's own, with its waybill.
+struct Mine {
+    trip: Trip,
+    waybill: Waybill,
+    digest: Digest,
+    place: PathBuf,
+}
+
+fn mine(station: &Station, number: u64) -> Result<Option<Mine>, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(None) };
+    let Some(known) = station.spool.trip(crossing, Way::Out, number)? else { return Ok(None) };
+    let Some((paper, digest)) = paper(station, &known.record).zip(known.record.digest) else { return Ok(None) };
+    let trip = on_record(station, &known, Some(&paper));
+    Ok(Some(Mine { trip, waybill: paper.waybill, digest, place: place_of(station, &known) }))
+}
+
 /// Counts the countersignatures that lie at the desk.
 pub fn approve(
     station: &Station,
@@ -418,8 +525,8 @@ pub fn approve(
     person: &Name,
     now: Timestamp,
 ) -> Result<Result<Trip, Refusal>, StationError> {
-    let place = folder(station, number);
-    let (Some(mut trip), Some((waybill, digest))) = (load(&place), own_waybill(station, &place, number)?) else {
+    let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
     let people = approvers(station, &place, &waybill, &digest)?;
@@ -434,7 +541,9 @@ pub fn approve(
     if people.len() >= needed(station, &waybill) && trip.state == TripState::Staged {
         trip.state = TripState::Approved;
     }
-    record(station, Event::TripApproved, number, waybill.crossing, person, Some(digest), now)?;
+    let (crossing, medium) = (waybill.crossing, &waybill.medium);
+    let approved = trip_record(Event::TripApproved, number, crossing, person, medium, Some(digest), now);
+    station.spool.record(approved, Local::none())?;
     save(station, &place, &trip)?;
     Ok(Ok(trip))
 }
@@ -447,8 +556,8 @@ pub fn confirm(
     person: &Name,
     now: Timestamp,
 ) -> Result<Result<Trip, Refusal>, StationError> {
-    let place = folder(station, number);
-    let (Some(mut trip), Some((waybill, digest))) = (load(&place), own_waybill(station, &place, number)?) else {
+    let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
     if waybill.medium != *medium {
@@ -469,22 +578,51 @@ pub fn confirm(
     trip.approvals = people.iter().map(Name::to_string).collect();
     if matches!(trip.state, TripState::Staged | TripState::Approved) {
         trip.state = TripState::Confirmed;
-        record(station, Event::TripConfirmed, number, waybill.crossing, person, Some(digest), now)?;
+        let confirmed = trip_record(Event::TripConfirmed, number, waybill.crossing, person, medium, Some(digest), now);
+        station.spool.record(confirmed, Local::none())?;
         save(station, &place, &trip)?;
     }
     Ok(Ok(trip))
 }
 
-/// Takes a trip that `ferry` has laid into `desk/incoming`.
+/// Takes a trip that `ferry` has laid into `desk/incoming`. One that is turned away is on record, with its medium where
+/// the waybill could be believed. `asked` is when the person asked.
 pub fn import(
     station: &Station,
     crossing: Crossing,
     number: u64,
     person: &Name,
+    asked: Timestamp,
     now: Timestamp,
 ) -> Result<Result<(Trip, bool), Refusal>, StationError> {
-    let place = incoming_folder(station, crossing, number);
-    let Some((waybill, digest)) = read_waybill(station, &place)? else {
+    let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = place(station, crossing, Way::In, number);
+    let paper = read_waybill(station, &place)?;
+    let taken = take(station, crossing, number, paper.as_ref(), person, asked, now)?;
+    // Where a file is missing it is not turned away: ferry brings it again.
+    if let Err(refusal) = &taken
+        && refusal.code != FILE_MISSING
+    {
+        let mut refused = Record::new(Event::TripRefused, now);
+        (refused.trip, refused.crossing, refused.person) = (Some(number), Some(crossing), Some(person.clone()));
+        refused.medium = paper.as_ref().map(|(waybill, _)| waybill.medium.clone());
+        refused.digest = paper.map(|(_, digest)| digest);
+        station.spool.record(refused, Local::none())?;
+    }
+    Ok(taken)
+}
+
+fn take(
+    station: &Station,
+    crossing: Crossing,
+    number: u64,
+    paper: Option<&(Waybill, Digest)>,
+    person: &Name,
+    asked: Timestamp,
+    now: Timestamp,
+) -> Result<Result<(Trip, bool), Refusal>, StationError> {
+    let place = place(station, crossing, Way::In, number);
+    let Some((waybill, digest)) = paper else {
         return Ok(Err(Refusal::new(
             "not-authentic",
             "the waybill does not verify against the trust folder",
@@ -502,13 +640,16 @@ pub fn import(
     if let Err(refusal) = check_medium(station, &waybill.medium, Direction::In) {
         return Ok(Err(refusal));
     }
-    let known = list(station)?;
-    let imported: BTreeSet<u64> = known
-        .iter()
-        .filter(|trip| trip.direction == "in" && trip.crossing == crossing.to_string())
-        .map(|trip| trip.trip)
-        .collect();
-    if imported.contains(&number) && load(&place).is_some_and(|trip| trip.state == TripState::Imported) {
+    if let Some(known) = station.spool.trip(crossing, Way::In, number)? {
+        let trip = on_record(station, &known, self::paper(station, &known.record).as_ref());
+        // Its note is gone, or was never written; what ferry laid down meanwhile is nobody's.
+        drop_files(station, &place, &trip)?;
+        save(station, &place, &trip)?;
+        // We died before we could answer: whoever asked before it was on record asked for this very import.
+        let same = known.record.digest == Some(*digest) && known.record.person.as_ref() == Some(person);
+        if same && asked <= known.record.at {
+            return Ok(Ok((trip, false)));
+        }
         station.alarms.raise(now, Alarm::TripOrder);
         return Ok(Err(Refusal::new(
             "trip-repeated",
@@ -516,7 +657,8 @@ pub fn import(
             "该批次已导入过，未重复接收",
         )));
     }
-    let skipped = number != imported.iter().max().map_or(1, |last| last + 1);
+    let last = station.spool.trips(crossing, Way::In, 1)?.first().map_or(0, |last| last.trip);
+    let skipped = number != last.saturating_add(1);
     if skipped {
         station.alarms.raise(now, Alarm::TripOrder);
         if station.ferry.strict_order {
@@ -527,9 +669,8 @@ pub fn import(
             )));
         }
     }
-    let needed = needed(station, &waybill);
-    let people = approvers(station, &place, &waybill, &digest)?;
-    if people.len() < needed {
+    let people = approvers(station, &place, waybill, digest)?;
+    if people.len() < needed(station, waybill) {
         return Ok(Err(Refusal::new(
             "approvals-missing",
             "the trip carries too few valid countersignatures",
@@ -549,10 +690,10 @@ pub fn import(
                 continue;
             }
             // Without its waybill the trip counts as not laid, and ferry copies all of it again.
-            let paper = place.join("waybill");
+            let paper = place.join(WAYBILL);
             station.spool.disk().remove_file(&paper).map_err(io_at(&paper))?;
             return Ok(Err(Refusal::new(
-                "file-missing",
+                FILE_MISSING,
                 "a file of the waybill is not in the desk; run ferry import again with the medium",
                 "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
             )));
@@ -567,87 +708,113 @@ pub fn import(
         station.spool.arrivals(crossing).take_file(&line.id, kind, &path)?;
     }
     witness::take(station, &waybill.source, &waybill.stated, now)?;
-    record(station, Event::TripImported, number, crossing, person, Some(digest), now)?;
-    let bundles = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count() as u64;
-    let trip = Trip {
-        trip: number,
-        crossing: crossing.to_string(),
-        direction: "in".to_owned(),
-        state: TripState::Imported,
-        medium: waybill.medium.to_string(),
-        carrier: waybill.carrier.to_string(),
-        exporter: waybill.exporter.to_string(),
-        files: waybill.lines.len() as u64,
-        bytes: waybill.lines.iter().map(|line| line.size).sum(),
-        approvals: people.iter().map(Name::to_string).collect(),
-        needed: u8::try_from(needed).unwrap_or(u8::MAX),
-        settled: bundles,
-        bundles,
-        waybill: digest.to_string(),
-        at_ms: now.0,
-        ids: waybill.lines.iter().map(|line| line.id.to_string()).collect(),
-    };
+    let imported = trip_record(Event::TripImported, number, crossing, person, &waybill.medium, Some(*digest), now);
+    station.spool.record(imported.clone(), Local::none())?;
+    let known = TripOnRecord { trip: number, crossing, stage: TripStage::Imported, record: imported };
+    let mut trip = of_waybill(station, waybill, &known);
+    (trip.state, trip.approvals) = (TripState::Imported, people.iter().map(Name::to_string).collect());
     save(station, &place, &trip)?;
     station.alarms.clear(now, Alarm::TripOrder);
     station.spool.bell().ring();
     Ok(Ok((trip, skipped)))
 }
 
-/// Settles trips whose bundles are all receipted, and dissolves those nobody confirmed.
+/// Settles trips whose bundles are all receipted, dissolves those nobody confirmed, and lays papers that are gone from the
+/// desk again.
 pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
     let Some((crossing, _)) = outward(station) else { return Ok(0) };
+    // Somebody stages or imports at this moment: the next look is soon enough.
+    let _turn = match station.trips.try_lock() {
+        Ok(turn) => turn,
+        Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        Err(TryLockError::WouldBlock) => return Ok(0),
+    };
     let mut changed = 0;
-    for mut trip in list(station)?.into_iter().filter(|trip| trip.direction == "out") {
-        let place = folder(station, trip.trip);
-        let before = trip.clone();
-        match trip.state {
-            TripState::Confirmed | TripState::Approved | TripState::Staged => {
-                let ids: Vec<BundleId> = trip.ids.iter().filter_map(|id| BundleId::from_hex(id)).collect();
-                let mut settled = 0;
-                for id in &ids {
-                    let parcel = station.spool.parcel_of_bundle(id)?;
-                    let passed = match parcel {
-                        Some(parcel) => station.spool.parcel(&parcel)?.is_some_and(|state| {
-                            state.custody_passed || state.sent.is_none_or(|sent| sent.bundle != *id)
-                        }),
-                        None => false,
-                    };
-                    settled += u64::from(passed);
-                }
-                trip.settled = settled;
-                // Papers alone are confirmed by the far side's gap report, which takes them out of the outbox.
-                let outbox = station.spool.outbox(crossing);
-                let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
-                // Confirmed or not: power may have gone between the record of that and this file.
-                let done = trip.bundles == settled && (trip.bundles > 0 || papers_gone());
-                let age = now.since(Timestamp(trip.at_ms));
-                let old = station.clock.may_end_things() && age > u64::from(station.ferry.trip_hours) * 3_600_000;
-                let event = if done {
-                    trip.state = TripState::Settled;
-                    Some(Event::TripSettled)
-                } else if old && trip.state != TripState::Confirmed {
-                    trip.state = TripState::Expired;
-                    Some(Event::TripExpired)
-                } else {
-                    None
-                };
-                if let Some(event) = event {
-                    record(station, event, trip.trip, crossing, &station.node, None, now)?;
-                    remove_receipts_of(station, crossing, &trip, done)?;
-                }
-                if event.is_some() {
-                    // Before the state that nobody looks at again.
-                    drop_files(station, &place, &trip)?;
-                }
-                if event.is_some() || before.settled != trip.settled {
-                    save(station, &place, &trip)?;
-                    changed += 1;
-                }
-            }
-            TripState::Settled | TripState::Expired | TripState::Imported => {}
+    for known in station.spool.trips(crossing, Way::Out, TRIPS_MAX)? {
+        if !known.stage.is_over() {
+            changed += usize::from(look(station, &known, now)?);
         }
     }
     Ok(changed)
+}
+
+/// Looks at one open trip. Did anything change?
+fn look(station: &Station, known: &TripOnRecord, now: Timestamp) -> Result<bool, StationError> {
+    let (place, crossing) = (place_of(station, known), known.crossing);
+    let paper = paper(station, &known.record);
+    let mut trip = on_record(station, known, paper.as_ref());
+    let before = trip.settled;
+    let ids: Vec<BundleId> = trip.ids.iter().filter_map(|id| BundleId::from_hex(id)).collect();
+    trip.settled = 0;
+    for id in &ids {
+        trip.settled += u64::from(passed(station, id)?);
+    }
+    // Papers alone are confirmed by the far side's gap report, which takes them out of the outbox.
+    let outbox = station.spool.outbox(crossing);
+    let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
+    let arrived = !ids.is_empty() && trip.bundles == trip.settled && (trip.bundles > 0 || papers_gone());
+    let done = arrived && trip.state == TripState::Confirmed;
+    let age = now.since(Timestamp(trip.at_ms));
+    let old = station.clock.may_end_things() && age > u64::from(station.ferry.trip_hours) * 3_600_000;
+    let event = if done {
+        trip.state = TripState::Settled;
+        Some(Event::TripSettled)
+    } else if old && trip.state != TripState::Confirmed {
+        trip.state = TripState::Expired;
+        Some(Event::TripExpired)
+    } else {
+        None
+    };
+    let Some(event) = event else {
+        let mended = mend(station, &place, &trip, paper.as_ref())?;
+        if before != trip.settled {
+            save(station, &place, &trip)?;
+        }
+        return Ok(mended || before != trip.settled);
+    };
+    // Before the state that nobody looks at again, and so that no cut of power brings them back after it.
+    remove_receipts_of(station, crossing, &trip, done)?;
+    drop_files(station, &place, &trip)?;
+    if place.is_dir() {
+        station.spool.disk().sync_dir(&place).map_err(io_at(&place))?;
+    }
+    let mut over = Record::new(event, now);
+    (over.trip, over.crossing, over.person) = (Some(trip.trip), Some(crossing), Some(station.node.clone()));
+    over.medium = Name::new(&trip.medium).ok();
+    over.digest = known.record.digest;
+    station.spool.record(over, Local::none())?;
+    save(station, &place, &trip)?;
+    Ok(true)
+}
+
+/// Is the bundle not ours to carry any more?
+fn passed(station: &Station, id: &BundleId) -> Result<bool, StationError> {
+    let Some(parcel) = station.spool.parcel_of_bundle(id)? else { return Ok(false) };
+    let state = station.spool.parcel(&parcel)?;
+    Ok(state.is_some_and(|state| state.custody_passed || state.sent.is_none_or(|sent| sent.bundle != *id)))
+}
+
+/// Lays down again what the desk has lost of an open trip's papers: we died before they stood there, or somebody took
+/// or changed them.
+fn mend(station: &Station, place: &Path, trip: &Trip, paper: Option<&Paper>) -> Result<bool, StationError> {
+    let Some(paper) = paper else { return Ok(false) };
+    let disk = station.spool.disk();
+    let waybill = place.join(WAYBILL);
+    let stands = read_small(&waybill, Waybill::BYTES_MAX as u64).is_ok_and(|bytes| bytes == paper.bytes);
+    let noted = load(place).is_some_and(|note| note.trip == trip.trip && note.waybill == trip.waybill);
+    if stands && noted {
+        return Ok(false);
+    }
+    if !stands {
+        let approvals = place.join("approvals");
+        disk.create_dir_all(&approvals).map_err(io_at(&approvals))?;
+        open_to_group(&approvals).map_err(io_at(&approvals))?;
+        open_to_group(place).map_err(io_at(place))?;
+        disk.remove_tree(&waybill).map_err(io_at(&waybill))?;
+        disk.write(&waybill, &paper.bytes).map_err(io_at(&waybill))?;
+    }
+    save(station, place, trip)?;
+    Ok(true)
 }
 
 /// The receipt batches of a settled trip arrived with it.

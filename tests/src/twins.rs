@@ -5,10 +5,13 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use protocol::keys::{OpeningKey, SigningKey};
+use protocol::der_types::Octets;
+use protocol::keys::{self, OpeningKey, SigningKey};
+use protocol::parcel::{Label, VERSION};
+use protocol::request::Request;
 use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
-use spool::{Begin, Disk, EntryKind, Floor, Fuse, Layout, Spool};
+use protocol::{Crossing, Name, Signed, Suite, Timestamp, Trust, Zone};
+use spool::{Answer, Begin, Disk, EntryKind, Floor, Fuse, Layout, Spool};
 use station::admission::Admission;
 use station::clock::Reading;
 use station::config::Config;
@@ -204,6 +207,35 @@ impl Running {
     }
 }
 
+/// What a person asks at a node's desk, and its answer.
+#[must_use]
+pub fn ask(
+    running: &Running,
+    key: &SigningKey,
+    person: &str,
+    action: &str,
+    arguments: &[(&str, &str)],
+    now: Timestamp,
+) -> Answer {
+    let arguments = arguments.iter().map(|(word, value)| Label { name: name(word), value: (*value).to_owned() });
+    let request = Request {
+        version: VERSION,
+        id: Octets(keys::random()),
+        node: running.station.node.clone(),
+        action: name(action),
+        person: name(person),
+        at: now,
+        arguments: arguments.collect(),
+    };
+    let layout = running.station.layout();
+    let bytes = Signed::make(key, &request).to_bytes();
+    let path = layout.desk_requests().join(spool::desk::request_name(&request.id));
+    fs::write(path, bytes).expect("a folder of the test");
+    station::desk::step(&running.station, now).expect("a disk that works");
+    let answer = fs::read(layout.desk_answers().join(spool::desk::answer_name(&request.id))).expect("an answer");
+    serde_json::from_slice(&answer).expect("an answer of ours")
+}
+
 /// The same from spool to spool. What leaves an outbox meanwhile was receipted meanwhile.
 pub fn carry(from: &Spool, to: &Spool, crossing: Crossing) {
     let outbox = from.outbox(crossing);
@@ -224,6 +256,27 @@ pub fn carry(from: &Spool, to: &Spool, crossing: Crossing) {
             outbox.remove(&entry).expect("removed");
         }
     }
+}
+
+/// Another person whom a node believes: their card goes into its trust folder.
+#[must_use]
+pub fn person(members: &[&Member], holder: &str, role: Role) -> SigningKey {
+    let key = SigningKey::generate(Suite::Std);
+    let card = KeyCard {
+        zone: members.first().map_or(Zone::Intranet, |member| member.zone),
+        holder: name(holder),
+        role,
+        usage: Use::Sign,
+        suite: Suite::Std,
+        from: "2026-11-21".to_owned(),
+        until: None,
+        spki: key.public().to_spki(),
+    };
+    for member in members {
+        let path = member.config.node.trust.join(format!("{holder}.pub.pem"));
+        fs::write(path, card.to_text()).expect("a file of the test");
+    }
+    key
 }
 
 /// Makes two members below `root` with keys, cards of both and of an operator, and empty spools. Returns the operator's

@@ -3,6 +3,7 @@
 use crate::approve::ApproveError;
 use crate::confirm::ConfirmError;
 use crate::export::ExportError;
+use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::inspect::InspectError;
 use crate::intake::IntakeError;
@@ -344,10 +345,49 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
     }
 }
 
+fn fetch(error: &FetchError, l: Language) -> Failure {
+    match error {
+        FetchError::Key(e) => key(e, l),
+        FetchError::Desk(e) => desk(e, l),
+        FetchError::Folder(e) => Failure {
+            remedy: l
+                .pick(
+                    "only group trilock-audit reads exports: usermod -a -G trilock-audit YOU, and log in again",
+                    "导出文件仅 trilock-audit 组可读：usermod -a -G trilock-audit 本人账号，并重新登录",
+                )
+                .to_owned(),
+            ..folder(e, l)
+        },
+        FetchError::Copy { path, cause } => {
+            let p = path.display();
+            failure(
+                DISK,
+                "write-error",
+                say!(l, "{p}: {cause}", "{p}：{cause}"),
+                l.pick("name a new file on a disk with room, with --out", "请用 --out 指定有空间的磁盘上的新文件"),
+            )
+        }
+        FetchError::Differs { path, found, stated } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "differs",
+                say!(
+                    l,
+                    "{p} would not be what the node wrote: {found} bytes, {stated} were stated, or another digest",
+                    "{p} 与节点写出的内容不符：{found} 字节，应为 {stated} 字节，或摘要不同"
+                ),
+                l.pick("ask again; if it stays so, tell the security officer", "请重新获取；若仍如此，请通知安全员"),
+            )
+        }
+    }
+}
+
 pub(super) fn ledger(error: &LedgerError, l: Language) -> Failure {
     match error {
         LedgerError::Folder(e) => folder(e, l),
         LedgerError::Trust(e) => trust(e, l),
+        LedgerError::Fetch(e) => fetch(e, l),
         LedgerError::Read { path, cause } => {
             let p = path.display();
             failure(

@@ -295,6 +295,12 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
             "import the trip before it first; if its medium is lost, the sender runs `ferry reexport`",
             "请先导入前一批次；若介质遗失，请发送方执行 ferry reexport",
         ),
+        "too-many-exports" => (
+            "earlier exports go after two days; an administrator may remove them from desk/exports",
+            "此前的导出两天后自动清除；管理员可从 desk/exports 中删除",
+        ),
+        "not-set-up" => ("an administrator runs init once, as root", "请管理员以 root 执行一次 init"),
+        "too-long" => ("ask for a shorter period", "请缩短时间范围"),
         "role" => ("use the key of a person with the right role", "请使用具有相应角色人员的密钥"),
         "foreign-trip" => {
             ("the medium belongs to another office or crossing; return it", "介质属于其他单位或跨区段；请退回")

@@ -37,7 +37,8 @@ pub(super) fn ask<L: Links, const N: usize>(
             if nothing {
                 return out.pick(&answer.message_en, &answer.message_zh).to_owned();
             }
-            page::parcels(&answer.details, out).unwrap_or_else(|| table(&answer.details))
+            let listed = page::acts(&answer.details, out).or_else(|| page::parcels(&answer.details, out));
+            listed.unwrap_or_else(|| table(&answer.details))
         });
         Exit::Done
     })

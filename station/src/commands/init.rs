@@ -81,6 +81,11 @@ fn owners<L: Links>(zone: Zone, config: &Config<L>, notes: &mut Vec<String>) {
             set_mode(&folder, 0o2770);
         }
     }
+    if run("getent", &["group", "trilock-audit"]) {
+        let exports = layout.desk_exports();
+        notes.extend(own(&exports, &format!("{DAEMON_USER}:trilock-audit"), false));
+        set_mode(&exports, 0o2750);
+    }
     for route in &config.routes {
         let group = format!("trilock-{}", route.name);
         if !run("getent", &["group", &group]) && !run("groupadd", &["--system", &group]) {

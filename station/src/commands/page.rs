@@ -181,6 +181,41 @@ pub(super) fn status(value: &Value, alive: bool, now_s: u64, out: &Words) -> Str
     page.join("\n")
 }
 
+/// What a person did or was done with a medium, one act a line, then the parcels of it.
+pub(super) fn acts(value: &Value, out: &Words) -> Option<String> {
+    let found = value["acts"].as_array()?;
+    let mut page = Vec::new();
+    if found.is_empty() {
+        page.push(out.pick("no act fits", "没有符合条件的操作").to_owned());
+    } else {
+        let head = [
+            ("time", "时间"),
+            ("event", "事件"),
+            ("person", "经办人"),
+            ("medium", "介质"),
+            ("trip", "批次"),
+            ("route", "路由"),
+            ("parcel", "投递件"),
+        ];
+        let mut lines: Vec<Vec<String>> = vec![head.map(|(en, zh)| out.pick(en, zh).to_owned()).to_vec()];
+        lines.extend(found.iter().map(|row| {
+            let at = protocol::Timestamp(number(row, "at_ms")).to_string();
+            let trip = row["trip"].as_u64().map(|trip| format!("{} {trip}", text(row, "crossing"))).unwrap_or_default();
+            let words = ["event", "person", "medium"].map(|word| text(row, word));
+            [at].into_iter().chain(words).chain([trip, text(row, "route"), text(row, "parcel")]).collect()
+        }));
+        page.push(aligned(&lines));
+    }
+    if let Some(next) = value["next"].as_str() {
+        page.push(format!("  … {} --before {next}", out.pick("more:", "更多：")));
+    }
+    page.extend(parcels(&value["parcels"], out));
+    if value["parcels_cut"] == true {
+        page.push(format!("  … {}", out.pick("more parcels; ask for a shorter time", "投递件过多，请缩短时间范围")));
+    }
+    Some(page.join("\n"))
+}
+
 /// Parcels, one a line, for `list`.
 pub(super) fn parcels(value: &Value, out: &Words) -> Option<String> {
     let found = value.as_array().filter(|rows| rows.iter().all(|row| row["parcel"].is_string()))?;

@@ -3,18 +3,38 @@
 
 use std::io::{self, Write};
 
-use protocol::Timestamp;
 use protocol::ledger::Record;
+use protocol::{Name, Timestamp};
 use serde_json::{Map, Value, json};
-use spool::segment::Stored;
+
+use crate::segment::Stored;
 
 /// How the lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
     /// One JSON object a line; every column stands in each, empty ones as null.
     Jsonl,
     /// RFC 4180, with a line of names first.
     Csv,
+}
+
+impl Format {
+    /// The word for it, and the suffix of its files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::Csv => "csv",
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+    fn from_str(word: &str) -> Result<Format, String> {
+        let found = [Format::Jsonl, Format::Csv].into_iter().find(|format| format.name() == word);
+        found.ok_or_else(|| "a format is jsonl or csv".to_owned())
+    }
 }
 
 /// The columns, in order. `docs/operations.md` lists them.
@@ -45,38 +65,53 @@ const COLUMNS: [&str; 23] = [
 ];
 /// What stands behind them with `--local`.
 const LOCAL_COLUMNS: [&str; 2] = ["name", "labels"];
+/// What was added since, behind everything: whoever reads the columns by their place goes on reading the same ones.
+const LATER_COLUMNS: [&str; 1] = ["medium"];
 
 /// Which records are wanted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Period {
+#[derive(Clone, Debug)]
+pub struct Wanted {
     /// The first moment.
-    pub(crate) from: Timestamp,
+    pub from: Timestamp,
     /// The moment after the last.
-    pub(crate) until: Timestamp,
+    pub until: Timestamp,
+    /// Only records that name this person.
+    pub person: Option<Name>,
+    /// Only records that name this medium.
+    pub medium: Option<Name>,
 }
 
-/// Writes lines.
-pub(crate) struct Extract<W> {
+impl Wanted {
+    /// Is this record one of them?
+    #[must_use]
+    pub fn fits(&self, record: &Record) -> bool {
+        (self.from..self.until).contains(&record.at)
+            && (self.person.is_none() || self.person == record.person)
+            && (self.medium.is_none() || self.medium == record.medium)
+    }
+}
+
+/// Writes lines. How many, it counts.
+pub struct Extract<W> {
     out: W,
     format: Format,
     local: bool,
     /// Lines written.
-    pub(crate) lines: u64,
+    pub lines: u64,
 }
 
 impl<W: Write> Extract<W> {
     /// Begins; CSV with the names of the columns.
-    pub(crate) fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
+    pub fn begin(mut out: W, format: Format, local: bool) -> io::Result<Extract<W>> {
         if format == Format::Csv {
-            let names: Vec<&str> = COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).copied().collect();
-            write!(out, "{}\r\n", names.join(","))?;
+            write!(out, "{}\r\n", columns(local).join(","))?;
         }
         Ok(Extract { out, format, local, lines: 0 })
     }
 
-    /// One record, where it is of the period.
-    pub(crate) fn take(&mut self, period: Period, stored: &Stored) -> io::Result<()> {
-        if !(period.from..period.until).contains(&stored.record.at) {
+    /// One record, where it is wanted.
+    pub fn take(&mut self, wanted: &Wanted, stored: &Stored) -> io::Result<()> {
+        if !wanted.fits(&stored.record) {
             return Ok(());
         }
         self.lines = self.lines.saturating_add(1);
@@ -89,11 +124,11 @@ impl<W: Write> Extract<W> {
             };
             cells.push(words.map_or(Value::Null, |words| Value::Object(labels(words))));
         }
+        cells.push(text(stored.record.medium.as_ref()));
         match self.format {
             Format::Jsonl => {
-                let names = COLUMNS.iter().chain(&LOCAL_COLUMNS);
-                let object: Map<String, Value> =
-                    names.zip(cells).map(|(name, cell)| ((*name).to_owned(), cell)).collect();
+                let names = columns(self.local).into_iter().map(str::to_owned);
+                let object: Map<String, Value> = names.zip(cells).collect();
                 writeln!(self.out, "{}", Value::Object(object))
             }
             Format::Csv => {
@@ -103,17 +138,22 @@ impl<W: Write> Extract<W> {
         }
     }
 
-    /// Everything is with the reader.
-    pub(crate) fn end(mut self) -> io::Result<u64> {
+    /// Everything is with the reader. Gives where it was written.
+    pub fn end(mut self) -> io::Result<W> {
         self.out.flush()?;
-        Ok(self.lines)
+        Ok(self.out)
     }
 }
 
+fn columns(local: bool) -> Vec<&'static str> {
+    COLUMNS.iter().chain(LOCAL_COLUMNS.iter().filter(|_| local)).chain(&LATER_COLUMNS).copied().collect()
+}
+
+fn text(value: Option<&impl std::fmt::Display>) -> Value {
+    value.map_or(Value::Null, |value| Value::String(value.to_string()))
+}
+
 fn cells(index: u64, record: &Record) -> Vec<Value> {
-    fn text(value: Option<&impl std::fmt::Display>) -> Value {
-        value.map_or(Value::Null, |value| Value::String(value.to_string()))
-    }
     let head = record.head;
     vec![
         json!(index),
@@ -157,27 +197,26 @@ fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Name;
     use protocol::ledger::{Event, Local};
     use protocol::parcel::Label;
 
     fn stored(at: u64, name: &str) -> Stored {
         let mut record = Record::new(Event::Claimed, Timestamp(at));
         record.bytes = Some(at);
+        record.medium = Some(Name::new("disc-0017").unwrap());
         let labels = vec![Label { name: Name::new("region").unwrap(), value: "350802".to_owned() }];
         let local = Some(([7; 32], Local { name: Some(name.to_owned()), labels }));
         Stored { index: at, bytes: record.to_bytes(), record, local }
     }
 
     fn lines(format: Format, local: bool) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut extract = Extract::begin(&mut out, format, local).unwrap();
-        let period = Period { from: Timestamp(2), until: Timestamp(5) };
+        let mut extract = Extract::begin(Vec::new(), format, local).unwrap();
+        let wanted = Wanted { from: Timestamp(2), until: Timestamp(5), person: None, medium: None };
         for (at, name) in ["a", "b", "=1+1", "a,\"b\"\n", "申请.xml", "f"].into_iter().enumerate() {
-            extract.take(period, &stored(at as u64, name)).unwrap();
+            extract.take(&wanted, &stored(at as u64, name)).unwrap();
         }
-        assert_eq!(extract.end().unwrap(), 3);
-        String::from_utf8(out)
+        assert_eq!(extract.lines, 3);
+        String::from_utf8(extract.end().unwrap())
             .unwrap()
             .split_terminator(if format == Format::Csv { "\r\n" } else { "\n" })
             .map(str::to_owned)
@@ -187,12 +226,13 @@ mod tests {
     #[test]
     fn every_line_of_the_period_has_every_column_and_words_stay_in_the_zone() {
         let csv = lines(Format::Csv, false);
-        assert_eq!(csv[0], COLUMNS.join(","));
+        assert_eq!(csv[0], format!("{},medium", COLUMNS.join(",")));
+        assert!(csv[1].ends_with(",disc-0017"), "{}", csv[1]);
         assert!(csv[1].starts_with("2,1970-01-01T00:00:00Z,claimed,"), "{}", csv[1]);
-        assert!(csv.iter().all(|line| line.split(',').count() == COLUMNS.len()));
+        assert!(csv.iter().all(|line| line.split(',').count() == COLUMNS.len() + 1));
         for line in lines(Format::Jsonl, false) {
             let object: Map<String, Value> = serde_json::from_str(&line).unwrap();
-            assert_eq!(object.len(), COLUMNS.len());
+            assert_eq!(object.len(), COLUMNS.len() + 1);
             assert!(object["parcel"].is_null() && object["bytes"].is_u64() && !line.contains("350802"));
         }
     }
@@ -200,6 +240,10 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_cell_or_become_a_formula() {
         let csv = lines(Format::Csv, true).join("\r\n");
+        assert!(
+            csv.lines().next().unwrap().ends_with(",head_root,name,labels,medium"),
+            "old columns keep their places"
+        );
         assert!(csv.contains(",'=1+1,") && csv.contains(",\"a,\"\"b\"\"\n\",") && csv.contains("申请.xml"), "{csv}");
         assert!(csv.contains("\"{\"\"region\"\":\"\"350802\"\"}\""), "{csv}");
         assert!(lines(Format::Jsonl, true)[0].contains("\"name\":\"=1+1\""));

@@ -1,0 +1,316 @@
+//! Numbers of ferry trips, and what was imported, are the ledger's: whoever takes away or forges what lies at the desk, and
+//! wherever a process dies, no number is given twice and none is left out. And what people did with which medium is found
+//! again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use protocol::keys::SigningKey;
+use protocol::ledger::{Event, Record};
+use protocol::parcel::VERSION;
+use protocol::trust::Role;
+use protocol::waybill::{Approval, Waybill};
+use protocol::{Crossing, Signed, Timestamp, Zone};
+use serde_json::{Value, json};
+use spool::{Answer, Fuse};
+use station::trips::{self, Trip, TripState};
+use tests::papers;
+use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
+
+const OUTWARD: Crossing = Crossing::IntranetToExtranet;
+const DISC: &str = "disc-0001";
+const APPROVERS: [&str; 2] = ["approver-li", "approver-zhao"];
+
+/// Two nodes, and people who may ask.
+struct Office {
+    _folder: tempfile::TempDir,
+    extranet: Member,
+    intranet: Member,
+    operator: SigningKey,
+    approvers: Vec<SigningKey>,
+}
+
+impl Office {
+    fn new() -> Office {
+        let folder = tempfile::tempdir().unwrap();
+        let ([extranet, intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
+        let approvers =
+            APPROVERS.iter().map(|who| twins::person(&[&extranet, &intranet], who, Role::Approver)).collect();
+        Office { _folder: folder, extranet, intranet, operator, approvers }
+    }
+
+    /// What a person asks through the desk.
+    fn ask(&self, running: &Running, action: &str, arguments: &[(&str, &str)], now: Timestamp) -> Answer {
+        twins::ask(running, &self.operator, OPERATOR, action, arguments, now)
+    }
+
+    /// Two people sign a trip, and its folder is copied into the other desk as `ferry` does.
+    fn carry(&self, number: u64, now: Timestamp) -> PathBuf {
+        let from = self.intranet.layout().desk_trips().join(number.to_string());
+        let waybill = Signed::parse::<Waybill>(&fs::read(from.join("waybill")).unwrap()).unwrap().digest();
+        for (person, key) in APPROVERS.iter().zip(&self.approvers) {
+            let approval = Approval { version: VERSION, waybill, trip: number, person: name(person), at: now };
+            fs::write(from.join("approvals").join(person), Signed::make(key, &approval).to_bytes()).unwrap();
+        }
+        let to = self.extranet.layout().desk_incoming().join(format!("{OUTWARD}-{number}"));
+        for part in ["", "approvals"] {
+            fs::create_dir_all(to.join(part)).unwrap();
+            for file in names(&from.join(part)).iter().filter(|file| *file != "trip.json" && *file != "approvals") {
+                fs::copy(from.join(part).join(file), to.join(part).join(file)).unwrap();
+            }
+        }
+        to
+    }
+
+    fn import(&self, running: &Running, number: u64, now: Timestamp) -> Answer {
+        self.ask(running, "import", &[("trip", &number.to_string()), ("crossing", OUTWARD.name())], now)
+    }
+}
+
+fn stage(running: &Running, now: Timestamp) -> Trip {
+    trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap()
+}
+
+/// An app in the internal zone drops a result, and it is sealed.
+fn result(office: &Office, running: &mut Running, number: u32, now: &mut Timestamp) {
+    let text = papers::review_result(number);
+    office.intranet.drop_file("review-results", &format!("review-{number}.xml"), text.as_bytes());
+    running.turn(now).unwrap();
+}
+
+fn records(running: &Running, event: Event) -> Vec<Record> {
+    let all = running.station.spool.records(0, 10_000).unwrap();
+    all.into_iter().map(|stored| stored.record).filter(|record| record.event == event).collect()
+}
+
+fn forged(trip: u64, direction: &str, state: &str) -> Vec<u8> {
+    let note = json!({
+        "trip": trip, "crossing": OUTWARD.name(), "direction": direction, "state": state, "medium": DISC, "carrier": "sun",
+        "exporter": "ma", "files": 1, "bytes": 1, "approvals": [], "needed": 2, "settled": 0, "bundles": 1,
+        "waybill": "", "at_ms": 1, "ids": [],
+    });
+    serde_json::to_vec(&note).unwrap()
+}
+
+#[test]
+fn a_note_at_the_desk_that_is_gone_or_forged_neither_repeats_nor_skips_a_number() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    let desk = office.intranet.layout().desk_trips();
+    result(&office, &mut running, 1, &mut now);
+    let first = stage(&running, now);
+    assert_eq!((first.trip, first.bundles), (1, 1));
+    let waybill = fs::read(desk.join("1/waybill")).unwrap();
+
+    fs::remove_file(desk.join("1/trip.json")).unwrap();
+    result(&office, &mut running, 2, &mut now);
+    fs::remove_dir_all(desk.join("1")).unwrap();
+    let second = stage(&running, now);
+    assert_eq!((second.trip, second.bundles), (2, 1), "what is on trip 1 travels with trip 1, whoever took its papers");
+
+    // A number from nowhere; a trip that is said to be settled, of another digest and without bundles.
+    fs::create_dir_all(desk.join("77")).unwrap();
+    fs::write(desk.join("77/trip.json"), forged(77, "out", "staged")).unwrap();
+    fs::write(desk.join("2/trip.json"), forged(2, "out", "settled")).unwrap();
+    result(&office, &mut running, 3, &mut now);
+    let third = stage(&running, now);
+    assert_eq!((third.trip, third.bundles), (3, 1));
+    let known = trips::list(&running.station).unwrap();
+    let told: Vec<_> = known.iter().map(|trip| (trip.trip, trip.state, trip.ids.clone())).collect();
+    assert_eq!(
+        told,
+        [(3, TripState::Staged, third.ids), (2, TripState::Staged, second.ids), (1, TripState::Staged, first.ids)]
+    );
+
+    // The papers stand at the desk again, after another start too.
+    drop(running);
+    let mut running = office.intranet.open(now).unwrap();
+    fs::write(desk.join("3/waybill"), &waybill).unwrap();
+    running.turn(&mut now).unwrap();
+    assert_eq!(fs::read(desk.join("1/waybill")).unwrap(), waybill);
+    assert_ne!(fs::read(desk.join("3/waybill")).unwrap(), waybill);
+    let note: Value = serde_json::from_slice(&fs::read(desk.join("2/trip.json")).unwrap()).unwrap();
+    assert_eq!((&note["trip"], &note["state"]), (&json!(2), &json!("staged")));
+    let staged = records(&running, Event::TripStaged);
+    assert_eq!(staged.iter().map(|record| record.trip.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(staged.iter().all(|record| record.medium == Some(name(DISC)) && record.person == Some(name(OPERATOR))));
+}
+
+#[test]
+fn a_trip_that_was_imported_is_turned_away_whatever_the_desk_says_of_it() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    let mut extranet = office.extranet.open(now).unwrap();
+    for number in 1..=2 {
+        result(&office, &mut intranet, number, &mut now);
+        assert_eq!(stage(&intranet, now).trip, u64::from(number));
+    }
+    extranet.turn(&mut now).unwrap();
+    // A note that says otherwise does not make a trip imported.
+    let place = office.carry(1, now);
+    fs::write(place.join("trip.json"), forged(1, "in", "imported")).unwrap();
+    let far = office.extranet.layout().desk_incoming().join(format!("{OUTWARD}-9"));
+    fs::create_dir_all(&far).unwrap();
+    fs::write(far.join("trip.json"), forged(9, "in", "imported")).unwrap();
+    let imported = office.import(&extranet, 1, now);
+    assert!(imported.done, "{imported:?}");
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet("review-results").len(), 1);
+
+    fs::remove_file(place.join("trip.json")).unwrap();
+    office.carry(1, now);
+    now = now.plus_ms(1_000);
+    let again = office.import(&extranet, 1, now);
+    assert_eq!((again.done, again.code.as_str()), (false, "trip-repeated"));
+    assert_eq!(names(&place), ["approvals", "trip.json", "waybill"], "what was brought again does not stay");
+    // The next one is the next one, and is not skipped over.
+    office.carry(2, now);
+    let second = office.import(&extranet, 2, now);
+    assert!(second.done && second.details["skipped"] == false, "{second:?}");
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet("review-results").len(), 2);
+
+    let taken: Vec<_> = records(&extranet, Event::TripImported).iter().map(|record| record.trip.unwrap()).collect();
+    assert_eq!(taken, [1, 2], "each once");
+    let refused = records(&extranet, Event::TripRefused);
+    let told: Vec<_> = refused.iter().map(|record| (record.trip, record.medium.clone())).collect();
+    assert_eq!(told, [(Some(1), Some(name(DISC)))], "who brought which medium in vain is on record");
+}
+
+#[test]
+fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() {
+    let prepared = Office::new();
+    let mut now = START;
+    let mut running = prepared.intranet.open(now).unwrap();
+    result(&prepared, &mut running, 1, &mut now);
+    drop(running);
+    // How many effects a start has, and staging after it.
+    let (mut begins, mut ends) = (0, u64::MAX);
+    let (mut died, mut lived) = (0, 0);
+    let mut effects = u64::MAX;
+    while effects == u64::MAX || effects <= ends {
+        let folder = tempfile::tempdir().unwrap();
+        copy_tree(&prepared.intranet.root, &folder.path().join("intranet"));
+        let intranet = Member::at(&folder.path().join("intranet"), Zone::Intranet);
+        let fuse = Fuse::after(effects);
+        if let Ok(dying) = intranet.open_until(&fuse, now) {
+            let opened = fuse.used();
+            let _died =
+                trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now.plus_ms(500));
+            if effects == u64::MAX {
+                (begins, ends) = (opened, fuse.used());
+            }
+        }
+        effects = if effects == u64::MAX { begins } else { effects + 1 };
+        let mut later = now.plus_ms(10_000);
+        let mut running = intranet.open(later).unwrap();
+        running.turn(&mut later).unwrap();
+        let known = trips::list(&running.station).unwrap();
+        if known.is_empty() {
+            died += 1;
+            assert_eq!(stage(&running, later).trip, 1, "after {effects} effects");
+            continue;
+        }
+        // Its number is used, so it can be carried: its papers and its files stand at the desk.
+        assert_eq!((known.len(), known[0].trip, known[0].state, known[0].bundles), (1, 1, TripState::Staged, 1));
+        let place = intranet.layout().desk_trips().join("1");
+        assert!(place.join("waybill").exists() && place.join("trip.json").exists(), "after {effects} effects");
+        assert!(known[0].ids.iter().any(|id| place.join(format!("{id}.bundle")).exists()), "after {effects} effects");
+        assert_eq!(records(&running, Event::TripStaged).len(), 1);
+        lived += 1;
+    }
+    assert!(died > 3 && lived > 3, "{died} deaths before the record, {lived} after it");
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_person_did_and_what_was_on_a_medium_is_found_with_its_parcels() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    let staged = stage(&intranet, now);
+    let asked = now;
+    now = now.plus_ms(60_000);
+    // A parcel that no trip has yet.
+    result(&office, &mut intranet, 2, &mut now);
+    let mut list = |arguments: &[(&str, &str)]| {
+        now = now.plus_ms(1);
+        office.ask(&intranet, "list", arguments, now)
+    };
+    let on_the_disc = list(&[("medium", DISC)]).details;
+    let acts = on_the_disc["acts"].as_array().unwrap();
+    assert_eq!(acts.len(), 1, "{acts:?}");
+    assert_eq!(
+        (&acts[0]["event"], &acts[0]["trip"], &acts[0]["person"]),
+        (&json!("trip-staged"), &json!(1), &json!(OPERATOR))
+    );
+    let parcels = on_the_disc["parcels"].as_array().unwrap();
+    assert_eq!(parcels.len(), 1, "the parcel on the waybill, and not the one that waits");
+    assert!(staged.ids.iter().any(|id| parcels[0]["sent"]["bundle"] == json!(id)));
+    assert!(on_the_disc["next"].is_null());
+
+    // The asker's own reading is an act of that person as well; the first page does not know of itself.
+    let by_person = list(&[("person", OPERATOR)]).details;
+    let events = |value: &Value| -> Vec<String> {
+        value["acts"].as_array().unwrap().iter().map(|act| act["event"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(events(&by_person), ["ledger-read", "trip-staged"]);
+    assert_eq!(by_person["parcels"], on_the_disc["parcels"]);
+    let until = (asked.0 + 1).to_string();
+    assert_eq!(events(&list(&[("person", OPERATOR), ("until", &until)]).details), ["trip-staged"]);
+    assert_eq!(events(&list(&[("person", OPERATOR), ("since", &until), ("route", "review-results")]).details).len(), 3);
+    let none = list(&[("medium", DISC), ("route", "applications")]).details;
+    assert_eq!((events(&none).len(), none["parcels"].as_array().unwrap().len()), (1, 0), "filters fit parcels");
+    assert_eq!(events(&list(&[("person", "nobody")]).details).len(), 0);
+    for (word, value) in [("person", "Nobody Here"), ("medium", ""), ("before", "1-2"), ("before", "1-2-3-4")] {
+        assert_eq!(list(&[(word, value)]).code, "filter", "{word} {value:?}");
+    }
+    // A waybill that is not the one on record names nobody's parcels.
+    let digest = Signed::parse::<Waybill>(&fs::read(intranet.station.layout().desk_trips().join("1/waybill")).unwrap());
+    let kept = intranet.station.spool.evidence_path(asked, &format!("{}.waybill", digest.unwrap().digest()));
+    for path in [kept, intranet.station.layout().desk_trips().join("1/waybill")] {
+        fs::write(path, b"something else").unwrap();
+    }
+    let forged = list(&[("medium", DISC)]).details;
+    assert_eq!((events(&forged).len(), forged["parcels"].as_array().unwrap().len()), (1, 0));
+    assert_eq!(
+        records(&intranet, Event::LedgerRead).len(),
+        7,
+        "whoever read is on record, and who was refused read nothing"
+    );
+}
+
+#[test]
+fn acts_come_a_page_at_a_time() {
+    let (office, now) = (Office::new(), START);
+    let intranet = office.intranet.open(now).unwrap();
+    let act = |at: u64| {
+        let mut record = Record::new(Event::RouteEnabled, Timestamp(START.0 + at));
+        record.person = Some(name("sun"));
+        (record, protocol::ledger::Local::none())
+    };
+    intranet.station.spool.record_all((0..1_500).map(act).collect()).unwrap();
+    let first = office.ask(&intranet, "list", &[("person", "sun")], now).details;
+    let times = |value: &Value| -> Vec<u64> {
+        value["acts"].as_array().unwrap().iter().map(|act| act["at_ms"].as_u64().unwrap() - START.0).collect()
+    };
+    assert_eq!(times(&first), (500..1_500).rev().collect::<Vec<_>>());
+    let next = first["next"].as_str().unwrap();
+    let second = office.ask(&intranet, "list", &[("person", "sun"), ("before", next)], now).details;
+    assert_eq!(times(&second), (0..500).rev().collect::<Vec<_>>());
+    assert!(second["next"].is_null());
+}
