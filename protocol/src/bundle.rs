@@ -367,9 +367,6 @@ fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Res
         return Err(BundleError::FooterMismatch { part: "envelope's signer" });
     }
     let footer: Footer = trust.verify_from_node(&signed, &envelope.source).map_err(ParcelError::from)?;
-    if footer.version != VERSION {
-        return Err(ParcelError::Version { what: "footer", found: footer.version }.into());
-    }
     if footer.envelope != envelope_digest {
         return Err(BundleError::FooterMismatch { part: "envelope" });
     }
@@ -391,13 +388,18 @@ fn read_head(input: &mut impl Read) -> Result<(Vec<u8>, Envelope), BundleError> 
     }
     let bytes = read_object(input, "envelope", OBJECT_BYTES_MAX)?;
     let envelope = Envelope::parse(&bytes)?;
-    limit_payload(envelope.payload_bytes)?;
-    // Length of a stream of whole chunks and one short one, which holds at least a tag and a manifest's length.
-    let tail = envelope.payload_bytes % SEALED_CHUNK_BYTES as u64;
-    if envelope.payload_bytes < TAG_BYTES as u64 + 4 || (1..=TAG_BYTES as u64).contains(&tail) {
+    check_payload(envelope.payload_bytes)?;
+    Ok((bytes, envelope))
+}
+
+/// 7.1.2: the length of a stream of whole chunks and one short one, which holds at least a tag and a manifest's length.
+pub(crate) fn check_payload(stated: u64) -> Result<(), BundleError> {
+    limit_payload(stated)?;
+    let tail = stated % SEALED_CHUNK_BYTES as u64;
+    if stated < TAG_BYTES as u64 + 4 || (1..=TAG_BYTES as u64).contains(&tail) {
         return Err(BundleError::FooterMismatch { part: "stated payload length" });
     }
-    Ok((bytes, envelope))
+    Ok(())
 }
 
 fn limit_payload(stated: u64) -> Result<(), BundleError> {

@@ -67,6 +67,9 @@ pub struct Footer {
 impl Statement for Footer {
     const DOMAIN: &'static str = "trilock-v1-footer";
     const WHAT: &'static str = "footer";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl Envelope {

@@ -5,6 +5,7 @@
 //! ```
 //! It proves origin and every hop with public keys alone, years later, and says "content not present".
 
+use crate::bundle;
 use crate::der_types::OBJECT_BYTES_MAX;
 use crate::envelope::{Envelope, Footer};
 use crate::parcel::{Custody, ParcelError};
@@ -84,10 +85,16 @@ impl Evidence {
     /// Proves origin, every hop up to this bundle, the seal of its head, and every receipt.
     pub fn prove(&self, trust: &Trust) -> Result<Proven, ParcelError> {
         let envelope = Envelope::parse(&self.envelope)?;
+        if bundle::check_payload(envelope.payload_bytes).is_err() {
+            return Err(ParcelError::Disagree("the envelope states a payload of a length that no payload has"));
+        }
         let custody = envelope.prove(trust)?;
         let signed = Signed::parse::<Footer>(&self.footer)?;
+        if signed.signer != envelope.signer || signed.suite != envelope.suite {
+            return Err(ParcelError::Disagree("the footer is by another key than the envelope names"));
+        }
         let footer: Footer = trust.verify_from_node(&signed, &envelope.source)?;
-        if signed.signer != envelope.signer || footer.envelope != envelope.suite.digest(&self.envelope) {
+        if footer.envelope != envelope.suite.digest(&self.envelope) {
             return Err(ParcelError::Disagree("the footer belongs to another envelope"));
         }
         if footer.payload_bytes != envelope.payload_bytes {

@@ -154,11 +154,17 @@ pub struct Manifest {
 impl Statement for ParcelStatement {
     const DOMAIN: &'static str = "trilock-v1-parcel-statement";
     const WHAT: &'static str = "parcel statement";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl Statement for CustodyEntry {
     const DOMAIN: &'static str = "trilock-v1-custody-entry";
     const WHAT: &'static str = "custody entry";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 der_types::impl_der_code!(Priority, Priority::ALL);
@@ -329,17 +335,11 @@ impl Custody {
         over("number of custody entries", entries.len(), CUSTODY_MAX)?;
         let suite = statement.suite;
         let (read, _) = node_object(trust, statement, |s: &ParcelStatement| &s.origin)?;
-        if read.version != VERSION {
-            return Err(ParcelError::Version { what: "parcel statement", found: read.version });
-        }
         let statement_digest = statement.digest();
         let mut last = statement_digest;
         let mut walked = Vec::with_capacity(entries.len());
         for entry in entries {
             let (step, zone) = node_object(trust, entry, |e: &CustodyEntry| &e.node)?;
-            if step.version != VERSION {
-                return Err(ParcelError::Version { what: "custody entry", found: step.version });
-            }
             if step.statement != statement_digest {
                 return Err(ParcelError::Disagree("a custody entry belongs to another parcel's statement"));
             }

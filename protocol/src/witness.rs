@@ -91,11 +91,17 @@ impl Statement for HeadStatement {
     const DOMAIN: &'static str = "trilock-v1-head";
     const WHAT: &'static str = "ledger head";
     const BYTES_MAX: usize = 32 * 1024;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for LogStart {
     const DOMAIN: &'static str = "trilock-v1-log-start";
     const WHAT: &'static str = "start of a log";
     const BYTES_MAX: usize = 4 * 1024;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl HeadStatement {

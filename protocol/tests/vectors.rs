@@ -32,6 +32,8 @@ fn word(error: &BundleError) -> String {
         TrustError::UnknownKey { what, .. } => format!("unknown-key {what}"),
         TrustError::WrongRole { what, .. } => format!("wrong-signer {what}"),
         TrustError::Signed(SignedError::Signature { what, .. }) => format!("bad-signature {what}"),
+        TrustError::Signed(SignedError::OtherKey { what, .. }) => format!("wrong-suite {what}"),
+        TrustError::Signed(SignedError::Version { what, .. }) => format!("version {what}"),
         other => format!("trust: {other}"),
     };
     match error {

@@ -66,7 +66,11 @@ class Tree:
         self.size = 0
 
     def leaf(self, data):
-        level, digest = 0, h(self.suite, b"\x00" + data)
+        self.digest(h(self.suite, b"\x00" + data))
+
+    def digest(self, digest):
+        """A leaf of which only the digest is known."""
+        level = 0
         while self.stack and self.stack[-1][0] == level:
             digest = h(self.suite, b"\x01" + self.stack.pop()[1] + digest)
             level += 1
@@ -90,9 +94,11 @@ def tree_digest(suite, data, leaf_bytes=65_536):
 
 
 def consistent(suite, first, first_root, second, second_root, proof):
-    """RFC 9162, 2.1.4.2. Equal sizes need equal roots and no proof."""
-    if first > second or first == 0:
+    """RFC 9162, 2.1.4.2. An empty log is the beginning of every one, and equal sizes need equal roots; no proof for both."""
+    if first > second:
         return False
+    if first == 0:
+        return not proof and first_root == h(suite, b"")
     if first == second:
         return not proof and first_root == second_root
     path = list(proof)

@@ -2,7 +2,8 @@
 
 import struct
 
-from digests import Tree, consistent, h
+import heads
+from digests import Tree, h
 from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, Refused, Signed, parse
 
 SEALED_CHUNK = 65_536 + 16
@@ -95,7 +96,7 @@ def footer_of(trust, envelope, envelope_bytes, footer_bytes):
         raise Refused("footer-mismatch", "envelope")
     if footer["payloadBytes"] != envelope["payloadBytes"]:
         raise Refused("footer-mismatch", "payload")
-    return footer["root"], card
+    return footer["root"], card, signed
 
 
 def bundle(trust, data):
@@ -116,12 +117,19 @@ def bundle(trust, data):
         tree.leaf(payload[start : start + SEALED_CHUNK])
     # 7.1.5, 7.1.6
     footer_bytes = cursor.part("footer")
-    root, card = footer_of(trust, envelope, envelope_bytes, footer_bytes)
+    root, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
     if root != tree.root():
         raise Refused("footer-mismatch", "payload")
     # 7.1.7
     cursor.end()
-    return {"envelope": envelope, "statement": statement, "digest": digest, "entries": entries, "keys": [*keys, card]}
+    return {
+        "envelope": envelope,
+        "statement": statement,
+        "digest": digest,
+        "entries": entries,
+        "keys": [*keys, card],
+        "footer": signed,
+    }
 
 
 def evidence(trust, data):
@@ -137,7 +145,7 @@ def evidence(trust, data):
     cursor.end()
     envelope = envelope_of(envelope_bytes)
     statement, digest, entries, keys = journey_of(trust, envelope)
-    _, card = footer_of(trust, envelope, envelope_bytes, footer_bytes)
+    _, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
     told = []
     for receipt_bytes in receipts:
         receipt = one_receipt(trust, receipt_bytes)
@@ -151,53 +159,107 @@ def evidence(trust, data):
         "entries": entries,
         "receipts": told,
         "keys": [*keys, card],
+        "footer": signed,
     }
 
 
 def one_receipt(trust, data):
-    """Section 9."""
+    """9.1.1"""
     return trust.verify(Signed("receipt", data), "node")[0]
 
 
-def head_statement(trust, data, node=None, target=None):
-    """12.1: what verifies by itself."""
-    stated, _ = trust.verify(Signed("head statement", data), "node")
-    if node is not None and (stated["node"], stated["target"]) != (node, target):
-        raise Refused("disagree")
-    head = stated["head"]
-    if len(stated["links"]) > 4:
-        raise Refused("over-limit", "links")
-    if len(stated["starts"]) > 2:
-        raise Refused("over-limit", "starts")
-    for link in stated["links"]:
-        start = link["from"]
-        if len(link["proof"]) > 128:
-            raise Refused("over-limit", "proof")
-        if start["log"] != head["log"] or not consistent(
-            stated["suite"], start["size"], start["root"], head["size"], head["root"], link["proof"]
-        ):
-            raise Refused("bad-proof")
-    if head["log"] == 1:
-        if stated["starts"]:
-            raise Refused("disagree")
-    else:
-        log_starts(trust, stated["starts"], stated["node"], head["log"])
-    return stated
+def gap_report(trust, data):
+    """9.1.2"""
+    report = trust.verify(Signed("gap report", data), "node")[0]
+    if sum(len(epoch["missing"]) for epoch in report["epochs"]) > 4_096:
+        raise Refused("over-limit", "ranges")
+    return report
 
 
-def log_starts(trust, papers, node, log):
-    """12.2: the same words, by the node and by an operator who is named in them."""
-    if len(papers) != 2:
+def batch(trust, data):
+    """9.1.3"""
+    signed = Signed("receipt batch", data)
+    read, _ = trust.verify(signed, "source")
+    heads.statement(trust, read["stated"], read["source"], read["target"])
+    if len(read["receipts"]) > 1_000:
+        raise Refused("over-limit", "receipts")
+    return read, [one_receipt(trust, each) for each in read["receipts"]], [
+        gap_report(trust, each) for each in read["gapReports"]
+    ]
+
+
+def waybill(trust, data):
+    """10.1.1, and the limits of section 10. Gives what it says and its digest."""
+    signed = Signed("waybill", data)
+    bill, _ = trust.verify(signed, "source")
+    if len(bill["lines"]) > 65_536:
+        raise Refused("over-limit", "lines")
+    names = [line_name(line) for line in bill["lines"]]
+    if len(set(names)) != len(names) or sum(line["size"] for line in bill["lines"]) >= 2**64:
         raise Refused("disagree")
-    bodies, roles = set(), set()
-    for data in papers:
-        signed = Signed("log start", data)
-        start, card = trust.verify(signed, role=None)
-        if (start["node"], start["log"]) != (node, log):
-            raise Refused("disagree")
-        if card.holder != start["node" if card.role == "node" else "person"]:
-            raise Refused("wrong-signer", "log start")
-        roles.add(card.role)
-        bodies.add(signed.bytes)
-    if roles != {"node", "operator"} or len(bodies) != 1:
-        raise Refused("disagree")
+    heads.statement(trust, bill["stated"], bill["source"], bill["target"])
+    return bill, signed
+
+
+def line_name(line):
+    return line["id"].hex() + (".bundle" if line["kind"] == 1 else ".receipts")
+
+
+def approval(trust, data):
+    """10.1.3, as far as it can be said without the waybill."""
+    return trust.verify(Signed("approval", data), "person", role="approver")[0]
+
+
+def request(trust, data):
+    """Section 11, but for the clock."""
+    read, card = trust.verify(Signed("request", data), "person", role=None)
+    if card.role == "node":
+        raise Refused("wrong-signer", "request")
+    if len(read["arguments"]) > 64:
+        raise Refused("over-limit", "arguments")
+    return read
+
+
+def introduction(trust, data):
+    """13.1: the signed part of a beacon."""
+    read, _ = trust.verify(Signed("link key", data), "source")
+    return read
+
+
+def folder_beacon(trust, data):
+    """13.2"""
+    read, _ = trust.verify(Signed("folder beacon", data), "source")
+    if len(read["pulse"]["next"]) > 8:
+        raise Refused("over-limit", "epochs")
+    return read
+
+
+def backup(trust, data):
+    """12a.1"""
+    cursor = Cursor(data)
+    if cursor.take(8, "magic") != b"TRILBACK":
+        raise Refused("not-a-bundle")
+    signed = Signed("head of a backup", cursor.part("head"))
+    head, _ = trust.verify(signed, "node")
+    tree, read = Tree(head["suite"]), 0
+    while True:
+        (length,) = struct.unpack(">I", cursor.take(4, "payload"))
+        if length > 65_536:
+            raise Refused("too-large", "chunk")
+        chunk = cursor.take(length + 16, "payload")
+        tree.leaf(chunk)
+        read += len(chunk)
+        if length < 65_536:
+            break
+    foot_signed = Signed("foot of a backup", cursor.part("foot"))
+    if foot_signed.signer != signed.signer:
+        raise Refused("footer-mismatch", "signer of the head")
+    foot, card = trust.verify(foot_signed)
+    if card.holder != head["node"]:
+        raise Refused("wrong-signer", "foot of a backup")
+    if foot["head"] != h(head["suite"], signed.data):
+        raise Refused("footer-mismatch", "head")
+    if foot["bytes"] != read or foot["root"] != tree.root():
+        raise Refused("footer-mismatch", "payload")
+    cursor.end()
+    return head

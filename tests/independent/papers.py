@@ -1,6 +1,7 @@
 """Every signed object of FORMAT.md: its layout, its domain, its limit, and the steps of 4.1 that each one passes."""
 
-from datetime import date
+import base64
+import re
 
 import curves
 import der
@@ -29,7 +30,7 @@ class Refused(Exception):
 
 # Layouts, in the order of FORMAT.md.
 
-VERSION = number("version")
+VERSION = der.Field("version", 0x02, der.below(255))
 HEAD = [number("log"), number("size"), octets("root", 32)]
 RANGE = [number("from"), number("to")]
 EPOCH_GAPS = [
@@ -195,7 +196,7 @@ INTRODUCTION = [
     name("source"),
     name("target"),
     codes("suite", SUITES),
-    number("epoch"),
+    der.Field("epoch", 0x02, der.below(2**32 - 1)),
     number("started"),
     octets("wrapped"),
 ]
@@ -206,7 +207,7 @@ FOLDER_BEACON = [
     codes("crossing", CROSSINGS),
     name("source"),
     name("target"),
-    number("epoch"),
+    der.Field("epoch", 0x02, der.below(2**32 - 1)),
     number("number"),
     group("pulse", PULSE),
 ]
@@ -216,7 +217,7 @@ BACKUP_HEAD = [
     octets("id", 16),
     name("node"),
     number("at"),
-    number("stateVersion"),
+    der.Field("stateVersion", 0x02, der.below(2**32 - 1)),
     group("ledger", HEAD),
     octets("recipient", 32),
     octets("wrappedKey"),
@@ -234,12 +235,12 @@ OBJECTS = {
     "waybill": ("waybill", 10 << 20, WAYBILL),
     "approval": ("approval", OBJECT_MAX, APPROVAL),
     "request": ("request", OBJECT_MAX, REQUEST),
-    "introduction": ("link-key", 800, INTRODUCTION),
+    "link key": ("link-key", 800, INTRODUCTION),
     "folder beacon": ("folder-beacon", 4096, FOLDER_BEACON),
-    "head statement": ("head", 32 << 10, HEAD_STATEMENT),
-    "log start": ("log-start", 4 << 10, LOG_START),
-    "backup head": ("backup-head", OBJECT_MAX, BACKUP_HEAD),
-    "backup foot": ("backup-foot", OBJECT_MAX, BACKUP_FOOT),
+    "ledger head": ("head", 32 << 10, HEAD_STATEMENT),
+    "start of a log": ("log-start", 4 << 10, LOG_START),
+    "head of a backup": ("backup-head", OBJECT_MAX, BACKUP_HEAD),
+    "foot of a backup": ("backup-foot", OBJECT_MAX, BACKUP_FOOT),
 }
 
 
@@ -274,6 +275,7 @@ class Signed:
 
 # ---- key cards: section 3 --------------------------------------------------------------------------------------------
 
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 ED25519, X25519 = bytes.fromhex("302a300506032b6570032100"), bytes.fromhex("302a300506032b656e032100")
 SM2 = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004")
 WORDS = ("Zone", "Holder", "Role", "Use", "Suite", "From", "Until", "Fingerprint")
@@ -296,14 +298,15 @@ class Card:
         if not end or behind.strip():
             raise ValueError("no public key, or more than one")
         self.words = words
-        self.spki = _base64(body)
+        self.spki = base64.b64decode("".join(body.split()), validate=True)
         self.holder = der.name_of(words["Holder"].encode())
         self.zone, self.role, self.use = ZONES[words["Zone"]], words["Role"], words["Use"]
         self.suite = {"std": STD, "gm": GM}[words["Suite"]]
         if self.role not in ROLES or self.use not in ("sign", "seal", "link"):
             raise ValueError("a role or use that is none")
-        self.first = date.fromisoformat(words["From"])
-        self.last = date.fromisoformat(words["Until"]) if "Until" in words else None
+        if not all(DAY.match(words[word]) for word in ("From", "Until") if word in words or word == "From"):
+            raise ValueError("a day that is none")
+        self.first, self.last = words["From"], words.get("Until")
         kinds = {"sign": (ED25519, SM2), "seal": (X25519, SM2), "link": (ED25519, ED25519)}[self.use]
         start = kinds[self.suite - 1]
         if not self.spki.startswith(start) or len(self.spki) != len(start) + (64 if start == SM2 else 32):
@@ -316,12 +319,6 @@ class Card:
         self.id = h(self.suite, self.spki)
         if words["Fingerprint"].replace(" ", "") != self.id.hex():
             raise ValueError("the fingerprint is another key's")
-
-
-def _base64(body):
-    import base64
-
-    return base64.b64decode("".join(body.split()), validate=True)
 
 
 class Trust:
@@ -351,16 +348,20 @@ class Trust:
         # 4.1.3
         if card is None:
             raise Refused("unknown-key", signed.what)
-        # 4.1.3, 4.1.7
-        if card.use != "sign" or (role and card.role != role):
+        if card.use != "sign":
             raise Refused("wrong-signer", signed.what)
-        # 4.1.4, 4.1.5
-        if card.suite != signed.suite or not self._holds(signed, card):
+        # 4.1.4
+        if card.suite != signed.suite:
+            raise Refused("wrong-suite", signed.what)
+        # 4.1.5
+        if not self._holds(signed, card):
             raise Refused("bad-signature", signed.what)
+        # 4.1.6
         body = signed.body()
         # 4.1.7
-        if holder and body[holder] != card.holder:
-            raise Refused("wrong-signer", signed.what)
         if body["version"] != 1:
             raise Refused("version", signed.what)
+        # 4.1.8
+        if (role and card.role != role) or (holder and body[holder] != card.holder):
+            raise Refused("wrong-signer", signed.what)
         return body, card
