@@ -23,7 +23,10 @@ def statement(trust, data, node=None, target=None):
             raise Refused("contradiction", "proof")
     # 12.1.4
     if head["log"] != 1:
-        log_starts(trust, starts, stated["node"], head["log"])
+        try:
+            log_starts(trust, starts, stated["node"], head["log"])
+        except Refused:
+            raise Refused("contradiction", "log") from None
     # 12.1.5
     if target is not None and stated["target"] != target:
         raise Refused("disagree")

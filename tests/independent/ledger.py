@@ -45,6 +45,8 @@ def frame(data, at):
         return None
     try:
         read = whole(record, RECORD)
+        if read["version"] != 1:
+            return None
         if local:
             if len(local) - 32 > LOCAL_MAX:
                 return None

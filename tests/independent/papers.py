@@ -247,7 +247,7 @@ OBJECTS = {
 def parse(what, data, layout, limit=OBJECT_MAX):
     """Canonical DER within its limit, or a refusal by the object's name."""
     if len(data) > limit:
-        raise Refused("malformed", what)
+        raise Refused("too-large", what)
     try:
         return der.whole(data, layout)
     except der.Malformed:

@@ -44,13 +44,13 @@ fn ferry(arguments: &[&str]) -> Output {
     Command::new(program("ferry")).args(arguments).output().unwrap()
 }
 
-/// By file name: did it hold?
+/// By path: did it hold?
 fn verdicts(output: &Output) -> BTreeMap<String, bool> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let rows = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let row = |row: Value| {
-        let name = Path::new(row["path"].as_str()?).file_name()?.to_string_lossy().into_owned();
-        Some((name, row["ok"].as_bool()?))
+        let path = row["path"].as_str()?.rsplit_once("/files/").map_or(row["path"].as_str()?, |(_, name)| name);
+        Some((path.to_owned(), row["ok"].as_bool()?))
     };
     rows.filter_map(row).collect()
 }
@@ -221,6 +221,13 @@ fn every_frozen_vector_ends_the_same_for_a_stranger() {
         .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "vector"));
     let summary = format!("\"checked\": {}, \"failed\": 0", count.count());
     assert!(output.status.success() && words(&output).contains(&summary), "{summary}: {}", words(&output));
+}
+
+#[test]
+fn the_strangers_layouts_are_the_asn1_of_the_page() {
+    let page = repository().join("protocol/FORMAT.md");
+    let Some(output) = stranger(&["--module", text(&page)]) else { return };
+    assert!(output.status.success(), "{}", words(&output));
 }
 
 #[test]
