@@ -14,10 +14,11 @@ use protocol::tree::Tree;
 use protocol::trust::TrustError;
 use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
 use protocol::witness::HeadStatement;
-use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement, Suite, Timestamp, Trust};
+use protocol::{BundleId, Crossing, Name, Signed, Statement, Suite, Timestamp, Trust};
 use serde_json::{Value, json};
 
 use crate::folder::open_file;
+use crate::journeys::{Hop, Journey, Said};
 use crate::papers::Papers;
 use crate::words::{Language, prefix, say, size};
 
@@ -74,15 +75,6 @@ pub(crate) struct Proof {
     pub(crate) stamp: Option<Stamp>,
     /// Its size and tree digest, where a suite was given and it was read to its end.
     pub(crate) digest: Option<(u64, Digest)>,
-}
-
-/// What one file says about a parcel's way. Small: a run may hold millions.
-#[derive(Clone, Debug)]
-pub(crate) struct Journey {
-    pub(crate) parcel: ParcelId,
-    pub(crate) statement: Digest,
-    /// A digest of each signed custody entry, in order; SHA-256 here whatever the suite, only to compare two files.
-    pub(crate) links: Box<[Digest]>,
 }
 
 /// What a waybill line must agree with, of a file that was proven.
@@ -248,6 +240,9 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     for receipt in &proven.receipts {
         proof.holds.push(receipt_sentence(receipt, language));
     }
+    if let Some(journey) = &mut proof.journey {
+        journey.said = proven.receipts.iter().map(said).collect();
+    }
     proof
 }
 
@@ -397,8 +392,13 @@ fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
             let key = who(trust, &signer);
             proof.holds.push(format!("{} ({key})", receipt_sentence(&receipt, language)));
             note_key_time(&mut proof, trust, &signer, receipt.at, None, language);
-            proof.journey =
-                Some(Journey { parcel: receipt.parcel, statement: receipt.statement, links: Box::default() });
+            proof.journey = Some(Journey {
+                parcel: receipt.parcel,
+                statement: receipt.statement,
+                links: Box::default(),
+                hop: None,
+                said: vec![said(&receipt)],
+            });
             proof
         }
     }
@@ -532,7 +532,19 @@ fn hold_custody(
         note_key_time(proof, trust, signer, when, witness, language);
     }
     let links = signed.iter().map(|entry| link_digest(Suite::Std, entry)).collect();
-    proof.journey = Some(Journey { parcel: statement.parcel, statement: custody.statement_digest, links });
+    let hop = Hop {
+        bundle: envelope.bundle,
+        target: envelope.target.clone(),
+        end: statement.target.clone(),
+        way: custody.entries.iter().map(|entry| (entry.node.clone(), entry.crossing)).collect(),
+    };
+    proof.journey = Some(Journey {
+        parcel: statement.parcel,
+        statement: custody.statement_digest,
+        links,
+        hop: Some(Box::new(hop)),
+        said: Vec::new(),
+    });
 }
 
 /// A key that was retired proves only what a witness saw before that day; the signer's own clock proves nothing.
@@ -590,6 +602,10 @@ fn receipt_facts(receipt: &Receipt) -> Value {
         "parcel": receipt.parcel.to_string(), "node": receipt.node, "outcome": receipt.outcome.name(),
         "reason": receipt.reason.map(|r| r.name()), "bundle": receipt.bundle.to_string(), "at": receipt.at.to_string(),
     })
+}
+
+fn said(receipt: &Receipt) -> Said {
+    Said { node: receipt.node.clone(), bundle: receipt.bundle, outcome: receipt.outcome, at: receipt.at }
 }
 
 fn receipt_sentence(receipt: &Receipt, language: Language) -> String {

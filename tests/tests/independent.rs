@@ -17,7 +17,7 @@ use protocol::keys::{OpeningKey, SigningKey};
 use protocol::parcel::{CustodyEntry, FileEntry, Manifest, ParcelStatement, Priority, VERSION};
 use protocol::tree::{Tree, root_of};
 use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Name, Signed, Suite, Timestamp, Trust, Verdict, Zone};
+use protocol::{Crossing, Name, Signed, Suite, Timestamp, Verdict, Zone};
 use serde_json::Value;
 use tests::papers::Noise;
 use tests::programs::{program, repository, words};
