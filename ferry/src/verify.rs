@@ -328,7 +328,9 @@ impl Walk {
 fn is_ours(path: &Path, trip: bool) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let listed = name == WAYBILL || name.ends_with(".bundle") || name.ends_with(".receipts");
-    if trip { listed } else { listed || proof::is_candidate(path) }
+    // What has our name and not our first bytes was altered, and must not be passed over as somebody else's.
+    let named = listed || name.ends_with(".proof") || name.ends_with(".head");
+    if trip { listed } else { named || proof::is_candidate(path) }
 }
 
 /// All papers of one parcel tell of one statement, and each way is the beginning of the longest; and where deliveries

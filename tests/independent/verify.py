@@ -2,6 +2,7 @@
 """Verifies what Trilock signs, from protocol/FORMAT.md alone: shares no code with the crates and asks nobody.
 
     verify.py --trust DIR PATH...            files, folders, media: a JSON line each, and a summary
+    verify.py --trust DIR --delivered PATH   the same, and what is missing of each delivery is named
     verify.py --trust DIR --ledger DIR       a node's ledger, held against every head found under PATH...
     verify.py --vectors DIR                  every frozen vector ends as it says
     verify.py --module FORMAT.md             the layouts read here are the ASN.1 of the page
@@ -96,6 +97,8 @@ class Run:
         self.trust = trust
         self.rows = []
         self.parcels = {}
+        self.hops = {}
+        self.receipts = {}
         self.passed_over = 0
 
     def file(self, path):
@@ -113,8 +116,10 @@ class Run:
             links = [h(1, entry) for entry in proven["envelope"]["custody"]]
             told = self.parcels.setdefault(proven["statement"]["parcel"], [])
             told.append((row, proven["digest"], links))
+            self.hops.setdefault(proven["statement"]["parcel"], []).append(proven)
         elif what == "receipt":
             self.parcels.setdefault(proven["parcel"], []).append((row, proven["statement"], []))
+            self.receipts.setdefault(proven["parcel"], []).append(proven)
         row["proven"], row["data"] = proven, data
         return row
 
@@ -140,7 +145,7 @@ class Run:
 
     @staticmethod
     def ours(path):
-        if path.endswith((".bundle", ".receipts")):
+        if path.endswith((".bundle", ".receipts", ".proof", ".head")):
             return True
         with open(path, "rb") as file:
             head = file.read(8)
@@ -224,6 +229,26 @@ class Run:
                     row["ok"], row["cause"] = False, "disagree"
             whole += all(fits)
         return whole
+
+
+def missing_of(hops, alone):
+    """8.3: what is not there of one delivery."""
+    out = []
+    longest = max(hops, key=lambda hop: len(hop["entries"]), default=None)
+    receipts = alone + [receipt for hop in hops for receipt in hop.get("receipts", [])]
+    for place, entry in enumerate(longest["entries"] if longest else [], 1):
+        here = [hop["envelope"] for hop in hops if len(hop["entries"]) == place]
+        if not here:
+            out.append(f"evidence of hop {place} ({entry['node']})")
+        elif not any((r["bundle"], r["node"]) == (e["bundle"], e["target"]) for r in receipts for e in here):
+            out.append(f"receipt of {here[0]['target']} for hop {place}")
+    known = {hop["envelope"]["bundle"] for hop in hops}
+    out += sorted({f"evidence of bundle {r['bundle'].hex()}" for r in receipts if r["bundle"] not in known})
+    target = longest["statement"]["target"] if longest else None
+    ended = [r for r in receipts if r["outcome"] in (3, 4) or (r["outcome"] == 2 and target in (None, r["node"]))]
+    if not ended:
+        out.append("a receipt that says how it ended")
+    return out
 
 
 def heads_of(rows, node):
@@ -333,6 +358,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trust")
     parser.add_argument("--ledger")
+    parser.add_argument("--delivered", action="store_true")
     parser.add_argument("--vectors")
     parser.add_argument("--dump")
     parser.add_argument("--module")
@@ -357,6 +383,10 @@ def main():
     for row in run.rows:
         print(json.dumps(shown(row)))
     failed = sum(not row["ok"] for row in run.rows)
+    for parcel in sorted(run.parcels) if asked.delivered else ():
+        missing = missing_of(run.hops.get(parcel, []), run.receipts.get(parcel, []))
+        failed += bool(missing)
+        print(json.dumps({"parcel": parcel.hex(), "complete": not missing, "missing": missing}))
     summary = {"checked": len(run.rows), "failed": failed, "parcels": whole, "passed_over": run.passed_over}
     if asked.ledger:
         try:

@@ -257,13 +257,13 @@ pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
                 l.pick("it is damaged or no bundle", "文件损坏或不是密封包"),
             )
         }
-        InspectError::NoPart { part, entries } => failure(
+        InspectError::NoPart { part, entries, receipts } => failure(
             USAGE,
             "no-part",
             say!(
                 l,
-                "there is no part {part}: the envelope has {entries} custody entries",
-                "没有 {part}：信封中有 {entries} 条经手记录"
+                "there is no part {part}: there are {entries} custody entries and {receipts} receipts",
+                "没有 {part}：共有 {entries} 条经手记录、{receipts} 份回执"
             ),
             l.pick("footer, statement or custody-1 … is meant", "可用 footer、statement 或 custody-1 …"),
         ),
