@@ -222,6 +222,7 @@ struct Walk<'a, R: Read> {
     ended: bool,
 }
 
+/// The steps of 12a.1 in FORMAT.md.
 impl<'a, R: Read> Walk<'a, R> {
     /// 1. magic, length within its limit; 2. the head is signed by the node it names, and of a version we know.
     fn begin(mut input: R, trust: &'a Trust) -> Result<Self, BundleError> {

@@ -62,7 +62,7 @@ impl Evidence {
         bytes
     }
 
-    /// Reads the form; nothing is proven yet.
+    /// 8.1.1: reads the form; nothing is proven yet.
     pub fn parse(bytes: &[u8]) -> Result<Evidence, ParcelError> {
         const BROKEN: ParcelError = ParcelError::Disagree("the evidence file is cut short or not well formed");
         let mut rest = bytes.strip_prefix(MAGIC).ok_or(ParcelError::Disagree("the file is no evidence"))?;
@@ -82,7 +82,7 @@ impl Evidence {
         if rest.is_empty() { Ok(Evidence { envelope, footer, receipts }) } else { Err(BROKEN) }
     }
 
-    /// Proves origin, every hop up to this bundle, the seal of its head, and every receipt.
+    /// 8.1.2, 8.1.3: proves origin, every hop up to this bundle, the seal of its head, and every receipt.
     pub fn prove(&self, trust: &Trust) -> Result<Proven, ParcelError> {
         let envelope = Envelope::parse(&self.envelope)?;
         if bundle::check_payload(envelope.payload_bytes).is_err() {

@@ -128,7 +128,7 @@ impl HeadStatement {
         OctetString::new(Signed::make(key, self).to_bytes()).expect("bounded far below the limit of DER lengths")
     }
 
-    /// Reads a statement that this node must have signed, and checks every link in it by itself.
+    /// 12.1.1 to 12.1.4: reads a statement that this node must have signed, and checks every link in it by itself.
     ///
     /// `Ok(Err(fault))` is a contradiction: the signature holds and the proof does not.
     pub fn verify(

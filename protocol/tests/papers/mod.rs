@@ -143,7 +143,7 @@ fn walk(kind: &str, bytes: &[u8], trust: &Trust) -> Judged<()> {
             Record::parse(bytes).map(drop).map_err(|error| word(&BundleError::Parcel(ParcelError::Der(error))))
         }
         "exchange frame" => exchange_frame(bytes).ok_or_else(|| "malformed exchange frame".to_owned()),
-        other => panic!("{other} is no kind of vector"),
+        other => Err(format!("{other} is no kind of vector")),
     }
 }
 
