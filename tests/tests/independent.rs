@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use base64ct::{Base64, Encoding};
 use protocol::bundle::{self, SealPlan};
 use protocol::der_types::Octets;
 use protocol::envelope::{Envelope, Footer};
@@ -221,6 +222,45 @@ fn every_frozen_vector_ends_the_same_for_a_stranger() {
         .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "vector"));
     let summary = format!("\"checked\": {}, \"failed\": 0", count.count());
     assert!(output.status.success() && words(&output).contains(&summary), "{summary}: {}", words(&output));
+}
+
+/// The vectors that `ferry verify` has a word for: it ends each as the vector says, and so does the stranger.
+#[test]
+fn ferry_and_the_stranger_end_every_vector_of_a_file_alike() {
+    let root = tempfile::tempdir().unwrap();
+    let files = root.path().join("files");
+    fs::create_dir(&files).unwrap();
+    let vectors = repository().join("protocol/tests/vectors");
+    let known = ["bundle", "evidence", "waybill", "receipt batch", "receipt", "approval", "gap report", "ledger head"];
+    let mut expected = BTreeMap::new();
+    for entry in fs::read_dir(&vectors).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let Some(("vector", text)) =
+            path.extension().and_then(|suffix| suffix.to_str()).zip(fs::read_to_string(&path).ok())
+        else {
+            continue;
+        };
+        let (head, body) = text.split_once("\n\n").unwrap();
+        let word = |word: &str| head.lines().find_map(|line| line.strip_prefix(word));
+        if !known.contains(&word("kind: ").unwrap_or("bundle")) {
+            continue;
+        }
+        let body: String = body.split_whitespace().collect();
+        // The name says that it is ours; what it is, only its bytes.
+        let name = format!("{stem}.bundle");
+        fs::write(files.join(&name), Base64::decode_vec(&body).unwrap()).unwrap();
+        expected.insert(name, word("expect: ") == Some("ok"));
+    }
+    let trust = vectors.join("trust");
+    let ours = verdicts(&ferry(&["verify", "--json", "--brief", text(&files), "--trust", text(&trust)]));
+    let apart = |said: &BTreeMap<String, bool>| -> Vec<String> {
+        expected.iter().filter(|(name, ok)| said.get(*name) != Some(ok)).map(|(name, _)| name.clone()).collect()
+    };
+    assert!(expected.len() > 170, "{}", expected.len());
+    assert_eq!(apart(&ours), Vec::<String>::new(), "ferry");
+    let Some(theirs) = stranger(&["--trust", text(&trust), text(&files)]) else { return };
+    assert_eq!(apart(&verdicts(&theirs)), Vec::<String>::new(), "the stranger");
 }
 
 #[test]
