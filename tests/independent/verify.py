@@ -102,6 +102,8 @@ class Run:
         self.passed_over = 0
 
     def file(self, path):
+        if os.path.islink(path) or not os.path.isfile(path):
+            return self.row(path, None, Refused("link"))
         if os.path.getsize(path) > FILE_MAX:
             return self.row(path, None, Refused("too-large", "file"))
         with open(path, "rb") as file:
@@ -195,7 +197,7 @@ class Run:
         people, keys = set(), set()
         approvals = os.path.join(path, "approvals")
         for entry in sorted(os.listdir(approvals)) if os.path.isdir(approvals) else ():
-            if not entry.endswith(".approval") or entry.startswith("."):
+            if not entry.endswith(".approval") or entry.startswith(".") or os.path.islink(os.path.join(approvals, entry)):
                 continue
             with open(os.path.join(approvals, entry), "rb") as file:
                 data = file.read()
