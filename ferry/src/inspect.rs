@@ -1,5 +1,5 @@
-//! Inspect: the clear envelope of a bundle or of evidence, and exactly the bytes that stock OpenSSL needs to check one of
-//! its signatures without any program of ours.
+//! Inspect: the clear envelope of a bundle or of evidence, or a signed paper alone in its file, and exactly the bytes that
+//! stock OpenSSL needs to check one of its signatures without any program of ours.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,10 @@ use protocol::envelope::{Envelope, Footer};
 use protocol::evidence::{self, Evidence};
 use protocol::keys::{SM2_USER_ID, public_pem};
 use protocol::parcel::{CustodyEntry, ParcelStatement};
-use protocol::{Signed, Suite};
+use protocol::receipt::{GapReport, Receipt, ReceiptBatch};
+use protocol::waybill::{Approval, WAYBILL_BYTES_MAX, Waybill};
+use protocol::witness::HeadStatement;
+use protocol::{Signed, Statement, Suite};
 use serde_json::json;
 
 use crate::folder::{FolderError, open_file};
@@ -33,8 +36,8 @@ pub(crate) enum InspectError {
     #[error("{}: {cause}", path.display())]
     Broken { path: PathBuf, cause: String },
     /// No such part.
-    #[error("there is no part {part}: the envelope has {entries} custody entries")]
-    NoPart { part: String, entries: usize },
+    #[error("there is no part {part}: there are {entries} custody entries and {receipts} receipts")]
+    NoPart { part: String, entries: usize, receipts: usize },
     /// The signer is nobody's.
     #[error("key {id} of the {part} is on no card in {}", trust.display())]
     UnknownSigner { id: String, part: String, trust: PathBuf },
@@ -55,6 +58,16 @@ pub(crate) enum Part {
     Statement,
     /// A hop, from 1.
     Custody(usize),
+    /// A receipt in evidence, from 1.
+    Receipt(usize),
+}
+
+/// What lies in the file.
+enum Subject {
+    /// A bundle or evidence: envelope, footer, receipts, as they stand there.
+    Sealed { envelope: Vec<u8>, footer: Vec<u8>, receipts: Vec<Vec<u8>> },
+    /// A signed object: what it is, and the bytes under its signature.
+    Paper { what: &'static str, signed: Signed, bytes: Vec<u8> },
 }
 
 impl std::str::FromStr for Part {
@@ -63,12 +76,14 @@ impl std::str::FromStr for Part {
         match text {
             "footer" => Ok(Part::Footer),
             "statement" => Ok(Part::Statement),
-            other => other
-                .strip_prefix("custody-")
-                .and_then(|number| number.parse().ok())
-                .filter(|number| *number > 0)
-                .map(Part::Custody)
-                .ok_or_else(|| "footer, statement or custody-1, custody-2 … is meant".to_owned()),
+            other => {
+                let numbered = |word: &str, part: fn(usize) -> Part| {
+                    other.strip_prefix(word)?.parse().ok().filter(|number| *number > 0).map(part)
+                };
+                numbered("custody-", Part::Custody)
+                    .or_else(|| numbered("receipt-", Part::Receipt))
+                    .ok_or_else(|| "footer, statement, custody-1, custody-2 … or receipt-1 … is meant".to_owned())
+            }
         }
     }
 }
@@ -79,6 +94,7 @@ impl std::fmt::Display for Part {
             Part::Footer => f.write_str("footer"),
             Part::Statement => f.write_str("statement"),
             Part::Custody(number) => write!(f, "custody-{number}"),
+            Part::Receipt(number) => write!(f, "receipt-{number}"),
         }
     }
 }
@@ -86,7 +102,7 @@ impl std::fmt::Display for Part {
 /// `ferry inspect`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// A bundle, or a piece of evidence
+    /// A bundle, a piece of evidence, or a signed paper: waybill, approval, receipts, stated head
     #[arg(value_name = "BUNDLE")]
     pub(crate) path: PathBuf,
     /// Write the bytes under the signature here
@@ -101,7 +117,7 @@ pub(crate) struct Inspect {
     /// Key cards
     #[arg(long, value_name = "DIR")]
     pub(crate) trust: Option<PathBuf>,
-    /// Which signature: footer, statement, custody-N
+    /// Which signature of a bundle or of evidence: footer, statement, custody-N, receipt-N
     #[arg(long, default_value = "footer")]
     pub(crate) part: Part,
 }
@@ -110,10 +126,18 @@ impl Inspect {
     /// Prints the envelope, and writes what was asked for.
     pub(crate) fn run(&self, voice: Voice) -> Result<(), InspectError> {
         let broken = |cause: String| InspectError::Broken { path: self.path.clone(), cause };
-        let (envelope_bytes, footer_bytes) = read(&self.path)?;
-        let envelope = Envelope::parse(&envelope_bytes).map_err(|e| broken(e.to_string()))?;
-        let (signed, bytes) = self.signed(&envelope, &footer_bytes)?;
-        self.tell(voice, &envelope, &signed).map_err(broken)?;
+        let (signed, bytes) = match read(&self.path)? {
+            Subject::Sealed { envelope, footer, receipts } => {
+                let envelope = Envelope::parse(&envelope).map_err(|e| broken(e.to_string()))?;
+                let (signed, bytes) = self.signed(&envelope, &footer, &receipts)?;
+                self.tell(voice, &envelope, &signed).map_err(broken)?;
+                (signed, bytes)
+            }
+            Subject::Paper { what, signed, bytes } => {
+                tell_paper(voice, what, &signed);
+                (signed, bytes)
+            }
+        };
         if let Some(path) = &self.signed_bytes {
             write(path, &bytes)?;
         }
@@ -138,7 +162,12 @@ impl Inspect {
         Ok(())
     }
 
-    fn signed(&self, envelope: &Envelope, footer: &[u8]) -> Result<(Signed, Vec<u8>), InspectError> {
+    fn signed(
+        &self,
+        envelope: &Envelope,
+        footer: &[u8],
+        receipts: &[Vec<u8>],
+    ) -> Result<(Signed, Vec<u8>), InspectError> {
         let broken = |cause: protocol::der_types::DerError| InspectError::Broken {
             path: self.path.clone(),
             cause: cause.to_string(),
@@ -157,12 +186,22 @@ impl Inspect {
             Part::Custody(number) => {
                 let entries = envelope.signed_custody().map_err(broken)?;
                 let found = entries.get(number.saturating_sub(1)).cloned();
-                let signed = found
-                    .ok_or_else(|| InspectError::NoPart { part: self.part.to_string(), entries: entries.len() })?;
+                let signed = found.ok_or_else(|| self.no_part(entries.len(), receipts.len()))?;
                 let bytes = signed.signed_bytes::<CustodyEntry>();
                 Ok((signed, bytes))
             }
+            Part::Receipt(number) => {
+                let found = receipts.get(number.saturating_sub(1));
+                let found = found.ok_or_else(|| self.no_part(envelope.custody.len(), receipts.len()))?;
+                let signed = Signed::parse::<Receipt>(found).map_err(broken)?;
+                let bytes = signed.signed_bytes::<Receipt>();
+                Ok((signed, bytes))
+            }
         }
+    }
+
+    fn no_part(&self, entries: usize, receipts: usize) -> InspectError {
+        InspectError::NoPart { part: self.part.to_string(), entries, receipts }
     }
 
     fn tell(&self, voice: Voice, envelope: &Envelope, signed: &Signed) -> Result<(), String> {
@@ -230,6 +269,37 @@ impl Inspect {
     }
 }
 
+fn tell_paper(voice: Voice, what: &'static str, signed: &Signed) {
+    let (suite, signer, digest) = (signed.suite, groups(&signed.signer), groups(&signed.digest()));
+    voice.object(&json!({"proven": false, "what": what, "suite": suite.name(), "signer": signed.signer.to_string(),
+        "digest": signed.digest().to_string()}));
+    voice.line(&say!(
+        voice.language,
+        "{what} ({suite})\nsigner     {signer}\ndigest     {digest}",
+        "{what}（{suite}）\n签名密钥   {signer}\n摘要       {digest}"
+    ));
+    voice.line(voice.language.pick(
+        "Nothing of this is proven here; `ferry verify` proves it.",
+        "以上内容未经证明；请用 ferry verify 校验。",
+    ));
+}
+
+/// The signed object that these bytes are: its form tells.
+fn paper(bytes: &[u8]) -> Option<Subject> {
+    fn is<T: Statement>(bytes: &[u8]) -> Option<Subject> {
+        let signed = Signed::parse::<T>(bytes).ok()?;
+        signed.read_unverified::<T>().ok()?;
+        let bytes = signed.signed_bytes::<T>();
+        Some(Subject::Paper { what: T::WHAT, signed, bytes })
+    }
+    is::<Waybill>(bytes)
+        .or_else(|| is::<ReceiptBatch>(bytes))
+        .or_else(|| is::<Receipt>(bytes))
+        .or_else(|| is::<Approval>(bytes))
+        .or_else(|| is::<GapReport>(bytes))
+        .or_else(|| is::<HeadStatement>(bytes))
+}
+
 /// What to type.
 fn command(suite: Suite, key: &Path, signature: &Path, bytes: &Path) -> String {
     let (key, signature, bytes) = (key.display(), signature.display(), bytes.display());
@@ -241,8 +311,8 @@ fn command(suite: Suite, key: &Path, signature: &Path, bytes: &Path) -> String {
     }
 }
 
-/// The envelope and the footer, as they stand in the file; the payload is passed over.
-fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), InspectError> {
+/// What lies in a file; a payload is passed over.
+fn read(path: &Path) -> Result<Subject, InspectError> {
     let broken = |cause: String| InspectError::Broken { path: path.to_owned(), cause };
     let io = |cause: std::io::Error| broken(cause.to_string());
     let (mut file, bytes) = open_file(path)?;
@@ -252,10 +322,13 @@ fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), InspectError> {
         let mut content = magic.to_vec();
         file.take(EVIDENCE_BYTES_MAX).read_to_end(&mut content).map_err(io)?;
         let evidence = Evidence::parse(&content).map_err(|e| broken(e.to_string()))?;
-        return Ok((evidence.envelope, evidence.footer));
+        let Evidence { envelope, footer, receipts } = evidence;
+        return Ok(Subject::Sealed { envelope, footer, receipts });
     }
     if &magic != MAGIC {
-        return Err(broken("this is neither a bundle nor evidence".to_owned()));
+        let mut content = magic.to_vec();
+        file.take(WAYBILL_BYTES_MAX as u64).read_to_end(&mut content).map_err(io)?;
+        return paper(&content).ok_or_else(|| broken("this is no bundle, no evidence and no signed paper".to_owned()));
     }
     let envelope_bytes = object(&mut file).map_err(io)?;
     let envelope = Envelope::parse(&envelope_bytes).map_err(|e| broken(e.to_string()))?;
@@ -265,7 +338,7 @@ fn read(path: &Path) -> Result<(Vec<u8>, Vec<u8>), InspectError> {
     }
     file.seek(SeekFrom::Start(footer_at)).map_err(io)?;
     let footer = object(&mut file).map_err(io)?;
-    Ok((envelope_bytes, footer))
+    Ok(Subject::Sealed { envelope: envelope_bytes, footer, receipts: Vec::new() })
 }
 
 /// A length and so many bytes; the length is checked before anything is allocated.

@@ -1,5 +1,5 @@
 //! A node's ledger read by an auditor: every record from its segments, the Merkle root computed anew from them, and the
-//! signed checkpoint it must equal. Never writes, and needs no running node.
+//! signed checkpoint it must equal. Never writes, and needs no running node. (12.3 and 12.4 of FORMAT.md.)
 //!
 //! 1. segments follow each other without a hole;
 //! 2. each record's frame is whole, its bytes are a leaf;

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused or not verified, 2 usage or config, 3 disk, medium, I/O.
 #![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are shown as help, word for word")]
 
+mod account;
 mod approve;
 mod audit;
 mod confirm;
@@ -17,6 +18,7 @@ mod heads;
 mod import;
 mod inspect;
 mod intake;
+mod journeys;
 mod keyfile;
 mod keygen;
 mod ledger;
@@ -141,7 +143,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
         Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
         Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
-        Some(Command::Verify(verify)) => verify.run(voice).map_err(AnyError::from),
+        Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),

@@ -1,6 +1,6 @@
 //! The papers of a trip as they lie in a folder: the signed waybill and its countersignatures.
 //!
-//! A waybill is read in steps: 1. its outer form; 2. its own limits (lines, ids, sizes); 3. with a trust folder, that the
+//! A waybill is read in steps (10.1 of FORMAT.md): 1. its outer form; 2. its own limits (lines, ids, sizes); 3. with a trust folder, that the
 //! node it names as source signed it. Countersignatures: each names this waybill's digest and this trip, is by a different
 //! person, and by neither the exporter nor the carrier; with a trust folder, an approver signed it.
 

@@ -8,16 +8,17 @@ use protocol::bundle::{self, MAGIC};
 use protocol::envelope::Envelope;
 use protocol::evidence::{self, Evidence};
 use protocol::parcel::{Custody, ParcelStatement, link_digest};
-use protocol::receipt::{GapReport, Receipt, ReceiptBatch};
+use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Receipt, ReceiptBatch};
 use protocol::suite::Digest;
 use protocol::tree::Tree;
 use protocol::trust::TrustError;
 use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
 use protocol::witness::HeadStatement;
-use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement, Suite, Timestamp, Trust};
+use protocol::{BundleId, Crossing, Name, Signed, Statement, Suite, Timestamp, Trust};
 use serde_json::{Value, json};
 
 use crate::folder::open_file;
+use crate::journeys::{Hop, Journey, Said};
 use crate::papers::Papers;
 use crate::words::{Language, prefix, say, size};
 
@@ -74,15 +75,6 @@ pub(crate) struct Proof {
     pub(crate) stamp: Option<Stamp>,
     /// Its size and tree digest, where a suite was given and it was read to its end.
     pub(crate) digest: Option<(u64, Digest)>,
-}
-
-/// What one file says about a parcel's way. Small: a run may hold millions.
-#[derive(Clone, Debug)]
-pub(crate) struct Journey {
-    pub(crate) parcel: ParcelId,
-    pub(crate) statement: Digest,
-    /// A digest of each signed custody entry, in order; SHA-256 here whatever the suite, only to compare two files.
-    pub(crate) links: Box<[Digest]>,
 }
 
 /// What a waybill line must agree with, of a file that was proven.
@@ -248,6 +240,9 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     for receipt in &proven.receipts {
         proof.holds.push(receipt_sentence(receipt, language));
     }
+    if let Some(journey) = &mut proof.journey {
+        journey.said = proven.receipts.iter().map(said).collect();
+    }
     proof
 }
 
@@ -286,6 +281,10 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
         return Proof::failed(What::Waybill, error.to_string());
     }
     let bill = &papers.waybill;
+    let stated = match prove_stated(bill.stated.as_bytes(), (&bill.source, &bill.target), trust) {
+        Ok(stated) => stated,
+        Err(cause) => return Proof::failed(What::Waybill, cause),
+    };
     let mut proof = Proof::good(
         What::Waybill,
         json!({"trip": bill.trip, "crossing": bill.crossing.name(), "source": bill.source, "target": bill.target, "medium": bill.medium,
@@ -299,6 +298,7 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
         "trip {trip} of {source}: {files} files, {amount}, signed by {key} at {at}",
         "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
     ));
+    proof.holds.push(stated_sentence(&stated, language));
     note_key_time(&mut proof, trust, &papers.signed.signer, bill.at, None, language);
     proof
 }
@@ -306,7 +306,7 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
 fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     match prove_batch(bytes, trust) {
         Err(cause) => Proof::failed(What::Receipts, cause),
-        Ok((batch, signed, receipts)) => {
+        Ok((batch, signed, receipts, stated)) => {
             let mut proof = Proof::good(
                 What::Receipts,
                 json!({"batch": batch.batch.to_string(), "crossing": batch.crossing.name(), "source": batch.source, "target": batch.target,
@@ -330,16 +330,42 @@ fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 "batch of {source}: {count} receipts and {reports} gap reports, each signature checked; the batch signed by {key} at {at}",
                 "{source} 的回执批：{count} 份回执、{reports} 份缺号报告，签名逐一核对；整批由 {key} 于 {at} 签名"
             ));
+            proof.holds.push(stated_sentence(&stated, language));
             note_key_time(&mut proof, trust, &signed.signer, batch.at, None, language);
             proof
         }
     }
 }
 
-fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<(ReceiptBatch, Signed, Vec<Receipt>), String> {
+/// 12.1: the head that a paper carries is stated by its source to its target, and proves itself.
+fn prove_stated(bytes: &[u8], (source, target): (&Name, &Name), trust: &Trust) -> Result<HeadStatement, String> {
+    let stated = HeadStatement::verify(bytes, source, trust).map_err(|e| e.to_string())?;
+    let stated = stated.map_err(|refused| format!("the ledger head of {source}: {}", refused.1))?;
+    if stated.target == *target {
+        Ok(stated)
+    } else {
+        Err(format!("the ledger head in it was stated to {}, not to {target}", stated.target))
+    }
+}
+
+fn stated_sentence(stated: &HeadStatement, language: Language) -> String {
+    let (node, size, links) = (&stated.node, stated.head.size, stated.links.len());
+    say!(
+        language,
+        "the ledger of {node} has {size} records and only grew since {links} earlier heads",
+        "{node} 的审计账有 {size} 条记录，自此前 {links} 个链首以来只增不改"
+    )
+}
+
+/// 9.1: the batch, the head it states, and each receipt and gap report in it.
+fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<(ReceiptBatch, Signed, Vec<Receipt>, HeadStatement), String> {
     let signed = Signed::parse::<ReceiptBatch>(bytes).map_err(|e| e.to_string())?;
     let claimed: ReceiptBatch = signed.read_unverified().map_err(|e| e.to_string())?;
     let batch: ReceiptBatch = trust.verify_from_node(&signed, &claimed.source).map_err(|e| e.to_string())?;
+    let stated = prove_stated(batch.stated.as_bytes(), (&batch.source, &batch.target), trust)?;
+    if batch.receipts.len() > BATCH_RECEIPTS_MAX {
+        return Err(format!("{} receipts are over the limit of {BATCH_RECEIPTS_MAX}", batch.receipts.len()));
+    }
     let mut receipts = Vec::new();
     for signed in batch.read_receipts().map_err(|e| e.to_string())? {
         let claimed: Receipt = signed.read_unverified().map_err(|e| e.to_string())?;
@@ -350,7 +376,7 @@ fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<(ReceiptBatch, Signed, Vec
         let claimed: GapReport = signed.read_unverified().map_err(|e| e.to_string())?;
         trust.verify_from_node::<GapReport>(&signed, &claimed.node).map_err(|e| e.to_string())?;
     }
-    Ok((batch, signed, receipts))
+    Ok((batch, signed, receipts, stated))
 }
 
 fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
@@ -366,8 +392,13 @@ fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
             let key = who(trust, &signer);
             proof.holds.push(format!("{} ({key})", receipt_sentence(&receipt, language)));
             note_key_time(&mut proof, trust, &signer, receipt.at, None, language);
-            proof.journey =
-                Some(Journey { parcel: receipt.parcel, statement: receipt.statement, links: Box::default() });
+            proof.journey = Some(Journey {
+                parcel: receipt.parcel,
+                statement: receipt.statement,
+                links: Box::default(),
+                hop: None,
+                said: vec![said(&receipt)],
+            });
             proof
         }
     }
@@ -501,7 +532,19 @@ fn hold_custody(
         note_key_time(proof, trust, signer, when, witness, language);
     }
     let links = signed.iter().map(|entry| link_digest(Suite::Std, entry)).collect();
-    proof.journey = Some(Journey { parcel: statement.parcel, statement: custody.statement_digest, links });
+    let hop = Hop {
+        bundle: envelope.bundle,
+        target: envelope.target.clone(),
+        end: statement.target.clone(),
+        way: custody.entries.iter().map(|entry| (entry.node.clone(), entry.crossing)).collect(),
+    };
+    proof.journey = Some(Journey {
+        parcel: statement.parcel,
+        statement: custody.statement_digest,
+        links,
+        hop: Some(Box::new(hop)),
+        said: Vec::new(),
+    });
 }
 
 /// A key that was retired proves only what a witness saw before that day; the signer's own clock proves nothing.
@@ -559,6 +602,10 @@ fn receipt_facts(receipt: &Receipt) -> Value {
         "parcel": receipt.parcel.to_string(), "node": receipt.node, "outcome": receipt.outcome.name(),
         "reason": receipt.reason.map(|r| r.name()), "bundle": receipt.bundle.to_string(), "at": receipt.at.to_string(),
     })
+}
+
+fn said(receipt: &Receipt) -> Said {
+    Said { node: receipt.node.clone(), bundle: receipt.bundle, outcome: receipt.outcome, at: receipt.at }
 }
 
 fn receipt_sentence(receipt: &Receipt, language: Language) -> String {

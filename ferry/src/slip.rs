@@ -3,6 +3,7 @@
 
 use protocol::waybill::LineKind;
 
+use crate::account::escape;
 use crate::papers::Papers;
 use crate::words::{groups, size};
 
@@ -69,8 +70,4 @@ pub(crate) fn page(papers: &Papers) -> String {
         suite = papers.signed.suite,
         digest = groups(&papers.digest),
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use protocol::suite::Digest;
 use protocol::waybill::{Waybill, WaybillLine, line_file_name};
-use protocol::{ParcelId, Suite, Trust};
+use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
 
+use crate::account::{Account, Sums};
 use crate::folder::{Folder, FolderError, Kind};
+use crate::journeys::{Journeys, Parcel};
 use crate::medium::{OURS, strangers, trip_number};
 use crate::papers::{APPROVALS, Papers, WAYBILL};
-use crate::proof::{self, Journey, Proof, Stamp, What};
+use crate::proof::{self, Proof, Stamp, What};
 use crate::trustdir::{self, TrustDirError};
 use crate::words::{Language, Voice, say, shown};
 
@@ -41,6 +43,9 @@ pub(crate) enum VerifyError {
     /// Something failed; it was said which.
     #[error("{failed} of {checked} objects failed")]
     Failed { failed: usize, checked: usize, first: String, cause: String },
+    /// The account.
+    #[error("the report {}: {cause}", path.display())]
+    Report { path: PathBuf, cause: std::io::Error },
     /// Nothing to verify.
     #[error("no object of ours under the paths named ({passed_over} other files)")]
     Nothing { passed_over: usize },
@@ -58,7 +63,16 @@ pub(crate) struct Verify {
     /// Only the table, without what was checked of each object
     #[arg(long)]
     pub(crate) brief: bool,
+    /// Every parcel must be proven from its origin to its end: evidence of every hop, a receipt for each; what is missing fails
+    #[arg(long)]
+    pub(crate) delivered: bool,
+    /// Write the account into this new file, one HTML page for people
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
+
+/// The page of an account.
+type Page = Account<std::io::BufWriter<std::fs::File>>;
 
 /// One file to prove.
 struct Target {
@@ -96,7 +110,7 @@ struct Row {
 
 impl Verify {
     /// Walks, proves, compares, sums up.
-    pub(crate) fn run(&self, voice: Voice) -> Result<(), VerifyError> {
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), VerifyError> {
         let language = voice.language;
         let trust = trustdir::read(&self.trust)?;
         let mut walk = Walk::default();
@@ -108,8 +122,9 @@ impl Verify {
         }
         let bar = voice
             .bar(walk.targets.iter().map(|target| target.bytes).sum(), language.pick("verifying", "校验中").to_owned());
+        let mut page = self.page(language, now, &trust)?;
         let mut rows = Vec::with_capacity(walk.targets.len());
-        let mut journeys: BTreeMap<ParcelId, Vec<(usize, Journey)>> = BTreeMap::new();
+        let mut journeys = Journeys::default();
         for target in &walk.targets {
             let trip = target.trip.and_then(|trip| walk.trips.get_mut(trip));
             let suite = trip.as_ref().and_then(|trip| trip.suite);
@@ -117,28 +132,51 @@ impl Verify {
             if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
                 trip.files.insert(name.to_owned(), (proof.stamp.take(), proof.digest));
             }
-            if let Some(journey) = &proof.journey {
-                journeys.entry(journey.parcel).or_default().push((rows.len(), journey.clone()));
+            if let Some(journey) = proof.journey.take() {
+                journeys.take(rows.len(), journey);
             }
-            rows.push(self.tell(voice, &bar, &target.path, &proof));
+            rows.push(self.tell(voice, &bar, &target.path, &proof, &mut page)?);
         }
         for (path, cause) in &walk.refused {
-            rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone())));
+            rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone()), &mut page)?);
         }
         for trip in &walk.trips {
             let mut holds = Vec::new();
             let failure = trip.check(&trust, language, &mut holds).err();
             let proof = Proof { holds, failure, ..Proof::failed(What::Waybill, String::new()) };
-            let row = self.tell(voice, &bar, &trip.path, &proof);
+            let row = self.tell(voice, &bar, &trip.path, &proof, &mut page)?;
             rows.push(Row { what: "trip", ..row });
         }
         bar.finish_and_clear();
-        let parcels = compare(voice, &journeys, &mut rows);
-        sum_up(voice, &rows, parcels, walk.passed_over)
+        let parcels = compare(voice, &journeys, self.delivered, &mut rows, &mut page).map_err(|e| self.unwritten(e))?;
+        sum_up(voice, &rows, parcels, walk.passed_over, page).map_err(|e| self.unwritten(e))?
     }
 
-    fn tell(&self, voice: Voice, bar: &indicatif::ProgressBar, path: &Path, proof: &Proof) -> Row {
+    /// The page of the account, where one is asked for.
+    fn page(&self, language: Language, now: Timestamp, trust: &Trust) -> Result<Option<Page>, VerifyError> {
+        let Some(path) = &self.report else { return Ok(None) };
+        let file = spool::Disk::real().create(path).map_err(|e| self.unwritten(e))?;
+        let out = std::io::BufWriter::new(file);
+        let page = Account::begin(out, language, now, &self.paths, (&self.trust, trust));
+        page.map(Some).map_err(|e| self.unwritten(e))
+    }
+
+    fn unwritten(&self, cause: std::io::Error) -> VerifyError {
+        VerifyError::Report { path: self.report.clone().unwrap_or_default(), cause }
+    }
+
+    fn tell(
+        &self,
+        voice: Voice,
+        bar: &indicatif::ProgressBar,
+        path: &Path,
+        proof: &Proof,
+        page: &mut Option<Page>,
+    ) -> Result<Row, VerifyError> {
         let shown_path = shown(path.as_os_str());
+        if let Some(page) = page {
+            page.object(&shown_path, proof).map_err(|e| self.unwritten(e))?;
+        }
         voice.object(&json!({
             "path": shown_path, "what": proof.what.word(), "ok": proof.failure.is_none(), "cause": proof.failure,
             "checked": proof.holds, "notes": proof.notes, "facts": proof.facts,
@@ -153,7 +191,7 @@ impl Verify {
                 }
             });
         }
-        Row { path: shown_path, what: proof.what.word(), failure: proof.failure.clone(), notes: proof.notes.len() }
+        Ok(Row { path: shown_path, what: proof.what.word(), failure: proof.failure.clone(), notes: proof.notes.len() })
     }
 }
 
@@ -290,54 +328,90 @@ impl Walk {
 fn is_ours(path: &Path, trip: bool) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let listed = name == WAYBILL || name.ends_with(".bundle") || name.ends_with(".receipts");
-    if trip { listed } else { listed || proof::is_candidate(path) }
+    // What has our name and not our first bytes was altered, and must not be passed over as somebody else's.
+    let named = listed || name.ends_with(".proof") || name.ends_with(".head");
+    if trip { listed } else { named || proof::is_candidate(path) }
 }
 
-/// All papers of one parcel tell of one statement, and each way is the beginning of the longest.
-fn compare(voice: Voice, journeys: &BTreeMap<ParcelId, Vec<(usize, Journey)>>, rows: &mut [Row]) -> usize {
+/// All papers of one parcel tell of one statement, and each way is the beginning of the longest; and where deliveries
+/// are asked for, nothing of one is missing. Gives how many parcels are as they should be.
+fn compare(
+    voice: Voice,
+    journeys: &Journeys,
+    asked: bool,
+    rows: &mut Vec<Row>,
+    page: &mut Option<Page>,
+) -> std::io::Result<usize> {
+    let language = voice.language;
     let mut proven = 0;
-    for (parcel, told) in journeys {
-        let longest = told.iter().map(|(_, journey)| journey).max_by_key(|journey| journey.links.len());
-        let mut whole = true;
-        for (row, journey) in told {
-            let same_statement = longest.is_some_and(|longest| longest.statement == journey.statement);
-            let same_way = longest.is_some_and(|longest| longest.links.starts_with(&journey.links));
-            if !same_statement || !same_way {
-                whole = false;
-                let cause = if same_statement {
-                    voice.language.pick(
-                        "its custody entries contradict those of other papers of the parcel",
-                        "其经手记录与同一投递件的其他凭证矛盾",
-                    )
-                } else {
-                    voice.language.pick(
-                        "it tells of another parcel statement than other papers of the same parcel",
-                        "其投递声明与同一投递件的其他凭证不同",
-                    )
-                };
-                if let Some(row) = rows.get_mut(*row) {
-                    row.failure.get_or_insert_with(|| cause.to_owned());
-                }
+    for parcel in journeys.parcels(language) {
+        for (row, cause) in &parcel.contradict {
+            if let Some(row) = rows.get_mut(*row) {
+                row.failure.get_or_insert_with(|| (*cause).to_owned());
             }
         }
-        proven += usize::from(whole);
-        if told.len() > 1 {
-            let (papers, hops) = (told.len(), longest.map_or(0, |longest| longest.links.len()));
-            voice
-                .object(&json!({"parcel": parcel.to_string(), "papers": papers, "hops": hops, "one_statement": whole}));
-            if whole {
-                voice.line(&say!(
-                    voice.language,
-                    "parcel {parcel}: {papers} papers, {hops} hops, one statement",
-                    "投递件 {parcel}：{papers} 份凭证，{hops} 段，同一声明"
-                ));
-            }
+        let delivered = asked && parcel.missing.is_empty();
+        proven += usize::from(parcel.whole && (delivered || !asked));
+        if let Some(page) = page {
+            page.parcel(&parcel, asked)?;
+        }
+        let (id, papers, hops) = (parcel.parcel, parcel.papers, parcel.hops);
+        if asked {
+            let end = parcel
+                .end
+                .as_ref()
+                .map(|end| json!({"node": end.node, "outcome": end.outcome.name(), "at": end.at.to_string()}));
+            voice.object(
+                &json!({"parcel": id.to_string(), "papers": papers, "hops": hops, "one_statement": parcel.whole,
+                "complete": delivered, "end": end, "missing": parcel.missing, "notes": parcel.notes}),
+            );
+        } else if papers > 1 {
+            voice.object(
+                &json!({"parcel": id.to_string(), "papers": papers, "hops": hops, "one_statement": parcel.whole}),
+            );
+        }
+        if parcel.whole && (papers > 1 || asked) {
+            voice.line(&say!(
+                language,
+                "parcel {id}: {papers} papers, {hops} hops, one statement",
+                "投递件 {id}：{papers} 份凭证，{hops} 段，同一声明"
+            ));
+        }
+        if asked {
+            tell_delivery(voice, &parcel);
+            let failure = (!delivered).then(|| {
+                let missing = parcel.missing.join(language.pick("; ", "；"));
+                say!(language, "not there: {missing}", "缺：{missing}")
+            });
+            rows.push(Row { path: id.to_string(), what: "delivery", failure, notes: parcel.notes.len() });
         }
     }
-    proven
+    Ok(proven)
 }
 
-fn sum_up(voice: Voice, rows: &[Row], parcels: usize, passed_over: usize) -> Result<(), VerifyError> {
+fn tell_delivery(voice: Voice, parcel: &Parcel) {
+    let language = voice.language;
+    if let Some(end) = &parcel.end {
+        let (node, outcome, at) = (&end.node, end.outcome.name(), end.at);
+        voice.line(&say!(language, "      + {outcome}, says {node} at {at}", "      + {node} 于 {at} 称 {outcome}"));
+    }
+    if let Some(witness) = &parcel.witness {
+        let (node, at) = (&witness.node, witness.at);
+        voice.line(&say!(language, "      + first witnessed by {node} at {at}", "      + 最早由 {node} 于 {at} 见证"));
+    }
+    parcel.notes.iter().for_each(|note| voice.line(&format!("      ! {note}")));
+    for missing in &parcel.missing {
+        voice.line(&say!(language, "      - not there: {missing}", "      - 缺：{missing}"));
+    }
+}
+
+fn sum_up(
+    voice: Voice,
+    rows: &[Row],
+    parcels: usize,
+    passed_over: usize,
+    page: Option<Page>,
+) -> std::io::Result<Result<(), VerifyError>> {
     let language = voice.language;
     let failed: Vec<&Row> = rows.iter().filter(|row| row.failure.is_some()).collect();
     let notes: usize = rows.iter().map(|row| row.notes).sum();
@@ -363,7 +437,19 @@ fn sum_up(voice: Voice, rows: &[Row], parcels: usize, passed_over: usize) -> Res
     for row in &failed {
         voice.line(&format!("FAIL  {}: {}", row.path, row.failure.as_deref().unwrap_or_default()));
     }
-    match failed.first() {
+    if let Some(page) = page {
+        let failures = failed.iter().map(|row| (row.path.as_str(), row.failure.as_deref().unwrap_or_default()));
+        let sums = Sums {
+            checked: rows.len(),
+            failed: failed.len(),
+            parcels,
+            passed_over,
+            kinds: kinds.iter().map(|(what, (checked, bad))| (*what, *checked, *bad)).collect(),
+            failures: failures.collect(),
+        };
+        page.end(&sums)?;
+    }
+    Ok(match failed.first() {
         None => Ok(()),
         Some(first) => Err(VerifyError::Failed {
             failed: failed.len(),
@@ -371,5 +457,5 @@ fn sum_up(voice: Voice, rows: &[Row], parcels: usize, passed_over: usize) -> Res
             first: first.path.clone(),
             cause: first.failure.clone().unwrap_or_default(),
         }),
-    }
+    })
 }

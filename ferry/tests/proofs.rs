@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use protocol::keys::VerifyingKey;
 use protocol::ledger::{Checkpoint, Event, Local, Record, leaf};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
@@ -103,6 +104,34 @@ fn verify_says_what_was_checked_by_which_key_and_that_evidence_has_no_content() 
                 .iter()
                 .any(|line| line["what"] == "evidence" && line["facts"]["receipts"][0]["outcome"] == "delivered")
         );
+    }
+}
+
+#[test]
+fn inspect_cuts_out_receipts_and_papers_that_stand_alone() {
+    for suite in Suite::ALL {
+        let office = Office::new(&format!("inspect-papers-{suite}"), suite);
+        let made = office.bundle(1, b"words");
+        for (name, bytes, part, key) in [
+            ("a.proof", made.evidence, "receipt-1", &office.extranet),
+            ("a.receipt", made.receipt, "footer", &office.extranet),
+            ("b.receipts", office.batch(2).1, "footer", &office.intranet),
+        ] {
+            let at = |name: &str| office.dir.join(name).to_str().unwrap().to_owned();
+            fs::write(at(name), bytes).unwrap();
+            let (message, signature, signer) = (at("msg"), at("sig"), at("pem"));
+            let asked = ["--signed-bytes", &message, "--signature", &signature, "--signer", &signer];
+            let file = at(name);
+            let text =
+                expect(0, &[&["inspect", &file, "--part", part, "--trust", office.trust_path()], &asked[..]].concat());
+            assert!(text.contains("openssl"), "{text}");
+            let read = VerifyingKey::from_pem(&fs::read_to_string(&signer).unwrap()).unwrap();
+            assert_eq!(read.id(), key.public().id(), "{name}");
+            assert!(read.verify(&fs::read(&message).unwrap(), &fs::read(&signature).unwrap()).is_ok(), "{name}");
+        }
+        let proof = office.dir.join("a.proof");
+        let text = expect(2, &["inspect", proof.to_str().unwrap(), "--part", "receipt-2"]);
+        assert!(text.contains("1 receipts"), "{text}");
     }
 }
 

@@ -106,6 +106,14 @@ impl Stage {
         self.medium.join("TRILOCK/17")
     }
 
+    /// A verifier that shares no code with ferry judges the medium as ferry does.
+    #[track_caller]
+    fn stranger(&self, holds: bool) {
+        if let Some((found, text)) = world::stranger(self.medium(), self.office.trust_path()) {
+            assert_eq!(found, holds, "{text}");
+        }
+    }
+
     fn a_bundle(&self) -> PathBuf {
         let mut bundles: Vec<_> = fs::read_dir(self.trip()).unwrap().map(|e| e.unwrap().path()).collect();
         bundles.retain(|path| path.extension().is_some_and(|e| e == "bundle"));
@@ -149,6 +157,7 @@ fn a_trip_goes_from_desk_to_desk_with_two_signatures_in_both_suites() {
 
         let text = expect(0, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
         assert!(text.contains("countersigned by qian"), "{text}");
+        stage.stranger(true);
         let sums =
             std::process::Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(stage.trip()).output();
         assert!(sums.is_err() || sums.unwrap().status.success(), "sha256sum -c agrees, where it is installed");
@@ -207,6 +216,7 @@ fn a_bit_flipped_on_the_medium_stops_confirm_verify_and_import() {
     ] {
         assert!(text.contains(&named), "the file is named: {text}");
     }
+    stage.stranger(false);
     assert_eq!(fs::read_dir(stage.outer.layout.desk_incoming()).unwrap().count(), 0, "nothing stays in the desk");
 }
 
@@ -218,8 +228,10 @@ fn a_shortened_waybill_file_or_a_missing_one_is_said_before_it_is_read() {
     let bytes = fs::read(&bundle).unwrap();
     fs::write(&bundle, &bytes[..bytes.len() - 1]).unwrap();
     assert!(stage.import(1).contains("the waybill says"));
+    stage.stranger(false);
     fs::remove_file(&bundle).unwrap();
     assert!(stage.import(3).contains("is not there"));
+    stage.stranger(false);
 }
 
 #[test]
@@ -233,6 +245,7 @@ fn links_and_strangers_on_a_medium_are_listed_and_never_followed() {
     assert!(text.contains("not on its waybill"), "{text}");
     let text = expect(1, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
     assert!(text.contains("not on the waybill"), "{text}");
+    stage.stranger(false);
     let text = stage.import(0);
     assert!(
         text.contains("virus.exe") && text.contains("passwd (symbolic link)") && text.contains("autorun.inf"),

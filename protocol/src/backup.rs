@@ -70,10 +70,16 @@ pub struct BackupFoot {
 impl Statement for BackupHead {
     const DOMAIN: &'static str = "trilock-v1-backup-head";
     const WHAT: &'static str = "head of a backup";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for BackupFoot {
     const DOMAIN: &'static str = "trilock-v1-backup-foot";
     const WHAT: &'static str = "foot of a backup";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 /// What a backup is made with.
@@ -216,6 +222,7 @@ struct Walk<'a, R: Read> {
     ended: bool,
 }
 
+/// The steps of 12a.1 in FORMAT.md.
 impl<'a, R: Read> Walk<'a, R> {
     /// 1. magic, length within its limit; 2. the head is signed by the node it names, and of a version we know.
     fn begin(mut input: R, trust: &'a Trust) -> Result<Self, BundleError> {
@@ -264,9 +271,6 @@ impl<'a, R: Read> Walk<'a, R> {
             return Err(BundleError::FooterMismatch { part: "signer of the head" });
         }
         let foot: BackupFoot = self.trust.verify_from_node(&signed, &self.head.node).map_err(ParcelError::from)?;
-        if foot.version != VERSION {
-            return Err(ParcelError::Version { what: "foot of a backup", found: foot.version }.into());
-        }
         if foot.head != self.digest {
             return Err(BundleError::FooterMismatch { part: "head" });
         }

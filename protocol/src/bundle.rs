@@ -311,11 +311,7 @@ impl<W: Write> ChunkSealer<'_, W> {
     }
 }
 
-/// Verifies a bundle with public keys alone.
-///
-/// 1. magic, lengths within limits; 2. the envelope is canonical; 3. statement and custody are proven;
-/// 4. the payload is read once for its tree digest; 5. the footer is signed by the source's key that the envelope
-///    names, and covers the envelope's digest, the root and the length; 6. nothing follows.
+/// Verifies a bundle with public keys alone: the steps of 7.1 in FORMAT.md, by their numbers in [`walk`].
 pub fn verify(input: &mut impl Read, trust: &Trust) -> Result<Verified, BundleError> {
     let (verified, _) = walk(input, trust, &mut |_, _, _| Ok(()))?;
     Ok(verified)
@@ -341,11 +337,14 @@ type OnChunk<'a> = dyn FnMut(u64, bool, &mut Vec<u8>) -> Result<(), BundleError>
 
 /// The shared walk of [`verify`] and `open`: every chunk is handed over sealed, after it entered the digest.
 fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Result<(Verified, Digest), BundleError> {
+    // 7.1.1, 7.1.2
     let (envelope_bytes, envelope) = read_head(input)?;
+    // 7.1.3
     let custody = envelope.prove(trust)?;
     let suite = envelope.suite;
     let envelope_digest = suite.digest(&envelope_bytes);
 
+    // 7.1.4
     let mut tree = Tree::with_leaf(suite, SEALED_CHUNK_BYTES);
     let mut left = envelope.payload_bytes;
     let mut chunk = Vec::with_capacity(SEALED_CHUNK_BYTES);
@@ -361,21 +360,21 @@ fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Res
     }
     let root = tree.root();
 
+    // 7.1.5
     let footer_bytes = read_object(input, "footer", OBJECT_BYTES_MAX)?;
     let signed = Signed::parse::<Footer>(&footer_bytes)?;
     if signed.signer != envelope.signer || signed.suite != suite {
         return Err(BundleError::FooterMismatch { part: "envelope's signer" });
     }
     let footer: Footer = trust.verify_from_node(&signed, &envelope.source).map_err(ParcelError::from)?;
-    if footer.version != VERSION {
-        return Err(ParcelError::Version { what: "footer", found: footer.version }.into());
-    }
+    // 7.1.6
     if footer.envelope != envelope_digest {
         return Err(BundleError::FooterMismatch { part: "envelope" });
     }
     if footer.payload_bytes != envelope.payload_bytes || footer.root != root {
         return Err(BundleError::FooterMismatch { part: "payload" });
     }
+    // 7.1.7
     if read_some(input, &mut [0])? != 0 {
         return Err(BundleError::Trailing);
     }
@@ -391,13 +390,18 @@ fn read_head(input: &mut impl Read) -> Result<(Vec<u8>, Envelope), BundleError> 
     }
     let bytes = read_object(input, "envelope", OBJECT_BYTES_MAX)?;
     let envelope = Envelope::parse(&bytes)?;
-    limit_payload(envelope.payload_bytes)?;
-    // Length of a stream of whole chunks and one short one, which holds at least a tag and a manifest's length.
-    let tail = envelope.payload_bytes % SEALED_CHUNK_BYTES as u64;
-    if envelope.payload_bytes < TAG_BYTES as u64 + 4 || (1..=TAG_BYTES as u64).contains(&tail) {
+    check_payload(envelope.payload_bytes)?;
+    Ok((bytes, envelope))
+}
+
+/// 7.1.2: the length of a stream of whole chunks and one short one, which holds at least a tag and a manifest's length.
+pub(crate) fn check_payload(stated: u64) -> Result<(), BundleError> {
+    limit_payload(stated)?;
+    let tail = stated % SEALED_CHUNK_BYTES as u64;
+    if stated < TAG_BYTES as u64 + 4 || (1..=TAG_BYTES as u64).contains(&tail) {
         return Err(BundleError::FooterMismatch { part: "stated payload length" });
     }
-    Ok((bytes, envelope))
+    Ok(())
 }
 
 fn limit_payload(stated: u64) -> Result<(), BundleError> {

@@ -67,6 +67,9 @@ pub struct Footer {
 impl Statement for Footer {
     const DOMAIN: &'static str = "trilock-v1-footer";
     const WHAT: &'static str = "footer";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl Envelope {
@@ -95,7 +98,7 @@ impl Envelope {
         self.custody.iter().map(|bytes| Signed::parse::<CustodyEntry>(bytes.as_bytes())).collect()
     }
 
-    /// Proves the journey: every signature, and that the last entry is by the source for this very crossing.
+    /// 7.1.3: the journey is proven, it begins with the origin, and the last entry is by the source for this crossing.
     pub fn prove(&self, trust: &Trust) -> Result<Custody, ParcelError> {
         let custody = Custody::prove(trust, &self.signed_statement()?, &self.signed_custody()?)?;
         let last = custody.entries.last().ok_or(ParcelError::Disagree("the envelope has no custody entry"))?;

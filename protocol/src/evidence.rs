@@ -5,6 +5,7 @@
 //! ```
 //! It proves origin and every hop with public keys alone, years later, and says "content not present".
 
+use crate::bundle;
 use crate::der_types::OBJECT_BYTES_MAX;
 use crate::envelope::{Envelope, Footer};
 use crate::parcel::{Custody, ParcelError};
@@ -61,7 +62,7 @@ impl Evidence {
         bytes
     }
 
-    /// Reads the form; nothing is proven yet.
+    /// 8.1.1: reads the form; nothing is proven yet.
     pub fn parse(bytes: &[u8]) -> Result<Evidence, ParcelError> {
         const BROKEN: ParcelError = ParcelError::Disagree("the evidence file is cut short or not well formed");
         let mut rest = bytes.strip_prefix(MAGIC).ok_or(ParcelError::Disagree("the file is no evidence"))?;
@@ -81,13 +82,19 @@ impl Evidence {
         if rest.is_empty() { Ok(Evidence { envelope, footer, receipts }) } else { Err(BROKEN) }
     }
 
-    /// Proves origin, every hop up to this bundle, the seal of its head, and every receipt.
+    /// 8.1.2, 8.1.3: proves origin, every hop up to this bundle, the seal of its head, and every receipt.
     pub fn prove(&self, trust: &Trust) -> Result<Proven, ParcelError> {
         let envelope = Envelope::parse(&self.envelope)?;
+        if bundle::check_payload(envelope.payload_bytes).is_err() {
+            return Err(ParcelError::Disagree("the envelope states a payload of a length that no payload has"));
+        }
         let custody = envelope.prove(trust)?;
         let signed = Signed::parse::<Footer>(&self.footer)?;
+        if signed.signer != envelope.signer || signed.suite != envelope.suite {
+            return Err(ParcelError::Disagree("the footer is by another key than the envelope names"));
+        }
         let footer: Footer = trust.verify_from_node(&signed, &envelope.source)?;
-        if signed.signer != envelope.signer || footer.envelope != envelope.suite.digest(&self.envelope) {
+        if footer.envelope != envelope.suite.digest(&self.envelope) {
             return Err(ParcelError::Disagree("the footer belongs to another envelope"));
         }
         if footer.payload_bytes != envelope.payload_bytes {

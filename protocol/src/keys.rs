@@ -105,6 +105,13 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+fn another_encoding(wanted: &'static str) -> KeyError {
+    KeyError::NotAKey {
+        wanted,
+        cause: "not the one encoding of this key; an SM2 point is written uncompressed".to_owned(),
+    }
+}
+
 fn not_a(wanted: &'static str) -> impl Fn(der::Error) -> KeyError {
     move |cause| KeyError::NotAKey { wanted, cause: cause.to_string() }
 }
@@ -196,8 +203,13 @@ impl VerifyingKey {
         VerifyingKey::from_spki(&public_document(pem)?)
     }
 
-    /// Reads SPKI DER.
+    /// Reads SPKI DER, in its one encoding (section 3 of FORMAT.md): a key has one id.
     pub fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
+        let key = VerifyingKey::read_spki(spki)?;
+        if key.to_spki() == spki { Ok(key) } else { Err(another_encoding("verifying key")) }
+    }
+
+    fn read_spki(spki: &[u8]) -> Result<Self, KeyError> {
         const WANTED: &str = "verifying key";
         let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(not_a(WANTED))?;
         let raw = info.subject_public_key.as_bytes().unwrap_or_default();
@@ -349,8 +361,13 @@ impl SealingKey {
         SealingKey::from_spki(&public_document(pem)?)
     }
 
-    /// Reads SPKI DER.
+    /// Reads SPKI DER, in its one encoding.
     pub fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
+        let key = SealingKey::read_spki(spki)?;
+        if key.to_spki() == spki { Ok(key) } else { Err(another_encoding("sealing key")) }
+    }
+
+    fn read_spki(spki: &[u8]) -> Result<Self, KeyError> {
         const WANTED: &str = "sealing key";
         let info = SubjectPublicKeyInfoRef::from_der(spki).map_err(not_a(WANTED))?;
         let raw = info.subject_public_key.as_bytes().unwrap_or_default();
@@ -565,6 +582,22 @@ mod tests {
                 assert!(opener.unwrap_key(&broken, b"envelope 1").is_err(), "{suite} byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_public_key_has_one_encoding_and_so_one_id() {
+        let key = SigningKey::generate(Suite::Gm).public();
+        let spki = key.to_spki();
+        assert_eq!(VerifyingKey::from_spki(&spki).unwrap().id(), key.id());
+        // The same point, compressed: 02 or 03 and x.
+        let sign = 2 + (spki[spki.len() - 1] & 1);
+        let (head, point) = spki.split_at(26);
+        let mut compressed = [head, &[sign], &point[1..33]].concat();
+        (compressed[1], compressed[24]) = (compressed[1] - 32, compressed[24] - 32);
+        assert!(VerifyingKey::read_spki(&compressed).is_ok_and(|same| same.id() == key.id()), "it is a point");
+        assert!(VerifyingKey::from_spki(&compressed).is_err());
+        assert!(SealingKey::from_spki(&compressed).is_err());
+        assert!(SealingKey::from_spki(&spki).is_ok());
     }
 
     #[test]

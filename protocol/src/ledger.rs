@@ -267,7 +267,11 @@ impl Record {
 
     /// Reads one record.
     pub fn parse(bytes: &[u8]) -> Result<Record, DerError> {
-        der_types::parse("ledger record", bytes, RECORD_BYTES_MAX)
+        const WHAT: &str = "ledger record";
+        let record: Record = der_types::parse(WHAT, bytes, RECORD_BYTES_MAX)?;
+        // Another version may mean anything: a reader of this one cannot read it.
+        let cause = || der::ErrorKind::Value { tag: der::Tag::Integer }.into();
+        if record.version == VERSION { Ok(record) } else { Err(DerError::Malformed { what: WHAT, cause: cause() }) }
     }
 
     /// The bytes that are a leaf of the tree.

@@ -154,11 +154,17 @@ pub struct Manifest {
 impl Statement for ParcelStatement {
     const DOMAIN: &'static str = "trilock-v1-parcel-statement";
     const WHAT: &'static str = "parcel statement";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl Statement for CustodyEntry {
     const DOMAIN: &'static str = "trilock-v1-custody-entry";
     const WHAT: &'static str = "custody entry";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 der_types::impl_der_code!(Priority, Priority::ALL);
@@ -319,34 +325,27 @@ pub struct Custody {
 }
 
 impl Custody {
-    /// Walks the chain: the origin's statement first, then every entry in order.
-    ///
-    /// 1. every object is signed by a node's signing key that is trusted here;
-    /// 2. the statement is signed by the node it names as origin, and each entry by the node it names;
-    /// 3. each entry names the statement, and the link before it;
-    /// 4. each entry is for a crossing that begins in the zone on its signer's card, and where the one before it ended.
+    /// Walks the chain: the origin's statement first, then every entry in order. The steps are those of 6.1 in FORMAT.md.
     pub fn prove(trust: &Trust, statement: &Signed, entries: &[Signed]) -> Result<Custody, ParcelError> {
+        // 6.1.1
         over("number of custody entries", entries.len(), CUSTODY_MAX)?;
+        // 6.1.2
         let suite = statement.suite;
         let (read, _) = node_object(trust, statement, |s: &ParcelStatement| &s.origin)?;
-        if read.version != VERSION {
-            return Err(ParcelError::Version { what: "parcel statement", found: read.version });
-        }
         let statement_digest = statement.digest();
         let mut last = statement_digest;
         let mut walked = Vec::with_capacity(entries.len());
         for entry in entries {
+            // 6.1.3
             let (step, zone) = node_object(trust, entry, |e: &CustodyEntry| &e.node)?;
-            if step.version != VERSION {
-                return Err(ParcelError::Version { what: "custody entry", found: step.version });
-            }
+            // 6.1.4
             if step.statement != statement_digest {
                 return Err(ParcelError::Disagree("a custody entry belongs to another parcel's statement"));
             }
             if step.previous != last {
                 return Err(ParcelError::Disagree("a custody entry does not follow the one before it"));
             }
-            // A card says where its holder stands: a node of one zone cannot let a parcel out of another.
+            // 6.1.5. A card says where its holder stands: a node of one zone cannot let a parcel out of another.
             if zone != step.crossing.source() {
                 return Err(ParcelError::Disagree(
                     "a custody entry is for a crossing that does not begin where its node stands",

@@ -174,14 +174,23 @@ impl ReceiptBatch {
 impl Statement for Receipt {
     const DOMAIN: &'static str = "trilock-v1-receipt";
     const WHAT: &'static str = "receipt";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for GapReport {
     const DOMAIN: &'static str = "trilock-v1-gap-report";
     const WHAT: &'static str = "gap report";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for ReceiptBatch {
     const DOMAIN: &'static str = "trilock-v1-receipt-batch";
     const WHAT: &'static str = "receipt batch";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl_der_code!(Outcome, Outcome::ALL);

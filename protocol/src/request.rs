@@ -39,4 +39,7 @@ impl Request {
 impl Statement for Request {
     const DOMAIN: &'static str = "trilock-v1-request";
     const WHAT: &'static str = "request";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }

@@ -10,6 +10,7 @@ use der::asn1::OctetString;
 
 use crate::der_types::{self, DerError, OBJECT_BYTES_MAX};
 use crate::keys::{KeyError, SigningKey, VerifyingKey};
+use crate::parcel::VERSION;
 use crate::suite::{Digest, Suite};
 
 /// An object that is only ever read from under a signature.
@@ -20,6 +21,8 @@ pub trait Statement: der::Encode + for<'a> der::Decode<'a, Error = der::Error> {
     const WHAT: &'static str;
     /// The most bytes it may have, signature included.
     const BYTES_MAX: usize = OBJECT_BYTES_MAX;
+    /// The version that it says it is of.
+    fn version(&self) -> u8;
 }
 
 /// An object with its signature, as it travels.
@@ -61,6 +64,14 @@ pub enum SignedError {
         /// The key offered.
         offered: Digest,
     },
+    /// Signed, and of a version that this program does not know.
+    #[error("{what} is of version {found}, this program knows {VERSION}")]
+    Version {
+        /// Which object.
+        what: &'static str,
+        /// The version it states.
+        found: u8,
+    },
 }
 
 impl Signed {
@@ -96,7 +107,8 @@ impl Signed {
         signed_bytes(T::DOMAIN, self.body.as_bytes())
     }
 
-    /// Checks the signature with a key, then reads the body.
+    /// Checks the signature with a key, then reads the body. Walks 4.1.4 to 4.1.7 of FORMAT.md; what asks for a card
+    /// (4.1.3, 4.1.8) is the business of [`crate::Trust`].
     pub fn verify<T: Statement>(&self, key: &VerifyingKey) -> Result<T, SignedError> {
         let offered = key.id();
         if offered != self.signer || key.suite() != self.suite {
@@ -107,7 +119,12 @@ impl Signed {
             signer: self.signer,
             cause,
         })?;
-        Ok(self.read_unverified()?)
+        let object: T = self.read_unverified()?;
+        // Another version may mean anything, even where it still has the form of this one.
+        match object.version() {
+            VERSION => Ok(object),
+            found => Err(SignedError::Version { what: T::WHAT, found }),
+        }
     }
 
     /// Reads the body without checking who signed: for showing, and for finding out which key to ask.

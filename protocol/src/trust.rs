@@ -179,7 +179,7 @@ impl Trust {
         Ok(SealingKey::from_spki(&self.current(holder, Use::Seal)?.spki)?)
     }
 
-    /// Checks a signed object against the card of the key it names.
+    /// 4.1.3 to 4.1.7: checks a signed object against the card of the key it names.
     pub fn verify<T: Statement>(&self, signed: &Signed) -> Result<(T, &KeyCard), TrustError> {
         let card = self.cards.get(&signed.signer).ok_or(TrustError::UnknownKey { what: T::WHAT, id: signed.signer })?;
         if card.usage != Use::Sign {
@@ -195,7 +195,7 @@ impl Trust {
         Ok((signed.verify(&key)?, card))
     }
 
-    /// Checks an object that only the named node may have signed.
+    /// 4.1.3 to 4.1.8: checks an object that only the named node may have signed.
     pub fn verify_from_node<T: Statement>(&self, signed: &Signed, node: &Name) -> Result<T, TrustError> {
         let (object, card) = self.verify(signed)?;
         if card.role != Role::Node || card.holder != *node {

@@ -95,10 +95,16 @@ impl Statement for Waybill {
     const DOMAIN: &'static str = "trilock-v1-waybill";
     const WHAT: &'static str = "waybill";
     const BYTES_MAX: usize = WAYBILL_BYTES_MAX;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for Approval {
     const DOMAIN: &'static str = "trilock-v1-approval";
     const WHAT: &'static str = "approval";
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl_der_code!(LineKind, LineKind::ALL);

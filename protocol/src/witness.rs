@@ -91,11 +91,17 @@ impl Statement for HeadStatement {
     const DOMAIN: &'static str = "trilock-v1-head";
     const WHAT: &'static str = "ledger head";
     const BYTES_MAX: usize = 32 * 1024;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 impl Statement for LogStart {
     const DOMAIN: &'static str = "trilock-v1-log-start";
     const WHAT: &'static str = "start of a log";
     const BYTES_MAX: usize = 4 * 1024;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 impl HeadStatement {
@@ -122,7 +128,7 @@ impl HeadStatement {
         OctetString::new(Signed::make(key, self).to_bytes()).expect("bounded far below the limit of DER lengths")
     }
 
-    /// Reads a statement that this node must have signed, and checks every link in it by itself.
+    /// 12.1.1 to 12.1.4: reads a statement that this node must have signed, and checks every link in it by itself.
     ///
     /// `Ok(Err(fault))` is a contradiction: the signature holds and the proof does not.
     pub fn verify(

@@ -498,8 +498,7 @@ fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Option<Rec
     let signed = Signed::parse::<ReceiptBatch>(bytes).ok()?;
     let claimed: ReceiptBatch = signed.read_unverified().ok()?;
     let batch: ReceiptBatch = station.trust.verify_from_node(&signed, &claimed.source).ok()?;
-    let fits = batch.version == VERSION
-        && batch.crossing == crossing
+    let fits = batch.crossing == crossing
         && batch.target == station.node
         && batch.receipts.len() <= BATCH_RECEIPTS_MAX
         && station.peers_sending(crossing).any(|peer| peer.name == batch.source);
@@ -608,7 +607,7 @@ fn fitting(
         tracing::warn!(parcel = %receipt.parcel, "a receipt names another statement than the one sent; not taken");
         return Ok(None);
     };
-    if receipt.version != VERSION || !stands_behind(station, &state, &sent, &receipt) {
+    if !stands_behind(station, &state, &sent, &receipt) {
         tracing::warn!(parcel = %receipt.parcel, node = %receipt.node, "a receipt by a node that does not stand behind this one on the parcel's way; not taken");
         station.alarms.raise(now, Alarm::NotAuthentic);
         return Ok(None);
@@ -627,7 +626,7 @@ fn lost_known(
 ) -> Result<(), StationError> {
     let left_here = receipt.crossing.source() == station.zone
         && station.peers_receiving(receipt.crossing).any(|peer| peer.name == receipt.node);
-    if station.spool.restored().is_none() || receipt.version != VERSION || !left_here {
+    if station.spool.restored().is_none() || !left_here {
         return Ok(());
     }
     if known.is_some_and(|known| known.custody_passed && known.statement == receipt.statement) {

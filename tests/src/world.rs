@@ -165,6 +165,14 @@ impl Office {
         self.trust.add(holder, &card.to_text()).map(drop).map_err(words)
     }
 
+    /// Every card into a folder, as an auditor gets it.
+    pub fn write_cards(&self, folder: &Path) -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        self.trust.cards().try_for_each(|card| {
+            fs::write(folder.join(format!("{}.{}.pub.pem", card.holder, card.usage)), card.to_text())
+        })
+    }
+
     pub(crate) fn keyring(&self, node: usize) -> Keyring {
         let (signing, opening, link) = &self.nodes[node];
         Keyring { signing: signing.clone(), opening: opening.clone(), link: link.clone() }

@@ -7,14 +7,17 @@
 #![allow(clippy::cast_possible_truncation, reason = "dice far below any limit")]
 
 use std::fs;
+use std::io::Write as _;
 
+use base64ct::{Base64, Encoding};
 use protocol::aead::{Aead, fresh_key};
+use protocol::backup::{self, BackupPlan, BackupWriter};
 use protocol::bundle::{self, SealPlan};
 use protocol::der_types::{self, Octets};
 use protocol::evidence::Evidence;
 use protocol::exchange::{self, FRAME_HEAD_BYTES, FrameHead, Hello, Item};
 use protocol::id::new_id;
-use protocol::keys::{OpeningKey, SigningKey};
+use protocol::keys::{OpeningKey, SealingKey, SigningKey, VerifyingKey};
 use protocol::ledger::{Checkpoint, Event, Local, Record};
 use protocol::oneway::beacon::{self, BEACON_BYTES_MAX};
 use protocol::oneway::block::{self, Kind, Piece};
@@ -29,6 +32,7 @@ use protocol::trust::{KeyCard, Role, Use};
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::witness::{HeadLink, HeadStatement, LogStart};
 use protocol::{Crossing, Name, Reason, Signed, Suite, Timestamp, Trust, Verdict, Zone};
+use spool::segment;
 use tests::papers::{self, Noise};
 use tests::programs::repository;
 
@@ -86,8 +90,29 @@ fn mutate(noise: &mut Noise, corpus: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// The frozen vectors of a kind, broken ones among them: what lies right beside valid, found by people.
+fn vectors(kind: &str) -> Vec<Vec<u8>> {
+    let folder = repository().join("protocol/tests/vectors");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|suffix| suffix == "vector"));
+    paths.sort();
+    let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap());
+    let of_kind = texts.filter_map(|text| {
+        let (head, body) = text.split_once("\n\n")?;
+        let found = head.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or("bundle");
+        let body: String = body.split_whitespace().collect();
+        (found == kind).then(|| Base64::decode_vec(&body).unwrap())
+    });
+    of_kind.collect()
+}
+
 /// So many mutants of a corpus, and the corpus itself, through a decoder. Says how many it took.
-fn fuzz(what: &str, corpus: &[Vec<u8>], mutants: u64, mut read: impl FnMut(&[u8]) -> bool) {
+fn fuzz(what: &str, corpus: &[Vec<u8>], mutants: u64, read: impl FnMut(&[u8]) -> bool) {
+    fuzz_beside(what, corpus, &[], mutants, read);
+}
+
+/// The same, with seeds that need not be valid.
+fn fuzz_beside(what: &str, corpus: &[Vec<u8>], seeds: &[Vec<u8>], mutants: u64, mut read: impl FnMut(&[u8]) -> bool) {
     let soak = if std::env::var_os("TRILOCK_SOAK").is_some() { 50 } else { 1 };
     let seed = what
         .bytes()
@@ -97,10 +122,16 @@ fn fuzz(what: &str, corpus: &[Vec<u8>], mutants: u64, mut read: impl FnMut(&[u8]
         assert!(read(sample), "{what}: sample {index} is valid and refused");
         drop(at_work);
     }
+    for (index, seed) in seeds.iter().enumerate() {
+        let at_work = AtWork(what, index as u64, seed);
+        let _either_way = read(seed);
+        drop(at_work);
+    }
+    let corpus = [corpus, seeds].concat();
     let mut noise = Noise::new(seed);
     let mut taken = 0_u64;
     for number in 0..mutants * soak {
-        let mutant = mutate(&mut noise, corpus);
+        let mutant = mutate(&mut noise, &corpus);
         let at_work = AtWork(what, number, &mutant);
         taken += u64::from(read(&mutant));
         drop(at_work);
@@ -251,7 +282,7 @@ fn both() -> [Samples; 2] {
 fn fuzz_statement<T: Statement>(make: impl Fn(&Samples) -> T) {
     let worlds = both();
     let whole: Vec<Vec<u8>> = worlds.iter().map(|w| Signed::make(&w.signing, &make(w)).to_bytes()).collect();
-    fuzz(T::WHAT, &whole, 25_000, |bytes| {
+    fuzz_beside(T::WHAT, &whole, &vectors(T::WHAT), 25_000, |bytes| {
         let Ok(signed) = Signed::parse::<T>(bytes) else { return false };
         assert_eq!(signed.to_bytes(), bytes, "one encoding");
         if let Ok(body) = signed.read_unverified::<T>() {
@@ -531,7 +562,7 @@ fn frames_of_the_exchange() {
         exchange::Frame::Later { seconds: 30 },
     ];
     let corpus: Vec<Vec<u8>> = frames.iter().map(exchange::Frame::encode).collect();
-    fuzz("exchange frame", &corpus, 2_000_000, |bytes| {
+    fuzz_beside("exchange frame", &corpus, &vectors("exchange frame"), 1_500_000, |bytes| {
         let Some((head, body)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() else { return false };
         let Ok(head) = FrameHead::decode(*head) else { return false };
         let Some(body) = body.get(..head.body_bytes()) else { return false };
@@ -545,7 +576,7 @@ fn frames_of_the_exchange() {
 fn bundles_envelopes_and_evidence() {
     let worlds = both();
     let bundles: Vec<Vec<u8>> = worlds.iter().map(|world| world.bundle.clone()).collect();
-    fuzz("bundle", &bundles, 12_000, |bytes| {
+    fuzz_beside("bundle", &bundles, &vectors("bundle"), 12_000, |bytes| {
         let peeked = bundle::peek(&mut &*bytes).is_ok();
         for world in &worlds {
             if bundle::verify(&mut &*bytes, &world.trust).is_ok() {
@@ -562,7 +593,7 @@ fn bundles_envelopes_and_evidence() {
         true
     });
     let evidence: Vec<Vec<u8>> = worlds.iter().map(|world| world.evidence.to_bytes()).collect();
-    fuzz("evidence", &evidence, 20_000, |bytes| {
+    fuzz_beside("evidence", &evidence, &vectors("evidence"), 20_000, |bytes| {
         let Ok(read) = Evidence::parse(bytes) else { return false };
         assert_eq!(read.to_bytes(), bytes, "one encoding");
         for (world, sample) in worlds.iter().zip(&evidence) {
@@ -593,7 +624,7 @@ fn records_and_checkpoints_of_the_ledger() {
     (record.outcome, record.reason, record.local) =
         (Some(Outcome::Delivered), Some(Reason::ALL[0]), Some(Octets([4; 32])));
     let corpus = [record.to_bytes(), Record::new(Event::ALL[1], Timestamp(0)).to_bytes()];
-    fuzz("ledger record", &corpus, 500_000, |bytes| {
+    fuzz_beside("ledger record", &corpus, &vectors("ledger record"), 500_000, |bytes| {
         let Ok(read) = Record::parse(bytes) else { return false };
         assert_eq!(read.to_bytes(), bytes, "one encoding");
         true
@@ -612,12 +643,118 @@ fn records_and_checkpoints_of_the_ledger() {
         let checkpoint =
             Checkpoint { node: name("internet"), head: Head { log: 1, size: 4_711, root: Octets([5; 32]) } };
         let note = checkpoint.sign(&key);
-        fuzz(&format!("checkpoint note {suite}"), &[note.clone().into_bytes()], 10_000, |bytes| {
-            let text = String::from_utf8_lossy(bytes);
-            if let Ok(read) = Checkpoint::verify(&text, &name("internet"), &key.public()) {
-                assert_eq!(read, checkpoint, "a changed checkpoint verifies");
+        fuzz_beside(
+            &format!("checkpoint note {suite}"),
+            &[note.into_bytes()],
+            &vectors("checkpoint"),
+            10_000,
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                if let Ok(read) = Checkpoint::verify(&text, &name("internet"), &key.public()) {
+                    assert_eq!(read, checkpoint, "a changed checkpoint verifies");
+                }
+                Checkpoint::parse_unverified(&text).is_ok()
+            },
+        );
+    }
+}
+
+#[test]
+fn segments_of_the_ledger() {
+    let record = |event| Record::new(event, Timestamp(1_795_305_600_000)).to_bytes();
+    let words = Local { name: Some("申请.json".to_owned()), labels: Vec::new() };
+    let local = [&[7; 32][..], &words.to_bytes()].concat();
+    let first = 40;
+    let mut segment = segment::header(first);
+    for event in Event::ALL.into_iter().take(6) {
+        segment.extend(segment::frame(&record(event), if event.code() % 2 == 0 { &local } else { &[] }));
+    }
+    fuzz("ledger segment", std::slice::from_ref(&segment), 200_000, |bytes| {
+        let mut frames = segment::Frames::new(bytes, first);
+        let (mut next, mut whole, mut again) = (first, true, segment::header(first));
+        for found in frames.by_ref() {
+            let index = match found {
+                segment::Found::Record(stored) => {
+                    let local = stored.local.map(|(salt, words)| [&salt[..], &words.to_bytes()].concat());
+                    again.extend(segment::frame(&stored.bytes, &local.unwrap_or_default()));
+                    stored.index
+                }
+                segment::Found::Unreadable { index } | segment::Found::Broken { index, .. } => {
+                    whole = false;
+                    index
+                }
+            };
+            assert_eq!(index, next, "records are counted one by one");
+            next += 1;
+        }
+        assert!(frames.position() <= bytes.len());
+        if whole && next > first {
+            assert_eq!(again, bytes, "one encoding");
+        }
+        whole
+    });
+}
+
+#[test]
+fn backups() {
+    let mut worlds = both();
+    let samples: Vec<Vec<u8>> = worlds
+        .iter_mut()
+        .map(|world| {
+            let plan = BackupPlan {
+                id: Octets([6; 16]),
+                node: &name("internet"),
+                at: Timestamp(7),
+                state_version: 2,
+                ledger: Head { log: 1, size: 9, root: Octets([3; 32]) },
+                key: &world.signing,
+                recipient: &world.opening.public(),
+            };
+            let mut writer = BackupWriter::begin(&plan, Vec::new()).unwrap();
+            writer.write_all(b"an archive of some bytes").unwrap();
+            writer.finish().unwrap().0
+        })
+        .collect();
+    fuzz_beside("backup", &samples, &vectors("backup"), 12_000, |bytes| {
+        let mut held = false;
+        for (world, sample) in worlds.iter().zip(&samples) {
+            if backup::verify(&mut &*bytes, &world.trust).is_ok() {
+                assert!(samples.iter().any(|sample| sample == bytes), "a changed backup verifies: {}", sample.len());
+                held = true;
             }
-            Checkpoint::parse_unverified(&text).is_ok()
+        }
+        held
+    });
+}
+
+#[test]
+fn keys_and_what_is_wrapped_to_them() {
+    for world in both() {
+        let suite = world.suite;
+        let spki = world.signing.public().to_spki();
+        fuzz(&format!("public key {suite}"), std::slice::from_ref(&spki), 20_000, |bytes| {
+            let Ok(key) = VerifyingKey::from_spki(bytes) else { return false };
+            assert_eq!(key.to_spki(), bytes, "one encoding");
+            true
+        });
+        let seal = world.opening.public().to_spki();
+        fuzz(&format!("sealing key {suite}"), &[seal], 20_000, |bytes| {
+            let Ok(key) = SealingKey::from_spki(bytes) else { return false };
+            assert_eq!(key.to_spki(), bytes, "one encoding");
+            true
+        });
+        let pem = [world.signing.to_pem(None).unwrap(), world.opening.to_pem(None).unwrap()];
+        let pem: Vec<Vec<u8>> = pem.iter().map(|pem| pem.as_bytes().to_vec()).collect();
+        fuzz(&format!("private key {suite}"), &pem, 10_000, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            SigningKey::from_pem(&text, None).is_ok() | OpeningKey::from_pem(&text, None).is_ok()
+        });
+        let secret = fresh_key(suite);
+        let wrapped = world.opening.public().wrap_key(&secret, b"context").unwrap();
+        fuzz(&format!("wrapped key {suite}"), std::slice::from_ref(&wrapped), 4_000, |bytes| {
+            let Ok(opened) = world.opening.unwrap_key(bytes, b"context") else { return false };
+            assert!(*opened == *secret && bytes == wrapped, "a changed wrap opens");
+            true
         });
     }
 }

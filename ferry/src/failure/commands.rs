@@ -232,6 +232,10 @@ pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
             say!(l, "{failed} of {checked} objects failed; first {first}: {cause}", "{checked} 个对象中 {failed} 个失败；首个 {first}：{cause}"),
             l.pick("an unknown key wants its card in the trust folder; anything else is damage or forgery: keep it and report it", "若为未知密钥，请补公钥卡；其他情况为损坏或伪造，请保全并上报"),
         ),
+        VerifyError::Report { path, cause } => {
+            let p = path.display();
+            failure(DISK, "report", say!(l, "the report {p}: {cause}", "报告 {p}：{cause}"), l.pick("name a new file in a folder that may be written to", "请指定可写目录中的新文件"))
+        }
         VerifyError::Nothing { passed_over } => failure(
             USAGE,
             "nothing",
@@ -254,13 +258,13 @@ pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
                 l.pick("it is damaged or no bundle", "文件损坏或不是密封包"),
             )
         }
-        InspectError::NoPart { part, entries } => failure(
+        InspectError::NoPart { part, entries, receipts } => failure(
             USAGE,
             "no-part",
             say!(
                 l,
-                "there is no part {part}: the envelope has {entries} custody entries",
-                "没有 {part}：信封中有 {entries} 条经手记录"
+                "there is no part {part}: there are {entries} custody entries and {receipts} receipts",
+                "没有 {part}：共有 {entries} 条经手记录、{receipts} 份回执"
             ),
             l.pick("footer, statement or custody-1 … is meant", "可用 footer、statement 或 custody-1 …"),
         ),

@@ -65,6 +65,16 @@ pub(crate) fn expect(code: i32, arguments: &[&str]) -> String {
     text
 }
 
+/// What the verifier that was written from FORMAT.md alone says of a path, and its words; none without Python.
+pub(crate) fn stranger(path: &str, trust: &str) -> Option<(bool, String)> {
+    let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/independent/verify.py");
+    let Ok(output) = Command::new("python3").arg("-B").arg(verifier).args(["--trust", trust, path]).output() else {
+        println!("SKIPPED: python3 is not installed, the independent verifier was not asked");
+        return None;
+    };
+    Some((output.status.success(), out(&output)))
+}
+
 /// The JSON lines of a successful run.
 #[track_caller]
 pub(crate) fn json_lines(arguments: &[&str]) -> Vec<Value> {

@@ -56,6 +56,9 @@ impl Statement for Introduction {
     const DOMAIN: &'static str = "trilock-v1-link-key";
     const WHAT: &'static str = "link key";
     const BYTES_MAX: usize = INTRODUCTION_BYTES_MAX;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 /// The next number of one epoch of the crossing: everything below it exists.
@@ -101,6 +104,9 @@ impl Statement for FolderBeacon {
     const DOMAIN: &'static str = "trilock-v1-folder-beacon";
     const WHAT: &'static str = "folder beacon";
     const BYTES_MAX: usize = 4_096;
+    fn version(&self) -> u8 {
+        self.version
+    }
 }
 
 /// What is wrong with a datagram that should have been a beacon.

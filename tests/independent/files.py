@@ -1,0 +1,269 @@
+"""Bundles, evidence and the other files of FORMAT.md, each walked by the steps of its section."""
+
+import struct
+
+import heads
+from digests import Tree, h
+from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, Refused, Signed, parse
+
+SEALED_CHUNK = 65_536 + 16
+CHUNKS_MAX = 2**32 - 1
+
+
+class Cursor:
+    """A file's bytes, taken from the front."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count, part):
+        out = self.data[self.at : self.at + count]
+        if len(out) != count:
+            raise Refused("cut-short", part)
+        self.at += count
+        return out
+
+    def part(self, part, limit=OBJECT_MAX):
+        (length,) = struct.unpack(">I", self.take(4, part))
+        if length > limit:
+            raise Refused("too-large", part)
+        return self.take(length, part)
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Refused("trailing")
+
+
+def journey(trust, statement_bytes, custody):
+    """6.1. Gives the statement, its digest, and the entries."""
+    # 6.1.1
+    if len(custody) > 8:
+        raise Refused("over-limit", "number of custody entries")
+    # 6.1.2
+    signed = Signed("parcel statement", statement_bytes)
+    statement, card = trust.verify(signed, "origin")
+    digest = link = signed.digest()
+    entries, zone, keys = [], None, [card]
+    # 6.1.3
+    for data in custody:
+        signed = Signed("custody entry", data)
+        entry, card = trust.verify(signed, "node")
+        if entry["statement"] != digest or entry["previous"] != link:
+            raise Refused("disagree")
+        begins, ends = CROSSINGS[entry["crossing"]]
+        if begins != card.zone or (zone is not None and zone != begins):
+            raise Refused("disagree")
+        zone = ends
+        link = h(Signed("parcel statement", statement_bytes).suite, data)
+        entries.append(entry)
+        keys.append(card)
+    return statement, digest, entries, keys
+
+
+def envelope_of(data):
+    """7.1.2"""
+    envelope = parse("envelope", data, ENVELOPE)
+    if envelope["version"] != 1:
+        raise Refused("version", "envelope")
+    payload = envelope["payloadBytes"]
+    if payload > CHUNKS_MAX * SEALED_CHUNK:
+        raise Refused("too-large", "payload")
+    if payload < 20 or 1 <= payload % SEALED_CHUNK <= 16:
+        raise Refused("footer-mismatch", "stated payload length")
+    return envelope
+
+
+def journey_of(trust, envelope):
+    """7.1.3"""
+    statement, digest, entries, keys = journey(trust, envelope["statement"], envelope["custody"])
+    if not entries or entries[0]["node"] != statement["origin"]:
+        raise Refused("disagree")
+    last = entries[-1]
+    if last["node"] != envelope["source"] or last["crossing"] != envelope["crossing"]:
+        raise Refused("disagree")
+    return statement, digest, entries, keys
+
+
+def footer_of(trust, envelope, envelope_bytes, footer_bytes):
+    """7.1.5, 7.1.6 but for the root, which it gives."""
+    signed = Signed("footer", footer_bytes)
+    if signed.signer != envelope["signer"] or signed.suite != envelope["suite"]:
+        raise Refused("footer-mismatch", "envelope's signer")
+    footer, card = trust.verify(signed)
+    if card.holder != envelope["source"]:
+        raise Refused("wrong-signer", "footer")
+    if footer["envelope"] != h(envelope["suite"], envelope_bytes):
+        raise Refused("footer-mismatch", "envelope")
+    if footer["payloadBytes"] != envelope["payloadBytes"]:
+        raise Refused("footer-mismatch", "payload")
+    return footer["root"], card, signed
+
+
+def bundle(trust, data):
+    """7.1"""
+    cursor = Cursor(data)
+    # 7.1.1
+    if cursor.take(8, "magic") != b"TRILOCK1":
+        raise Refused("not-a-bundle")
+    envelope_bytes = cursor.part("envelope")
+    # 7.1.2
+    envelope = envelope_of(envelope_bytes)
+    # 7.1.3
+    statement, digest, entries, keys = journey_of(trust, envelope)
+    # 7.1.4
+    payload = cursor.take(envelope["payloadBytes"], "payload")
+    tree = Tree(envelope["suite"])
+    for start in range(0, len(payload), SEALED_CHUNK):
+        tree.leaf(payload[start : start + SEALED_CHUNK])
+    # 7.1.5, 7.1.6
+    footer_bytes = cursor.part("footer")
+    root, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
+    if root != tree.root():
+        raise Refused("footer-mismatch", "payload")
+    # 7.1.7
+    cursor.end()
+    return {
+        "envelope": envelope,
+        "statement": statement,
+        "digest": digest,
+        "entries": entries,
+        "keys": [*keys, card],
+        "footer": signed,
+    }
+
+
+def evidence(trust, data):
+    """8.1"""
+    # 8.1.1
+    if data[:8] != b"TRIPROOF":
+        raise Refused("not-evidence")
+    cursor = Cursor(data[8:])
+    try:
+        envelope_bytes, footer_bytes = cursor.part("envelope"), cursor.part("footer")
+        (count,) = struct.unpack(">H", cursor.take(2, "receipts"))
+        receipts = [cursor.part("receipt") for _ in range(count if count <= 64 else 0)]
+        if count <= 64:
+            cursor.end()
+    except Refused:
+        raise Refused("malformed", "evidence") from None
+    if count > 64:
+        raise Refused("over-limit", "number of receipts")
+    # 8.1.2
+    envelope = envelope_of(envelope_bytes)
+    statement, digest, entries, keys = journey_of(trust, envelope)
+    _, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
+    # 8.1.3
+    told = []
+    for receipt_bytes in receipts:
+        receipt = one_receipt(trust, receipt_bytes)
+        if receipt["parcel"] != statement["parcel"] or receipt["statement"] != digest:
+            raise Refused("disagree")
+        told.append(receipt)
+    return {
+        "envelope": envelope,
+        "statement": statement,
+        "digest": digest,
+        "entries": entries,
+        "receipts": told,
+        "keys": [*keys, card],
+        "footer": signed,
+    }
+
+
+def one_receipt(trust, data):
+    """9.1.1"""
+    return trust.verify(Signed("receipt", data), "node")[0]
+
+
+def gap_report(trust, data):
+    """9.1.2"""
+    return trust.verify(Signed("gap report", data), "node")[0]
+
+
+def batch(trust, data):
+    """9.1.3"""
+    signed = Signed("receipt batch", data)
+    read, _ = trust.verify(signed, "source")
+    heads.statement(trust, read["stated"], read["source"], read["target"])
+    if len(read["receipts"]) > 1_000:
+        raise Refused("over-limit", "receipts")
+    return read, [one_receipt(trust, each) for each in read["receipts"]], [
+        gap_report(trust, each) for each in read["gapReports"]
+    ]
+
+
+def waybill(trust, data):
+    """10.1.1, and the limits of section 10. Gives what it says and its digest."""
+    signed = Signed("waybill", data)
+    bill, _ = trust.verify(signed, "source")
+    if len(bill["lines"]) > 65_536:
+        raise Refused("over-limit", "lines")
+    names = [line_name(line) for line in bill["lines"]]
+    if len(set(names)) != len(names) or sum(line["size"] for line in bill["lines"]) >= 2**64:
+        raise Refused("disagree")
+    heads.statement(trust, bill["stated"], bill["source"], bill["target"])
+    return bill, signed
+
+
+def line_name(line):
+    return line["id"].hex() + (".bundle" if line["kind"] == 1 else ".receipts")
+
+
+def approval(trust, data):
+    """10.1.3, as far as it can be said without the waybill."""
+    return trust.verify(Signed("approval", data), "person", role="approver")[0]
+
+
+def request(trust, data):
+    """Section 11, but for the clock."""
+    read, card = trust.verify(Signed("request", data), "person", role=None)
+    if card.role == "node":
+        raise Refused("wrong-signer", "request")
+    if len(read["arguments"]) > 64:
+        raise Refused("over-limit", "arguments")
+    return read
+
+
+def introduction(trust, data):
+    """13.1: the signed part of a beacon."""
+    read, _ = trust.verify(Signed("link key", data), "source")
+    return read
+
+
+def folder_beacon(trust, data):
+    """13.2"""
+    read, _ = trust.verify(Signed("folder beacon", data), "source")
+    if len(read["pulse"]["next"]) > 8:
+        raise Refused("over-limit", "epochs")
+    return read
+
+
+def backup(trust, data):
+    """12a.1"""
+    cursor = Cursor(data)
+    if cursor.take(8, "magic") != b"TRILBACK":
+        raise Refused("not-a-bundle")
+    signed = Signed("head of a backup", cursor.part("head"))
+    head, _ = trust.verify(signed, "node")
+    tree, read = Tree(head["suite"]), 0
+    while True:
+        (length,) = struct.unpack(">I", cursor.take(4, "payload"))
+        if length > 65_536:
+            raise Refused("too-large", "chunk")
+        chunk = cursor.take(length + 16, "payload")
+        tree.leaf(chunk)
+        read += len(chunk)
+        if length < 65_536:
+            break
+    foot_signed = Signed("foot of a backup", cursor.part("foot"))
+    if foot_signed.signer != signed.signer:
+        raise Refused("footer-mismatch", "signer of the head")
+    foot, card = trust.verify(foot_signed)
+    if card.holder != head["node"]:
+        raise Refused("wrong-signer", "foot of a backup")
+    if foot["head"] != h(head["suite"], signed.data):
+        raise Refused("footer-mismatch", "head")
+    if foot["bytes"] != read or foot["root"] != tree.root():
+        raise Refused("footer-mismatch", "payload")
+    cursor.end()
+    return head

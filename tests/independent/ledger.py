@@ -1,0 +1,236 @@
+"""A ledger's folder: segments, the root over all records, the signed checkpoint (FORMAT.md section 12)."""
+
+import base64
+import os
+import re
+import struct
+import zlib
+
+import curves
+import heads
+from der import Malformed, NAME
+from digests import GM, Tree, h
+from papers import LOCAL, RECORD, Refused, parse
+from der import whole
+
+RECORD_MAX, LOCAL_MAX, NOTE_MAX, SEGMENT_MAX = 4 << 10, 16 << 10, 1_024, 256 << 20
+SEGMENT = re.compile(r"([0-9a-f]{16})\.(seg|damaged|sealed)\Z")
+HOLE_MAX = 1 << 22
+
+
+def segments(folder):
+    """12.3.1: the segment files in order: first record, whether set aside, bytes."""
+    found = []
+    for entry in os.listdir(folder):
+        match = SEGMENT.match(entry)
+        if match:
+            found.append((int(match[1], 16), match[2] != "seg", entry))
+    return sorted(found)
+
+
+def frame(data, at):
+    """The record and local part of the frame at a place, and where the next one begins; or None."""
+    if at + 8 > len(data):
+        return None
+    length, crc = struct.unpack_from(">II", data, at)
+    end = at + 8 + length
+    if length > 4 + RECORD_MAX + 32 + LOCAL_MAX or end > len(data) or length < 4:
+        return None
+    payload = data[at + 8 : end]
+    if zlib.crc32(data[at : at + 4] + payload) != crc:
+        return None
+    (inner,) = struct.unpack_from(">I", payload)
+    record, local = payload[4 : 4 + inner], payload[4 + inner :]
+    if len(record) != inner or len(record) > RECORD_MAX or 0 < len(local) < 32:
+        return None
+    try:
+        read = whole(record, RECORD)
+        if read["version"] != 1:
+            return None
+        if local:
+            if len(local) - 32 > LOCAL_MAX:
+                return None
+            whole(local[32:], LOCAL)
+    except Malformed:
+        return None
+    return record, read, local, end
+
+
+def frames(data, first):
+    """Every record of a segment: its bytes, what they say, its local part; None for one that cannot be read. Then
+    whether the segment was read to its end."""
+    at = 16 if data.startswith(b"TRILOCKL" + struct.pack(">Q", first)) else None
+    out = []
+    while at is not None and at < len(data):
+        found = frame(data, at)
+        if found is not None:
+            out.append(found[:3])
+            at = found[3]
+            continue
+        # The length may still be right: then one record is lost, or a few in a row, and not the rest.
+        step, tries = at, 0
+        while tries <= 64 and step is not None and (step == at or frame(data, step) is None):
+            (length,) = struct.unpack_from(">I", data, step) if step + 4 <= len(data) else (2**32 - 1,)
+            step = step + 8 + length if length <= 4 + RECORD_MAX + 32 + LOCAL_MAX else None
+            tries += 1
+        if step is None or step >= len(data) or frame(data, step) is None:
+            return out, False
+        (length,) = struct.unpack_from(">I", data, at)
+        out.append(None)
+        at += 8 + length
+    return out, at is not None
+
+
+def checkpoint(trust, data, node=None):
+    """The note: whose ledger, its log, size and root, and the card of the key that signed it."""
+    if len(data) > NOTE_MAX:
+        raise Refused("too-large", "checkpoint")
+    try:
+        text, _, signatures = data.decode("utf-8").partition("\n\n")
+    except UnicodeDecodeError:
+        raise Refused("malformed", "checkpoint") from None
+    lines = text.split("\n")
+    match = re.match(r"trilock/([^/]+)(?:/([1-9][0-9]*))?\Z", lines[0])
+    if len(lines) != 3 or not match or not NAME.match(match[1]) or match[2] == "1":
+        raise Refused("malformed", "checkpoint")
+    size = lines[1]
+    if not re.match(r"(0|[1-9][0-9]{0,19})\Z", size) or int(size) >= 2**64:
+        raise Refused("malformed", "checkpoint")
+    root = decoded(lines[2])
+    if root is None or len(root) != 32:
+        raise Refused("malformed", "checkpoint")
+    told = {"node": match[1], "log": int(match[2] or 1), "size": int(size), "root": root}
+    if node is not None and told["node"] != node:
+        raise Refused("disagree")
+    message = (text + "\n").encode()
+    for line in signatures.split("\n"):
+        start = "\u2014 " + lines[0] + " "
+        signature = decoded(line[len(start) :]) if line.startswith(start) else None
+        for card in trust.cards.values() if signature else ():
+            if card.holder != told["node"] or card.use != "sign":
+                continue
+            if card.suite == GM:
+                kind, public, verify = b"\xfftrilock-sm2-sm3", card.spki, curves.sm2
+            else:
+                kind, public, verify = b"\x01", card.public, curves.ed25519
+            key_id = h(card.suite, lines[0].encode() + b"\n" + kind + public)[:4]
+            if signature[:4] == key_id and verify(card.public, message, signature[4:]):
+                return told, card
+    raise Refused("bad-signature", "checkpoint")
+
+
+def decoded(text):
+    try:
+        out = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return out if base64.b64encode(out).decode() == text else None
+
+
+def read(path, limit):
+    if os.path.getsize(path) > limit:
+        raise Refused("too-large", os.path.basename(path))
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def one_log(trust, folder, held):
+    """12.3: one log by itself. `held` are heads that others hold: (log, size) to root."""
+    told, card = checkpoint(trust, read(os.path.join(folder, "checkpoint"), NOTE_MAX))
+    # 12.3.1
+    tree, reported, unreadable, first, roots = Tree(card.suite), 0, 0, None, {}
+    kept = os.path.join(folder, "level-0")
+    leaves = read(kept, 1 << 40) if os.path.exists(kept) else b""
+    found = segments(folder)
+    if not found:
+        raise Refused("no-ledger")
+    wanted = {size for (log, size) in held if log == told["log"]} | {told["size"]}
+
+    def push(record, aside):
+        nonlocal unreadable
+        index = tree.size
+        stands = leaves[32 * index : 32 * index + 32]
+        leaf = h(card.suite, b"\x00" + record) if record is not None else None
+        if leaf is None or (aside and stands and stands != leaf):
+            unreadable += 1
+            tree.digest(stands or bytes(32))
+        elif stands and stands != leaf:
+            raise Refused("record", str(index))
+        else:
+            tree.digest(leaf)
+        if tree.size in wanted:
+            roots[tree.size] = tree.root()
+
+    roots[0] = tree.root()
+    for place, (start, aside, entry) in enumerate(found):
+        if start < tree.size or start - tree.size > HOLE_MAX:
+            raise Refused("records-missing", str(tree.size))
+        while tree.size < start:
+            push(None, True)
+        stored, whole_segment = frames(read(os.path.join(folder, entry), SEGMENT_MAX), start)
+        for one in stored:
+            # 12.3.2, 12.3.3
+            if one is not None:
+                record, body, local = one
+                first = first or body
+                if local and h(card.suite, local) != body["local"]:
+                    raise Refused("local-part", str(tree.size))
+                if body["event"] == 36 and body["sequence"] is not None and body["through"] is not None:
+                    reported += body["through"] - body["sequence"] + 1
+            push(one[0] if one else None, aside)
+        # A torn tail of the newest segment is a write that never was acknowledged.
+        if not whole_segment and place + 1 < len(found) and found[place + 1][0] < tree.size:
+            raise Refused("records-missing", str(tree.size))
+    # 12.3.4
+    if tree.size < told["size"]:
+        raise Refused("records-missing", str(tree.size))
+    if roots.get(told["size"]) != told["root"]:
+        raise Refused("root")
+    # 12.3.5
+    for (log, size), root in held.items():
+        if log == told["log"] and size > tree.size:
+            raise Refused("tail-cut", str(size))
+        if log == told["log"] and roots[size] != root:
+            raise Refused("rewritten", str(size))
+    # 12.3.6
+    if len(leaves) // 32 > tree.size:
+        raise Refused("tail-cut", str(len(leaves) // 32))
+    if unreadable > reported:
+        raise Refused("unreported-loss", str(unreadable))
+    return {**told, "records": tree.size, "first": first, "key": card}
+
+
+def folder(trust, path, held=None):
+    """12.3 and 12.4: every log, oldest first, and that each begins where the one before it ended."""
+    inside = os.path.join(path, "ledger")
+    path = inside if os.path.isdir(inside) else path
+    former = os.path.join(path, "former")
+    names = os.listdir(former) if os.path.isdir(former) else []
+    logs = [os.path.join(former, entry) for entry in sorted((e for e in names if e.isdigit()), key=int)] + [path]
+    before, out = None, []
+    for log in logs:
+        found = one_log(trust, log, held or {})
+        if before is None and found["log"] != 1:
+            raise Refused("disagree")
+        if before is not None:
+            follows(trust, log, before, found)
+        before = found
+        out.append(found)
+    missing = {log for (log, _) in held or {}} - {log["log"] for log in out}
+    if missing:
+        raise Refused("log-missing", str(min(missing)))
+    return out
+
+
+def follows(trust, path, before, found):
+    """12.4"""
+    if before["records"] != before["size"]:
+        raise Refused("disagree")
+    papers = [read(os.path.join(path, entry), 4 << 10) for entry in ("start-by-node", "start-by-operator")]
+    start = heads.log_starts(trust, papers, found["node"], found["log"])
+    was = {"log": before["log"], "size": before["size"], "root": before["root"]}
+    first = found["first"]
+    if start["previous"] != was or first is None or first["event"] != 49:
+        raise Refused("disagree")
+    if first["head"] != was or first["person"] != start["person"]:
+        raise Refused("disagree")
