@@ -7,6 +7,8 @@
 //! Whole leaves that lie side by side in one piece are digested in lanes, many at once; [`BATCH_BYTES`] fill them all.
 //! The length is always stated beside the root by whoever signs it, so that no inner node can pose as a leaf.
 
+use std::io::{self, Read};
+
 use wide::Kernel;
 use wide::leaves::{self, LANES_MAX};
 
@@ -125,6 +127,19 @@ pub fn root_of(suite: Suite, bytes: &[u8]) -> Digest {
     tree.root()
 }
 
+/// The length and the root of all that a reader gives: read once, in bounded memory, and in pieces that fill the lanes.
+pub fn root_of_reader(suite: Suite, input: &mut impl Read) -> io::Result<(u64, Digest)> {
+    let mut tree = Tree::new(suite);
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        if input.by_ref().take(BATCH_BYTES as u64).read_to_end(&mut piece)? == 0 {
+            return Ok((tree.bytes(), tree.root()));
+        }
+        tree.update(&piece);
+    }
+}
+
 /// The digest of an inner node.
 #[must_use]
 pub fn node(suite: Suite, left: &Digest, right: &Digest) -> Digest {
@@ -150,6 +165,7 @@ mod tests {
         let bytes: Vec<u8> = (0..2_700_001_u32).map(|i| (i % 251) as u8).collect();
         for suite in Suite::ALL {
             let whole = root_of(suite, &bytes);
+            assert_eq!(root_of_reader(suite, &mut bytes.as_slice()).unwrap(), (bytes.len() as u64, whole));
             let mut tree = Tree::new(suite);
             bytes.chunks(777).for_each(|piece| tree.update(piece));
             assert_eq!(tree.root(), whole);
