@@ -168,7 +168,7 @@ fn only_the_protocol_calls_the_kernels_and_only_tests_know_what_they_replaced() 
             let text = fs::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();
             let manifest: toml::Table = text.parse().unwrap();
             let asks = |table: &&str| manifest.get(*table).is_some_and(|table| table.get(dependency).is_some());
-            if tables.iter().any(|table| asks(table)) {
+            if tables.iter().any(asks) {
                 who.push(name);
             }
         }
