@@ -9,6 +9,7 @@ mod approve;
 mod audit;
 mod confirm;
 mod copying;
+mod crew;
 mod desk;
 mod export;
 mod failure;

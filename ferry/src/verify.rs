@@ -10,6 +10,7 @@ use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
 
 use crate::account::{Account, Sums};
+use crate::crew;
 use crate::folder::{Folder, FolderError, Kind};
 use crate::journeys::{Journeys, Parcel};
 use crate::medium::{OURS, strangers, trip_number};
@@ -24,6 +25,10 @@ const FILES_MAX: usize = 2_000_000;
 const ITEMS_MAX: usize = 1_000_000;
 /// Folders in folders: evidence has four levels, a medium three.
 const DEPTH_MAX: usize = 32;
+
+/// Files that are proven before their proofs are told, and bytes.
+const TOGETHER_FILES: usize = 512;
+const TOGETHER_BYTES: u64 = 256 << 20;
 
 /// What stops a verification before it says anything.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +130,23 @@ impl Verify {
         let mut page = self.page(language, now, &trust)?;
         let mut rows = Vec::with_capacity(walk.targets.len());
         let mut journeys = Journeys::default();
-        for target in &walk.targets {
-            let trip = target.trip.and_then(|trip| walk.trips.get_mut(trip));
-            let suite = trip.as_ref().and_then(|trip| trip.suite);
-            let mut proof = proof::of_file(&target.path, &trust, suite, language, &bar);
-            if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
-                trip.files.insert(name.to_owned(), (proof.stamp.take(), proof.digest));
+        let mut targets = walk.targets.as_slice();
+        while let Some((some, later)) = some_of(targets) {
+            let proofs = crew::each(some, |target| {
+                let suite = target.trip.and_then(|trip| walk.trips.get(trip)).and_then(|trip| trip.suite);
+                proof::of_file(&target.path, &trust, suite, language, &bar)
+            });
+            for (target, mut proof) in some.iter().zip(proofs) {
+                let trip = target.trip.and_then(|trip| walk.trips.get_mut(trip));
+                if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
+                    trip.files.insert(name.to_owned(), (proof.stamp.take(), proof.digest));
+                }
+                if let Some(journey) = proof.journey.take() {
+                    journeys.take(rows.len(), journey);
+                }
+                rows.push(self.tell(voice, &bar, &target.path, &proof, &mut page)?);
             }
-            if let Some(journey) = proof.journey.take() {
-                journeys.take(rows.len(), journey);
-            }
-            rows.push(self.tell(voice, &bar, &target.path, &proof, &mut page)?);
+            targets = later;
         }
         for (path, cause) in &walk.refused {
             rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone()), &mut page)?);
@@ -323,6 +334,18 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// So many files that every core has work and their proofs fit in memory, and not so many bytes that nothing is told for
+/// long. Nothing, when nothing is left.
+fn some_of(targets: &[Target]) -> Option<(&[Target], &[Target])> {
+    let mut bytes: u64 = 0;
+    let files = targets.iter().take(TOGETHER_FILES).take_while(|target| {
+        let fits = bytes < TOGETHER_BYTES;
+        bytes = bytes.saturating_add(target.bytes);
+        fits
+    });
+    targets.split_at_checked(files.count()).filter(|(now, _)| !now.is_empty())
 }
 
 fn is_ours(path: &Path, trip: bool) -> bool {

@@ -6,7 +6,6 @@
 
 use std::io::Read;
 
-use protocol::tree::Tree;
 use protocol::{Digest, Name, Reason, Suite, Verdict};
 
 use crate::detection::{LOOK_BYTES_MAX, Seen, examine};
@@ -19,8 +18,6 @@ use crate::strip;
 
 /// More files than this no parcel holds.
 const FILES_MAX: usize = 50_000;
-/// Bytes a streamed file is read in at once.
-const PIECE_BYTES: usize = 256 * 1024;
 /// Evidence of one parcel that is kept.
 const FINDINGS_MAX: usize = 256;
 
@@ -287,18 +284,9 @@ fn read<P: Parcel>(parcel: &P, index: usize, size: u64) -> Result<Vec<u8>, Reaso
 }
 
 fn stream<P: Parcel>(suite: Suite, parcel: &P, index: usize, size: u64) -> Result<(u64, Digest), Reason> {
-    let mut file = parcel.open(index).map_err(|_| Reason::Unreadable)?;
-    let mut tree = Tree::new(suite);
-    let mut piece = vec![0; PIECE_BYTES];
-    while tree.bytes() <= size {
-        match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => tree.update(crate::octets::head(&piece, n)),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Reason::Unreadable),
-        }
-    }
-    Ok((tree.bytes(), tree.root()))
+    let file = parcel.open(index).map_err(|_| Reason::Unreadable)?;
+    // One byte more than was promised shows that the file has grown.
+    protocol::tree::root_of_reader(suite, &mut file.take(size + 1)).map_err(|_| Reason::Unreadable)
 }
 
 enum Weighed {

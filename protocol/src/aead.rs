@@ -1,21 +1,19 @@
 //! Authenticated encryption of both suites: chunks of a payload, and tags of diode frames.
 //!
-//! AES-256-GCM runs in aws-lc-rs (10 GB/s a core here), SM4-GCM in RustCrypto. A key seals one payload and is thrown
-//! away, so a counter as nonce never repeats.
+//! AES-256-GCM runs in aws-lc-rs (10 GB/s a core here), SM4-GCM in our own `wide` (4.7 GB/s with AVX-512, 1.0 GB/s with
+//! AES-NI; RustCrypto 0.1). A key seals one payload and is thrown away, so a counter as nonce never repeats.
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::keys;
 use crate::suite::Suite;
+use wide::gcm::Sm4Gcm;
 use zeroize::Zeroizing;
 
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 16;
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 12;
-
-type Sm4Gcm = aes_gcm::AesGcm<sm4::Sm4, aes_gcm::aead::consts::U12>;
 
 /// The tag did not fit: the bytes, the nonce, the additional data or the key are not those that were sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +44,7 @@ impl Aead {
     pub fn new(suite: Suite, key: &[u8]) -> Option<Aead> {
         let inner = match suite {
             Suite::Std => Inner::Aes(Box::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?))),
-            Suite::Gm => Inner::Sm4(Box::new(Sm4Gcm::new_from_slice(key).ok()?)),
+            Suite::Gm => Inner::Sm4(Box::new(Sm4Gcm::new(key.try_into().ok()?))),
         };
         Some(Aead { inner })
     }
@@ -61,10 +59,7 @@ impl Aead {
                     .expect("a chunk is far below the limit of GCM");
                 tag.as_ref().try_into().expect("a GCM tag has 16 bytes")
             }
-            Inner::Sm4(key) => key
-                .encrypt_inout_detached(&nonce.into(), additional, bytes.into())
-                .expect("a chunk is far below the limit of GCM")
-                .into(),
+            Inner::Sm4(key) => key.seal(&nonce, additional, bytes),
         }
     }
 
@@ -81,9 +76,7 @@ impl Aead {
                 .open_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(additional), tag, bytes)
                 .map(|_| ())
                 .map_err(|_| TagMismatch),
-            Inner::Sm4(key) => key
-                .decrypt_inout_detached(&nonce.into(), additional, bytes.into(), &(*tag).into())
-                .map_err(|_| TagMismatch),
+            Inner::Sm4(key) => key.open(&nonce, additional, bytes, tag).map_err(|_| TagMismatch),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::suite::Digest;
 #[cfg(feature = "open")]
 use crate::suite::Suite;
 use crate::time::Timestamp;
-use crate::tree::Tree;
+use crate::tree::{BATCH_BYTES, BATCH_LEAVES, Tree};
 use crate::trust::Trust;
 use crate::zone::Crossing;
 
@@ -34,6 +34,8 @@ pub const MAGIC: &[u8; 8] = b"TRILOCK1";
 /// Plaintext bytes of a chunk.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
+/// Chunks are read, digested and written so many at a time: they are the leaves of the payload's tree. 1 MiB.
+const BATCH_CHUNKS_BYTES: usize = BATCH_LEAVES * SEALED_CHUNK_BYTES;
 /// A counter of 32 bits over 64 KiB chunks: 256 TiB.
 pub(crate) const CHUNKS_MAX: u64 = u32::MAX as u64;
 
@@ -233,19 +235,21 @@ pub fn seal<R: Read>(
     let mut chunks = ChunkSealer {
         aead: Aead::new(suite, &key).expect("the key was made for the suite"),
         additional: envelope_digest,
-        buffer: Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_BYTES)),
+        batch: Zeroizing::new(Vec::with_capacity(at_most(payload, BATCH_CHUNKS_BYTES))),
+        open: 0,
         counter: 0,
         tree: Tree::with_leaf(suite, SEALED_CHUNK_BYTES),
         out,
     };
     chunks.take(&manifest_length.to_be_bytes())?;
     chunks.take(&manifest)?;
-    let mut piece = Zeroizing::new(vec![0; CHUNK_BYTES]);
+    let largest = plan.manifest.files.iter().map(|file| file.size).max().unwrap_or(0);
+    let mut piece = Zeroizing::new(vec![0; at_most(largest.max(1), BATCH_BYTES)]);
     for (index, file) in plan.manifest.files.iter().enumerate() {
         let mut reader = open_file(index)?;
         let mut tree = Tree::new(suite);
         loop {
-            let read = read_some(&mut reader, &mut piece)?;
+            let read = read_all(&mut reader, &mut piece)?;
             let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
             tree.update(bytes);
             if tree.bytes() > file.size {
@@ -272,10 +276,14 @@ pub fn seal<R: Read>(
     Ok(Sealed { bytes, envelope, footer })
 }
 
+/// Chunks on their way out: sealed one by one, digested and written a batch at a time.
 struct ChunkSealer<'a, W> {
     aead: Aead,
     additional: Digest,
-    buffer: Zeroizing<Vec<u8>>,
+    /// Sealed chunks with their tags, and behind them the one that is being filled.
+    batch: Zeroizing<Vec<u8>>,
+    /// Plaintext bytes at the end of the batch.
+    open: usize,
     counter: u64,
     tree: Tree,
     out: &'a mut W,
@@ -285,28 +293,34 @@ impl<W: Write> ChunkSealer<'_, W> {
     fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             // A full chunk waits until more comes: only then is it known not to be the last.
-            if self.buffer.len() == CHUNK_BYTES {
-                self.emit(false)?;
+            if self.open == CHUNK_BYTES {
+                self.close(false)?;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.open));
+            self.batch.extend_from_slice(now);
+            self.open += now.len();
             bytes = rest;
         }
         Ok(())
     }
 
-    fn emit(&mut self, last: bool) -> io::Result<()> {
-        let tag = self.aead.seal(nonce(self.counter, last), self.additional.as_bytes(), &mut self.buffer);
+    fn close(&mut self, last: bool) -> io::Result<()> {
+        let at = self.batch.len() - self.open;
+        let (_, chunk) = self.batch.split_at_mut(at);
+        let tag = self.aead.seal(nonce(self.counter, last), self.additional.as_bytes(), chunk);
+        self.batch.extend_from_slice(&tag);
+        self.open = 0;
         self.counter += 1;
-        self.buffer.extend_from_slice(&tag);
-        self.tree.update(&self.buffer);
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
+        if last || self.batch.len() >= BATCH_CHUNKS_BYTES {
+            self.tree.update(&self.batch);
+            self.out.write_all(&self.batch)?;
+            self.batch.clear();
+        }
         Ok(())
     }
 
     fn finish(mut self) -> io::Result<Digest> {
-        self.emit(true)?;
+        self.close(true)?;
         Ok(self.tree.root())
     }
 }
@@ -333,7 +347,7 @@ pub fn papers(input: &mut (impl Read + Seek)) -> Result<(Vec<u8>, Vec<u8>), Bund
     Ok((head, foot))
 }
 
-type OnChunk<'a> = dyn FnMut(u64, bool, &mut Vec<u8>) -> Result<(), BundleError> + 'a;
+type OnChunk<'a> = dyn FnMut(u64, bool, &mut [u8]) -> Result<(), BundleError> + 'a;
 
 /// The shared walk of [`verify`] and `open`: every chunk is handed over sealed, after it entered the digest.
 fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Result<(Verified, Digest), BundleError> {
@@ -347,16 +361,18 @@ fn walk(input: &mut impl Read, trust: &Trust, on_chunk: &mut OnChunk<'_>) -> Res
     // 7.1.4
     let mut tree = Tree::with_leaf(suite, SEALED_CHUNK_BYTES);
     let mut left = envelope.payload_bytes;
-    let mut chunk = Vec::with_capacity(SEALED_CHUNK_BYTES);
+    // Whoever opens deciphers in here.
+    let mut batch = Zeroizing::new(Vec::new());
     let mut index = 0;
     while left > 0 {
-        let size = left.min(SEALED_CHUNK_BYTES as u64);
-        chunk.resize(usize::try_from(size).unwrap_or(SEALED_CHUNK_BYTES), 0);
-        read_part(input, &mut chunk, "payload")?;
-        left -= size;
-        tree.update(&chunk);
-        on_chunk(index, left == 0, &mut chunk)?;
-        index += 1;
+        batch.resize(at_most(left, BATCH_CHUNKS_BYTES), 0);
+        read_part(input, &mut batch, "payload")?;
+        tree.update(&batch);
+        for chunk in batch.chunks_mut(SEALED_CHUNK_BYTES) {
+            left -= chunk.len() as u64;
+            on_chunk(index, left == 0, chunk)?;
+            index += 1;
+        }
     }
     let root = tree.root();
 
@@ -437,6 +453,23 @@ pub(crate) fn read_part(input: &mut impl Read, bytes: &mut [u8], part: &'static 
     })
 }
 
+/// Fills the place, unless the end comes first: then so many bytes of it.
+fn read_all(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut have = 0;
+    while let Some(room) = bytes.get_mut(have..).filter(|room| !room.is_empty()) {
+        match read_some(input, room)? {
+            0 => break,
+            more => have += more,
+        }
+    }
+    Ok(have)
+}
+
+/// A length that fits memory, because the limit does.
+fn at_most(bytes: u64, limit: usize) -> usize {
+    usize::try_from(bytes).map_or(limit, |bytes| bytes.min(limit))
+}
+
 pub(crate) fn read_some(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(bytes) {
@@ -461,8 +494,8 @@ pub use opening::{Opened, Sink, open};
 #[cfg(feature = "open")]
 mod opening {
     use super::{
-        Aead, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES, Tree, Trust,
-        Verified, io, nonce, read_head, walk, wrap_context,
+        Aead, BATCH_BYTES, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES,
+        Tree, Trust, Verified, Zeroizing, at_most, io, nonce, read_head, walk, wrap_context,
     };
     use crate::keys::OpeningKey;
 
@@ -509,6 +542,7 @@ mod opening {
             wanted,
             state: State::Length(Vec::with_capacity(4)),
             manifest: None,
+            pending: Zeroizing::new(Vec::new()),
             sink,
         };
 
@@ -541,6 +575,8 @@ mod opening {
         wanted: Digest,
         state: State,
         manifest: Option<Manifest>,
+        /// Bytes of the present file that are not digested yet: whole leaves lie side by side in here.
+        pending: Zeroizing<Vec<u8>>,
         sink: &'a mut dyn Sink,
     }
 
@@ -581,16 +617,22 @@ mod opening {
                     State::File { index, tree } => {
                         let index = *index;
                         let size = self.manifest.as_ref().and_then(|m| m.files.get(index)).map_or(0, |file| file.size);
-                        let room = usize::try_from(size - tree.bytes()).unwrap_or(usize::MAX);
+                        // What is missing of the file, or of a full batch.
+                        let room = at_most(size - tree.bytes(), BATCH_BYTES) - self.pending.len();
                         let (now, rest) = bytes.split_at(bytes.len().min(room));
-                        tree.update(now);
-                        self.sink.write(now)?;
+                        self.pending.reserve_exact(room);
+                        self.pending.extend_from_slice(now);
                         bytes = rest;
-                        if tree.bytes() < size {
+                        if now.len() < room {
                             return Ok(());
                         }
-                        self.end(index)?;
-                        self.begin(index + 1)?;
+                        tree.update(&self.pending);
+                        self.sink.write(&self.pending)?;
+                        self.pending.clear();
+                        if tree.bytes() == size {
+                            self.end(index)?;
+                            self.begin(index + 1)?;
+                        }
                     }
                     State::End if bytes.is_empty() => return Ok(()),
                     State::End => return Err(BundleError::Trailing),

@@ -12,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::Digest as _;
+use wide::leaves::Hash;
 
 use crate::der_types::{Octets, impl_der_code};
 
@@ -56,6 +57,14 @@ impl Suite {
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// The function by which many leaves of a tree are digested at once.
+    pub(crate) const fn leaf_hash(self) -> Hash {
+        match self {
+            Suite::Std => Hash::Sha256,
+            Suite::Gm => Hash::Sm3,
+        }
     }
 
     /// Length of a content key.

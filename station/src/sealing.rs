@@ -21,6 +21,7 @@ use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION, link_digest};
 use protocol::receipt::ReceiptBatch;
+use protocol::tree;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
 use spool::{EntryKind, Kept, Small, SpoolError};
@@ -30,7 +31,7 @@ use crate::drop::Drop;
 use crate::keyring::security;
 use crate::station::{Station, StationError};
 
-/// A bundle is written in pieces of this size: four chunks, so that a system call carries enough.
+/// Head and foot are gathered in this; sealed chunks come in pieces of a mebibyte, which pass by it.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Content sealed in memory: with envelope, tags and footer it stays below [`spool::SMALL_BYTES_MAX`].
@@ -553,17 +554,9 @@ fn file_entry(station: &Station, drop: &Drop, index: usize) -> Result<FileEntry,
     let place = drop.details().get(index).map_or_else(PathBuf::new, |detail| detail.place.clone());
     let io = |cause| StationError::Io { path: place.clone(), cause };
     let mut file = drop.open_file(index).map_err(io)?;
-    let mut tree = protocol::tree::Tree::new(station.suite);
-    let mut piece = vec![0; WRITE_BUFFER_BYTES];
-    loop {
-        let read = io::Read::read(&mut file, &mut piece).map_err(io)?;
-        match piece.get(..read) {
-            Some([]) | None => break,
-            Some(bytes) => tree.update(bytes),
-        }
-    }
+    let (size, digest) = tree::root_of_reader(station.suite, &mut file).map_err(io)?;
     let path = drop.files().get(index).map(|facts| facts.path.clone()).unwrap_or_default();
-    Ok(FileEntry { path, original: None, size: tree.bytes(), digest: tree.root(), executable: false, modified_s: 0 })
+    Ok(FileEntry { path, original: None, size, digest, executable: false, modified_s: 0 })
 }
 
 /// Finishes or throws away what an earlier process left under `queues/sealing`.

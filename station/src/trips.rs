@@ -16,7 +16,7 @@ use std::sync::{PoisonError, TryLockError};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::VERSION;
 use protocol::receipt::Range;
-use protocol::tree::Tree;
+use protocol::tree::root_of_reader;
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillLine, line_file_name};
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
@@ -446,15 +446,7 @@ fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
 }
 
 fn digest_of(station: &Station, content: &mut impl std::io::Read) -> std::io::Result<Digest> {
-    let mut tree = Tree::new(station.suite);
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        let read = content.read(&mut piece)?;
-        match piece.get(..read) {
-            Some([]) | None => return Ok(tree.root()),
-            Some(bytes) => tree.update(bytes),
-        }
-    }
+    root_of_reader(station.suite, content).map(|(_, digest)| digest)
 }
 
 /// The people who have validly countersigned a waybill: approvers, each once, neither exporter nor carrier.

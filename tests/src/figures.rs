@@ -5,7 +5,12 @@
 
 pub mod history;
 pub mod intake;
+pub mod peers;
+pub mod sealing;
+pub mod stock;
+pub mod verifying;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +29,46 @@ pub fn cpu_of(pid: &str) -> f64 {
     let ticks: f64 = after.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     // The kernel counts user-visible ticks in hundredths of a second on every platform this runs on.
     ticks / 100.0
+}
+
+/// CPU seconds of this process so far, all threads, to the nanosecond.
+#[must_use]
+pub fn own_cpu_s() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// CPU seconds of all programs that this process started and waited for.
+#[must_use]
+pub fn children_cpu_s() -> f64 {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = text.rsplit(") ").next().unwrap_or_default().to_owned();
+    // The kernel counts hundredths of a second, as in `cpu_of`.
+    after.split(' ').skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// What some work on so many bytes cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// How much was worked on.
+    pub bytes: usize,
+    /// The CPU time of it.
+    pub cpu_s: f64,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes as f64;
+        let per_gib = self.cpu_s / (bytes / f64::from(1 << 30));
+        write!(f, "{per_gib:.2} CPU s/GiB, {:.0} MB/s a core", bytes / 1e6 / self.cpu_s)
+    }
+}
+
+/// The cost of work over so many bytes.
+pub fn measured(bytes: usize, mut work: impl FnMut() -> io::Result<()>) -> io::Result<Cost> {
+    let before = own_cpu_s();
+    work()?;
+    Ok(Cost { bytes, cpu_s: own_cpu_s() - before })
 }
 
 /// The most memory a process ever had, MiB.

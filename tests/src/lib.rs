@@ -11,6 +11,7 @@ pub mod pair;
 pub mod papers;
 pub mod programs;
 pub mod relay;
+pub mod seals;
 pub mod traffic;
 pub mod twins;
 pub mod volume;

@@ -10,12 +10,13 @@ use std::process::Command;
 use tests::programs::repository;
 
 /// The crates of this workspace, by the folder they stand in.
-const OURS: [(&str, &str); 12] = [
+const OURS: [(&str, &str); 13] = [
     ("internet-node", "internet-node"),
     ("extranet-node", "extranet-node"),
     ("intranet-node", "intranet-node"),
     ("ferry", "ferry"),
     ("protocol", "protocol"),
+    ("wide", "protocol/wide"),
     ("guard", "guard"),
     ("spool", "spool"),
     ("station", "station"),
@@ -124,7 +125,7 @@ fn the_internal_zones_node_knows_no_runtime_no_tls_and_no_quic() {
 fn links_carry_sealed_bundles_and_never_see_guard_or_station() {
     for link in ["quic-link", "diode-link", "folder-link"] {
         assert_none(link, &["guard", "station"]);
-        assert_eq!(ours_below(link), BTreeSet::from(["protocol", "spool"].map(str::to_owned)), "{link}");
+        assert_eq!(ours_below(link), BTreeSet::from(["protocol", "spool", "wide"].map(str::to_owned)), "{link}");
     }
     for link in ["diode-link", "folder-link"] {
         assert_none(link, &["tokio", "quinn", "rustls"]);
@@ -147,14 +148,37 @@ fn ferry_cannot_open_a_bundle_nor_own_a_spool() {
 #[test]
 fn what_every_node_does_knows_no_transport() {
     assert_none("station", &["quic-link", "diode-link", "folder-link", "tokio", "quinn", "rustls"]);
-    assert_eq!(ours_below("station"), BTreeSet::from(["guard", "protocol", "spool"].map(str::to_owned)));
+    assert_eq!(ours_below("station"), BTreeSet::from(["guard", "protocol", "spool", "wide"].map(str::to_owned)));
 }
 
 #[test]
-fn guard_and_spool_know_the_protocol_only_and_the_protocol_nothing_of_ours() {
-    assert_eq!(ours_below("guard"), BTreeSet::from(["protocol".to_owned()]));
-    assert_eq!(ours_below("spool"), BTreeSet::from(["protocol".to_owned()]));
-    assert_eq!(ours_below("protocol"), BTreeSet::new());
+fn guard_and_spool_know_the_protocol_only_and_the_protocol_its_kernels_only() {
+    let below = BTreeSet::from(["protocol", "wide"].map(str::to_owned));
+    assert_eq!(ours_below("guard"), below);
+    assert_eq!(ours_below("spool"), below);
+    assert_eq!(ours_below("protocol"), BTreeSet::from(["wide".to_owned()]));
+    assert_eq!(ours_below("wide"), BTreeSet::new());
+}
+
+#[test]
+fn only_the_protocol_calls_the_kernels_and_only_tests_know_what_they_replaced() {
+    let who = |dependency: &str, tables: &[&str]| {
+        let mut who = Vec::new();
+        for (name, folder) in OURS {
+            let text = fs::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();
+            let manifest: toml::Table = text.parse().unwrap();
+            let asks = |table: &&str| manifest.get(*table).is_some_and(|table| table.get(dependency).is_some());
+            if tables.iter().any(asks) {
+                who.push(name);
+            }
+        }
+        who
+    };
+    let (shipped, all) = (["dependencies"].as_slice(), ["dependencies", "dev-dependencies"].as_slice());
+    assert_eq!(who("wide", all), ["protocol", "tests"]);
+    for stock in ["sm4", "aes-gcm"] {
+        assert_eq!(who(stock, shipped), ["tests"], "{stock}");
+    }
 }
 
 #[test]
@@ -190,9 +214,52 @@ fn nothing_is_left_to_do_and_no_test_is_passed_over() {
     assert_in_no_source(&["#[ignore"], |_| false);
 }
 
+/// The files with the kernels of one kind of processor: the only ones with unsafe code.
+fn kernels() -> Vec<PathBuf> {
+    let sources = repository().join("protocol/wide/src");
+    ["ghash/carryless.rs", "leaves/avx2.rs", "leaves/avx512.rs", "sm4/avx2.rs", "sm4/avx512.rs"]
+        .map(|path| sources.join(path))
+        .to_vec()
+}
+
 #[test]
-fn no_unsafe_code() {
-    assert_in_no_source(&["unsafe {", "unsafe fn", "unsafe impl"], |_| false);
+fn unsafe_code_stands_in_the_kernels_alone() {
+    let kernels = kernels();
+    let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "#[unsafe"];
+    assert_in_no_source(&words, |path| kernels.iter().any(|kernel| kernel == path));
+    for kernel in &kernels {
+        assert!(code(kernel).iter().any(|(_, line)| line.contains("unsafe {")), "{} has none", kernel.display());
+    }
+    // Every other crate has the workspace's lints, which forbid it.
+    for (name, folder) in OURS {
+        let text = fs::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let inherits = manifest["lints"].get("workspace").and_then(toml::Value::as_bool) == Some(true);
+        assert_eq!(inherits, name != "wide", "{name}");
+    }
+}
+
+#[test]
+fn each_piece_of_unsafe_code_is_one_call_with_its_argument_above_it() {
+    for path in kernels() {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("unsafe {")) {
+            let place = format!("{}:{}", path.display(), number + 1);
+            let above = number.checked_sub(1).and_then(|above| lines.get(above)).unwrap_or(&"").trim_start();
+            assert!(above.starts_with("// SAFETY: "), "{place} does not say why it is safe");
+            assert_eq!(line.matches("unsafe {").count(), 1, "{place}");
+            assert!(line.contains('}'), "{place} is more than one call");
+        }
+        // No pointer is made or moved but where it is handed to the instruction that reads or writes one whole array.
+        for (number, line) in code(&path) {
+            let outside =
+                ["transmute", "from_raw", "get_unchecked", ".add(", ".offset(", "*const", "*mut", "static mut"];
+            for word in outside {
+                assert!(!line.contains(word), "{}:{number}: {word}", path.display());
+            }
+        }
+    }
 }
 
 #[test]

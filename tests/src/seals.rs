@@ -1,0 +1,170 @@
+//! A sender and a receiver of parcels of one file, with no node around them: keys, trust and papers, so that sealing,
+//! verifying and opening can be measured by themselves.
+
+use std::io::{self, Read, Write};
+
+use protocol::bundle::{self, SealPlan, Sink};
+use protocol::der_types::Octets;
+use protocol::id::new_id;
+use protocol::keys::{OpeningKey, SigningKey};
+use protocol::parcel::{CustodyEntry, FileEntry, Manifest, ParcelStatement, Priority, VERSION};
+use protocol::tree;
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::{Crossing, Digest, Name, Signed, Suite, Timestamp, Trust, Verdict, Zone};
+
+/// The keys of both ends.
+pub struct Seals {
+    suite: Suite,
+    signing: SigningKey,
+    opening: OpeningKey,
+    card: String,
+    trust: Trust,
+}
+
+/// What inspection knows of a parcel's one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    /// Bytes.
+    pub size: u64,
+    /// Their tree digest.
+    pub digest: Digest,
+}
+
+impl Content {
+    /// Reads a file as inspection does, for its digest.
+    pub fn inspect(suite: Suite, input: &mut impl Read) -> io::Result<Content> {
+        tree::root_of_reader(suite, input).map(|(size, digest)| Content { size, digest })
+    }
+}
+
+fn name(text: &str) -> io::Result<Name> {
+    Name::new(text).map_err(io::Error::other)
+}
+
+impl Seals {
+    /// With fresh keys.
+    pub fn new(suite: Suite) -> io::Result<Seals> {
+        let (signing, opening) = (SigningKey::generate(suite), OpeningKey::generate(suite));
+        let card = KeyCard {
+            zone: Zone::Internet,
+            holder: name("internet")?,
+            role: Role::Node,
+            usage: Use::Sign,
+            suite,
+            from: "2026-11-21".to_owned(),
+            until: None,
+            spki: signing.public().to_spki(),
+        };
+        let mut trust = Trust::default();
+        let card = card.to_text();
+        trust.add("internet.pem", &card).map_err(io::Error::other)?;
+        Ok(Seals { suite, signing, opening, card, trust })
+    }
+
+    /// The suite of its keys.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// The sender's key card, for a trust directory.
+    #[must_use]
+    pub fn card(&self) -> &str {
+        &self.card
+    }
+
+    /// States, takes custody of, and seals a parcel of this content. Its number tells it from others.
+    pub fn seal(&self, number: u64, content: Content, input: impl Read, out: &mut impl Write) -> io::Result<()> {
+        let random = |kind| {
+            let mut random = [kind; 10];
+            random[2..].copy_from_slice(&number.to_be_bytes());
+            random
+        };
+        let (node, target) = (name("internet")?, name("extranet")?);
+        let file = FileEntry {
+            path: "a".to_owned(),
+            original: None,
+            size: content.size,
+            digest: content.digest,
+            executable: false,
+            modified_s: 0,
+        };
+        let manifest = Manifest {
+            salt: Octets([1; 32]),
+            version: VERSION,
+            name: "a".to_owned(),
+            folder: false,
+            files: vec![file],
+            labels: Vec::new(),
+        };
+        let statement = ParcelStatement {
+            version: VERSION,
+            parcel: new_id(Timestamp(1), random(1)),
+            origin: node.clone(),
+            route: name("r")?,
+            target: target.clone(),
+            parcel_type: name("archive")?,
+            priority: Priority::Bulk,
+            accepted: Timestamp(1),
+            manifest: self.suite.digest(&manifest.to_bytes()),
+        };
+        let statement = Signed::make(&self.signing, &statement);
+        let entry = CustodyEntry {
+            version: VERSION,
+            statement: statement.digest(),
+            previous: statement.digest(),
+            node: node.clone(),
+            crossing: Crossing::InternetToExtranet,
+            rules: "1".to_owned(),
+            verdict: Verdict::Released,
+            at: Timestamp(2),
+        };
+        let plan = SealPlan {
+            bundle: new_id(Timestamp(2), random(2)),
+            crossing: Crossing::InternetToExtranet,
+            epoch: 1,
+            sequence: number + 1,
+            source: &node,
+            target: &target,
+            priority: Priority::Bulk,
+            now: Timestamp(3),
+            key: &self.signing,
+            recipient: &self.opening.public(),
+            keeper: &self.opening.public(),
+            statement: &statement,
+            custody: &[Signed::make(&self.signing, &entry)],
+            manifest: &manifest,
+        };
+        let mut input = Some(input);
+        let once = |_| input.take().ok_or_else(|| io::Error::other("a parcel of one file has one file"));
+        bundle::seal(&plan, out, once).map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Verifies with public keys alone.
+    pub fn verify(&self, input: &mut impl Read) -> io::Result<()> {
+        bundle::verify(input, &self.trust).map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Opens, and writes the file out.
+    pub fn open(&self, input: &mut impl Read, out: &mut dyn Write) -> io::Result<()> {
+        bundle::open(input, &self.trust, &self.opening, &mut One(out)).map(|_| ()).map_err(io::Error::other)
+    }
+}
+
+/// Where the one file goes.
+struct One<'a>(&'a mut dyn Write);
+
+impl Sink for One<'_> {
+    fn manifest(&mut self, _: &Manifest) -> io::Result<()> {
+        Ok(())
+    }
+    fn begin(&mut self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+    fn end(&mut self, _: usize) -> io::Result<()> {
+        self.0.flush()
+    }
+}
