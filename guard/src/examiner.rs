@@ -9,7 +9,7 @@ use protocol::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::detection::{DetectVerdict, Detection, Seen, examine};
-use crate::finding::Finding;
+use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
 use crate::label;
 use crate::look::Look;
@@ -70,6 +70,12 @@ impl Silence {
             Silence::Garbled => "worker-garbled",
             Silence::Absent => "worker-absent",
         }
+    }
+
+    /// What is said of a file that nobody answered for.
+    #[must_use]
+    pub fn finding(self, at: &str) -> Finding {
+        Finding::new(self.rule(), RuleClass::Structural, at.to_owned(), "")
     }
 }
 
@@ -240,7 +246,6 @@ fn checked(findings: Vec<Finding>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::RuleClass;
 
     /// Says what it is told to say.
     struct Liar(Vec<u8>, u32);

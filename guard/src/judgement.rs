@@ -579,7 +579,7 @@ mod tests {
                 unreachable!("it is refused")
             };
             assert_eq!(reason, Reason::NotInspectable);
-            assert!(answers > 0 || findings.iter().all(|f| f.rule == "worker-died"));
+            assert!(answers > 0 || findings.iter().any(|f| f.rule == "worker-died"));
         }
         assert!(matches!(ask(plain, 2), Judgement::Released(_)));
         let point = "<m><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>";

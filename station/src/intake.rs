@@ -390,6 +390,7 @@ impl Door {
     fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Result<Judgement<Drop>, StationError> {
         match station.rules.get(&self.hop.crossing) {
             Some(rules) => drop::inspect(
+                &station.sandbox,
                 &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
                 drop,
             ),

@@ -12,6 +12,7 @@ pub mod drop;
 pub mod keyring;
 pub mod outlets;
 pub mod retries;
+pub mod sandbox;
 pub mod station;
 pub mod waiting;
 

@@ -19,6 +19,7 @@ use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeS
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
+use crate::sandbox::Sandbox;
 use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
@@ -107,6 +108,8 @@ pub struct Plan {
     pub alarms: Alarms,
     /// The disk, or one with a fuse.
     pub disk: Disk,
+    /// Where content is parsed.
+    pub sandbox: Sandbox,
 }
 
 /// One node at work.
@@ -125,6 +128,8 @@ pub struct Station {
     pub trust: Arc<Trust>,
     /// Rules by crossing.
     pub rules: BTreeMap<Crossing, Rules>,
+    /// Where content is parsed.
+    pub sandbox: Sandbox,
     /// Its routes.
     pub routes: Vec<RouteSettings>,
     /// Its neighbours.
@@ -236,6 +241,7 @@ impl Plan {
             backup: config.backup.clone(),
             crossings,
             disk: Disk::real(),
+            sandbox: Sandbox::locked(),
         })
     }
 }
@@ -260,6 +266,7 @@ impl Station {
             keyring: plan.keyring,
             trust: Arc::new(plan.trust),
             rules: plan.rules,
+            sandbox: plan.sandbox,
             routes: plan.routes,
             owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),

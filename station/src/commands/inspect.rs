@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Exit, Links, Words};
 use crate::config::Config;
 use crate::drop::{Drop, DropError};
+use crate::sandbox::Sandbox;
 use crate::station::load_rules;
 
 /// The detector reads a file whole; larger ones are for `inspect --route`, which streams.
@@ -29,15 +30,16 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
             return Exit::Disk;
         }
     }
+    let sandbox = Sandbox::locked();
     let mut worst = Exit::Done;
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let small = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= DETECT_BYTES_MAX);
         let (verdict, findings) = match small.then(|| std::fs::read(&path)) {
-            Some(Ok(bytes)) => {
-                let found = guard::detect(&name, &bytes);
-                (found.verdict, found.findings)
-            }
+            Some(Ok(bytes)) => match detect_one(&sandbox, &name, &bytes) {
+                Ok(found) => found,
+                Err(error) => return no_worker(&error, out),
+            },
             _ => (DetectVerdict::Uninspectable, Vec::new()),
         };
         if verdict != DetectVerdict::Clean {
@@ -46,6 +48,26 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
         print(&path, verdict.name(), &findings, out);
     }
     worst
+}
+
+/// No crossing is asked about, so the workers are those of any; the one that met something is not asked again.
+fn detect_one(
+    sandbox: &Sandbox,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(DetectVerdict, Vec<guard::Finding>), std::io::Error> {
+    let mut visit = sandbox.visit(Crossing::ALL[0]);
+    let found = guard::detect_by(&mut visit, name, bytes);
+    match (visit.trouble(), found) {
+        (Some(error), _) => Err(error),
+        (None, Ok(found)) => Ok((found.verdict, found.findings)),
+        (None, Err(silence)) => Ok((DetectVerdict::Uninspectable, vec![silence.finding(name)])),
+    }
+}
+
+fn no_worker(error: &std::io::Error, out: &Words) -> Exit {
+    out.error(&error.to_string(), "run `check`: its line guard says what is wrong", "请运行 check，查看 guard 一行");
+    Exit::Disk
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -111,13 +133,17 @@ pub(super) fn inspect<L: Links>(
         out.error("no such route in this config", "see the [[route]] tables", "配置中没有该路由");
         return Exit::Config;
     }
+    let sandbox = Sandbox::locked();
     let mut worst = Exit::Done;
     for path in paths {
         let mut best: Option<(String, &'static str, Vec<guard::Finding>)> = None;
         for route in &routes {
             let Some(crossing) = outward(config, zone, &route.path) else { continue };
             let Some(rules) = rules.get(&crossing) else { continue };
-            let (verdict, findings) = judge(config, rules, route, path);
+            let (verdict, findings) = match judge(&sandbox, config, rules, route, path) {
+                Ok(judged) => judged,
+                Err(error) => return no_worker(&error, out),
+            };
             let better = verdict == "clean" || verdict == "stripped" || best.is_none();
             if better {
                 best = Some((route.name.to_string(), verdict, findings));
@@ -146,23 +172,29 @@ fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Cr
 }
 
 fn judge<L: Links>(
+    sandbox: &Sandbox,
     config: &Config<L>,
     rules: &guard::Rules,
     route: &crate::config::RouteSettings,
     path: &Path,
-) -> (&'static str, Vec<guard::Finding>) {
+) -> Result<(&'static str, Vec<guard::Finding>), std::io::Error> {
     let drop = match Drop::read(path, route.names) {
         Ok(drop) => drop,
-        Err(DropError::Unfit { reason, .. }) => return (reason.name(), Vec::new()),
-        Err(DropError::Io { .. }) => return ("unreadable", Vec::new()),
+        Err(DropError::Unfit { reason, .. }) => return Ok((reason.name(), Vec::new())),
+        Err(DropError::Io { .. }) => return Ok(("unreadable", Vec::new())),
     };
     let question =
         Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
-    match guard::inspect(&question, drop) {
+    let mut visit = sandbox.visit(rules.crossing());
+    let judgement = guard::inspect_by(&mut visit, &question, drop);
+    if let Some(error) = visit.trouble() {
+        return Err(error);
+    }
+    Ok(match judgement {
         Judgement::Released(_) => ("clean", Vec::new()),
         Judgement::Strip { .. } => ("stripped", Vec::new()),
         Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
             (reason.name(), findings)
         }
-    }
+    })
 }
