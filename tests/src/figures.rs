@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod intake;
+pub mod sandbox;
 
 use std::fs;
 use std::io;

@@ -84,8 +84,8 @@ fn judge_at(sandbox: &Sandbox, crossing: Crossing, place: &Path) -> Judgement<Dr
 fn refused<P>(judgement: Judgement<P>) -> (Reason, Vec<&'static str>) {
     match judgement {
         Judgement::Refused { reason, findings, .. } => (reason, findings.iter().map(|f| f.rule).collect()),
-        Judgement::Released(_) => panic!("it was released"),
-        _ => panic!("neither held nor stripped"),
+        Judgement::Released(_) => unreachable!("it was released"),
+        _ => unreachable!("neither held nor stripped"),
     }
 }
 
@@ -100,7 +100,7 @@ const POINT: &str = "<m><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>";
 fn what_is_parsed_in_a_worker_is_judged_as_in_this_process() {
     let (locked, here) = (started(&[], PATIENCE), Sandbox::in_process());
     for crossing in [INWARD, OUTWARD] {
-        let Judgement::Released(released) = judge(&locked, crossing, PLAIN) else { panic!("it is clean") };
+        let Judgement::Released(released) = judge(&locked, crossing, PLAIN) else { unreachable!("it is clean") };
         assert_eq!(released.labels(), [(Name::new("ywh").unwrap(), "2026-0001".to_owned())]);
         assert_eq!(refused(judge(&locked, crossing, POINT)), refused(judge(&here, crossing, POINT)));
         assert_eq!(refused(judge(&locked, crossing, "<m")).0, Reason::NotInspectable);

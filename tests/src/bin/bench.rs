@@ -43,6 +43,9 @@ fn run() -> io::Result<()> {
     if wanted("sealing") {
         sealing()?;
     }
+    if wanted("sandbox") {
+        figures::sandbox::run(&root)?;
+    }
     if wanted("intake") {
         figures::intake::run(&root)?;
     }
