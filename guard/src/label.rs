@@ -69,9 +69,9 @@ impl Outline {
             name.clone_into(&mut self.root);
         }
         for (required, seen) in schema.xml_required.iter().zip(&mut self.required_seen) {
-            *seen |= required == name;
+            *seen |= stands_at(required, path, start);
         }
-        self.denied_seen |= schema.xml_denied.iter().any(|d| d == name);
+        self.denied_seen |= schema.xml_denied.iter().any(|denied| stands_at(denied, path, start));
         for rule in &schema.labels {
             let Some((elements, attribute)) = rule.xml.as_deref().and_then(|p| p.rsplit_once("/@")) else { continue };
             let mut here = path.iter().map(String::as_str).chain([name]);
@@ -107,6 +107,23 @@ impl Outline {
     }
 }
 
+/// Is this element, or one of its attributes, what a rule names? `Name` is an element anywhere, `A/B/Name` the one at
+/// that path from the root, and `A/B/@name` an attribute of the element `A/B`.
+fn stands_at(rule: &str, path: &[String], start: &BytesStart<'_>) -> bool {
+    let local = start.local_name();
+    let name: &str = local.as_ref();
+    let (elements, attribute) = match rule.rsplit_once("/@") {
+        Some((elements, attribute)) => (elements, Some(attribute)),
+        None => (rule, None),
+    };
+    let here = path.iter().map(String::as_str).chain([name]);
+    let fits = if elements.contains('/') { elements.split('/').eq(here) } else { elements == name };
+    let has = |wanted: &str| {
+        start.attributes().with_checks(false).flatten().any(|found| found.key.local_name().as_ref() == wanted)
+    };
+    fits && attribute.is_none_or(has)
+}
+
 /// Labels by JSON pointer.
 pub(crate) fn of_json(text: &str, rules: &[LabelRule]) -> Vec<(Name, String)> {
     if rules.iter().all(|r| r.json.is_none()) {
@@ -136,4 +153,29 @@ fn printable(value: &str) -> Option<String> {
 /// Has it the form of a label's value?
 pub(crate) fn fits(value: &str) -> bool {
     !value.is_empty() && value.chars().count() <= LABEL_CHARS_MAX && !value.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &str = "<m><head><id kind=\"a\">1</id></head><body><id>2</id><note/></body></m>";
+
+    fn keeps(required: &[&str], denied: &[&str]) -> bool {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let schema = Schema { xml_required: owned(required), xml_denied: owned(denied), ..Schema::default() };
+        outline(MESSAGE, &schema).keeps_to(&schema)
+    }
+
+    #[test]
+    fn a_rule_names_an_element_anywhere_or_at_its_path_or_an_attribute() {
+        for there in ["id", "note", "m/head/id", "m/body/note", "m/head/id/@kind", "id/@kind"] {
+            assert!(keeps(&[there], &[]), "{there} is required and there");
+            assert!(!keeps(&[], &[there]), "{there} is denied and there");
+        }
+        for absent in ["nothing", "m/id", "head/id", "m/body/id/@kind", "m/head/id/more", "m/note", "m/@kind"] {
+            assert!(!keeps(&[absent], &[]), "{absent} is required and not there");
+            assert!(keeps(&[], &[absent]), "{absent} is denied and not there");
+        }
+    }
 }

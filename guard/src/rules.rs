@@ -12,6 +12,8 @@
 //! bytes_max = 33554432
 //! on_coordinates = "refuse"
 //! xml_root = "Message"
+//! xml_required = ["Message/Head/BizMsgID"]    # an element by its path from the root, `/@name` for an attribute of it;
+//! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
 //! ```
 
 use protocol::{Crossing, Name};
