@@ -25,7 +25,7 @@ pub const CONTENTS_MAX: usize = 1024;
 /// Where evidence stands: a path of a parcel and a way into nested containers.
 const AT_CHARS_MAX: usize = 4096;
 /// Evidence that one file's look keeps, findings and obstacles each.
-const EVIDENCE_MAX: usize = 64;
+pub(crate) const EVIDENCE_MAX: usize = 64;
 
 /// Carries a question to whoever answers it.
 pub trait Examiner {

@@ -11,6 +11,7 @@ use protocol::{Digest, Name, Reason, Suite, Verdict};
 
 use crate::detection::{DetectVerdict, LOOK_BYTES_MAX, Seen};
 use crate::examiner::{self, Examiner, InProcess, Looked, Silence};
+use crate::exception::{self, Exception};
 use crate::finding::{Finding, RuleClass};
 use crate::kind::{self, Kind};
 use crate::label;
@@ -110,9 +111,15 @@ pub struct Released<P> {
     rules_version: String,
     digests: Vec<(u64, Digest)>,
     labels: Vec<(Name, String)>,
+    excepted: Vec<(String, String)>,
 }
 
 impl<P> Released<P> {
+    /// What was found and let pass by two people's word: rule and path, one for each finding.
+    pub fn excepted(&self) -> &[(String, String)] {
+        &self.excepted
+    }
+
     /// The parcel.
     pub fn parcel(&self) -> &P {
         &self.parcel
@@ -156,6 +163,15 @@ struct Inspected {
 }
 
 impl Inspected {
+    fn except<P: Parcel>(&mut self, parcel: &P, exceptions: &[Exception]) -> Vec<(String, String)> {
+        let files = parcel.files().iter().zip(&self.digests).zip(&mut self.seen);
+        files
+            .flat_map(|((facts, (_, digest)), seen)| {
+                let rules = exception::except(seen, digest, exceptions);
+                rules.into_iter().map(|rule| (rule, facts.path.clone()))
+            })
+            .collect()
+    }
     fn findings(&self) -> Vec<Finding> {
         let findings = self.seen.iter().flat_map(|s| &s.findings);
         findings.chain(self.seen.iter().flat_map(|s| &s.obstacles)).take(FINDINGS_MAX).cloned().collect()
@@ -173,11 +189,17 @@ impl Inspected {
 
 /// The same with the parsers in this process: for tests and the simulated world.
 pub fn inspect<P: Parcel>(question: &Question<'_>, parcel: P) -> Judgement<P> {
-    inspect_by(&mut InProcess, question, parcel)
+    inspect_by(&mut InProcess, question, &[], parcel)
 }
 
-/// May this parcel make this crossing? The examiner looks at its content.
-pub fn inspect_by<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_>, parcel: P) -> Judgement<P> {
+/// May this parcel make this crossing? The examiner looks at its content; what two people have excepted on this crossing
+/// is not counted.
+pub fn inspect_by<P: Parcel>(
+    examiner: &mut dyn Examiner,
+    question: &Question<'_>,
+    exceptions: &[Exception],
+    parcel: P,
+) -> Judgement<P> {
     let refused = |parcel, reason, findings| Judgement::Refused { parcel, reason, findings };
     let facts = parcel.files();
     if facts.len() > FILES_MAX {
@@ -199,10 +221,11 @@ pub fn inspect_by<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_
     if fits.is_empty() {
         return refused(parcel, Reason::TooLarge, Vec::new());
     }
-    let inspected = match read_all(examiner, question, &parcel) {
+    let mut inspected = match read_all(examiner, question, &parcel) {
         Ok(inspected) => inspected,
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
+    let excepted = inspected.except(&parcel, exceptions);
     let Some(parcel_type) = fits.into_iter().find(|t| inspected.seen.iter().all(|s| t.covers(s.kind))) else {
         let reason = not_covered(&inspected, question);
         return refused(parcel, reason, inspected.findings());
@@ -230,6 +253,7 @@ pub fn inspect_by<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_
         rules_version: question.rules.version().to_owned(),
         digests: inspected.digests,
         labels,
+        excepted,
     })
 }
 
@@ -571,7 +595,7 @@ mod tests {
             Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
         let ask = |content: &str, answers| {
             let facts = FileFacts { path: "a.xml".to_owned(), size: content.len() as u64 };
-            inspect_by(&mut Mortal(answers), &question, One(facts, content.as_bytes().to_vec()))
+            inspect_by(&mut Mortal(answers), &question, &[], One(facts, content.as_bytes().to_vec()))
         };
         let plain = "<m><a>1</a></m>";
         for answers in [0, 1] {
@@ -588,5 +612,35 @@ mod tests {
             assert_eq!(reason, Reason::NotInspectable);
         }
         assert!(matches!(ask(point, 3), Judgement::Strip { .. }));
+    }
+
+    #[test]
+    fn an_exception_lets_one_rule_pass_in_one_file_and_says_so() {
+        let text = "crossing = \"extranet-internet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = [\"txt\"]\n";
+        let rules = Rules::parse(text).expect("it loads");
+        let types = [Name::new("t").expect("a name")];
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let ask = |content: &str, exceptions: &[Exception]| {
+            let facts = FileFacts { path: "a.txt".to_owned(), size: content.len() as u64 };
+            inspect_by(&mut InProcess, &question, exceptions, One(facts, content.as_bytes().to_vec()))
+        };
+        let pair = "meters read: 4851490.4193 29546865.2760";
+        let Judgement::Refused { findings, .. } = ask(pair, &[]) else { unreachable!("two survey numbers") };
+        assert!(findings.iter().all(|f| f.class == RuleClass::Heuristic) && !findings.is_empty());
+        let of = |content: &str| -> Vec<Exception> {
+            let digest = protocol::tree::root_of(Suite::Std, content.as_bytes());
+            findings.iter().map(|f| Exception { rule: f.rule.to_owned(), digest }).collect()
+        };
+        let Judgement::Released(released) = ask(pair, &of(pair)) else { unreachable!("two people said so") };
+        assert_eq!(released.excepted().len(), findings.len());
+        assert!(released.excepted().iter().all(|(_, path)| path == "a.txt"));
+        let other = "meters read: 4851490.4193 29546865.2761";
+        assert!(matches!(ask(other, &of(pair)), Judgement::Refused { .. }), "another digit, another file");
+        let structural = "XZB=4851490.4193 YZB=29546865.2760";
+        assert!(
+            matches!(ask(structural, &of(structural)), Judgement::Refused { .. }),
+            "nobody excepts a key with its value"
+        );
     }
 }

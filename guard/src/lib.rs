@@ -9,6 +9,7 @@ mod dbf;
 mod detection;
 mod encoded;
 mod examiner;
+mod exception;
 mod finding;
 mod geodata;
 mod judgement;
@@ -39,6 +40,7 @@ pub use detection::{DetectVerdict, Detection, LOOK_BYTES_MAX, detect};
 pub use examiner::{
     Answer, BODY_BYTES_MAX, CONTENTS_MAX, Examiner, InProcess, Silence, WORDS_BYTES_MAX, answer, detect_by,
 };
+pub use exception::Exception;
 pub use finding::{Finding, RuleClass, Word};
 pub use judgement::{Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by};
 pub use parcel::{FileFacts, Parcel, ReadSeek};

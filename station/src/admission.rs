@@ -344,7 +344,7 @@ fn forward_checked(station: &Station, path: &Path, now: Timestamp) -> Result<Wen
             return remove(station, path).map(|()| Went::On);
         }
     }
-    match open(station, envelope.crossing, path) {
+    match open(station, envelope.crossing, path, now) {
         Ok(admitted) => {
             arrive(station, &admitted, now)?;
             forward(station, admitted, path, now)
@@ -376,7 +376,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
         return remove(station, path).map(|()| Went::On);
     }
-    match open(station, crossing, path) {
+    match open(station, crossing, path, now) {
         Ok(admitted) => {
             record_arrived(station, &admitted, now)?;
             arrive(station, &admitted, now)?;
@@ -401,7 +401,7 @@ fn admit(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) -
 }
 
 /// Every step between a file and an inspected parcel.
-fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, Obstacle> {
+fn open(station: &Station, crossing: Crossing, path: &Path, now: Timestamp) -> Result<Admitted, Obstacle> {
     let envelope = peek(path).map_err(|error| obstacle(path, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
@@ -492,16 +492,17 @@ fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, 
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
-    let released =
-        match drop::inspect(&station.sandbox, &question, held).map_err(|error| wipe(Obstacle::Later(error)))? {
-            Judgement::Released(released) => released,
-            Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
-                return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
-            }
-            Judgement::Strip { .. } => {
-                return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
-            }
-        };
+    let released = match drop::inspect(&station.sandbox, &question, &station.exceptions.standing(crossing, now), held)
+        .map_err(|error| wipe(Obstacle::Later(error)))?
+    {
+        Judgement::Released(released) => released,
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
+        }
+        Judgement::Strip { .. } => {
+            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+        }
+    };
     let papers = |error: protocol::der_types::DerError| obstacle(path, BundleError::from(error));
     Ok(Admitted {
         statement: envelope.signed_statement().map_err(papers)?,
@@ -668,7 +669,12 @@ fn relay(station: &Station, admitted: Admitted, hop: &Hop, checked: &Path, now: 
     let types = [admitted.came.parcel_type.clone()];
     let question =
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
-    let released = match drop::inspect(&station.sandbox, &question, admitted.released.into_parcel())? {
+    let released = match drop::inspect(
+        &station.sandbox,
+        &question,
+        &station.exceptions.standing(hop.crossing, now),
+        admitted.released.into_parcel(),
+    )? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return refuse(station, &admitted.came, reason, checked, now);

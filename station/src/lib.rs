@@ -9,6 +9,7 @@ pub mod alarm;
 pub mod clock;
 pub mod config;
 pub mod drop;
+pub mod exceptions;
 pub mod keyring;
 pub mod outlets;
 pub mod retries;

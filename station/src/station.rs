@@ -16,6 +16,7 @@ use crate::alarm::{Alarm, Alarms};
 use crate::backup::Backups;
 use crate::clock::Clock;
 use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::exceptions::Exceptions;
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
@@ -130,6 +131,8 @@ pub struct Station {
     pub rules: BTreeMap<Crossing, Rules>,
     /// Where content is parsed.
     pub sandbox: Sandbox,
+    /// What two people let pass.
+    pub exceptions: Exceptions,
     /// Its routes.
     pub routes: Vec<RouteSettings>,
     /// Its neighbours.
@@ -267,6 +270,7 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             sandbox: plan.sandbox,
+            exceptions: Exceptions::default(),
             routes: plan.routes,
             owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
@@ -284,6 +288,7 @@ impl Station {
             station.alarms.raise(now, Alarm::LedgerDamaged);
         }
         station.load_switches();
+        station.exceptions.load(&station);
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;
         Ok(station)

@@ -77,7 +77,7 @@ fn judge_at(sandbox: &Sandbox, crossing: Crossing, place: &Path) -> Judgement<Dr
     let (rules, types) = (rules(crossing), [Name::new("form").unwrap()]);
     let question =
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
-    drop::inspect(sandbox, &question, Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
+    drop::inspect(sandbox, &question, &[], Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
 }
 
 /// Of a refusal: why, and by which rules.
@@ -291,7 +291,7 @@ fn a_file_that_changes_while_it_is_looked_at_is_refused_as_changed() {
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
     let facts = FileFacts { path: "a.xml".to_owned(), size: PLAIN.len() as u64 };
     let parcel = Shifting(facts, std::cell::Cell::new(0));
-    let (reason, _) = refused(inspect_by(&mut sandbox.visit(OUTWARD), &question, parcel));
+    let (reason, _) = refused(inspect_by(&mut sandbox.visit(OUTWARD), &question, &[], parcel));
     assert_eq!(reason, Reason::Changed);
 }
 

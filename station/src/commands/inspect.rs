@@ -2,18 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use guard::{DetectVerdict, Judgement, Moment, Question};
-use protocol::{Crossing, Name, Zone};
+use guard::{DetectVerdict, Judgement, Moment, Parcel, Question};
+use protocol::{Crossing, Digest, Name, Suite, Zone};
 use serde_json::{Value, json};
 
 use super::{Exit, Links, Words};
-use crate::config::Config;
+use crate::config::{Config, NameEncoding};
 use crate::drop::{Drop, DropError};
 use crate::sandbox::Sandbox;
 use crate::station::load_rules;
 
 /// The detector reads a file whole; larger ones are for `inspect --route`, which streams.
 const DETECT_BYTES_MAX: u64 = 64 << 20;
+/// Files whose digests are printed: those that an exception could be about are few.
+const DIGESTS_MAX: usize = 100;
+/// A file is read in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
 /// Files walked in one call.
 const FILES_MAX: usize = 1_000_000;
 
@@ -45,7 +49,7 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
         if verdict != DetectVerdict::Clean {
             worst = Exit::Refused;
         }
-        print(&path, verdict.name(), &findings, out);
+        print(&path, verdict.name(), &findings, &[], out);
     }
     worst
 }
@@ -88,12 +92,17 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
+fn print(path: &Path, verdict: &str, findings: &[guard::Finding], digests: &[(String, Digest)], out: &Words) {
     let rows: Vec<Value> = findings
         .iter()
         .map(|f| json!({ "rule": f.rule, "class": f.class.name(), "at": f.at, "sample": f.sample }))
         .collect();
-    out.result(&json!({ "path": path, "verdict": verdict, "findings": rows }), || {
+    let mut line = json!({ "path": path, "verdict": verdict, "findings": rows });
+    if !digests.is_empty() {
+        let of_files = digests.iter().map(|(file, digest)| json!({ "file": file, "digest": digest.to_string() }));
+        line["files"] = of_files.collect();
+    }
+    out.result(&line, || {
         let mut text = format!("{verdict}  {}", path.display());
         for finding in findings {
             text.push_str(&format!(
@@ -103,6 +112,9 @@ fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
                 finding.at,
                 finding.sample
             ));
+        }
+        for (file, digest) in digests {
+            text.push_str(&format!("\n    {digest}  {file}"));
         }
         text
     });
@@ -161,9 +173,28 @@ pub(super) fn inspect<L: Links>(
             worst = Exit::Refused;
         }
         out.say(&format!("route {route}:"), &format!("路由 {route}："));
-        print(path, verdict, &findings, out);
+        // Whoever asks for an exception names the file by this.
+        let digests = if findings.is_empty() { Vec::new() } else { digests(config.node.suite, path) };
+        print(path, verdict, &findings, &digests, out);
     }
     worst
+}
+
+/// The digests of a drop's files, as the guard takes them.
+fn digests(suite: Suite, path: &Path) -> Vec<(String, Digest)> {
+    let Ok(drop) = Drop::read(path, NameEncoding::Gb18030) else { return Vec::new() };
+    let of_file = |(index, facts): (usize, &guard::FileFacts)| {
+        let mut tree = protocol::tree::Tree::new(suite);
+        let mut file = drop.open_file(index).ok()?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match std::io::Read::read(&mut file, &mut piece).ok()? {
+                0 => return Some((facts.path.clone(), tree.root())),
+                read => tree.update(piece.get(..read)?),
+            }
+        }
+    };
+    drop.files().iter().enumerate().take(DIGESTS_MAX).filter_map(of_file).collect()
 }
 
 fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Crossing> {
@@ -186,7 +217,7 @@ fn judge<L: Links>(
     let question =
         Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
     let mut visit = sandbox.visit(rules.crossing());
-    let judgement = guard::inspect_by(&mut visit, &question, drop);
+    let judgement = guard::inspect_by(&mut visit, &question, &[], drop);
     if let Some(error) = visit.trouble() {
         return Err(error);
     }
