@@ -5,11 +5,12 @@ mod commands;
 mod things;
 
 use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, verify};
-use things::desk;
+use things::{desk, key};
 
 use crate::approve::ApproveError;
 use crate::confirm::ConfirmError;
 use crate::desk::DeskError;
+use crate::except::ExceptError;
 use crate::export::ExportError;
 use crate::import::ImportError;
 use crate::inspect::InspectError;
@@ -46,6 +47,7 @@ pub(crate) enum AnyError {
     Approve(#[from] ApproveError),
     Confirm(#[from] ConfirmError),
     Desk(#[from] DeskError),
+    Except(#[from] ExceptError),
     Export(#[from] ExportError),
     Import(#[from] ImportError),
     Inspect(#[from] InspectError),
@@ -66,6 +68,8 @@ impl AnyError {
             AnyError::Approve(e) => approve(e, l),
             AnyError::Confirm(e) => confirm(e, l),
             AnyError::Desk(e) => desk(e, l),
+            AnyError::Except(ExceptError::Key(e)) => key(e, l),
+            AnyError::Except(ExceptError::Desk(e)) => desk(e, l),
             AnyError::Export(e) => export(e, l),
             AnyError::Import(e) => import(e, l),
             AnyError::Inspect(e) => inspect(e, l),
@@ -94,13 +98,9 @@ pub(crate) fn not_yet(l: Language, command: &str) -> Failure {
             "write the disposal and its witness into the office's medium register",
             "请在单位介质登记簿中登记销毁与见证人",
         ),
-        "release" => (
+        _ => (
             "a quarantined parcel stays held; the security officer asks the origin for a clean one",
             "隔离件继续保留；请安全员要求来源方重新提交",
-        ),
-        _ => (
-            "no exception can be made; the parcel stays refused, and the origin drops a corrected one",
-            "暂不支持例外；该件维持拒绝，请来源方更正后重投",
         ),
     };
     failure(

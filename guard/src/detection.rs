@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::{Deserialize, Serialize};
+
 use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
 use crate::look::Look;
@@ -52,6 +54,7 @@ pub fn detect(name: &str, bytes: &[u8]) -> Detection {
 }
 
 /// Everything a look tells.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Seen {
     pub kind: Kind,
     pub findings: Vec<Finding>,

@@ -1,12 +1,16 @@
 //! What was found and where. Evidence stays in its zone: `Debug` never prints the sample, and the sample is masked.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Characters of a sample that are kept at most; enough to recognise the line, too little to rebuild a parcel.
 const SAMPLE_CHARS_MAX: usize = 40;
 
 /// May anybody except it?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RuleClass {
     /// A known element, a geometry format, a coordinate key with its value, a CRS: nobody can except it outward.
     Structural,
@@ -25,11 +29,15 @@ impl RuleClass {
     }
 }
 
+/// A code word of the guard's own, such as a rule's name.
+pub type Word = &'static str;
+
 /// One reason why content is not clean.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The rule's code word, such as `national-element` or `encrypted`.
-    pub rule: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub rule: Word,
     /// Its class.
     pub class: RuleClass,
     /// Path inside containers, then offset, element or cell.
@@ -48,6 +56,30 @@ impl Finding {
 impl fmt::Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Finding").field("rule", &self.rule).field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+/// Code words that an examiner may name in one life of this process; there are some hundred rules and formats.
+const WORDS_MAX: usize = 1024;
+/// Bytes of a code word.
+const WORD_BYTES_MAX: usize = 64;
+
+/// A code word out of an examiner's answer. It is kept for good, so only what has the form of one is taken, and only so
+/// many: an examiner that lost its mind cannot fill the memory here.
+pub(crate) fn known_word<'de, D: Deserializer<'de>>(answer: D) -> Result<Word, D::Error> {
+    static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+    let text = String::deserialize(answer)?;
+    let formed = text.len() <= WORD_BYTES_MAX
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b' ' | b'+'));
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.get(text.as_str()) {
+        Some(word) => Ok(word),
+        None if formed && known.len() < WORDS_MAX => {
+            let word: Word = Box::leak(text.into_boxed_str());
+            known.insert(word);
+            Ok(word)
+        }
+        None => Err(serde::de::Error::custom("no code word")),
     }
 }
 

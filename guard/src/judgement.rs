@@ -2,22 +2,26 @@
 //!
 //! Order of questions: can the names travel? does a type fit? can every file be looked into, and is it clean? does
 //! it keep to the type's schema? The first no decides. [`Released`] is made in exactly one place, at the end of
-//! [`inspect`].
+//! [`inspect_by`]. Content is parsed by an examiner, elsewhere; what is judged here is its answer.
 
 use std::io::Read;
 
 use protocol::{Digest, Name, Reason, Suite, Verdict};
 
-use crate::detection::{LOOK_BYTES_MAX, Seen, examine};
+use crate::detection::{DetectVerdict, LOOK_BYTES_MAX, Seen};
+use crate::examiner::{self, Examiner, InProcess, Looked, Silence};
+use crate::exception::{self, Exception};
 use crate::finding::{Finding, RuleClass};
 use crate::kind::{self, Kind};
 use crate::label;
 use crate::parcel::{Parcel, path_can_travel};
 use crate::rules::{OnCoordinates, OnSignature, ParcelType, Rules, may_keep};
-use crate::strip;
 
 /// More files than this no parcel holds.
 const FILES_MAX: usize = 50_000;
+/// Files and bytes of one question. A question costs some tens of microseconds, which 256 KiB of anything do as well.
+const BATCH_FILES_MAX: usize = 64;
+const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Evidence of one parcel that is kept.
 const FINDINGS_MAX: usize = 256;
 
@@ -104,9 +108,15 @@ pub struct Released<P> {
     rules_version: String,
     digests: Vec<(u64, Digest)>,
     labels: Vec<(Name, String)>,
+    excepted: Vec<(String, String)>,
 }
 
 impl<P> Released<P> {
+    /// What was found and let pass by two people's word: rule and path, one for each finding.
+    pub fn excepted(&self) -> &[(String, String)] {
+        &self.excepted
+    }
+
     /// The parcel.
     pub fn parcel(&self) -> &P {
         &self.parcel
@@ -150,6 +160,15 @@ struct Inspected {
 }
 
 impl Inspected {
+    fn except<P: Parcel>(&mut self, parcel: &P, exceptions: &[Exception]) -> Vec<(String, String)> {
+        let files = parcel.files().iter().zip(&self.digests).zip(&mut self.seen);
+        files
+            .flat_map(|((facts, (_, digest)), seen)| {
+                let rules = exception::except(seen, digest, exceptions);
+                rules.into_iter().map(|rule| (rule, facts.path.clone()))
+            })
+            .collect()
+    }
     fn findings(&self) -> Vec<Finding> {
         let findings = self.seen.iter().flat_map(|s| &s.findings);
         findings.chain(self.seen.iter().flat_map(|s| &s.obstacles)).take(FINDINGS_MAX).cloned().collect()
@@ -165,8 +184,19 @@ impl Inspected {
     }
 }
 
-/// May this parcel make this crossing?
+/// The same with the parsers in this process: for tests and the simulated world.
 pub fn inspect<P: Parcel>(question: &Question<'_>, parcel: P) -> Judgement<P> {
+    inspect_by(&mut InProcess, question, &[], parcel)
+}
+
+/// May this parcel make this crossing? The examiner looks at its content; what two people have excepted on this crossing
+/// is not counted.
+pub fn inspect_by<P: Parcel>(
+    examiner: &mut dyn Examiner,
+    question: &Question<'_>,
+    exceptions: &[Exception],
+    parcel: P,
+) -> Judgement<P> {
     let refused = |parcel, reason, findings| Judgement::Refused { parcel, reason, findings };
     let facts = parcel.files();
     if facts.len() > FILES_MAX {
@@ -188,21 +218,22 @@ pub fn inspect<P: Parcel>(question: &Question<'_>, parcel: P) -> Judgement<P> {
     if fits.is_empty() {
         return refused(parcel, Reason::TooLarge, Vec::new());
     }
-    let inspected = match read_all(question, &parcel) {
+    let mut inspected = match read_all(examiner, question, &parcel) {
         Ok(inspected) => inspected,
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
+    let excepted = inspected.except(&parcel, exceptions);
     let Some(parcel_type) = fits.into_iter().find(|t| inspected.seen.iter().all(|s| t.covers(s.kind))) else {
         let reason = not_covered(&inspected, question);
         return refused(parcel, reason, inspected.findings());
     };
-    let verdict = match weigh(question, parcel_type, &parcel, &inspected) {
+    let verdict = match weigh(examiner, question, parcel_type, &parcel, &inspected) {
         Weighed::Passes(verdict) => verdict,
         Weighed::Strips(files) => return Judgement::Strip { parcel, files },
         Weighed::Held(reason) => return Judgement::Quarantine { parcel, reason, findings: inspected.findings() },
         Weighed::Fails(reason) => return refused(parcel, reason, inspected.findings()),
     };
-    let labels = match schema(parcel_type, &parcel, question, &inspected) {
+    let labels = match schema(examiner, parcel_type, &parcel, question, &inspected) {
         Ok(labels) => labels,
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
@@ -219,6 +250,7 @@ pub fn inspect<P: Parcel>(question: &Question<'_>, parcel: P) -> Judgement<P> {
         rules_version: question.rules.version().to_owned(),
         digests: inspected.digests,
         labels,
+        excepted,
     })
 }
 
@@ -245,34 +277,86 @@ fn is_incident(question: &Question<'_>) -> bool {
     question.moment == Moment::Admission && crossing.source() > crossing.target()
 }
 
-/// What a file tells while it is read: the digest of exactly the bytes that were looked at.
-fn read_all<P: Parcel>(question: &Question<'_>, parcel: &P) -> Result<Inspected, Reason> {
+/// Reads every file once: the digest is that of exactly the bytes that were handed to the examiner.
+fn read_all<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_>, parcel: &P) -> Result<Inspected, Reason> {
     let mut inspected = Inspected { seen: Vec::new(), digests: Vec::new() };
+    let mut batch =
+        Batch { examiner, name: Some(parcel.name()), in_name: Vec::new(), files: Vec::new(), bytes: 0, silence: None };
     for (index, facts) in parcel.files().iter().enumerate() {
-        let (mut seen, bytes_read, digest) = if facts.size > LOOK_BYTES_MAX {
+        if facts.size > LOOK_BYTES_MAX {
+            batch.ask(&mut inspected.seen);
             let (bytes, digest) = stream(question.suite, parcel, index, facts.size)?;
-            (Seen::unread("larger-than-looked-at", &facts.path), bytes, digest)
-        } else {
-            let bytes = read(parcel, index, facts.size)?;
-            let digest = protocol::tree::root_of(question.suite, &bytes);
-            (examine(&facts.path, &bytes), bytes.len() as u64, digest)
-        };
-        if bytes_read != facts.size {
-            return Err(Reason::Changed);
+            if bytes != facts.size {
+                return Err(Reason::Changed);
+            }
+            inspected.seen.push(Seen::unread("larger-than-looked-at", &facts.path));
+            inspected.digests.push((bytes, digest));
+            continue;
         }
+        let bytes = read(parcel, index, facts.size)?;
+        inspected.digests.push((facts.size, protocol::tree::root_of(question.suite, &bytes)));
+        batch.add(&facts.path, bytes, &mut inspected.seen);
+    }
+    batch.ask(&mut inspected.seen);
+    let (mut in_name, silence) = (batch.in_name, batch.silence);
+    if let Some(first) = inspected.seen.first_mut() {
+        first.findings.append(&mut in_name);
+        let unheard = silence.map(|silence| Seen::unread(silence.rule(), parcel.name()).obstacles);
+        first.obstacles.extend(unheard.into_iter().flatten());
+    }
+    for (facts, seen) in parcel.files().iter().zip(&mut inspected.seen) {
         if kind::name_disagrees(&facts.path, seen.kind) {
             seen.obstacles.push(Finding::new("name-disagrees", RuleClass::Structural, facts.path.clone(), ""));
         }
-        inspected.seen.push(seen);
-        inspected.digests.push((bytes_read, digest));
-    }
-    // The parcel's own name is content too; it is looked at with the first file.
-    if let Some(first) = inspected.seen.first_mut() {
-        let mut look = crate::look::Look::new();
-        look.name(parcel.name(), "(parcel name)");
-        first.findings.append(&mut look.findings);
     }
     Ok(inspected)
+}
+
+/// Files that are asked about together: a question costs as much for one small file as for sixty.
+struct Batch<'a> {
+    examiner: &'a mut dyn Examiner,
+    /// The parcel's own name is content too; it is looked at with the first files.
+    name: Option<&'a str>,
+    in_name: Vec<Finding>,
+    files: Vec<(&'a str, Vec<u8>)>,
+    bytes: usize,
+    /// After one silence nobody is asked about the rest: the parcel is not inspectable already.
+    silence: Option<Silence>,
+}
+
+impl<'a> Batch<'a> {
+    fn add(&mut self, path: &'a str, bytes: Vec<u8>, seen: &mut Vec<Seen>) {
+        if self.files.len() >= BATCH_FILES_MAX || self.bytes.saturating_add(bytes.len()) > BATCH_BYTES_MAX {
+            self.ask(seen);
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        self.files.push((path, bytes));
+    }
+
+    /// Asks about what was gathered, in the order in which it came.
+    fn ask(&mut self, seen: &mut Vec<Seen>) {
+        let files = std::mem::take(&mut self.files);
+        self.bytes = 0;
+        if files.is_empty() && self.name.is_none() {
+            return;
+        }
+        let names: Vec<&str> = self.name.take().into_iter().collect();
+        let contents: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (*path, bytes.as_slice())).collect();
+        let looked = match self.silence {
+            Some(silence) => Err(silence),
+            None => examiner::look(self.examiner, &names, &contents),
+        };
+        match looked {
+            Ok(Looked { names, files: mut looked }) => {
+                self.in_name.extend(names.into_iter().flatten());
+                seen.append(&mut looked);
+            }
+            Err(silence) => {
+                self.silence = Some(silence);
+                seen.extend(files.iter().map(|(path, _)| Seen::unread(silence.rule(), path)));
+            }
+        }
+    }
 }
 
 fn read<P: Parcel>(parcel: &P, index: usize, size: u64) -> Result<Vec<u8>, Reason> {
@@ -296,7 +380,13 @@ enum Weighed {
     Fails(Reason),
 }
 
-fn weigh<P: Parcel>(question: &Question<'_>, parcel_type: &ParcelType, parcel: &P, inspected: &Inspected) -> Weighed {
+fn weigh<P: Parcel>(
+    examiner: &mut dyn Examiner,
+    question: &Question<'_>,
+    parcel_type: &ParcelType,
+    parcel: &P,
+    inspected: &Inspected,
+) -> Weighed {
     let (coordinates, obstacles) = (inspected.has_coordinates(), inspected.has_obstacles());
     if !coordinates && !obstacles {
         return Weighed::Passes(if question.stripped { Verdict::Stripped } else { Verdict::Released });
@@ -313,7 +403,7 @@ fn weigh<P: Parcel>(question: &Question<'_>, parcel_type: &ParcelType, parcel: &
         OnCoordinates::Strip
             if coordinates && !obstacles && !question.stripped && question.moment == Moment::Intake =>
         {
-            strip_all(question, parcel_type, parcel, inspected)
+            strip_all(examiner, question, parcel_type, parcel, inspected)
         }
         _ if coordinates && inspected.signed() => Weighed::Fails(Reason::SignedNeedsReissue),
         _ => Weighed::Fails(reason),
@@ -322,6 +412,7 @@ fn weigh<P: Parcel>(question: &Question<'_>, parcel_type: &ParcelType, parcel: &
 
 /// Takes coordinates out of every file that has them. The result of each must be clean, or the parcel is refused.
 fn strip_all<P: Parcel>(
+    examiner: &mut dyn Examiner,
     question: &Question<'_>,
     parcel_type: &ParcelType,
     parcel: &P,
@@ -340,11 +431,17 @@ fn strip_all<P: Parcel>(
             Ok(bytes) => bytes,
             Err(reason) => return Weighed::Fails(reason),
         };
-        let Some((stripped, removed)) = strip::strip(seen.kind, &bytes) else {
-            return Weighed::Fails(Reason::Coordinates);
+        let (stripped, removed) = match examiner::strip_by(examiner, seen.kind, &bytes) {
+            Ok(Some(stripped)) => stripped,
+            Ok(None) => return Weighed::Fails(Reason::Coordinates),
+            Err(_) => return Weighed::Fails(Reason::NotInspectable),
         };
-        let again = examine(&facts.path, &stripped);
-        if again.kind != seen.kind || !again.findings.is_empty() || !again.obstacles.is_empty() {
+        // Whoever rewrote it has retired: another looks at the result, from its first byte.
+        let again = match examiner::look(examiner, &[], &[(&facts.path, &stripped)]) {
+            Ok(looked) => looked.files.into_iter().next(),
+            Err(_) => return Weighed::Fails(Reason::NotInspectable),
+        };
+        if again.is_none_or(|again| again.kind != seen.kind || again.verdict() != DetectVerdict::Clean) {
             return Weighed::Fails(Reason::Coordinates);
         }
         files.push(StrippedFile { index, bytes: stripped, removed });
@@ -370,15 +467,15 @@ fn reread<P: Parcel>(
 
 /// Holds XML files against the type's schema and reads the labels.
 fn schema<P: Parcel>(
+    examiner: &mut dyn Examiner,
     parcel_type: &ParcelType,
     parcel: &P,
     question: &Question<'_>,
     inspected: &Inspected,
 ) -> Result<Vec<(Name, String)>, Reason> {
     let mut labels = Vec::new();
-    let wanted =
-        parcel_type.xml_root.is_some() || !parcel_type.xml_required.is_empty() || !parcel_type.xml_denied.is_empty();
-    if !wanted && parcel_type.labels.is_empty() {
+    let schema = &parcel_type.schema;
+    if !schema.asks_xml() && schema.labels.is_empty() {
         return Ok(labels);
     }
     let mut xml_files = 0;
@@ -387,19 +484,22 @@ fn schema<P: Parcel>(
             continue;
         }
         let bytes = reread(question, parcel, index, inspected)?;
-        let Some(text) = crate::text::decode(&bytes) else { continue };
+        let outlined = examiner::outline_by(examiner, seen.kind, &bytes, schema).map_err(|_| Reason::NotInspectable)?;
+        let Some(outlined) = outlined else { continue };
         if seen.kind == Kind::Xml {
             xml_files += 1;
-            let outline = label::outline(&text, parcel_type);
-            if wanted && !outline.keeps_to(parcel_type) {
-                return Err(Reason::SchemaMismatch);
-            }
-            labels.extend(outline.labels);
-        } else {
-            labels.extend(label::of_json(&text, &parcel_type.labels));
         }
+        if !outlined.keeps {
+            return Err(Reason::SchemaMismatch);
+        }
+        labels.extend(
+            outlined
+                .labels
+                .into_iter()
+                .filter(|(name, value)| schema.labels.iter().any(|rule| rule.name == *name) && label::fits(value)),
+        );
     }
-    if parcel_type.xml_root.is_some() && xml_files == 0 {
+    if schema.xml_root.is_some() && xml_files == 0 {
         return Err(Reason::SchemaMismatch);
     }
     labels.truncate(label::LABELS_MAX);
@@ -455,5 +555,80 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Dies on every question but the first ones.
+    struct Mortal(u32);
+
+    impl Examiner for Mortal {
+        fn ask(&mut self, words: &[u8], contents: &[&[u8]]) -> Result<crate::Answer, Silence> {
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    InProcess.ask(words, contents)
+                }
+                None => Err(Silence::Died),
+            }
+        }
+        fn retire(&mut self) {}
+    }
+
+    #[test]
+    fn a_silent_examiner_releases_nothing_and_says_why() {
+        let text = "crossing = \"internet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = [\"xml\"]\n\
+                    xml_root = \"m\"\non_coordinates = \"strip\"\n";
+        let rules = Rules::parse(text).expect("it loads");
+        let types = [Name::new("t").expect("a name")];
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let ask = |content: &str, answers| {
+            let facts = FileFacts { path: "a.xml".to_owned(), size: content.len() as u64 };
+            inspect_by(&mut Mortal(answers), &question, &[], One(facts, content.as_bytes().to_vec()))
+        };
+        let plain = "<m><a>1</a></m>";
+        for answers in [0, 1] {
+            let Judgement::Refused { reason, findings, .. } = ask(plain, answers) else {
+                unreachable!("it is refused")
+            };
+            assert_eq!(reason, Reason::NotInspectable);
+            assert!(answers > 0 || findings.iter().any(|f| f.rule == "worker-died"));
+        }
+        assert!(matches!(ask(plain, 2), Judgement::Released(_)));
+        let point = "<m><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>";
+        for answers in [1, 2] {
+            let Judgement::Refused { reason, .. } = ask(point, answers) else { unreachable!("it is refused") };
+            assert_eq!(reason, Reason::NotInspectable);
+        }
+        assert!(matches!(ask(point, 3), Judgement::Strip { .. }));
+    }
+
+    #[test]
+    fn an_exception_lets_one_rule_pass_in_one_file_and_says_so() {
+        let text = "crossing = \"extranet-internet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = [\"txt\"]\n";
+        let rules = Rules::parse(text).expect("it loads");
+        let types = [Name::new("t").expect("a name")];
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let ask = |content: &str, exceptions: &[Exception]| {
+            let facts = FileFacts { path: "a.txt".to_owned(), size: content.len() as u64 };
+            inspect_by(&mut InProcess, &question, exceptions, One(facts, content.as_bytes().to_vec()))
+        };
+        let pair = "meters read: 4851490.4193 29546865.2760";
+        let Judgement::Refused { findings, .. } = ask(pair, &[]) else { unreachable!("two survey numbers") };
+        assert!(findings.iter().all(|f| f.class == RuleClass::Heuristic) && !findings.is_empty());
+        let of = |content: &str| -> Vec<Exception> {
+            let digest = protocol::tree::root_of(Suite::Std, content.as_bytes());
+            findings.iter().map(|f| Exception { rule: f.rule.to_owned(), digest }).collect()
+        };
+        let Judgement::Released(released) = ask(pair, &of(pair)) else { unreachable!("two people said so") };
+        assert_eq!(released.excepted().len(), findings.len());
+        assert!(released.excepted().iter().all(|(_, path)| path == "a.txt"));
+        let other = "meters read: 4851490.4193 29546865.2761";
+        assert!(matches!(ask(other, &of(pair)), Judgement::Refused { .. }), "another digit, another file");
+        let structural = "XZB=4851490.4193 YZB=29546865.2760";
+        assert!(
+            matches!(ask(structural, &of(structural)), Judgement::Refused { .. }),
+            "nobody excepts a key with its value"
+        );
     }
 }

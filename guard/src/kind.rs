@@ -1,10 +1,13 @@
 //! What a file is, by its content. The name is only asked whether it agrees.
 
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{Word, known_word};
 use crate::geodata;
 use crate::octets::{head, slice, u32_be};
 
 /// A kind of file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Empty,
     Json,
@@ -44,11 +47,11 @@ pub(crate) enum Kind {
     /// A binary part of an xlsb workbook.
     XlsbPart,
     /// Refused outward for what it is.
-    Geodata(&'static str),
+    Geodata(#[serde(deserialize_with = "known_word")] Word),
     /// Known, and no parser here looks into it.
-    Opaque(&'static str),
+    Opaque(#[serde(deserialize_with = "known_word")] Word),
     /// An encrypted envelope by its header.
-    Encrypted(&'static str),
+    Encrypted(#[serde(deserialize_with = "known_word")] Word),
     Unknown,
 }
 

@@ -4,7 +4,7 @@ use protocol::Name;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::rules::{LabelRule, ParcelType};
+use crate::rules::{LabelRule, Schema};
 
 /// Labels of one parcel; an index key each.
 pub(crate) const LABELS_MAX: usize = 64;
@@ -22,18 +22,18 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
-    pub(crate) fn keeps_to(&self, parcel_type: &ParcelType) -> bool {
-        parcel_type.xml_root.as_ref().is_none_or(|root| *root == self.root)
+    pub(crate) fn keeps_to(&self, schema: &Schema) -> bool {
+        schema.xml_root.as_ref().is_none_or(|root| *root == self.root)
             && self.required_seen.iter().all(|seen| *seen)
             && !self.denied_seen
     }
 }
 
 /// Walks a message that is known to be well-formed.
-pub(crate) fn outline(text: &str, parcel_type: &ParcelType) -> Outline {
+pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
     let mut outline = Outline {
         root: String::new(),
-        required_seen: vec![false; parcel_type.xml_required.len()],
+        required_seen: vec![false; schema.xml_required.len()],
         denied_seen: false,
         labels: Vec::new(),
     };
@@ -42,18 +42,18 @@ pub(crate) fn outline(text: &str, parcel_type: &ParcelType) -> Outline {
     loop {
         match reader.read_event() {
             Ok(Event::Start(start)) => {
-                outline.open(&start, &path, parcel_type);
+                outline.open(&start, &path, schema);
                 path.push(start.local_name().as_ref().to_owned());
                 if path.len() > DEPTH_MAX {
                     outline.denied_seen = true;
                     break;
                 }
             }
-            Ok(Event::Empty(start)) => outline.open(&start, &path, parcel_type),
+            Ok(Event::Empty(start)) => outline.open(&start, &path, schema),
             Ok(Event::End(_)) => {
                 path.pop();
             }
-            Ok(Event::Text(text)) => outline.value(&text, &path, parcel_type),
+            Ok(Event::Text(text)) => outline.value(&text, &path, schema),
             Ok(Event::Eof) | Err(_) => break,
             Ok(_) => {}
         }
@@ -62,17 +62,17 @@ pub(crate) fn outline(text: &str, parcel_type: &ParcelType) -> Outline {
 }
 
 impl Outline {
-    fn open(&mut self, start: &BytesStart<'_>, path: &[String], parcel_type: &ParcelType) {
+    fn open(&mut self, start: &BytesStart<'_>, path: &[String], schema: &Schema) {
         let local = start.local_name();
         let name: &str = local.as_ref();
         if path.is_empty() && self.root.is_empty() {
             name.clone_into(&mut self.root);
         }
-        for (required, seen) in parcel_type.xml_required.iter().zip(&mut self.required_seen) {
-            *seen |= required == name;
+        for (required, seen) in schema.xml_required.iter().zip(&mut self.required_seen) {
+            *seen |= stands_at(required, path, start);
         }
-        self.denied_seen |= parcel_type.xml_denied.iter().any(|d| d == name);
-        for rule in &parcel_type.labels {
+        self.denied_seen |= schema.xml_denied.iter().any(|denied| stands_at(denied, path, start));
+        for rule in &schema.labels {
             let Some((elements, attribute)) = rule.xml.as_deref().and_then(|p| p.rsplit_once("/@")) else { continue };
             let mut here = path.iter().map(String::as_str).chain([name]);
             if !elements.split('/').all(|part| here.next() == Some(part)) || here.next().is_some() {
@@ -86,8 +86,8 @@ impl Outline {
         }
     }
 
-    fn value(&mut self, text: &str, path: &[String], parcel_type: &ParcelType) {
-        for rule in &parcel_type.labels {
+    fn value(&mut self, text: &str, path: &[String], schema: &Schema) {
+        for rule in &schema.labels {
             let Some(wanted) = rule.xml.as_deref() else { continue };
             if wanted.split('/').eq(path.iter().map(String::as_str)) {
                 self.take(&rule.name, text);
@@ -105,6 +105,23 @@ impl Outline {
             self.labels.push((name.clone(), value));
         }
     }
+}
+
+/// Is this element, or one of its attributes, what a rule names? `Name` is an element anywhere, `A/B/Name` the one at
+/// that path from the root, and `A/B/@name` an attribute of the element `A/B`.
+fn stands_at(rule: &str, path: &[String], start: &BytesStart<'_>) -> bool {
+    let local = start.local_name();
+    let name: &str = local.as_ref();
+    let (elements, attribute) = match rule.rsplit_once("/@") {
+        Some((elements, attribute)) => (elements, Some(attribute)),
+        None => (rule, None),
+    };
+    let here = path.iter().map(String::as_str).chain([name]);
+    let fits = if elements.contains('/') { elements.split('/').eq(here) } else { elements == name };
+    let has = |wanted: &str| {
+        start.attributes().with_checks(false).flatten().any(|found| found.key.local_name().as_ref() == wanted)
+    };
+    fits && attribute.is_none_or(has)
 }
 
 /// Labels by JSON pointer.
@@ -130,6 +147,35 @@ pub(crate) fn of_json(text: &str, rules: &[LabelRule]) -> Vec<(Name, String)> {
 
 fn printable(value: &str) -> Option<String> {
     let value = value.trim();
-    let fits = !value.is_empty() && value.chars().count() <= LABEL_CHARS_MAX && !value.chars().any(char::is_control);
-    fits.then(|| value.to_owned())
+    fits(value).then(|| value.to_owned())
+}
+
+/// Has it the form of a label's value?
+pub(crate) fn fits(value: &str) -> bool {
+    !value.is_empty() && value.chars().count() <= LABEL_CHARS_MAX && !value.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &str = "<m><head><id kind=\"a\">1</id></head><body><id>2</id><note/></body></m>";
+
+    fn keeps(required: &[&str], denied: &[&str]) -> bool {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let schema = Schema { xml_required: owned(required), xml_denied: owned(denied), ..Schema::default() };
+        outline(MESSAGE, &schema).keeps_to(&schema)
+    }
+
+    #[test]
+    fn a_rule_names_an_element_anywhere_or_at_its_path_or_an_attribute() {
+        for there in ["id", "note", "m/head/id", "m/body/note", "m/head/id/@kind", "id/@kind"] {
+            assert!(keeps(&[there], &[]), "{there} is required and there");
+            assert!(!keeps(&[], &[there]), "{there} is denied and there");
+        }
+        for absent in ["nothing", "m/id", "head/id", "m/body/id/@kind", "m/head/id/more", "m/note", "m/@kind"] {
+            assert!(!keeps(&[absent], &[]), "{absent} is required and not there");
+            assert!(keeps(&[], &[absent]), "{absent} is denied and not there");
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod axis;
 mod dbf;
 mod detection;
 mod encoded;
+mod examiner;
+mod exception;
 mod finding;
 mod geodata;
 mod judgement;
@@ -35,7 +37,11 @@ mod xml;
 mod zip;
 
 pub use detection::{DetectVerdict, Detection, LOOK_BYTES_MAX, detect};
-pub use finding::{Finding, RuleClass};
-pub use judgement::{Judgement, Moment, Question, Released, StrippedFile, inspect};
+pub use examiner::{
+    Answer, BODY_BYTES_MAX, CONTENTS_MAX, Examiner, InProcess, Silence, WORDS_BYTES_MAX, answer, detect_by,
+};
+pub use exception::Exception;
+pub use finding::{Finding, RuleClass, Word};
+pub use judgement::{Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by};
 pub use parcel::{FileFacts, Parcel, ReadSeek};
 pub use rules::{LabelRule, OnCoordinates, OnSignature, ParcelType, Rules, RulesError};

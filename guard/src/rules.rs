@@ -12,10 +12,12 @@
 //! bytes_max = 33554432
 //! on_coordinates = "refuse"
 //! xml_root = "Message"
+//! xml_required = ["Message/Head/BizMsgID"]    # an element by its path from the root, `/@name` for an attribute of it;
+//! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
 //! ```
 
 use protocol::{Crossing, Name};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::kind::Kind;
@@ -114,8 +116,24 @@ pub enum OnSignature {
     Drop,
 }
 
+/// What a type asks of a message's inside, and what is read from it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Schema {
+    pub(crate) xml_root: Option<String>,
+    pub(crate) xml_required: Vec<String>,
+    pub(crate) xml_denied: Vec<String>,
+    pub(crate) labels: Vec<LabelRule>,
+}
+
+impl Schema {
+    /// Does it ask anything of XML?
+    pub(crate) fn asks_xml(&self) -> bool {
+        self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty()
+    }
+}
+
 /// Where a label is read from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRule {
     /// The label's name.
@@ -140,10 +158,7 @@ pub struct ParcelType {
     pub(crate) on_coordinates: OnCoordinates,
     pub(crate) on_signature: OnSignature,
     pub(crate) keep: bool,
-    pub(crate) xml_root: Option<String>,
-    pub(crate) xml_required: Vec<String>,
-    pub(crate) xml_denied: Vec<String>,
-    pub(crate) labels: Vec<LabelRule>,
+    pub(crate) schema: Schema,
 }
 
 #[derive(Deserialize)]
@@ -304,10 +319,12 @@ impl TypeText {
             on_coordinates: self.on_coordinates,
             on_signature: self.signature,
             keep: self.keep,
-            xml_root: self.xml_root,
-            xml_required: self.xml_required,
-            xml_denied: self.xml_denied,
-            labels: self.labels,
+            schema: Schema {
+                xml_root: self.xml_root,
+                xml_required: self.xml_required,
+                xml_denied: self.xml_denied,
+                labels: self.labels,
+            },
         })
     }
 }

@@ -181,7 +181,10 @@ impl Lister<'_> {
         for place in [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()] {
             self.tree(&place, Some(frozen), DEPTH_MAX)?;
         }
-        for path in entries(&layout.status())?.into_iter().filter(|path| path.ends_with("routes-off")) {
+        for path in entries(&layout.status())?
+            .into_iter()
+            .filter(|path| path.ends_with("routes-off") || path.ends_with("exceptions"))
+        {
             self.file(&path, Some(frozen))?;
         }
         self.days(&layout.evidence(), since)?;

@@ -438,7 +438,7 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
     {
         return Ok(Looked::Went(Went::Waits(route.name.clone())));
     }
-    match open(station, envelope.crossing, path) {
+    match open(station, envelope.crossing, path, now) {
         Ok(admitted) => bind(station, admitted, path, None, now),
         Err(Obstacle::Later(error)) => Err(error),
         // Custody is ours and the node before has let go: whatever is wrong now, the parcel ends and its origin is told.
@@ -470,7 +470,7 @@ fn look(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) ->
         receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
         return remove(station, path).map(on);
     }
-    match open(station, crossing, path) {
+    match open(station, crossing, path, now) {
         Ok(admitted) => bind(station, admitted, path, Some((crossing, entry.clone())), now),
         Err(Obstacle::Later(error)) => Err(error),
         Err(Obstacle::Bundle(reason, words)) => {
@@ -514,7 +514,12 @@ fn bind(
     let types = [admitted.came.parcel_type.clone()];
     let question =
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
-    let released = match drop::inspect(&question, admitted.released.into_parcel())? {
+    let released = match drop::inspect(
+        &station.sandbox,
+        &question,
+        &station.exceptions.standing(hop.crossing, now),
+        admitted.released.into_parcel(),
+    )? {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => return refused(reason),
         Judgement::Strip { .. } => return refused(Reason::Coordinates),

@@ -84,6 +84,12 @@ alarms! {
     /// An app's drop was refused.
     Refused = "parcel-refused", "ZONE-node list --state refused --since 1d",
         "parcels were refused; see their notices", "有投递件被拒绝，请查看通知";
+    /// A worker that did not answer.
+    WorkerFailed = "worker-failed", "journalctl -u trilock-ZONE -p warning --since -1h | grep worker",
+        "a worker of the guard died, was late or talked nonsense over a parcel, which counts as not inspectable", "检查岗的解析进程在处理投递件时崩溃、超时或应答异常，该投递件按无法检查处理";
+    /// A lock of the workers is missing.
+    SandboxWeak = "sandbox-weak", "ZONE-node check",
+        "the workers of the guard lack a lock that this kernel or its setup does not give", "检查岗解析进程缺少某层隔离（内核或系统配置不支持）";
     /// A drop that cannot be renamed.
     CannotClaim = "cannot-claim", "ls -l /var/lib/trilock/ZONE/notices/*/*.waiting.json; ls -ld /var/lib/trilock/ZONE/inlet/*/*",
         "a drop cannot be taken: its file or folder is closed to this account (umask 0002 for the app)", "投递件无法领取：其文件或目录对本账户关闭（应用需设 umask 0002）";
@@ -143,6 +149,7 @@ impl Alarm {
             Alarm::NotAuthentic
                 | Alarm::Incident
                 | Alarm::Refused
+                | Alarm::WorkerFailed
                 | Alarm::CannotClaim
                 | Alarm::RequestRefused
                 | Alarm::TripOrder

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
+use crate::sandbox;
 use crate::service::Stop;
 use crate::station::Station;
 
@@ -232,6 +233,9 @@ enum Command {
 /// The whole program of a node.
 #[must_use]
 pub fn main<L: Links>(zone: Zone) -> ExitCode {
+    if let Some(ended) = sandbox::run_if_asked() {
+        return ended;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

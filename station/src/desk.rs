@@ -19,6 +19,7 @@ use spool::extract::Wanted;
 use spool::{Act, ActAt, ActFilter};
 
 use crate::alarm::Alarm;
+use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::{admission, backup, housekeeping, receipts, report, trips};
@@ -107,7 +108,7 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
     }
     let answer = match (id, read_small(path, REQUEST_BYTES_MAX)) {
         (Some(id), Ok(bytes)) => match admit(station, &id, &bytes, own, now) {
-            Ok((request, role)) => carry_out(station, &request, role, now)?,
+            Ok((request, role)) => carry_out(station, &request, role, &bytes, now)?,
             Err(refusal) => Err(refusal),
         },
         _ => Err(Refusal::new("malformed", "the request file is not a request", "请求文件格式不正确")),
@@ -188,7 +189,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
     Ok((request, role))
 }
 
-fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -> Outcome {
+fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], now: Timestamp) -> Outcome {
     let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report" | "ledger-export");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
@@ -237,6 +238,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
+        // Two people's own words, and never the node's: its key lies on this machine.
+        "except" if matches!(role, Role::Security | Role::Approver) => except(station, request, signed, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -246,7 +249,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report"
+        | "except" | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report"
         | "ledger-export" => Ok(Err(Refusal::new(
             "role",
             "the role on the key card may not ask for this",
@@ -256,6 +259,43 @@ fn carry_out(station: &Station, request: &Request, role: Role, now: Timestamp) -
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
     }
+}
+
+/// One of the two words that an exception needs.
+fn except(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> Outcome {
+    let Some(word) = Word::read(signed, &station.trust, &station.node) else {
+        return Ok(Err(missing("rule, file (64 hex digits), crossing, days (1 to 30)")));
+    };
+    if !station.rules.contains_key(&word.crossing) {
+        return Ok(Err(Refusal::new(
+            "no-crossing",
+            "this node takes no part in that crossing",
+            "本节点不参与该跨区段",
+        )));
+    }
+    if station.exceptions.are_full() {
+        return Ok(Err(Refusal::new(
+            "too-many",
+            "there are as many exceptions as this node keeps: a rule or a type is wrong",
+            "例外数量已达上限，应修正规则或报文类型",
+        )));
+    }
+    let labels = ["rule", "file", "crossing", "days"].into_iter().filter_map(|what| {
+        let value = request.argument(what)?.to_owned();
+        Some(Label { name: Name::new(what).ok()?, value })
+    });
+    let mut record = Record::new(Event::RequestAnswered, now);
+    record.person = Some(word.person.clone());
+    record.crossing = Some(word.crossing);
+    record.digest = Some(request.id);
+    let reason = request.argument("reason").unwrap_or_default().to_owned();
+    station.spool.record(record, Local { name: Some(reason), labels: labels.collect() })?;
+    let (rule, digest, crossing) = (word.rule.clone(), word.digest, word.crossing);
+    let until = word.until;
+    let stands = station.exceptions.add(station, word, now)?;
+    Ok(Ok(json!({
+        "rule": rule, "file": digest.to_string(), "crossing": crossing.name(), "until": until.to_string(), "stands": stands,
+    })))
 }
 
 /// An operator has compared the machine's clock with another and believes it.

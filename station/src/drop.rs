@@ -9,12 +9,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use guard::{FileFacts, Judgement, Parcel, Question, ReadSeek};
+use guard::{Exception, FileFacts, Judgement, Parcel, Question, ReadSeek};
 use protocol::Reason;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::NameEncoding;
+use crate::sandbox::Sandbox;
 use crate::station::StationError;
 
 /// A parcel in the clear.
@@ -248,14 +249,23 @@ fn noted(trouble: &Trouble, error: io::Error) -> io::Error {
     error
 }
 
-/// Asks the guard. Where the disk failed while it was reading, what it says is no verdict on the parcel: a scan that
-/// could not be read is as good as any other, and the stage tries again.
-pub fn inspect(question: &Question<'_>, drop: Drop) -> Result<Judgement<Drop>, StationError> {
+/// Asks the guard, which has the content parsed in the sandbox. Where the disk failed while it was reading, or nobody
+/// was there to parse, what it says is no verdict on the parcel: a scan that could not be read is as good as any other,
+/// and the stage tries again.
+pub fn inspect(
+    sandbox: &Sandbox,
+    question: &Question<'_>,
+    exceptions: &[Exception],
+    drop: Drop,
+) -> Result<Judgement<Drop>, StationError> {
     let (trouble, path) = (Arc::clone(&drop.trouble), drop.place.clone());
-    let judgement = guard::inspect(question, drop);
-    match trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(cause) => Err(StationError::Io { path, cause }),
-        None => Ok(judgement),
+    let mut visit = sandbox.visit(question.rules.crossing());
+    let judgement = guard::inspect_by(&mut visit, question, exceptions, drop);
+    let disk = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (disk, visit.trouble()) {
+        (Some(cause), _) => Err(StationError::Io { path, cause }),
+        (None, Some(cause)) => Err(StationError::Io { path: "sandbox".into(), cause }),
+        (None, None) => Ok(judgement),
     }
 }
 

@@ -231,6 +231,7 @@ impl Housekeeping {
             "retries_all": all,
             "gaps": gaps(station),
             "backup": backup::snapshot(station, now),
+            "exceptions": station.exceptions.shown(now),
             "alarms": alarms,
             "routes": routes,
             "routes_off": off,

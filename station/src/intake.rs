@@ -298,12 +298,15 @@ impl Door {
         if let Some(what) = self.inlet.cut(claim) {
             return self.refuse(station, claim, None, Reason::Malformed, false, vec![what.to_owned()], now);
         }
-        match self.judge(station, claim)? {
+        match self.judge(station, claim, now)? {
             Fate::Accept { released, removed } => match self.seal(station, claim.parcel, &released, now) {
                 Ok(ready) => {
                     let stripped = released.verdict() == Verdict::Stripped;
                     let state = if stripped { NoticeState::Stripped } else { NoticeState::Accepted };
-                    let details = removed.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
+                    station.exceptions.used(released.excepted().len());
+                    let excepted = released.excepted().iter().map(|(rule, path)| format!("excepted: {rule} in {path}"));
+                    let removed = removed.iter().map(|(kind, count)| format!("{kind} x {count}"));
+                    let details = removed.chain(excepted).take(FINDINGS_SHOWN).collect();
                     Ok(Coming::Sealed { ready: Box::new(ready), told: Told { state, details } })
                 }
                 Err(StationError::Seal(BundleError::FileDiffers { index, what })) => {
@@ -347,7 +350,7 @@ impl Door {
         self.remove(station, claim)
     }
 
-    fn judge(&self, station: &Station, claim: &Claim) -> Result<Fate, StationError> {
+    fn judge(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<Fate, StationError> {
         let drop = match Drop::read_as(&claim.path, &claim.name, self.route.names) {
             Ok(drop) => drop,
             Err(DropError::Io { place: path, cause }) => return Err(StationError::Io { path, cause }),
@@ -355,7 +358,7 @@ impl Door {
                 return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] });
             }
         };
-        Ok(match self.ask(station, drop, false)? {
+        Ok(match self.ask(station, drop, false, now)? {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
             Judgement::Refused { parcel, reason, findings } => {
                 Fate::Refuse { drop: Some(parcel), reason, quarantined: false, details: shown(&findings) }
@@ -369,7 +372,7 @@ impl Door {
                     path: copy,
                     cause: std::io::Error::other(error.to_string()),
                 })?;
-                match self.ask(station, again, true)? {
+                match self.ask(station, again, true, now)? {
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
@@ -388,10 +391,18 @@ impl Door {
         })
     }
 
-    fn ask(&self, station: &Station, drop: Drop, stripped: bool) -> Result<Judgement<Drop>, StationError> {
+    fn ask(
+        &self,
+        station: &Station,
+        drop: Drop,
+        stripped: bool,
+        now: Timestamp,
+    ) -> Result<Judgement<Drop>, StationError> {
         match station.rules.get(&self.hop.crossing) {
             Some(rules) => drop::inspect(
+                &station.sandbox,
                 &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
+                &station.exceptions.standing(self.hop.crossing, now),
                 drop,
             ),
             None => Ok(Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() }),

@@ -9,9 +9,11 @@ pub mod alarm;
 pub mod clock;
 pub mod config;
 pub mod drop;
+pub mod exceptions;
 pub mod keyring;
 pub mod outlets;
 pub mod retries;
+pub mod sandbox;
 pub mod station;
 pub mod waiting;
 

@@ -14,7 +14,7 @@ use protocol::evidence::Evidence;
 use protocol::keys::KeyError;
 use protocol::parcel::{Manifest, ParcelError};
 use protocol::trust::TrustError;
-use protocol::{Crossing, Reason, Signed};
+use protocol::{Crossing, Reason, Signed, Timestamp};
 use spool::{Outlet, Seen, State, is_litter};
 
 use crate::config::{NameEncoding, RouteSettings};
@@ -61,7 +61,7 @@ impl From<spool::SpoolError> for Obstacle {
 }
 
 /// Every step between a file and an inspected parcel.
-pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path) -> Result<Admitted, Obstacle> {
+pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Timestamp) -> Result<Admitted, Obstacle> {
     let envelope = peek(path).map_err(|error| obstacle(path, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
@@ -139,12 +139,17 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path) -> Result
     if !is_all(&opened.manifest, &held) {
         return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
     }
-    if crossing.lands_outside() && finds_points(&opened.manifest) {
-        return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
+    if crossing.lands_outside()
+        && let Some(reason) =
+            look_at_labels(station, crossing, &opened.manifest).map_err(|error| wipe(Obstacle::Later(error)))?
+    {
+        return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
-    let released = match drop::inspect(&question, held).map_err(|error| wipe(Obstacle::Later(error)))? {
+    let released = match drop::inspect(&station.sandbox, &question, &station.exceptions.standing(crossing, now), held)
+        .map_err(|error| wipe(Obstacle::Later(error)))?
+    {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
             return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
@@ -225,12 +230,22 @@ fn is_all(manifest: &Manifest, held: &Drop) -> bool {
 }
 
 /// Labels and the bytes of names travel in the manifest, beside the files: they are content too.
-fn finds_points(manifest: &Manifest) -> bool {
+fn look_at_labels(station: &Station, crossing: Crossing, manifest: &Manifest) -> Result<Option<Reason>, StationError> {
     let labels = manifest.labels.iter().map(|label| format!("{}={}\n", label.name, label.value));
     let names = manifest.files.iter().filter_map(|file| file.original.as_ref());
     let names = names.map(|name| format!("{}\n", encoding_rs::GB18030.decode(name.as_bytes()).0));
     let text: String = labels.chain(names).collect();
-    !text.is_empty() && guard::detect("labels.txt", text.as_bytes()).verdict == guard::DetectVerdict::Coordinates
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut visit = station.sandbox.visit(crossing);
+    let found = guard::detect_by(&mut visit, "labels.txt", text.as_bytes());
+    match (visit.trouble(), found.map(|found| found.verdict)) {
+        (Some(cause), _) => Err(StationError::Io { path: "sandbox".into(), cause }),
+        (None, Ok(guard::DetectVerdict::Coordinates)) => Ok(Some(Reason::Coordinates)),
+        (None, Ok(_)) => Ok(None),
+        (None, Err(_)) => Ok(Some(Reason::NotInspectable)),
+    }
 }
 
 /// Coordinates that come down from a higher zone are not a refusal but an incident.

@@ -16,9 +16,11 @@ use crate::alarm::{Alarm, Alarms};
 use crate::backup::Backups;
 use crate::clock::Clock;
 use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::exceptions::Exceptions;
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
+use crate::sandbox::Sandbox;
 use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
@@ -107,6 +109,8 @@ pub struct Plan {
     pub alarms: Alarms,
     /// The disk, or one with a fuse.
     pub disk: Disk,
+    /// Where content is parsed.
+    pub sandbox: Sandbox,
 }
 
 /// One node at work.
@@ -125,6 +129,10 @@ pub struct Station {
     pub trust: Arc<Trust>,
     /// Rules by crossing.
     pub rules: BTreeMap<Crossing, Rules>,
+    /// Where content is parsed.
+    pub sandbox: Sandbox,
+    /// What two people let pass.
+    pub exceptions: Exceptions,
     /// Its routes.
     pub routes: Vec<RouteSettings>,
     /// Its neighbours.
@@ -238,6 +246,7 @@ impl Plan {
             backup: config.backup.clone(),
             crossings,
             disk: Disk::real(),
+            sandbox: Sandbox::locked(),
         })
     }
 }
@@ -262,6 +271,8 @@ impl Station {
             keyring: plan.keyring,
             trust: Arc::new(plan.trust),
             rules: plan.rules,
+            sandbox: plan.sandbox,
+            exceptions: Exceptions::default(),
             routes: plan.routes,
             owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
@@ -280,6 +291,7 @@ impl Station {
             station.alarms.raise(now, Alarm::LedgerDamaged);
         }
         station.load_switches();
+        station.exceptions.load(&station);
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;
         Ok(station)

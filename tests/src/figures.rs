@@ -6,6 +6,7 @@
 pub mod history;
 pub mod intake;
 pub mod peers;
+pub mod sandbox;
 pub mod sealing;
 pub mod stock;
 pub mod verifying;

@@ -125,6 +125,7 @@ impl<'a> Pair<'a> {
             station::station::setup(&config.node, zone, &config.routes, &crossings, &keyring, Disk::real(), wall);
         spool::create(&setup)?;
         let plan = Plan {
+            sandbox: station::sandbox::Sandbox::in_process(),
             rules: station::station::load_rules(&repository().join("config/rules"), &crossings)?,
             alarms: Alarms::new(&config.node.name, &config.alarm),
             trust: self.office.trust.clone(),

@@ -139,6 +139,7 @@ impl Member {
     fn open_with(&self, disk: Disk, now: Timestamp) -> Result<Running, StationError> {
         let mut plan = Plan::from_config(&self.config, self.zone)?;
         plan.disk = disk;
+        plan.sandbox = station::sandbox::Sandbox::in_process();
         let station = Station::open(plan, now)?;
         // The machine that runs the tests may be nearly full.
         station.spool.set_floor(Floor { bytes: 0, inodes: 0 });

@@ -490,6 +490,7 @@ impl<'a> World<'a> {
         let config = &self.nodes[node].config;
         let crossings = config.crossings(zone);
         let plan = Plan {
+            sandbox: station::sandbox::Sandbox::in_process(),
             rules: station::station::load_rules(&rules(), &crossings).map_err(words)?,
             node: config.node.clone(),
             zone,

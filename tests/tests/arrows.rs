@@ -209,6 +209,27 @@ fn async_stops_at_links_quic() {
 }
 
 #[test]
+fn no_program_parses_content_beside_its_keys() {
+    let at_work = ["guard::inspect(", "guard::detect(", "guard::answer(", "InProcess"];
+    let station = repository().join("station/src");
+    let mut found = Vec::new();
+    for path in files(&station, ".rs") {
+        // The inside of a worker, and the simulated world's way around it.
+        if path.ends_with("sandbox/cell.rs") || path.ends_with("src/sandbox.rs") {
+            continue;
+        }
+        found.extend(code(&path).into_iter().filter(|(_, line)| at_work.iter().any(|word| line.contains(word))));
+    }
+    assert!(found.is_empty(), "the daemon has content parsed by workers: {found:?}");
+    let unlocked = "Sandbox::in_process()";
+    assert_in_no_source(&["in_process"], |path| {
+        path.starts_with(repository().join("tests")) || path.ends_with("src/sandbox.rs")
+    });
+    let world = fs::read_to_string(repository().join("tests/src/world.rs")).unwrap();
+    assert!(world.contains(unlocked), "the word is still the one in use");
+}
+
+#[test]
 fn nothing_is_left_to_do_and_no_test_is_passed_over() {
     assert_in_no_source(&["todo!", "unimplemented!"], |_| false);
     assert_in_no_source(&["#[ignore"], |_| false);

@@ -251,7 +251,6 @@ fn every_command_of_ferry_answers() {
         ([&["export"], &desk[..], &["--medium-id", "disc-0001", "--carrier", "carrier-sun"]].concat(), USAGE),
         (vec!["dispose"], USAGE),
         (vec!["release"], USAGE),
-        (vec!["except"], USAGE),
     ];
     for (arguments, expected) in table {
         let what = format!("ferry {}", arguments.join(" "));

@@ -91,6 +91,7 @@ impl Two {
         let crossings = node.config.crossings(node.zone);
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rules");
         let plan = Plan {
+            sandbox: station::sandbox::Sandbox::in_process(),
             rules: station::station::load_rules(&rules, &crossings).unwrap(),
             node: node.config.node.clone(),
             zone: node.zone,

@@ -10,6 +10,7 @@ use super::{Exit, Links, Words};
 use crate::clock;
 use crate::config::{Carrier, Config, Fault, IntakeWord, place_of};
 use crate::keyring::{self, Keyring, Meets};
+use crate::sandbox::Sandbox;
 use crate::station::load_rules;
 
 /// What is wrong with a config in itself, without looking at the disk.
@@ -128,10 +129,29 @@ pub(super) fn check<L: Links>(
             }
         }
     }
+    let guard_line = match Sandbox::locked().layers() {
+        Ok(Some(layers)) => {
+            if layers.are_weak() {
+                warnings.push(format!("the guard's workers lack a lock: {layers}"));
+            }
+            format!("guard: in worker processes; {layers}")
+        }
+        Ok(None) => "guard: in this process".to_owned(),
+        Err(error) => {
+            fault(
+                "guard",
+                format!("no worker process can be started: {error}"),
+                "a unit or container must let this program start itself anew: compare it with the shipped unit",
+            );
+            "guard: no worker process can be started".to_owned()
+        }
+    };
     let foreign = if profile == Some("gm") { not_national(config) } else { Vec::new() };
     if let Some(other) = profile.filter(|profile| *profile != "gm") {
         fault("--profile", format!("\"{other}\" is no profile"), "the only profile is gm");
     }
+    let mut active = active(zone, config);
+    active.insert(2, guard_line);
     print_faults(path, text, &faults, out);
     for warning in &warnings {
         out.say(&format!("warning: {warning}"), &format!("警告：{warning}"));
@@ -144,11 +164,11 @@ pub(super) fn check<L: Links>(
         "faults": faults,
         "warnings": warnings,
         "not_national": foreign,
-        "active": active(zone, config),
+        "active": active,
     });
     if out.json() || (faults.is_empty() && foreign.is_empty()) {
         out.result(&value, || {
-            let lines: Vec<String> = active(zone, config).into_iter().map(|line| format!("  {line}")).collect();
+            let lines: Vec<String> = active.iter().map(|line| format!("  {line}")).collect();
             format!("{}\n{}", out.pick("the config is sound; active:", "配置无误；当前生效："), lines.join("\n"))
         });
     }
@@ -205,7 +225,6 @@ fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {
     let mut lines = vec![
         format!("node {} in zone {zone}, suite {}", config.node.name, config.node.suite),
         format!("spool {}", config.node.spool.display()),
-        "guard: in this process, panics caught; no sandboxed workers in this version".to_owned(),
     ];
     lines.extend(config.peers.iter().map(|peer| {
         format!("peer {} in {}: send by {:?}, receive by {:?}", peer.name, peer.zone, peer.send, peer.receive)

@@ -2,17 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use guard::{DetectVerdict, Judgement, Moment, Question};
-use protocol::{Crossing, Name, Zone};
+use guard::{DetectVerdict, Judgement, Moment, Parcel, Question};
+use protocol::{Crossing, Digest, Name, Suite, Zone};
 use serde_json::{Value, json};
 
 use super::{Exit, Links, Words};
-use crate::config::Config;
+use crate::config::{Config, NameEncoding};
 use crate::drop::{Drop, DropError};
+use crate::sandbox::Sandbox;
 use crate::station::load_rules;
 
 /// The detector reads a file whole; larger ones are for `inspect --route`, which streams.
 const DETECT_BYTES_MAX: u64 = 64 << 20;
+/// Files whose digests are printed: those that an exception could be about are few.
+const DIGESTS_MAX: usize = 100;
+/// A file is read in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
 /// Files walked in one call.
 const FILES_MAX: usize = 1_000_000;
 
@@ -29,23 +34,44 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
             return Exit::Disk;
         }
     }
+    let sandbox = Sandbox::locked();
     let mut worst = Exit::Done;
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let small = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= DETECT_BYTES_MAX);
         let (verdict, findings) = match small.then(|| std::fs::read(&path)) {
-            Some(Ok(bytes)) => {
-                let found = guard::detect(&name, &bytes);
-                (found.verdict, found.findings)
-            }
+            Some(Ok(bytes)) => match detect_one(&sandbox, &name, &bytes) {
+                Ok(found) => found,
+                Err(error) => return no_worker(&error, out),
+            },
             _ => (DetectVerdict::Uninspectable, Vec::new()),
         };
         if verdict != DetectVerdict::Clean {
             worst = Exit::Refused;
         }
-        print(&path, verdict.name(), &findings, out);
+        print(&path, verdict.name(), &findings, &[], out);
     }
     worst
+}
+
+/// No crossing is asked about, so the workers are those of any; the one that met something is not asked again.
+fn detect_one(
+    sandbox: &Sandbox,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(DetectVerdict, Vec<guard::Finding>), std::io::Error> {
+    let mut visit = sandbox.visit(Crossing::ALL[0]);
+    let found = guard::detect_by(&mut visit, name, bytes);
+    match (visit.trouble(), found) {
+        (Some(error), _) => Err(error),
+        (None, Ok(found)) => Ok((found.verdict, found.findings)),
+        (None, Err(silence)) => Ok((DetectVerdict::Uninspectable, vec![silence.finding(name)])),
+    }
+}
+
+fn no_worker(error: &std::io::Error, out: &Words) -> Exit {
+    out.error(&error.to_string(), "run `check`: its line guard says what is wrong", "请运行 check，查看 guard 一行");
+    Exit::Disk
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -66,12 +92,17 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
+fn print(path: &Path, verdict: &str, findings: &[guard::Finding], digests: &[(String, Digest)], out: &Words) {
     let rows: Vec<Value> = findings
         .iter()
         .map(|f| json!({ "rule": f.rule, "class": f.class.name(), "at": f.at, "sample": f.sample }))
         .collect();
-    out.result(&json!({ "path": path, "verdict": verdict, "findings": rows }), || {
+    let mut line = json!({ "path": path, "verdict": verdict, "findings": rows });
+    if !digests.is_empty() {
+        let of_files = digests.iter().map(|(file, digest)| json!({ "file": file, "digest": digest.to_string() }));
+        line["files"] = of_files.collect();
+    }
+    out.result(&line, || {
         let mut text = format!("{verdict}  {}", path.display());
         for finding in findings {
             text.push_str(&format!(
@@ -81,6 +112,9 @@ fn print(path: &Path, verdict: &str, findings: &[guard::Finding], out: &Words) {
                 finding.at,
                 finding.sample
             ));
+        }
+        for (file, digest) in digests {
+            text.push_str(&format!("\n    {digest}  {file}"));
         }
         text
     });
@@ -111,13 +145,17 @@ pub(super) fn inspect<L: Links>(
         out.error("no such route in this config", "see the [[route]] tables", "配置中没有该路由");
         return Exit::Config;
     }
+    let sandbox = Sandbox::locked();
     let mut worst = Exit::Done;
     for path in paths {
         let mut best: Option<(String, &'static str, Vec<guard::Finding>)> = None;
         for route in &routes {
             let Some(crossing) = outward(config, zone, &route.path) else { continue };
             let Some(rules) = rules.get(&crossing) else { continue };
-            let (verdict, findings) = judge(config, rules, route, path);
+            let (verdict, findings) = match judge(&sandbox, config, rules, route, path) {
+                Ok(judged) => judged,
+                Err(error) => return no_worker(&error, out),
+            };
             let better = verdict == "clean" || verdict == "stripped" || best.is_none();
             if better {
                 best = Some((route.name.to_string(), verdict, findings));
@@ -135,9 +173,28 @@ pub(super) fn inspect<L: Links>(
             worst = Exit::Refused;
         }
         out.say(&format!("route {route}:"), &format!("路由 {route}："));
-        print(path, verdict, &findings, out);
+        // Whoever asks for an exception names the file by this.
+        let digests = if findings.is_empty() { Vec::new() } else { digests(config.node.suite, path) };
+        print(path, verdict, &findings, &digests, out);
     }
     worst
+}
+
+/// The digests of a drop's files, as the guard takes them.
+fn digests(suite: Suite, path: &Path) -> Vec<(String, Digest)> {
+    let Ok(drop) = Drop::read(path, NameEncoding::Gb18030) else { return Vec::new() };
+    let of_file = |(index, facts): (usize, &guard::FileFacts)| {
+        let mut tree = protocol::tree::Tree::new(suite);
+        let mut file = drop.open_file(index).ok()?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match std::io::Read::read(&mut file, &mut piece).ok()? {
+                0 => return Some((facts.path.clone(), tree.root())),
+                read => tree.update(piece.get(..read)?),
+            }
+        }
+    };
+    drop.files().iter().enumerate().take(DIGESTS_MAX).filter_map(of_file).collect()
 }
 
 fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Crossing> {
@@ -146,23 +203,29 @@ fn outward<L: Links>(config: &Config<L>, zone: Zone, path: &[Name]) -> Option<Cr
 }
 
 fn judge<L: Links>(
+    sandbox: &Sandbox,
     config: &Config<L>,
     rules: &guard::Rules,
     route: &crate::config::RouteSettings,
     path: &Path,
-) -> (&'static str, Vec<guard::Finding>) {
+) -> Result<(&'static str, Vec<guard::Finding>), std::io::Error> {
     let drop = match Drop::read(path, route.names) {
         Ok(drop) => drop,
-        Err(DropError::Unfit { reason, .. }) => return (reason.name(), Vec::new()),
-        Err(DropError::Io { .. }) => return ("unreadable", Vec::new()),
+        Err(DropError::Unfit { reason, .. }) => return Ok((reason.name(), Vec::new())),
+        Err(DropError::Io { .. }) => return Ok(("unreadable", Vec::new())),
     };
     let question =
         Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
-    match guard::inspect(&question, drop) {
+    let mut visit = sandbox.visit(rules.crossing());
+    let judgement = guard::inspect_by(&mut visit, &question, &[], drop);
+    if let Some(error) = visit.trouble() {
+        return Err(error);
+    }
+    Ok(match judgement {
         Judgement::Released(_) => ("clean", Vec::new()),
         Judgement::Strip { .. } => ("stripped", Vec::new()),
         Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
             (reason.name(), findings)
         }
-    }
+    })
 }

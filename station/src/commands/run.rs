@@ -7,9 +7,11 @@ use std::time::Duration;
 use protocol::Zone;
 
 use super::{Exit, Links, Words, check};
+use crate::alarm::Alarm;
 use crate::clock::{self, Reckoning};
 use crate::config::Config;
 use crate::life::Life;
+use crate::sandbox::Layers;
 use crate::service::{self, Ended, Stop};
 use crate::station::{Plan, Station, StationError};
 
@@ -75,6 +77,7 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>, reckoning: &mut Option<Reckon
     if let Some(before) = reckoning.take() {
         station.clock.carry_on(before);
     }
+    watch_sandbox(&station)?;
     let stop = Stop::default();
     let life = Life::default();
     let mut threads = service::start(&station, &stop, &life)?;
@@ -96,6 +99,16 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>, reckoning: &mut Option<Reckon
         });
     }
     ended.map_err(|cause| StationError::Io { path: "signals".into(), cause })
+}
+
+/// A node whose guard has no workers can judge nothing, and says so at once; one whose workers lack a lock goes on, loudly.
+fn watch_sandbox(station: &Arc<Station>) -> Result<(), StationError> {
+    let layers = station.sandbox.layers().map_err(|cause| StationError::Io { path: "sandbox".into(), cause })?;
+    let weak = layers.is_some_and(Layers::are_weak);
+    station.watch(Alarm::SandboxWeak, move || weak);
+    let sandbox = station.sandbox.clone();
+    station.watch_count(Alarm::WorkerFailed, move || sandbox.failures());
+    Ok(())
 }
 
 fn end(station: &Arc<Station>, stop: &Stop, threads: Vec<std::thread::JoinHandle<()>>) {

@@ -1,0 +1,77 @@
+//! Two people have looked at one file and say that what a heuristic rule found in it is no coordinate. Exactly that rule,
+//! on exactly those bytes; everything else about the file is judged as ever.
+//!
+//! Never of a structural rule, a name (its bytes are not the file's), or a file that could not be looked at in full.
+
+use protocol::Digest;
+
+use crate::detection::Seen;
+use crate::examiner::EVIDENCE_MAX;
+use crate::finding::RuleClass;
+
+/// What two people let pass. Who they are, for which crossing and how long is their node's to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// The rule's code word.
+    pub rule: String,
+    /// Tree digest of the file, in the office's suite.
+    pub digest: Digest,
+}
+
+/// Takes out of what was seen in a file what is excepted. Returns the rules that were, one for each finding.
+pub(crate) fn except(seen: &mut Seen, digest: &Digest, exceptions: &[Exception]) -> Vec<String> {
+    // A look keeps so much evidence and no more: behind the last heuristic finding there may have been a structural one.
+    let all_is_known = seen.findings.len() < EVIDENCE_MAX && seen.obstacles.is_empty();
+    if !all_is_known {
+        return Vec::new();
+    }
+    let mut excepted = Vec::new();
+    seen.findings.retain(|finding| {
+        let is_excepted = finding.class == RuleClass::Heuristic
+            && !finding.at.ends_with(" (name)")
+            && exceptions.iter().any(|one| one.rule == finding.rule && one.digest == *digest);
+        if is_excepted {
+            excepted.push(finding.rule.to_owned());
+        }
+        !is_excepted
+    });
+    excepted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Finding;
+    use crate::kind::Kind;
+
+    fn digest(byte: u8) -> Digest {
+        Digest::from_slice(&[byte; 32]).expect("32 bytes")
+    }
+
+    fn left(findings: Vec<Finding>, obstacles: Vec<Finding>, exceptions: &[Exception]) -> usize {
+        let mut seen = Seen { kind: Kind::Text, findings, obstacles, signed: false };
+        let before = seen.findings.len();
+        let excepted = except(&mut seen, &digest(1), exceptions);
+        assert_eq!(seen.findings.len() + excepted.len(), before);
+        seen.findings.len()
+    }
+
+    #[test]
+    fn exactly_one_rule_on_exactly_one_file_and_never_a_structural_one() {
+        let of = |rule: &str, byte| Exception { rule: rule.to_owned(), digest: digest(byte) };
+        let found = |rule, class, at: &str| Finding::new(rule, class, at.to_owned(), "");
+        let heuristic = || vec![found("pair", RuleClass::Heuristic, "a.csv:1")];
+        assert_eq!(left(heuristic(), vec![], &[of("pair", 1)]), 0);
+        for other in [of("pair", 2), of("column", 1)] {
+            assert_eq!(left(heuristic(), vec![], &[other]), 1);
+        }
+        let structural = vec![found("pair", RuleClass::Structural, "a.csv:1")];
+        assert_eq!(left(structural, vec![], &[of("pair", 1)]), 1);
+        let name = vec![found("pair", RuleClass::Heuristic, "a.csv (name)")];
+        assert_eq!(left(name, vec![], &[of("pair", 1)]), 1, "a name is not of the file's bytes");
+        let unread = vec![found("encrypted", RuleClass::Structural, "a.csv")];
+        assert_eq!(left(heuristic(), unread, &[of("pair", 1)]), 1, "part of it was not looked at");
+        let many = vec![found("pair", RuleClass::Heuristic, "a.csv:1"); EVIDENCE_MAX];
+        assert_eq!(left(many, vec![], &[of("pair", 1)]), EVIDENCE_MAX, "there may have been more, and other");
+    }
+}
