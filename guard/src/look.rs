@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
-use crate::{dbf, encoded, geodata, mail, media, ole, pdf, picture, scan, tar, text, tiff, xlsb, xml, zip};
+use crate::{
+    dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, tar, text, tiff, xlsb, xml, zip,
+};
 
 /// Boxes in boxes: an application folder holds a mail with a zip with a docx with a sheet. Eight is twice that.
 pub(crate) const DEPTH_MAX: u8 = 8;
@@ -123,7 +125,8 @@ impl Look {
             Kind::Encrypted(_) => self.obstacle("encrypted", at),
             Kind::Zip => return zip::look(self, bytes, at, depth),
             Kind::Tar => tar::look(self, bytes, at, depth),
-            Kind::Gzip => self.gzip(name, bytes, at, depth),
+            Kind::Gzip | Kind::Bzip2 | Kind::Xz | Kind::Zstd => packed::look(self, kind, name, bytes, at, depth),
+            Kind::SevenZip => seven::look(self, bytes, at, depth),
             Kind::Jpeg => picture::jpeg(self, bytes, at, depth),
             Kind::Png => picture::png(self, bytes, at, depth),
             Kind::Webp => picture::webp(self, bytes, at, depth),
@@ -302,23 +305,6 @@ impl Look {
             }
             bytes = crate::octets::tail(bytes, header + size);
         }
-    }
-
-    fn gzip(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8) {
-        use std::io::Read;
-        let limit = self.expanded_left().min(bytes.len().saturating_mul(400).max(4 << 20));
-        let mut out = Vec::new();
-        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
-        let result = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut out);
-        let inner = name.strip_suffix(".gz").unwrap_or(name);
-        let place = format!("{at}!{inner}");
-        if out.len() > limit || !self.member(out.len(), at) {
-            return self.obstacle("expands-too-far", at);
-        }
-        if result.is_err() {
-            self.obstacle("malformed-gzip", at);
-        }
-        self.file(inner, &out, &place, depth + 1);
     }
 
     /// Rich text: control words between the digits, hex pictures and objects inside.
