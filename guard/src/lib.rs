@@ -28,6 +28,7 @@ mod rules;
 mod scan;
 mod seven;
 mod strip;
+mod table;
 mod tar;
 mod text;
 mod tiff;

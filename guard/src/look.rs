@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
 use crate::{
-    dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, tar, text, tiff, xlsb, xml, zip,
+    dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, table, tar, text, tiff, xlsb, xml, zip,
 };
 
 /// Boxes in boxes: an application folder holds a mail with a zip with a docx with a sheet. Eight is twice that.
@@ -28,6 +28,8 @@ pub(crate) struct Look {
     pub signed: bool,
     /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
     drawing: bool,
+    /// Inside a workbook: the strings that its cells share.
+    strings: Option<Vec<String>>,
     expanded_left: usize,
     members_left: u32,
 }
@@ -39,6 +41,7 @@ impl Look {
             obstacles: Vec::new(),
             signed: false,
             drawing: false,
+            strings: None,
             expanded_left: EXPANDED_BYTES_MAX,
             members_left: MEMBERS_MAX,
         }
@@ -70,6 +73,19 @@ impl Look {
                 false
             }
         }
+    }
+
+    /// Enters or leaves a workbook; answers the strings of the one outside.
+    pub(crate) fn workbook(&mut self, strings: Option<Vec<String>>) -> Option<Vec<String>> {
+        std::mem::replace(&mut self.strings, strings)
+    }
+
+    pub(crate) fn is_workbook(&self) -> bool {
+        self.strings.is_some()
+    }
+
+    pub(crate) fn shared_string(&self, index: usize) -> Option<&str> {
+        self.strings.as_ref()?.get(index).map(String::as_str)
     }
 
     /// How many bytes may still come out of a stream that does not say its length.
@@ -245,6 +261,9 @@ impl Look {
         let scanned = scan::scan(&clear);
         let drawing = self.drawing;
         for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
+            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        }
+        if let Some(hit) = table::look(&clear) {
             self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
         }
         if scanned.spaced_digits {

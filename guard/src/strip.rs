@@ -11,7 +11,7 @@ use quick_xml::{Reader, Writer};
 use crate::axis::{self, Axis};
 use crate::kind::Kind;
 use crate::octets::{slice, tail, u16_be};
-use crate::pairs::Windows;
+use crate::pairs::{Windows, is_sheet_number};
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
 /// What was taken out, by rule.
@@ -102,16 +102,6 @@ impl Written {
         let value = number.abs();
         Some(Written { value, decimals: size(fraction), windows: Windows::of(value, size(whole), size(fraction)) })
     }
-}
-
-/// `50.25-30.75`: a sheet of a large-scale map is named by its corner in kilometres.
-fn is_sheet_number(value: &str) -> bool {
-    let part = |p: &str| {
-        p.split_once('.').is_some_and(|(a, b)| {
-            !a.is_empty() && !b.is_empty() && (a.to_owned() + b).bytes().all(|c| c.is_ascii_digit())
-        })
-    };
-    value.trim().split_once('-').is_some_and(|(a, b)| part(a) && part(b))
 }
 
 fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
