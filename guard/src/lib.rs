@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod axis;
+pub mod catalogue;
+mod cut;
 mod dbf;
 mod detection;
 mod encoded;

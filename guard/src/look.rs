@@ -18,6 +18,8 @@ const EXPANDED_BYTES_MAX: usize = 512 << 20;
 const MEMBERS_MAX: u32 = 60_000;
 /// Pieces of evidence kept; a survey file would give one per line.
 const EVIDENCE_MAX: usize = 64;
+/// Messages escaped in messages: JSON in JSON in XML.
+const ESCAPES_MAX: u32 = 3;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
 
@@ -252,8 +254,12 @@ impl Look {
     /// One pass over a text without escapes, full-width forms and single-spaced digits. Answers what was scanned.
     pub(crate) fn scan_text<'t>(&mut self, text: &'t str, at: &str) -> Cow<'t, str> {
         let mut clear = Cow::Borrowed(text);
-        if let Some(plain) = text::unescaped(&clear) {
-            clear = Cow::Owned(plain);
+        // An answer inside a message inside a message is escaped as often.
+        for _ in 0..ESCAPES_MAX {
+            match text::unescaped(&clear) {
+                Some(plain) if plain != *clear => clear = Cow::Owned(plain),
+                _ => break,
+            }
         }
         if let Some(narrow) = text::narrowed(&clear) {
             clear = Cow::Owned(narrow);
@@ -262,6 +268,9 @@ impl Look {
         let drawing = self.drawing;
         for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
             self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        }
+        if let Some(format) = geodata::mentioned(&clear) {
+            self.finding("geodata-format", RuleClass::Structural, at, format);
         }
         if let Some(hit) = table::look(&clear) {
             self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));

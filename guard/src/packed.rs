@@ -1,6 +1,7 @@
 //! One file, packed: gz, bz2, xz, zst. Unpacked within bounds, to its last byte; what follows the packed stream is a
 //! place where one reader stops and another goes on, and is not let by.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use bzip2_rs::decoder::DecoderReader;
@@ -12,6 +13,8 @@ use crate::octets::length;
 /// Packers reach more than this on zeros only; small files are let off.
 const RATIO_MAX: usize = 400;
 const RATIO_FROM_BYTES: usize = 4 << 20;
+/// Unpacked at once, between two looks at the ratio.
+const PIECE_BYTES: usize = 1 << 16;
 /// Memory for a dictionary or window. The strongest preset of `xz` asks for 64 MiB, `zstd --ultra` for 128.
 pub(crate) const WINDOW_BYTES_MAX: usize = 64 << 20;
 /// Frames of one zst file, of which each is begun anew.
@@ -27,6 +30,9 @@ pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &s
     }
     if let Err(obstacle) = result {
         look.obstacle(obstacle, at);
+        if out.is_empty() {
+            return;
+        }
     }
     let inner = [".gz", ".bz2", ".xz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
     look.file(inner, &out, &format!("{at}!{inner}"), depth + 1);
@@ -34,27 +40,57 @@ pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &s
 
 /// What comes out stays in `out` even where the end is broken: it may be evidence.
 fn unpack(kind: Kind, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let taken = Cell::new(0);
+    let mut packed = Packed { rest: bytes, taken: &taken };
     match kind {
-        Kind::Bzip2 => bzip2(bytes, limit, out),
+        Kind::Bzip2 => bzip2(bytes, packed, limit, out),
         Kind::Xz => {
-            let mut rest = bytes;
             let window = u32::try_from(WINDOW_BYTES_MAX / 1024).unwrap_or(u32::MAX);
-            let reader = lzma_rust2::XzReader::new_mem_limit(&mut rest, true, window);
-            drain(reader, limit, out, "malformed-xz")?;
-            whole(rest, limit, out)
+            let reader = lzma_rust2::XzReader::new_mem_limit(&mut packed, true, window);
+            drain(reader, &taken, limit, out, "malformed-xz")?;
+            whole(packed.rest, limit, out)
         }
-        Kind::Zstd => zstd(bytes, limit, out),
-        _ => drain(flate2::bufread::MultiGzDecoder::new(bytes), limit, out, "malformed-gzip"),
+        Kind::Zstd => zstd(packed, limit, out),
+        _ => drain(flate2::read::MultiGzDecoder::new(packed), &taken, limit, out, "malformed-gzip"),
     }
 }
 
-fn drain(reader: impl Read, limit: usize, out: &mut Vec<u8>, broken: &'static str) -> Result<(), &'static str> {
-    let room = (limit + 1).saturating_sub(out.len());
-    match reader.take(room as u64).read_to_end(out) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err("expands-too-far"),
-        Err(_) => Err(broken),
+/// Packed bytes, and how many were taken: so that a bomb is known by its first megabytes and not by its last.
+struct Packed<'a, 'c> {
+    rest: &'a [u8],
+    taken: &'c Cell<usize>,
+}
+
+impl Read for Packed<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.rest.read(into)?;
+        self.taken.set(self.taken.get() + read);
+        Ok(read)
     }
+}
+
+fn drain(
+    mut reader: impl Read,
+    taken: &Cell<usize>,
+    limit: usize,
+    out: &mut Vec<u8>,
+    broken: &'static str,
+) -> Result<(), &'static str> {
+    let mut piece = vec![0; PIECE_BYTES];
+    while out.len() <= limit {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => out.extend_from_slice(crate::octets::head(&piece, read)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err("expands-too-far"),
+            Err(_) => return Err(broken),
+        }
+        if out.len() > RATIO_FROM_BYTES && out.len() / RATIO_MAX > taken.get() {
+            out.clear();
+            return Err("expands-too-far");
+        }
+    }
+    Ok(())
 }
 
 /// Zeros pad the end of an xz; anything else behind it was not read.
@@ -62,16 +98,16 @@ fn whole(rest: &[u8], limit: usize, out: &[u8]) -> Result<(), &'static str> {
     if out.len() <= limit && rest.iter().any(|b| *b != 0) { Err("trailing-bytes") } else { Ok(()) }
 }
 
-fn zstd(bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
-    let mut rest = bytes;
+fn zstd(mut packed: Packed<'_, '_>, limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let taken = packed.taken;
     for _ in 0..FRAMES_MAX {
-        if rest.is_empty() || out.len() > limit {
+        if packed.rest.is_empty() || out.len() > limit {
             return Ok(());
         }
         // Between frames may stand frames that every decoder skips: nobody sees them, and so they do not pass.
-        let reader = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW_BYTES_MAX as u64)
+        let reader = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut packed, WINDOW_BYTES_MAX as u64)
             .map_err(|_| "malformed-zstd")?;
-        drain(reader, limit, out, "malformed-zstd")?;
+        drain(reader, taken, limit, out, "malformed-zstd")?;
     }
     Err("too-many-members")
 }
@@ -80,8 +116,9 @@ fn zstd(bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), &'static st
 const BZIP2_END: u64 = 0x1772_4538_5090;
 
 /// One stream, and it must reach to the last byte: the decoder says nothing of what it left over.
-fn bzip2(bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
-    drain(DecoderReader::new(bytes), limit, out, "malformed-bzip2")?;
+fn bzip2(bytes: &[u8], packed: Packed<'_, '_>, limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let taken = packed.taken;
+    drain(DecoderReader::new(packed), taken, limit, out, "malformed-bzip2")?;
     if out.len() > limit {
         return Ok(());
     }

@@ -264,10 +264,12 @@ impl<'a> Scan<'a> {
             whole = digits_of(value);
             at = end;
         }
+        // 3.2km, 23d07m, 5m: a unit behind it. Any other letter makes it a code.
         let kilometres = self.byte(at) == b'k' && self.byte(at + 1) == b'm';
-        let sexagesimal = whole <= 3 && decimals == 0 && matches!(self.byte(at), b'd' | b'D');
-        let letters = self.byte(at) != b'_' && class(self.byte(at)) == LETTER;
-        if letters && !kilometres && !(sexagesimal && self.byte(at + 1).is_ascii_digit()) && !self.is_unit(at) {
+        let sexagesimal =
+            whole <= 3 && decimals == 0 && matches!(self.byte(at), b'd' | b'D') && self.byte(at + 1).is_ascii_digit();
+        let unit = kilometres || sexagesimal || self.byte(at) == b'_' || self.is_unit(at);
+        if class(self.byte(at)) == LETTER && !unit {
             return self.code(start, at);
         }
         self.spaced(start, at, whole, decimals);

@@ -79,7 +79,8 @@ pub(crate) fn look(text: &str) -> Option<TableHit> {
             }
             left -= 1;
         }
-        before = Some(line);
+        // Paragraphs leave empty lines between the rows.
+        before = if line.trim().is_empty() { before } else { Some(line) };
     }
     None
 }
@@ -136,6 +137,11 @@ fn axis_of(cell: &str) -> Option<Axis> {
     (!key.is_empty() && key.len() <= 40).then(|| axis::of(key)).flatten()
 }
 
+/// A header whose column holds a position or a part of one.
+pub(crate) fn is_position_key(cell: &str) -> bool {
+    is_axis(cell) || is_sheet_key(cell.trim_matches(|c: char| c.is_whitespace() || c == '"'))
+}
+
 fn is_sheet_key(cell: &str) -> bool {
     cell == "TFH" || cell.ends_with("图幅号")
 }
@@ -160,7 +166,8 @@ fn under(header: &[&str], divider: Divider, below: &str) -> Option<(&'static str
     if !pairs().any(|(a, b)| a.1.completes(b.1)) {
         return None;
     }
-    let rows: Vec<Vec<&str>> = below.lines().take(ROWS_MAX).map(|line| divider.cells(line)).collect();
+    let written = below.lines().take(ROWS_MAX * 2).filter(|line| !line.trim().is_empty());
+    let rows: Vec<Vec<&str>> = written.take(ROWS_MAX).map(|line| divider.cells(line)).collect();
     pairs().filter(|(a, b)| a.1.completes(b.1)).find_map(|((i, axis), (j, _))| {
         let mut points = Vec::new();
         for cells in &rows {

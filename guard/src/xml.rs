@@ -157,7 +157,7 @@ impl Walk<'_> {
         if self.sheet.is_some() && matches!(name, "c" | "v" | "is" | "row" | "f") {
             self.cell(start, name);
         } else if !INLINE.contains(&name) {
-            self.seen.push(separator(name));
+            self.seen.push(self.separator(name));
         }
         if !empty {
             if self.path.len() < PATH_DEPTH_SHOWN {
@@ -210,8 +210,14 @@ impl Walk<'_> {
                 self.seen.push(' ');
             }
         } else if !INLINE.contains(&name) {
-            self.seen.push(separator(name));
+            self.seen.push(self.separator(name));
         }
+    }
+
+    /// Paragraphs stand below each other, but for those of one cell.
+    fn separator(&self, name: &str) -> char {
+        let in_cell = || self.path.iter().any(|n| matches!(n.as_str(), "tc" | "td" | "th" | "table-cell"));
+        if name == "p" && !in_cell() { '\n' } else { separator(name) }
     }
 
     fn text(&mut self, text: &str) {
