@@ -172,11 +172,12 @@ impl Kind {
         if let Some(kind) = iso_media(bytes).or_else(|| riff(bytes)) {
             return Some(kind);
         }
-        if memchr::memmem::find(head(bytes, 1024), b"%PDF-").is_some() {
-            return Some(Kind::Pdf);
-        }
+        // Before PDF, which may begin late: the first member of an archive begins at 512.
         if slice(bytes, 257, 5) == Some(b"ustar") || crate::tar::looks_like(bytes) {
             return Some(Kind::Tar);
+        }
+        if memchr::memmem::find(head(bytes, 1024), b"%PDF-").is_some() {
+            return Some(Kind::Pdf);
         }
         if crate::dbf::looks_like(bytes) {
             return Some(Kind::Dbf);

@@ -358,6 +358,7 @@ impl<'a> Pdf<'_, 'a> {
         if !self.look.member(content.len(), self.at) {
             return;
         }
+        self.attached.insert(owner.0);
         if filters.last() == Some(&Filter::Jpeg) || content.starts_with(b"\xFF\xD8\xFF") {
             self.jpeg(&content, &place);
         } else if filters.last() == Some(&Filter::Picture) {
@@ -369,7 +370,6 @@ impl<'a> Pdf<'_, 'a> {
                 self.look.raw_text(&content, &place, self.depth + 1);
             }
         } else if dictionary.is(b"Type", b"EmbeddedFile") {
-            self.attached.insert(owner.0);
             self.look.file("", &content, &place, self.depth + 1);
         } else if dictionary.is(b"Type", b"ObjStm") {
             self.packed(dictionary, &content, &place);
@@ -380,7 +380,6 @@ impl<'a> Pdf<'_, 'a> {
         } else if memchr::memmem::find(&content, b"begincmap").is_some() {
             self.maps.insert(owner.0, UnicodeMap::parse(&content));
         } else {
-            self.attached.insert(owner.0);
             self.content(&content, &place);
         }
     }
