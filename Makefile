@@ -15,7 +15,7 @@ PREFIX ?= /usr
 # Passed on to the demo where set, on the command line or in the environment (never exported here: an unset variable
 # would arrive as an empty one):  SUITE=std|gm   CARRIER=diode|folder   INPUT=DIR   KEEP=1
 
-.PHONY: help demo test bench soak fmt lint doc units deny prerequisites install
+.PHONY: help demo test bench soak spike disguise fmt lint doc units deny prerequisites install
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,12 @@ soak: prerequisites ## The long variants of the tests: thousands of kills, simul
 	else \
 		TRILOCK_SOAK=1 $(CARGO) test --release --workspace --no-fail-fast; \
 	fi
+
+spike: ## One boundary point into each document of the sample office: all must be stopped
+	$(CARGO) run -q -p tests --bin spike
+
+disguise: ## The files of FOLDER that carry coordinates, in every disguise (without FOLDER: the project's own set)
+	$(CARGO) run --release -q -p tests --bin disguise -- $(FOLDER)
 
 # systemd-analyze knows no binaries that are not installed; that one line is expected on a build machine.
 units: ## The systemd units: well formed, and at most 2.0 on systemd's own scale of exposure

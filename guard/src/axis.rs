@@ -37,6 +37,13 @@ impl Axis {
     }
 }
 
+impl Axis {
+    /// Degrees, whatever the unit.
+    pub(crate) fn is_degrees(self) -> bool {
+        matches!(self, Axis::Longitude | Axis::Latitude)
+    }
+}
+
 /// Whole words, lower case.
 const WORDS: &[(&str, Axis)] = &[
     ("lng", Axis::Longitude),
@@ -118,6 +125,17 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
     let lower = std::str::from_utf8(lower).ok()?;
     if let Some((_, axis)) = WORDS.iter().find(|(key, _)| *key == lower) {
         return Some(*axis);
+    }
+    // x0, y1 of a base point; latE7 in ten-millionths.
+    let lower = lower.strip_suffix("e7").or_else(|| lower.strip_suffix("e6")).unwrap_or(lower);
+    if let Some((_, axis)) = WORDS.iter().find(|(key, axis)| *key == lower && axis.is_degrees()) {
+        return Some(*axis);
+    }
+    if matches!(lower, "x0" | "x1" | "x2") {
+        return Some(Axis::WeakX);
+    }
+    if matches!(lower, "y0" | "y1" | "y2") {
+        return Some(Axis::WeakY);
     }
     if lower.ends_with("latitude") || lower.ends_with("latitudedegrees") || lower.ends_with("_lat") {
         return Some(Axis::Latitude);

@@ -49,6 +49,7 @@ pub struct Finding {
 impl Finding {
     /// A finding whose sample is masked here, so that no caller can forget to.
     pub(crate) fn new(rule: &'static str, class: RuleClass, at: String, sample: &str) -> Self {
+        debug_assert!(crate::catalogue::is_known(rule, class), "rule {rule} is not in the catalogue");
         Finding { rule, class, at, sample: masked(sample) }
     }
 }
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_the_sample() {
-        let finding = Finding::new("pair", RuleClass::Heuristic, "a.csv:1".into(), "113.5, 23.1");
+        let finding = Finding::new("precise-pair", RuleClass::Heuristic, "a.csv:1".into(), "113.5, 23.1");
         let shown = format!("{finding:?}");
         assert!(!shown.contains("113") && !shown.contains("a.csv"), "{shown}");
     }

@@ -259,6 +259,30 @@ pub(crate) fn text_format(text: &str) -> Option<&'static str> {
     None
 }
 
+/// A survey or CAD format inside another text: a paragraph of a letter, a page, a value of a message.
+pub(crate) fn mentioned(text: &str) -> Option<&'static str> {
+    let bytes = text.as_bytes();
+    let find = |word: &str| memchr::memmem::find(bytes, word.as_bytes());
+    for at in memchr::memmem::find_iter(bytes, b"SECTION").take(64) {
+        let before = text.get(..at).unwrap_or("").trim_end_matches([' ', '\t']);
+        let group = before.trim_end_matches(['\r', '\n']).trim_end_matches([' ', '\t']);
+        let code = group.strip_suffix('0').map(|rest| rest.trim_end_matches([' ', '\t']));
+        if before.ends_with('\n') && code.is_some_and(|rest| rest.is_empty() || rest.ends_with(['\n', '"', '>'])) {
+            return Some("dxf");
+        }
+    }
+    if let Some(at) = find("ncols").or_else(|| find("NCOLS")) {
+        let behind = text.get(at..).unwrap_or("").lines().skip(1).find(|line| !line.trim().is_empty()).unwrap_or("");
+        if behind.trim_start().to_ascii_lowercase().starts_with("nrows") {
+            return Some("ascii-grid");
+        }
+    }
+    if find("[地块坐标]").is_some() || find("[界址点坐标]").is_some() {
+        return Some("land-survey-text");
+    }
+    is_world_file(text.trim()).then_some("world-file")
+}
+
 /// Six lines, each one number: the affine transform of an image; two of the first four may be zero.
 fn is_world_file(text: &str) -> bool {
     if text.len() > 400 {

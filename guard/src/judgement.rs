@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use protocol::{Digest, Name, Reason, Suite, Verdict};
+use protocol::{Crossing, Digest, Name, Reason, Suite, Verdict};
 
 use crate::detection::{DetectVerdict, LOOK_BYTES_MAX, Seen};
 use crate::examiner::{self, Examiner, InProcess, Looked, Silence};
@@ -175,6 +175,10 @@ impl Inspected {
     }
     fn has_coordinates(&self) -> bool {
         self.seen.iter().any(|s| !s.findings.is_empty())
+    }
+    /// Nothing but where a phone or camera stood.
+    fn only_device_position(&self) -> bool {
+        self.seen.iter().flat_map(|s| &s.findings).all(|f| f.rule == "device-position")
     }
     fn has_obstacles(&self) -> bool {
         self.seen.iter().any(|s| !s.obstacles.is_empty())
@@ -398,6 +402,11 @@ fn weigh<P: Parcel>(
         return Weighed::Fails(Reason::Incident);
     }
     let reason = if coordinates { Reason::Coordinates } else { Reason::NotInspectable };
+    // A citizen's photo says where it was taken; that is no survey, and is cut out where it comes in, whatever the type.
+    let first_intake = question.moment == Moment::Intake && question.rules.crossing() == Crossing::InternetToExtranet;
+    if first_intake && coordinates && !obstacles && !question.stripped && inspected.only_device_position() {
+        return strip_all(examiner, question, parcel_type, parcel, inspected);
+    }
     match parcel_type.on_coordinates {
         OnCoordinates::Quarantine => Weighed::Held(reason),
         OnCoordinates::Strip
@@ -510,7 +519,6 @@ fn schema<P: Parcel>(
 mod tests {
     use super::*;
     use crate::parcel::{FileFacts, ReadSeek};
-    use protocol::Crossing;
 
     struct One(FileFacts, Vec<u8>);
 

@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     /// Compound file: doc, xls, ppt, msg and relatives.
     Ole,
     Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+    SevenZip,
     Tar,
     /// ISO media: mp4, mov, m4a.
     Media,
@@ -84,6 +88,10 @@ impl Kind {
             Kind::Zip => "zip",
             Kind::Ole => "ole",
             Kind::Gzip => "gz",
+            Kind::Bzip2 => "bz2",
+            Kind::Xz => "xz",
+            Kind::Zstd => "zst",
+            Kind::SevenZip => "7z",
             Kind::Tar => "tar",
             Kind::Media => "mp4",
             Kind::Audio => "audio",
@@ -100,7 +108,7 @@ impl Kind {
     }
 
     /// Every word that a rule file may list.
-    pub(crate) const WORDS: [&'static str; 34] = [
+    pub(crate) const WORDS: [&'static str; 38] = [
         "empty",
         "json",
         "xml",
@@ -126,6 +134,10 @@ impl Kind {
         "zip",
         "ole",
         "gz",
+        "bz2",
+        "xz",
+        "zst",
+        "7z",
         "tar",
         "mp4",
         "audio",
@@ -163,11 +175,12 @@ impl Kind {
         if let Some(kind) = iso_media(bytes).or_else(|| riff(bytes)) {
             return Some(kind);
         }
-        if memchr::memmem::find(head(bytes, 1024), b"%PDF-").is_some() {
-            return Some(Kind::Pdf);
-        }
+        // Before PDF, which may begin late: the first member of an archive begins at 512.
         if slice(bytes, 257, 5) == Some(b"ustar") || crate::tar::looks_like(bytes) {
             return Some(Kind::Tar);
+        }
+        if memchr::memmem::find(head(bytes, 1024), b"%PDF-").is_some() {
+            return Some(Kind::Pdf);
         }
         if crate::dbf::looks_like(bytes) {
             return Some(Kind::Dbf);
@@ -192,13 +205,14 @@ const MAGICS: &[(&[u8], Kind)] = &[
     (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", Kind::Ole),
     (b"\x1F\x8B\x08", Kind::Gzip),
     (b"{\\rtf", Kind::Rtf),
-    (b"7z\xBC\xAF\x27\x1C", Kind::Opaque("7z")),
+    (b"7z\xBC\xAF\x27\x1C", Kind::SevenZip),
     (b"Rar!\x1A\x07", Kind::Opaque("rar")),
     (b"MSCF\0\0\0\0", Kind::Opaque("cab")),
-    (b"BZh", Kind::Opaque("bzip2")),
-    (b"\xFD7zXZ\0", Kind::Opaque("xz")),
-    (b"\x28\xB5\x2F\xFD", Kind::Opaque("zstd")),
+    (b"BZh", Kind::Bzip2),
+    (b"\xFD7zXZ\0", Kind::Xz),
+    (b"\x28\xB5\x2F\xFD", Kind::Zstd),
     (b"\x04\x22\x4D\x18", Kind::Opaque("lz4")),
+    (b"\x50\x2A\x4D\x18", Kind::Opaque("zstd-skippable")),
     (b"LZIP", Kind::Opaque("lzip")),
     (b"\x5D\0\0\x80\0", Kind::Opaque("lzma")),
     (b"ITSF", Kind::Opaque("chm")),
@@ -304,6 +318,10 @@ pub(crate) fn name_disagrees(name: &str, kind: Kind) -> bool {
         "odt" | "ods" | "odp" => &["odf"],
         "zip" => &["zip"],
         "gz" | "tgz" => &["gz"],
+        "bz2" | "tbz" => &["bz2"],
+        "xz" | "txz" => &["xz"],
+        "zst" => &["zst"],
+        "7z" => &["7z"],
         "tar" => &["tar"],
         "doc" | "xls" | "ppt" | "wps" | "et" | "dps" => &["ole"],
         "mp4" | "mov" | "m4a" | "m4v" | "3gp" => &["mp4"],

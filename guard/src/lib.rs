@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod axis;
+pub mod catalogue;
+mod cut;
 mod dbf;
 mod detection;
 mod encoded;
@@ -20,6 +22,7 @@ mod mail;
 mod media;
 mod octets;
 mod ole;
+mod packed;
 mod pairs;
 mod parcel;
 mod pattern;
@@ -27,7 +30,9 @@ mod pdf;
 mod picture;
 mod rules;
 mod scan;
+mod seven;
 mod strip;
+mod table;
 mod tar;
 mod text;
 mod tiff;

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
-use crate::{dbf, encoded, geodata, mail, media, ole, pdf, picture, scan, tar, text, tiff, xlsb, xml, zip};
+use crate::{
+    dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, table, tar, text, tiff, xlsb, xml, zip,
+};
 
 /// Boxes in boxes: an application folder holds a mail with a zip with a docx with a sheet. Eight is twice that.
 pub(crate) const DEPTH_MAX: u8 = 8;
@@ -16,6 +18,8 @@ const EXPANDED_BYTES_MAX: usize = 512 << 20;
 const MEMBERS_MAX: u32 = 60_000;
 /// Pieces of evidence kept; a survey file would give one per line.
 const EVIDENCE_MAX: usize = 64;
+/// Messages escaped in messages: JSON in JSON in XML.
+const ESCAPES_MAX: u32 = 3;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
 
@@ -26,6 +30,8 @@ pub(crate) struct Look {
     pub signed: bool,
     /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
     drawing: bool,
+    /// Inside a workbook: the strings that its cells share.
+    strings: Option<Vec<String>>,
     expanded_left: usize,
     members_left: u32,
 }
@@ -37,6 +43,7 @@ impl Look {
             obstacles: Vec::new(),
             signed: false,
             drawing: false,
+            strings: None,
             expanded_left: EXPANDED_BYTES_MAX,
             members_left: MEMBERS_MAX,
         }
@@ -68,6 +75,19 @@ impl Look {
                 false
             }
         }
+    }
+
+    /// Enters or leaves a workbook; answers the strings of the one outside.
+    pub(crate) fn workbook(&mut self, strings: Option<Vec<String>>) -> Option<Vec<String>> {
+        std::mem::replace(&mut self.strings, strings)
+    }
+
+    pub(crate) fn is_workbook(&self) -> bool {
+        self.strings.is_some()
+    }
+
+    pub(crate) fn shared_string(&self, index: usize) -> Option<&str> {
+        self.strings.as_ref()?.get(index).map(String::as_str)
     }
 
     /// How many bytes may still come out of a stream that does not say its length.
@@ -123,7 +143,8 @@ impl Look {
             Kind::Encrypted(_) => self.obstacle("encrypted", at),
             Kind::Zip => return zip::look(self, bytes, at, depth),
             Kind::Tar => tar::look(self, bytes, at, depth),
-            Kind::Gzip => self.gzip(name, bytes, at, depth),
+            Kind::Gzip | Kind::Bzip2 | Kind::Xz | Kind::Zstd => packed::look(self, kind, name, bytes, at, depth),
+            Kind::SevenZip => seven::look(self, bytes, at, depth),
             Kind::Jpeg => picture::jpeg(self, bytes, at, depth),
             Kind::Png => picture::png(self, bytes, at, depth),
             Kind::Webp => picture::webp(self, bytes, at, depth),
@@ -233,8 +254,12 @@ impl Look {
     /// One pass over a text without escapes, full-width forms and single-spaced digits. Answers what was scanned.
     pub(crate) fn scan_text<'t>(&mut self, text: &'t str, at: &str) -> Cow<'t, str> {
         let mut clear = Cow::Borrowed(text);
-        if let Some(plain) = text::unescaped(&clear) {
-            clear = Cow::Owned(plain);
+        // An answer inside a message inside a message is escaped as often.
+        for _ in 0..ESCAPES_MAX {
+            match text::unescaped(&clear) {
+                Some(plain) if plain != *clear => clear = Cow::Owned(plain),
+                _ => break,
+            }
         }
         if let Some(narrow) = text::narrowed(&clear) {
             clear = Cow::Owned(narrow);
@@ -242,6 +267,12 @@ impl Look {
         let scanned = scan::scan(&clear);
         let drawing = self.drawing;
         for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
+            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        }
+        if let Some(format) = geodata::mentioned(&clear) {
+            self.finding("geodata-format", RuleClass::Structural, at, format);
+        }
+        if let Some(hit) = table::look(&clear) {
             self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
         }
         if scanned.spaced_digits {
@@ -302,23 +333,6 @@ impl Look {
             }
             bytes = crate::octets::tail(bytes, header + size);
         }
-    }
-
-    fn gzip(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8) {
-        use std::io::Read;
-        let limit = self.expanded_left().min(bytes.len().saturating_mul(400).max(4 << 20));
-        let mut out = Vec::new();
-        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
-        let result = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut out);
-        let inner = name.strip_suffix(".gz").unwrap_or(name);
-        let place = format!("{at}!{inner}");
-        if out.len() > limit || !self.member(out.len(), at) {
-            return self.obstacle("expands-too-far", at);
-        }
-        if result.is_err() {
-            self.obstacle("malformed-gzip", at);
-        }
-        self.file(inner, &out, &place, depth + 1);
     }
 
     /// Rich text: control words between the digits, hex pictures and objects inside.

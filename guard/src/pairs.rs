@@ -34,6 +34,10 @@ impl Windows {
     const MERCATOR_Y: u16 = 256;
     const MILLIMETRE_NORTH: u16 = 512;
     const MILLIMETRE_EAST: u16 = 1024;
+    const CENTIMETRE_NORTH: u16 = 2048;
+    const CENTIMETRE_EAST: u16 = 4096;
+    const KILOMETRE_NORTH: u16 = 8192;
+    const KILOMETRE_EAST: u16 = 16_384;
 
     /// No window at all: most numbers.
     pub(crate) fn is_empty(self) -> bool {
@@ -76,6 +80,14 @@ impl Windows {
                     bits |= Self::LATITUDE;
                 }
             }
+            4 | 5 if decimals >= 5 => {
+                if (1_990.982..=5_985.916).contains(&value) {
+                    bits |= Self::KILOMETRE_NORTH;
+                }
+                if is_belt(value, 1e3) {
+                    bits |= Self::KILOMETRE_EAST;
+                }
+            }
             5..=8 => {
                 if (1_990_982.0..=5_985_916.0).contains(&value) {
                     bits |= Self::NORTH;
@@ -83,8 +95,7 @@ impl Windows {
                 if (300_000.0..=700_000.0).contains(&value) {
                     bits |= Self::EAST;
                 }
-                let belt = (value / 1e6).floor();
-                if (13.0..=45.0).contains(&belt) && (166_000.0..=834_000.0).contains(&(value - belt * 1e6)) {
+                if is_belt(value, 1e6) {
                     bits |= Self::EAST_ZONED;
                 }
                 if (8_100_000.0..=15_050_000.0).contains(&value) {
@@ -104,20 +115,32 @@ impl Windows {
                     }
                 }
             }
-            10..=11 if decimals == 0 => {
-                let metres = value / 1000.0;
-                if (1_990_982.0..=5_985_916.0).contains(&metres) {
+            9..=11 if decimals == 0 => {
+                let millimetres = value / 1e3;
+                if (1_990_982.0..=5_985_916.0).contains(&millimetres) {
                     bits |= Self::MILLIMETRE_NORTH;
                 }
-                let belt = (metres / 1e6).floor();
-                if (13.0..=45.0).contains(&belt) && (300_000.0..=700_000.0).contains(&(metres - belt * 1e6)) {
+                if is_belt(millimetres, 1e6) || (300_000.0..=700_000.0).contains(&millimetres) {
                     bits |= Self::MILLIMETRE_EAST;
+                }
+                let centimetres = value / 1e2;
+                if (1_990_982.0..=5_985_916.0).contains(&centimetres) {
+                    bits |= Self::CENTIMETRE_NORTH;
+                }
+                if is_belt(centimetres, 1e6) {
+                    bits |= Self::CENTIMETRE_EAST;
                 }
             }
             _ => {}
         }
         Windows(bits)
     }
+}
+
+/// An easting with the number of its belt in front, in a unit of which a belt is so many.
+fn is_belt(value: f64, unit: f64) -> bool {
+    let belt = (value / unit).floor();
+    (13.0..=45.0).contains(&belt) && (0.166..=0.834).contains(&(value / unit - belt))
 }
 
 /// A kind of position that two numbers can make.
@@ -133,11 +156,22 @@ pub(crate) enum PairKind {
     Packed,
     /// Gauss-Kruger in millimetres.
     Millimetre,
+    /// In centimetres, with the belt.
+    Centimetre,
+    /// In kilometres, with the belt.
+    Kilometre,
 }
 
 impl PairKind {
-    pub(crate) const ALL: [PairKind; 5] =
-        [PairKind::Zoned, PairKind::Plain, PairKind::Degrees, PairKind::Packed, PairKind::Millimetre];
+    pub(crate) const ALL: [PairKind; 7] = [
+        PairKind::Zoned,
+        PairKind::Plain,
+        PairKind::Degrees,
+        PairKind::Packed,
+        PairKind::Millimetre,
+        PairKind::Centimetre,
+        PairKind::Kilometre,
+    ];
 
     /// How near two corners of one job are, in the pair's own unit: 3 km, or its like in degrees.
     fn near(self) -> f64 {
@@ -146,6 +180,8 @@ impl PairKind {
             PairKind::Degrees => 0.03,
             PairKind::Packed => 110.0,
             PairKind::Millimetre => 3_000_000.0,
+            PairKind::Centimetre => 300_000.0,
+            PairKind::Kilometre => 3.0,
         }
     }
 
@@ -163,7 +199,8 @@ impl PairKind {
             (PairKind::Degrees, _) => 12,
             (PairKind::Packed, 2..) => 2,
             (PairKind::Packed, _) => 5,
-            (PairKind::Millimetre, _) => 3,
+            (PairKind::Millimetre | PairKind::Centimetre, _) => 3,
+            (PairKind::Kilometre, _) => 1,
         }
     }
 }
@@ -185,6 +222,8 @@ pub(crate) fn pair_of(a: &Number, b: &Number) -> Option<(PairKind, f64, f64)> {
         (PairKind::Degrees, Windows::LATITUDE, Windows::LONGITUDE),
         (PairKind::Packed, Windows::DMS_NORTH, Windows::DMS_EAST),
         (PairKind::Millimetre, Windows::MILLIMETRE_NORTH, Windows::MILLIMETRE_EAST),
+        (PairKind::Centimetre, Windows::CENTIMETRE_NORTH, Windows::CENTIMETRE_EAST),
+        (PairKind::Kilometre, Windows::KILOMETRE_NORTH, Windows::KILOMETRE_EAST),
     ];
     kinds.into_iter().find_map(|(kind, north, east)| either(north, east).map(|(n, e)| (kind, n, e)))
 }
@@ -201,11 +240,17 @@ pub(crate) struct Trail {
     next: usize,
     run: u32,
     decimals: u8,
+    steps: [(f64, f64); 2],
 }
 
 impl Trail {
     pub(crate) fn new(kind: PairKind) -> Self {
-        Trail { kind, last: [(0.0, 0.0); NEIGHBOURS], filled: 0, next: 0, run: 0, decimals: 0 }
+        Trail { kind, last: [(0.0, 0.0); NEIGHBOURS], filled: 0, next: 0, run: 0, decimals: 0, steps: [(0.0, 0.0); 2] }
+    }
+
+    /// Neighbours in a row so far.
+    pub(crate) fn run(&self) -> u32 {
+        self.run
     }
 
     /// Takes a pair; true when with it the trail is a survey.
@@ -217,6 +262,15 @@ impl Trail {
             // The same pair again is a table that repeats a row, not a second corner.
             let distinct = dn > 0.0 && de > 0.0;
             neighbour |= dn < near && de < near && distinct;
+        }
+        if matches!(self.kind, PairKind::Millimetre | PairKind::Centimetre) {
+            // Whole numbers that grow by the same steps are serial numbers, as no boundary runs so.
+            let before = (self.next + NEIGHBOURS - 1) % NEIGHBOURS;
+            let (n, e) = self.last.get(before).copied().unwrap_or_default();
+            let step = (north - n, east - e);
+            neighbour &= !self.steps.contains(&step);
+            let [last, _] = self.steps;
+            self.steps = [step, last];
         }
         if neighbour {
             self.run += 1;
@@ -270,6 +324,33 @@ impl AxisRun {
         let needed = if number.windows.is_zoned() { AXIS_RUN_ZONED } else { AXIS_RUN_NORTH };
         self.distinct >= needed && self.fine * 2 >= self.run
     }
+
+    /// Takes an easting without belt, for the second row of a transposed table.
+    pub(crate) fn take_east(&mut self, number: &Number) {
+        if number.windows.has(Windows::EAST) {
+            let step = (number.value - self.last).abs();
+            self.last = number.value;
+            let near = step < 3_000.0;
+            self.run = if near { self.run + 1 } else { 0 };
+            self.distinct = if near { self.distinct + u32::from(step > 0.0) } else { 0 };
+            self.fine = if near { self.fine + u32::from(number.decimals >= 3) } else { 0 };
+        }
+    }
+
+    /// Three steps to a millimetre: with such a row of the other axis it is a table of points.
+    pub(crate) fn is_row(&self) -> bool {
+        self.distinct >= 3 && self.fine >= 3
+    }
+}
+
+/// `50.25-30.75`: a sheet of a large-scale map is named by its corner in kilometres.
+pub(crate) fn is_sheet_number(value: &str) -> bool {
+    let part = |p: &str| {
+        p.split_once('.').is_some_and(|(a, b)| {
+            !a.is_empty() && !b.is_empty() && (a.to_owned() + b).bytes().all(|c| c.is_ascii_digit())
+        })
+    };
+    value.trim().split_once('-').is_some_and(|(a, b)| part(a) && part(b))
 }
 
 #[cfg(test)]

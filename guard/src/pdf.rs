@@ -1,539 +1,714 @@
-//! PDF: every stream undone within bounds, the text that pages draw, pictures and attachments as what they are.
+//! PDF: every object undone within bounds, the text that pages draw, pictures and attachments as what they are.
 //!
-//! Not a renderer: objects are found by their keywords, wherever the cross-reference says they are, so that an
-//! object nobody points to is looked at as well.
+//! Objects are read where they lie, from the first byte to the last, and not only where the cross-reference leads: an
+//! object that nobody points to is looked at, and an object that only the cross-reference shows, inside the bytes of
+//! another, is looked at too. So no viewer sees what was not seen here. Not a renderer.
 
-use std::io::Read;
+mod filter;
+mod glyphs;
+mod lock;
+mod object;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use filter::Filter;
+pub(crate) use filter::inflate_zlib;
+use glyphs::{Drawn, UnicodeMap};
+use lock::Lock;
+use object::{Dictionary, Lexer, Object, whole};
+
+use crate::finding::RuleClass;
+use crate::kind::Kind;
 use crate::look::Look;
-use crate::octets::{head, tail};
+use crate::octets::{head, slice, tail};
 
-/// Streams in one document; a scanned land file of a thousand pages has five thousand.
-const STREAMS_MAX: u32 = 60_000;
-/// One stream expands to this; page contents and tables of objects are far smaller.
-const STREAM_BYTES_MAX: usize = 64 << 20;
-/// A stream's dictionary stands within this many bytes before it.
+/// Objects in one document; a scanned land file of a thousand pages has ten thousand.
+const OBJECTS_MAX: usize = 400_000;
+/// Objects that only the cross-reference shows. An honest file has none; a broken table points anywhere.
+const HIDDEN_MAX: usize = 512;
+/// A cross-reference stream with so many entries is held to lead to objects.
+const TABLE_FROM: usize = 4;
+/// A dictionary that says it is a cross-reference stands within so many bytes.
 const DICTIONARY_BYTES_MAX: usize = 8192;
-/// Filters that may be chained.
-const FILTERS_MAX: usize = 6;
+/// Typed strings are looked at in portions of this size.
+const TYPED_BYTES: usize = 1 << 20;
+/// Fonts of one name whose maps are tried on the glyphs of the document.
+const MAPS_MAX: usize = 64;
+/// Names of resources that are kept; short ones, as fonts have.
+const NAMES_MAX: usize = 100_000;
+const NAME_BYTES_MAX: usize = 24;
+/// The header stands within the first kilobyte, or it is no PDF to any viewer.
+const HEADER_WITHIN: usize = 1024;
+/// Fewer stray bytes than this are what broken writers leave; a place does not fit into them.
+const STRAY_BYTES_MAX: usize = 8;
+/// Front of a bitmap that is undone, to see that it is no text under a wrong name.
+const BITMAP_FRONT: usize = 1 << 16;
 
 /// Looks at the objects, streams and attachments.
 pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
-    if memchr::memmem::rfind(bytes, b"%%EOF").is_none() && memchr::memmem::rfind(bytes, b"startxref").is_none() {
+    let marked =
+        memchr::memmem::rfind(bytes, b"%%EOF").is_some() || memchr::memmem::rfind(bytes, b"startxref").is_some();
+    if !marked {
         look.obstacle("malformed-pdf", at);
     }
-    let mut pdf = Pdf { look, at, depth, text: String::new(), maps: Vec::new(), hex: Vec::new() };
-    let mut outside = Vec::new();
-    let mut position = 0;
-    let mut left = STREAMS_MAX;
-    while let Some(found) = memchr::memmem::find(tail(bytes, position), b"stream") {
-        let keyword = position + found;
-        let between = bytes.get(position..keyword).unwrap_or_default();
-        outside.extend_from_slice(between);
-        let start = keyword + 6;
-        let body = tail(bytes, start);
-        let skip = match body {
-            [b'\r', b'\n', ..] => 2,
-            [b'\n' | b'\r', ..] => 1,
-            _ => {
-                position = start;
-                continue; // the word in a text, or the end of "endstream"
-            }
-        };
-        let body = tail(body, skip);
-        let Some(end) = memchr::memmem::find(body, b"endstream") else {
-            pdf.look.obstacle("malformed-pdf", at);
-            break;
-        };
-        let dictionary = dictionary(between);
-        left -= 1;
-        if left == 0 {
-            pdf.look.obstacle("too-many-members", at);
-            break;
-        }
-        pdf.stream(dictionary, body.get(..end).unwrap_or_default(), keyword);
-        position = start + skip + end + 9;
+    let header = memchr::memmem::find(head(bytes, HEADER_WITHIN), b"%PDF-").unwrap_or(0);
+    leading(look, head(bytes, header), at, depth);
+    let body = head(bytes, body_end(bytes));
+    let mut pdf = Pdf {
+        look,
+        bytes: body,
+        header,
+        at,
+        depth,
+        places: places(body),
+        starts: BTreeSet::new(),
+        pointed: BTreeMap::new(),
+        lock: None,
+        locked: false,
+        typed: String::new(),
+        stray: Vec::new(),
+        number: 0,
+        maps: BTreeMap::new(),
+        fonts: BTreeMap::new(),
+        names: BTreeMap::new(),
+        names_left: NAMES_MAX,
+        drawn: Drawn::default(),
+        attached: BTreeSet::new(),
+        wanted: Vec::new(),
+    };
+    pdf.unlock();
+    if !pdf.locked {
+        pdf.walk();
+        pdf.hidden();
+        pdf.finish();
     }
-    outside.extend_from_slice(tail(bytes, position));
-    pdf.objects(&outside);
-    pdf.finish();
+    trailing(look, tail(bytes, body.len()), at, depth);
 }
 
-/// The dictionary that ends right before the keyword: from the last `obj`.
-fn dictionary(before: &[u8]) -> &[u8] {
-    let near = tail(before, before.len().saturating_sub(DICTIONARY_BYTES_MAX));
-    memchr::memmem::rfind(near, b"obj").map_or(near, |at| tail(near, at))
+/// Up to the last mark of an end, unless objects follow it.
+fn body_end(bytes: &[u8]) -> usize {
+    let Some(mark) = memchr::memmem::rfind(bytes, b"%%EOF") else { return bytes.len() };
+    let end = mark + 5;
+    if memchr::memmem::find(tail(bytes, end), b" obj").is_some() { bytes.len() } else { end }
 }
 
-struct Pdf<'a> {
-    look: &'a mut Look,
-    at: &'a str,
+fn leading(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
+    if bytes.trim_ascii().len() < STRAY_BYTES_MAX {
+        return;
+    }
+    look.raw_text(bytes, &format!("{at} (before the header)"), depth + 1);
+    if Kind::of_magic(bytes).is_some() || crate::text::decode(bytes).is_none() {
+        look.obstacle("leading-bytes", at);
+    }
+}
+
+fn trailing(look: &mut Look, rest: &[u8], at: &str, depth: u8) {
+    let blank = rest.iter().take_while(|b| object::is_space(**b) || **b == 0x1A).count();
+    let rest = tail(rest, blank);
+    if rest.len() < STRAY_BYTES_MAX {
+        return;
+    }
+    let place = format!("{at} (behind the end)");
+    let read = match Kind::of_magic(rest) {
+        Some(_) => {
+            look.file("", rest, &place, depth + 1);
+            false
+        }
+        None => {
+            look.raw_text(rest, &place, depth + 1);
+            rest.iter().all(|b| *b == 0) || crate::text::decode(rest).is_some()
+        }
+    };
+    if !read {
+        look.obstacle("trailing-bytes", at);
+    }
+}
+
+/// Where `12 0 obj` stands, in streams or not: number and offset of its first digit.
+fn places(bytes: &[u8]) -> Vec<(u32, usize)> {
+    let mut places = Vec::new();
+    for keyword in memchr::memmem::find_iter(bytes, b"obj") {
+        let before = head(bytes, keyword);
+        let back = |from: usize, digit: bool| {
+            let run = head(before, from).iter().rev().take(12);
+            from - run.take_while(|b| if digit { b.is_ascii_digit() } else { object::is_space(**b) }).count()
+        };
+        let generation_end = back(keyword, false);
+        let generation = back(generation_end, true);
+        let number_end = back(generation, false);
+        let number = back(number_end, true);
+        if generation < generation_end
+            && number < number_end
+            && number_end < generation
+            && let Some(value) = before.get(number..number_end).and_then(|d| std::str::from_utf8(d).ok()?.parse().ok())
+        {
+            places.push((value, number));
+        }
+        if places.len() >= OBJECTS_MAX {
+            break;
+        }
+    }
+    places
+}
+
+struct Pdf<'l, 'a> {
+    look: &'l mut Look,
+    bytes: &'a [u8],
+    header: usize,
+    at: &'l str,
     depth: u8,
-    text: String,
-    maps: Vec<UnicodeMap>,
-    hex: Vec<String>,
+    places: Vec<(u32, usize)>,
+    /// Offsets of objects that were looked at.
+    starts: BTreeSet<usize>,
+    /// Offsets that a cross-reference names; true: a stream of them does.
+    pointed: BTreeMap<usize, bool>,
+    lock: Option<Lock>,
+    locked: bool,
+    typed: String,
+    stray: Vec<u8>,
+    /// The object that is looked at.
+    number: u32,
+    /// Maps by the number of their stream.
+    maps: BTreeMap<u32, UnicodeMap>,
+    /// Fonts with a map: which stream it is.
+    fonts: BTreeMap<u32, u32>,
+    /// What pages call an object; fonts among them.
+    names: BTreeMap<Vec<u8>, BTreeSet<u32>>,
+    names_left: usize,
+    drawn: Drawn,
+    /// Numbers of embedded files that were looked at.
+    attached: BTreeSet<u32>,
+    /// Numbers of embedded files that somebody names.
+    wanted: Vec<u32>,
 }
 
-fn has(dictionary: &[u8], word: &[u8]) -> bool {
-    memchr::memmem::find(dictionary, word).is_some()
-}
+/// Whose strings and streams these are: the key of a lock depends on it. `None`: they stand in the clear.
+type Owner = Option<(u32, u32)>;
 
-impl Pdf<'_> {
-    fn stream(&mut self, dictionary: &[u8], raw: &[u8], offset: usize) {
-        if has(dictionary, b"/Encrypt") && has(dictionary, b"/XRef") {
-            self.look.obstacle("encrypted", self.at);
-            return;
+impl<'a> Pdf<'_, 'a> {
+    /// Finds the dictionary that says how the rest is locked, and tries the empty password.
+    fn unlock(&mut self) {
+        let mut trailers: Vec<usize> =
+            memchr::memmem::find_iter(self.bytes, b"trailer").map(|at| at + 7).take(1024).collect();
+        for (_, place) in &self.places {
+            let near = head(tail(self.bytes, *place), DICTIONARY_BYTES_MAX);
+            let near = memchr::memmem::find(near, b"stream").map_or(near, |end| head(near, end));
+            let table = memchr::memmem::find(near, b"XRef").is_some() || near.contains(&b'#');
+            let mut lexer = Lexer::new(self.bytes, *place);
+            if table && lexer.header().is_some() {
+                trailers.push(lexer.at);
+            }
         }
-        let image = has(dictionary, b"/Image") && has(dictionary, b"/Subtype");
-        let filters = filters(dictionary);
-        let picture = filters.last().is_some_and(|f| matches!(f, Filter::Picture | Filter::Jpeg));
-        if image && !picture {
-            return; // pixels of a bitmap
+        for place in trailers {
+            let Some(Object::Dictionary(trailer)) = Lexer::new(self.bytes, place).object() else { continue };
+            if !trailer.has(b"Encrypt") {
+                continue;
+            }
+            let id = match trailer.get(b"ID") {
+                Some(Object::Array(ids)) => ids.first().and_then(|id| match id {
+                    Object::Text(id) => Some(id.clone()),
+                    _ => None,
+                }),
+                _ => None,
+            };
+            let lock =
+                self.dictionary_of(trailer.get(b"Encrypt")).and_then(|d| Lock::open(&d, &id.unwrap_or_default()));
+            if lock.is_none() {
+                self.look.obstacle("encrypted", self.at);
+                self.locked = true;
+                return;
+            }
+            self.lock = lock;
         }
+    }
+
+    /// A dictionary that stands here or is pointed to.
+    fn dictionary_of(&self, object: Option<&Object<'a>>) -> Option<Dictionary<'a>> {
+        match object? {
+            Object::Reference(number) => self.resolved(*number).find_map(|object| match object {
+                Object::Dictionary(found) => Some(found),
+                _ => None,
+            }),
+            Object::Dictionary(_) => {
+                // It was borrowed from the file; reading it again is simpler than sharing it.
+                let start = memchr::memmem::rfind(self.bytes, b"/Encrypt")? + 8;
+                match Lexer::new(self.bytes, start).object()? {
+                    Object::Dictionary(found) => Some(found),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Every object of this number, the last in the file first.
+    fn resolved(&self, number: u32) -> impl Iterator<Item = Object<'a>> {
+        let bytes = self.bytes;
+        self.places.iter().rev().filter(move |(n, _)| *n == number).take(16).filter_map(move |(_, place)| {
+            let mut lexer = Lexer::new(bytes, *place);
+            lexer.header()?;
+            lexer.object()
+        })
+    }
+
+    /// From object to object, and what lies between them.
+    fn walk(&mut self) {
+        let places: Vec<usize> = self.places.iter().map(|(_, place)| *place).collect();
+        if places.is_empty() || places.len() >= OBJECTS_MAX {
+            self.look.obstacle(if places.is_empty() { "malformed-pdf" } else { "too-many-members" }, self.at);
+        }
+        let mut position = self.header;
+        for place in places {
+            if place < position {
+                continue; // inside a stream that was looked at
+            }
+            self.between(self.bytes.get(position..place).unwrap_or_default(), position);
+            position = self.object(place);
+        }
+        self.between(tail(self.bytes, position), position);
+    }
+
+    /// One object with its stream; answers where it ends.
+    fn object(&mut self, place: usize) -> usize {
+        self.starts.insert(place);
+        let mut lexer = Lexer::new(self.bytes, place);
+        let Some((number, generation)) = lexer.header() else { return place + 1 };
+        let Some(object) = lexer.object() else {
+            // `1 0 obj endobj` is an empty object; anything else that cannot be read stays between the objects.
+            return lexer.at.min(place + 16);
+        };
+        let owner = Some((number, generation));
+        self.number = number;
+        let end = lexer.at;
+        self.comments(self.bytes.get(place..end).unwrap_or_default());
+        let Object::Dictionary(dictionary) = object else {
+            self.value(&object, owner);
+            return end;
+        };
+        let mut lexer = Lexer::new(self.bytes, end);
+        if !lexer.keyword(b"stream") {
+            self.value(&Object::Dictionary(dictionary), owner);
+            return end;
+        }
+        let Some((raw, end)) = self.extent(lexer.at, &dictionary) else {
+            self.look.obstacle("malformed-pdf", self.at);
+            return self.bytes.len();
+        };
+        self.stream(&dictionary, raw, place, (number, generation));
+        self.value(&Object::Dictionary(dictionary), owner);
+        end
+    }
+
+    /// The bytes of a stream by its length, or to the word that ends it; and where the object goes on.
+    fn extent(&self, keyword_end: usize, dictionary: &Dictionary<'a>) -> Option<(&'a [u8], usize)> {
+        let start = keyword_end
+            + match tail(self.bytes, keyword_end) {
+                [b'\r', b'\n', ..] => 2,
+                [b'\n' | b'\r', ..] => 1,
+                _ => 0,
+            };
+        let fits = |length: usize| {
+            let end = start.checked_add(length)?;
+            let mut lexer = Lexer::new(self.bytes, end);
+            lexer.keyword(b"endstream").then_some((self.bytes.get(start..end)?, lexer.at))
+        };
+        let by_length = match dictionary.get(b"Length") {
+            Some(Object::Number(length)) => whole(*length).and_then(fits),
+            Some(Object::Reference(number)) => self.resolved(*number).find_map(|object| match object {
+                Object::Number(length) => whole(length).and_then(fits),
+                _ => None,
+            }),
+            _ => None,
+        };
+        by_length.or_else(|| {
+            let rest = tail(self.bytes, start);
+            let (end, word) = match memchr::memmem::find(rest, b"endstream") {
+                Some(end) => (end, 9),
+                None => (memchr::memmem::find(rest, b"endobj")?, 0),
+            };
+            Some((head(rest, end), start + end + word))
+        })
+    }
+
+    fn stream(&mut self, dictionary: &Dictionary<'a>, raw: &[u8], offset: usize, owner: (u32, u32)) {
         let place = format!("{}:{offset} (stream)", self.at);
-        let Some(content) = self.undo(raw, &filters) else {
+        if dictionary.has(b"F") && !matches!(dictionary.get(b"F"), Some(Object::Name(_))) {
+            return self.look.obstacle("content-elsewhere", &place);
+        }
+        let table = dictionary.is(b"Type", b"XRef");
+        let filters = filter::chain(dictionary);
+        let unlocked = match &self.lock {
+            Some(lock) if !table && !filters.contains(&Filter::Crypt) => {
+                let opened = lock.stream(owner.0, owner.1, raw, dictionary.is(b"Type", b"Metadata"));
+                let Some(opened) = opened else { return self.look.obstacle("malformed-pdf", &place) };
+                Some(opened)
+            }
+            _ => None,
+        };
+        let raw = unlocked.as_deref().unwrap_or(raw);
+        let coded = matches!(filters.last(), Some(Filter::Jpeg | Filter::Picture));
+        let bitmap = dictionary.is(b"Subtype", b"Image") && !coded;
+        let limit = if bitmap { BITMAP_FRONT } else { self.look.expanded_left() };
+        let Some(content) = filter::undo(raw, dictionary, limit) else {
             return self.look.obstacle("unknown-compression", &place);
         };
+        if !bitmap && content.len() >= filter::STREAM_BYTES_MAX.min(limit) && !filters.is_empty() && !coded {
+            return self.look.obstacle("expands-too-far", &place);
+        }
         if !self.look.member(content.len(), self.at) {
             return;
         }
+        self.attached.insert(owner.0);
         if filters.last() == Some(&Filter::Jpeg) || content.starts_with(b"\xFF\xD8\xFF") {
-            let trimmed = content.trim_ascii_end();
-            // The word endstream may stand right behind the picture or on a line of its own.
-            let content = if trimmed.ends_with(b"\xFF\xD9") { trimmed } else { &content };
-            crate::picture::jpeg(self.look, content, &place, self.depth + 1);
+            self.jpeg(&content, &place);
         } else if filters.last() == Some(&Filter::Picture) {
             crate::picture::scan_for_exif(self.look, head(&content, 1 << 16), &place);
-        } else if has(dictionary, b"/EmbeddedFile") {
+        } else if bitmap {
+            // Pixels are no text; a text that calls itself pixels is read.
+            if content.len() > 64 && content.iter().all(|b| (0x20..0x7F).contains(b) || object::is_space(*b)) {
+                self.look.raw_text(raw, &place, self.depth + 1);
+                self.look.raw_text(&content, &place, self.depth + 1);
+            }
+        } else if dictionary.is(b"Type", b"EmbeddedFile") {
             self.look.file("", &content, &place, self.depth + 1);
-        } else if has(dictionary, b"/Metadata") || content.starts_with(b"<?xpacket") {
-            self.look.raw_text(&content, &place, self.depth + 1);
-        } else if has(dictionary, b"/ObjStm") {
-            self.objects(&content);
-        } else if has(dictionary, b"/XRef")
-            || has(dictionary, b"/Length1")
-            || has(dictionary, b"/FontFile")
-            || has(dictionary, b"Type1C")
-            || has(dictionary, b"CIDFontType0C")
-            || has(dictionary, b"/OpenType")
-        {
-            // Tables of offsets and outlines of letters.
-        } else if has(&content, b"begincmap") {
-            self.maps.push(UnicodeMap::parse(&content));
+        } else if dictionary.is(b"Type", b"ObjStm") {
+            self.packed(dictionary, &content, &place);
+        } else if table {
+            self.table(dictionary, &content);
+        } else if glyph_program(&content) {
+            // Outlines of letters.
+        } else if memchr::memmem::find(&content, b"begincmap").is_some() {
+            self.maps.insert(owner.0, UnicodeMap::parse(&content));
         } else {
-            self.page(&content, &place);
+            self.content(&content, &place);
         }
     }
 
-    /// Undoes a chain of filters; `None`: one of them is unknown here.
-    fn undo(&self, raw: &[u8], filters: &[Filter]) -> Option<Vec<u8>> {
-        let mut content = raw.to_vec();
-        for filter in filters.iter().take(FILTERS_MAX) {
-            content = match filter {
-                Filter::Flate => inflate_zlib(&content, STREAM_BYTES_MAX)?,
-                Filter::Ascii85 => ascii85(&content),
-                Filter::AsciiHex => {
-                    let digits: Vec<u8> = content.iter().copied().filter(u8::is_ascii_hexdigit).collect();
-                    crate::encoded::decode_hex(&digits)?
+    fn jpeg(&mut self, content: &[u8], place: &str) {
+        let trimmed = content.trim_ascii_end();
+        // The word endstream may stand right behind the picture or on a line of its own.
+        let content = if trimmed.ends_with(b"\xFF\xD9") { trimmed } else { content };
+        crate::picture::jpeg(self.look, content, place, self.depth + 1);
+    }
+
+    /// A page, a form, a script, a packet of metadata, or a file that does not say that it is one.
+    fn content(&mut self, content: &[u8], place: &str) {
+        let mut drawn = glyphs::read(content);
+        for text in [&drawn.text, &drawn.joined] {
+            if text.len() > 3 {
+                self.look.text(text, &format!("{place} (text)"), self.depth + 1);
+            }
+        }
+        if !drawn.is_plain() && !self.drawn.append(&mut drawn) {
+            self.look.obstacle("expands-too-far", place);
+        }
+        let opening = content.trim_ascii_start();
+        if opening.starts_with(b"<") || content.starts_with(b"\xEF\xBB\xBF") || !is_page(content) {
+            match Kind::of_magic(content) {
+                Some(Kind::Empty) => {}
+                Some(_) => {
+                    self.look.member_file("", content, place, self.depth + 1, true);
                 }
-                Filter::RunLength => run_length(&content),
-                Filter::Lzw => lzw(&content),
-                Filter::Jpeg | Filter::Picture => content,
-                Filter::Unknown => return None,
-            };
+                None => self.look.raw_text(content, place, self.depth + 1),
+            }
         }
-        Some(content)
     }
 
-    /// Objects in the clear: encryption, signatures, and strings that people typed.
-    fn objects(&mut self, bytes: &[u8]) {
-        if has(bytes, b"/Encrypt") {
+    /// Objects in a stream: pairs of number and offset, then the objects.
+    fn packed(&mut self, dictionary: &Dictionary<'a>, content: &[u8], place: &str) {
+        let (Some(count), Some(first)) = (dictionary.whole(b"N"), dictionary.whole(b"First")) else {
+            return self.look.obstacle("malformed-pdf", place);
+        };
+        let mut pairs = Lexer::new(content, 0);
+        for _ in 0..count.min(OBJECTS_MAX) {
+            let (Some(number), Some(offset)) = (pairs.natural(), pairs.natural()) else {
+                return self.look.obstacle("malformed-pdf", place);
+            };
+            let Some(at) = usize::try_from(offset).ok().and_then(|o| o.checked_add(first)) else { continue };
+            match Lexer::new(content, at).object() {
+                // Strings in here are not locked by themselves: the whole stream was.
+                Some(object) => {
+                    self.number = number;
+                    self.value(&object, None);
+                }
+                None => self.look.raw_text(tail(content, at), place, self.depth + 1),
+            }
+        }
+    }
+
+    /// The offsets of a cross-reference stream.
+    fn table(&mut self, dictionary: &Dictionary<'a>, content: &[u8]) {
+        let Some(Object::Array(widths)) = dictionary.get(b"W") else { return };
+        let widths: Vec<usize> = widths
+            .iter()
+            .filter_map(|w| match w {
+                Object::Number(width) => whole(*width).filter(|w| *w <= 8),
+                _ => None,
+            })
+            .collect();
+        let [kind, offset, rest] = widths.as_slice() else { return };
+        let row = kind + offset + rest;
+        if row == 0 {
+            return;
+        }
+        let field = |bytes: &[u8]| bytes.iter().fold(0_u64, |n, b| n << 8 | u64::from(*b));
+        for entry in content.chunks_exact(row).take(OBJECTS_MAX) {
+            let (first, behind) = entry.split_at(*kind);
+            if (*kind == 0 || field(first) == 1) && self.pointed.len() < OBJECTS_MAX {
+                self.pointed.insert(crate::octets::length(field(head(behind, *offset))), true);
+            }
+        }
+    }
+
+    /// What lies between objects: tables, trailers, comments, and what belongs to nothing.
+    fn between(&mut self, bytes: &'a [u8], base: usize) {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            let rest = tail(bytes, at);
+            if object::is_space(*byte) {
+                at += 1;
+            } else if *byte == b'%' {
+                let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+                self.typed.push_str(&String::from_utf8_lossy(head(rest, end)));
+                self.typed.push('\n');
+                at += end;
+            } else if let Some(word) =
+                [&b"endobj"[..], b"endstream", b"startxref"].iter().find(|word| rest.starts_with(word))
+            {
+                at += word.len();
+            } else if rest.starts_with(b"trailer") {
+                let mut lexer = Lexer::new(self.bytes, base + at + 7);
+                if let Some(object) = lexer.object() {
+                    self.comments(self.bytes.get(base + at..lexer.at).unwrap_or_default());
+                    self.value(&object, None);
+                }
+                at = lexer.at.saturating_sub(base).max(at + 7);
+            } else if rest.starts_with(b"xref") {
+                at += 4;
+            } else {
+                let end = rest.iter().position(|b| object::is_space(*b)).unwrap_or(rest.len());
+                self.entry(head(rest, 20), head(rest, end));
+                at += end;
+            }
+        }
+        self.flush(TYPED_BYTES);
+    }
+
+    /// `0000000017 00000 n`, or a word that belongs to nothing.
+    fn entry(&mut self, line: &[u8], word: &[u8]) {
+        if !word.iter().all(u8::is_ascii_digit) && !matches!(word, b"n" | b"f") {
+            self.stray.extend_from_slice(word);
+            self.stray.push(b' ');
+        } else if word.len() == 10
+            && slice(line, 17, 1) == Some(b"n")
+            && self.pointed.len() < OBJECTS_MAX
+            && let Some(offset) = std::str::from_utf8(word).ok().and_then(|w| w.parse().ok())
+        {
+            self.pointed.entry(offset).or_insert(false);
+        }
+    }
+
+    /// Objects where a cross-reference points and nothing was read: inside the bytes of another.
+    fn hidden(&mut self) {
+        let pointed = std::mem::take(&mut self.pointed);
+        let (mut found, mut nowhere) = (0, 0);
+        let all = pointed.values().filter(|streamed| **streamed).count();
+        for (offset, streamed) in pointed {
+            let before = found;
+            let mut known = false;
+            for place in [offset, offset.saturating_add(self.header)] {
+                let mut lexer = Lexer::new(self.bytes, place);
+                lexer.space();
+                let start = lexer.at;
+                // A pointer into the middle of a number finds its second half: `2 0 obj` of `12 0 obj`.
+                let inside_number =
+                    start.checked_sub(1).and_then(|i| self.bytes.get(i)).is_some_and(u8::is_ascii_digit);
+                known |= self.starts.contains(&start);
+                if inside_number || known || lexer.header().is_none() {
+                    continue;
+                }
+                found += 1;
+                if found > HIDDEN_MAX {
+                    return self.look.obstacle("too-many-members", self.at);
+                }
+                self.object(start);
+            }
+            nowhere += usize::from(streamed && !known && found == before);
+        }
+        // Tables in the clear are often wrong, and every viewer repairs them alike. A stream of offsets that leads nowhere
+        // is repaired by some and refused by others: nobody knows what is shown.
+        if all >= TABLE_FROM && nowhere * 2 > all {
+            self.look.obstacle("malformed-pdf", self.at);
+        }
+    }
+
+    /// Every string, and the keys that say something by themselves.
+    fn value(&mut self, object: &Object<'_>, owner: Owner) {
+        match object {
+            Object::Text(text) => self.string(text, owner),
+            Object::Name(name) => self.word(name),
+            Object::Array(items) => {
+                for item in items {
+                    self.value(item, owner);
+                }
+            }
+            Object::Dictionary(dictionary) => self.dictionary(dictionary, owner),
+            Object::Word(_) | Object::Number(_) | Object::Reference(_) => {}
+        }
+    }
+
+    fn dictionary(&mut self, dictionary: &Dictionary<'_>, owner: Owner) {
+        if dictionary.has(b"Encrypt") && self.lock.is_none() {
             self.look.obstacle("encrypted", self.at);
         }
-        if has(bytes, b"/ByteRange") {
-            self.look.signed = true;
-        }
-        let mut typed = String::new();
-        strings_of(bytes, |string| {
-            if let Some(text) = string.strip_prefix(b"\xFE\xFF") {
-                let (text, _) = encoding_rs::UTF_16BE.decode_without_bom_handling(text);
-                typed.push_str(&text);
-            } else {
-                typed.push_str(&String::from_utf8_lossy(string));
-            }
-            typed.push('\n');
-        });
-        let place = format!("{} (objects)", self.at);
-        self.look.scan_text(&typed, &place);
         // Geospatial PDF: a measure dictionary with its points, or a reference system.
-        if has(bytes, b"/GPTS") || has(bytes, b"/LGIDict") {
-            self.look.finding("geospatial-pdf", crate::finding::RuleClass::Structural, &place, "");
+        if dictionary.has(b"GPTS") || dictionary.has(b"LGIDict") || dictionary.is(b"Subtype", b"GEO") {
+            self.look.finding("geospatial-pdf", RuleClass::Structural, &format!("{} (objects)", self.at), "");
+        }
+        if dictionary.is(b"Subtype", b"FileAttachment") && !dictionary.has(b"FS") {
+            self.look.obstacle("attachment-missing", self.at);
+        }
+        if let Some(files) = dictionary.dictionary(b"EF") {
+            for (_, file) in &files.0 {
+                match file {
+                    Object::Reference(number) => self.wanted.push(*number),
+                    _ => self.look.obstacle("attachment-missing", self.at),
+                }
+            }
+        }
+        if let Some(Object::Reference(map)) = dictionary.get(b"ToUnicode") {
+            self.fonts.insert(self.number, *map);
+        }
+        self.names(dictionary);
+        let signature = dictionary.has(b"ByteRange");
+        self.look.signed |= signature;
+        for (key, value) in &dictionary.0 {
+            self.word(key);
+            match value {
+                // A signed value is padded with zeros; it is never locked.
+                Object::Text(sealed) if signature && key.as_ref() == b"Contents" => {
+                    let place = format!("{} (signature)", self.at);
+                    self.look.member_file("", der_front(sealed), &place, self.depth + 1, true);
+                }
+                other => self.value(other, owner),
+            }
+        }
+        self.flush(TYPED_BYTES);
+    }
+
+    /// Comments inside an object mean nothing to viewers, and are read all the same.
+    fn comments(&mut self, object: &[u8]) {
+        if memchr::memchr(b'%', object).is_some() {
+            self.typed.push_str(&String::from_utf8_lossy(object));
+            self.typed.push('\n');
         }
     }
 
-    /// Text that a page draws.
-    fn page(&mut self, content: &[u8], place: &str) {
-        if !content.iter().take(2048).any(|b| matches!(b, b'T' | b'(' | b'<')) {
-            return;
-        }
-        let drawn = drawn_text(content, &mut self.hex);
-        if drawn.len() > 3 {
-            let place = format!("{place} (text)");
-            self.look.text(&drawn, &place, self.depth + 1);
-            self.text.clear();
+    /// What names a page may call an object by. A font that stands in the page's own dictionary counts as one.
+    fn names(&mut self, dictionary: &Dictionary<'_>) {
+        for (key, value) in &dictionary.0 {
+            let number = match value {
+                Object::Reference(number) => *number,
+                Object::Dictionary(font) => match font.get(b"ToUnicode") {
+                    Some(Object::Reference(map)) => {
+                        self.fonts.insert(*map, *map);
+                        *map
+                    }
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            if key.len() <= NAME_BYTES_MAX
+                && self.names_left > 0
+                && self.names.entry(key.to_vec()).or_default().insert(number)
+            {
+                self.names_left -= 1;
+            }
         }
     }
 
-    /// Glyph numbers can be read once all character maps are known; with several fonts each map is tried.
+    fn word(&mut self, name: &[u8]) {
+        if name.iter().filter(|b| b.is_ascii_digit()).count() >= 5 {
+            self.typed.push_str(&String::from_utf8_lossy(name));
+            self.typed.push('\n');
+        }
+    }
+
+    fn string(&mut self, text: &[u8], owner: Owner) {
+        let opened = match (&self.lock, owner) {
+            (Some(lock), Some((number, generation))) => lock.text(number, generation, text),
+            _ => None,
+        };
+        let text = opened.as_deref().unwrap_or(text);
+        match crate::text::decode(text) {
+            Some(text) => self.typed.push_str(&text),
+            None => self.typed.push_str(&String::from_utf8_lossy(text)),
+        }
+        self.typed.push('\n');
+    }
+
+    /// Looks at what was typed, once there is enough of it.
+    fn flush(&mut self, from: usize) {
+        if self.typed.len() >= from.max(1) {
+            let typed = std::mem::take(&mut self.typed);
+            self.look.text(&typed, &format!("{} (objects)", self.at), self.depth + 1);
+        }
+    }
+
+    /// What can only be said at the end: glyphs once all maps are known, attachments that are not there, stray bytes.
     fn finish(&mut self) {
+        self.flush(1);
         let place = format!("{} (glyphs)", self.at);
-        let hex = std::mem::take(&mut self.hex);
-        let maps = std::mem::take(&mut self.maps);
-        if hex.is_empty() {
-            return;
+        let of = |name: &Vec<u8>| {
+            let numbers = self.names.get(name).into_iter().flatten().filter_map(|number| self.fonts.get(number));
+            let streams: BTreeSet<&u32> = numbers.collect();
+            streams.into_iter().filter_map(|stream| self.maps.get(stream)).take(MAPS_MAX).collect::<Vec<_>>()
+        };
+        let maps: Vec<Vec<&UnicodeMap>> = self.drawn.fonts().iter().map(of).collect();
+        let readings = maps.iter().map(Vec::len).max().unwrap_or(0);
+        for nth in 0..readings {
+            let read = self.drawn.read_by(&maps, nth);
+            self.look.scan_text(&read, &place);
         }
-        for map in maps.iter().take(64) {
-            let mut drawn = String::new();
-            for string in &hex {
-                map.read(string, &mut drawn);
+        if self.wanted.iter().any(|number| !self.attached.contains(number)) {
+            self.look.obstacle("attachment-missing", self.at);
+        }
+        if self.stray.len() >= STRAY_BYTES_MAX {
+            let stray = std::mem::take(&mut self.stray);
+            let place = format!("{} (between objects)", self.at);
+            self.look.raw_text(&stray, &place, self.depth + 1);
+            if crate::text::decode(&stray).is_none() {
+                self.look.obstacle("bytes-between-members", self.at);
             }
-            self.look.scan_text(&drawn, &place);
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filter {
-    Flate,
-    Ascii85,
-    AsciiHex,
-    RunLength,
-    Lzw,
-    Jpeg,
-    /// JPX, CCITT, JBIG2: pixels.
-    Picture,
-    Unknown,
+/// TrueType, OpenType, collections, Type 1 and bare CFF.
+fn glyph_program(content: &[u8]) -> bool {
+    let openings: [&[u8]; 8] =
+        [b"\0\x01\0\0", b"OTTO", b"true", b"ttcf", b"%!PS-AdobeFont", b"%!FontType", b"\x80\x01", b"\x01\0\x04"];
+    openings.iter().any(|opening| content.starts_with(opening))
 }
 
-fn filters(dictionary: &[u8]) -> Vec<Filter> {
-    let Some(at) = memchr::memmem::find(dictionary, b"/Filter") else { return Vec::new() };
-    let value = tail(dictionary, at + 7);
-    let value = value.trim_ascii_start();
-    let list = match value.strip_prefix(b"[") {
-        Some(list) => list.split(|b| *b == b']').next().unwrap_or_default(),
-        None => {
-            let end = value.iter().skip(1).position(|b| !b.is_ascii_alphanumeric()).map_or(value.len(), |n| n + 1);
-            head(value, end)
+/// Drawing operators stand in it: then its strings are its text, and its numbers are ink.
+fn is_page(content: &[u8]) -> bool {
+    let front = head(content, 4096);
+    let operators: [&[u8]; 12] =
+        [b"BT", b"ET", b" re", b" cm", b" Tf", b" Do", b" rg", b" gs", b" RG", b" w", b"q\n", b" m"];
+    operators.iter().any(|word| memchr::memmem::find(front, word).is_some())
+}
+
+/// A DER value without what pads it.
+fn der_front(bytes: &[u8]) -> &[u8] {
+    let size = match bytes {
+        [_, short @ 0..=0x7F, ..] => usize::from(*short) + 2,
+        [_, width @ 0x81..=0x84, ..] => {
+            let width = usize::from(width - 0x80);
+            let field = slice(bytes, 2, width).unwrap_or_default();
+            field.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)).saturating_add(2 + width)
         }
+        _ => bytes.len(),
     };
-    list.split(|b| *b == b'/')
-        .map(|name| name.trim_ascii())
-        .filter(|name| !name.is_empty())
-        .map(|name| match name {
-            b"FlateDecode" | b"Fl" => Filter::Flate,
-            b"ASCII85Decode" | b"A85" => Filter::Ascii85,
-            b"ASCIIHexDecode" | b"AHx" => Filter::AsciiHex,
-            b"RunLengthDecode" | b"RL" => Filter::RunLength,
-            b"LZWDecode" | b"LZW" => Filter::Lzw,
-            b"DCTDecode" | b"DCT" => Filter::Jpeg,
-            b"JPXDecode" | b"CCITTFaxDecode" | b"CCF" | b"JBIG2Decode" => Filter::Picture,
-            _ => Filter::Unknown,
-        })
-        .collect()
-}
-
-/// Inflates as far as it goes, up to a limit; a stream cut short still shows its front.
-pub(crate) fn inflate_zlib(bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let result = flate2::read::ZlibDecoder::new(bytes).take(limit as u64).read_to_end(&mut out);
-    if result.is_err() && out.is_empty() && !bytes.trim_ascii().is_empty() {
-        return None;
-    }
-    Some(out)
-}
-
-fn ascii85(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let (mut group, mut count) = (0_u32, 0);
-    for byte in bytes.strip_prefix(b"<~").unwrap_or(bytes) {
-        match byte {
-            b'~' => break,
-            b'z' if count == 0 => out.extend_from_slice(&[0; 4]),
-            b'!'..=b'u' => {
-                group = group.wrapping_mul(85).wrapping_add(u32::from(byte - b'!'));
-                count += 1;
-                if count == 5 {
-                    out.extend_from_slice(&group.to_be_bytes());
-                    (group, count) = (0, 0);
-                }
-            }
-            _ => {}
-        }
-    }
-    if count > 1 {
-        for _ in count..5 {
-            group = group.wrapping_mul(85).wrapping_add(84);
-        }
-        out.extend_from_slice(head(&group.to_be_bytes(), count - 1));
-    }
-    out
-}
-
-fn run_length(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    while let [length, body @ ..] = rest {
-        if out.len() > STREAM_BYTES_MAX {
-            break;
-        }
-        match length {
-            0..=127 => {
-                let n = usize::from(*length) + 1;
-                out.extend_from_slice(head(body, n));
-                rest = tail(body, n);
-            }
-            128 => break,
-            _ => {
-                if let Some(byte) = body.first() {
-                    out.resize(out.len() + 257 - usize::from(*length), *byte);
-                }
-                rest = tail(body, 1);
-            }
-        }
-    }
-    out
-}
-
-/// LZW with early change, as PDF writes it.
-fn lzw(bytes: &[u8]) -> Vec<u8> {
-    let mut table: Vec<Vec<u8>> = Vec::new();
-    let mut out = Vec::new();
-    let (mut buffer, mut bits, mut width) = (0_u32, 0_u32, 9_u32);
-    let mut last: Option<Vec<u8>> = None;
-    for byte in bytes {
-        buffer = (buffer << 8) | u32::from(*byte);
-        bits += 8;
-        if bits < width {
-            continue;
-        }
-        bits -= width;
-        let code = usize::try_from(buffer >> bits).unwrap_or(0) & ((1 << width) - 1);
-        buffer &= (1 << bits) - 1;
-        match code {
-            256 => {
-                table.clear();
-                width = 9;
-                last = None;
-                continue;
-            }
-            257 => break,
-            _ => {}
-        }
-        let entry = match (u8::try_from(code), table.get(code.wrapping_sub(258)), &last) {
-            (Ok(byte), ..) => vec![byte],
-            (_, Some(entry), _) => entry.clone(),
-            (_, None, Some(last)) => last.iter().chain(last.first()).copied().collect(),
-            _ => break,
-        };
-        out.extend_from_slice(&entry);
-        if out.len() > STREAM_BYTES_MAX {
-            break;
-        }
-        if let (Some(mut grown), Some(first)) = (last.take(), entry.first())
-            && table.len() < 4096 - 258
-        {
-            grown.push(*first);
-            table.push(grown);
-        }
-        width = match table.len() + 259 {
-            0..=511 => 9,
-            512..=1023 => 10,
-            1024..=2047 => 11,
-            _ => 12,
-        };
-        last = Some(entry);
-    }
-    out
-}
-
-/// Every literal string, with its escapes undone.
-fn strings_of(bytes: &[u8], mut take: impl FnMut(&[u8])) {
-    let mut rest = bytes;
-    while let Some(at) = memchr::memchr(b'(', rest) {
-        let (string, used) = literal(tail(rest, at + 1));
-        take(&string);
-        rest = tail(rest, at + 1 + used);
-    }
-}
-
-/// A literal string behind its bracket, and how many bytes it took.
-fn literal(bytes: &[u8]) -> (Vec<u8>, usize) {
-    let mut out = Vec::new();
-    let (mut at, mut open) = (0, 0);
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b')' if open == 0 => break,
-            b')' => open -= 1,
-            b'(' => open += 1,
-            b'\\' => {
-                let escaped = bytes.get(at).copied().unwrap_or(b' ');
-                at += 1;
-                match escaped {
-                    b'n' | b'r' => out.push(b'\n'),
-                    b't' => out.push(b'\t'),
-                    b'\n' | b'\r' => {}
-                    b'0'..=b'7' => {
-                        let mut value = u32::from(escaped - b'0');
-                        for _ in 0..2 {
-                            match bytes.get(at) {
-                                Some(d @ b'0'..=b'7') => {
-                                    value = value * 8 + u32::from(d - b'0');
-                                    at += 1;
-                                }
-                                _ => break,
-                            }
-                        }
-                        out.push(u8::try_from(value & 0xFF).unwrap_or(0));
-                    }
-                    other => out.push(other),
-                }
-                continue;
-            }
-            _ => {}
-        }
-        out.push(*byte);
-    }
-    (out, at)
-}
-
-/// The strings of Tj, TJ, ' and ", with a break where the text position moves; hex strings are kept apart.
-fn drawn_text(content: &[u8], hex: &mut Vec<String>) -> String {
-    let mut out = String::new();
-    let mut at = 0;
-    let mut word_start = None;
-    while let Some(byte) = content.get(at) {
-        match byte {
-            b'(' => {
-                let (string, used) = literal(tail(content, at + 1));
-                if string.contains(&0) || string.starts_with(b"\xFE\xFF") {
-                    hex.push(string.iter().map(|b| format!("{b:02x}")).collect());
-                } else {
-                    out.push_str(&String::from_utf8_lossy(&string));
-                }
-                at += used + 1;
-                word_start = None;
-                continue;
-            }
-            b'<' if content.get(at + 1) != Some(&b'<') => {
-                let body = tail(content, at + 1);
-                let end = memchr::memchr(b'>', body).unwrap_or(body.len());
-                let digits: String =
-                    head(body, end).iter().filter(|b| b.is_ascii_hexdigit()).map(|b| char::from(*b)).collect();
-                // Two digits a character is a plain font: read it here as well.
-                let bytes = crate::encoded::decode_hex(digits.as_bytes()).unwrap_or_default();
-                if !bytes.is_empty() && bytes.iter().all(|b| (0x20..0x7F).contains(b)) {
-                    out.push_str(&String::from_utf8_lossy(&bytes));
-                }
-                hex.push(digits);
-                at += end + 2;
-                word_start = None;
-                continue;
-            }
-            b if b.is_ascii_alphabetic() || *b == b'*' || *b == b'\'' || *b == b'"' => {
-                if word_start.is_none() {
-                    word_start = Some(at);
-                }
-            }
-            _ => {
-                if let Some(start) = word_start.take() {
-                    match content.get(start..at).unwrap_or_default() {
-                        b"Td" | b"TD" | b"T*" | b"Tm" | b"ET" | b"'" | b"\"" => {
-                            out.push('\n');
-                            hex.push(String::new());
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        at += 1;
-    }
-    out
-}
-
-/// A ToUnicode map: glyph numbers to characters.
-struct UnicodeMap {
-    single: std::collections::HashMap<u32, char>,
-    ranges: Vec<(u32, u32, u32)>,
-    width: usize,
-}
-
-/// Entries of one map; a Chinese font has at most 30,000.
-const MAP_ENTRIES_MAX: usize = 70_000;
-
-impl UnicodeMap {
-    fn parse(content: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(content);
-        let mut map = UnicodeMap { single: std::collections::HashMap::new(), ranges: Vec::new(), width: 4 };
-        let mut section = "";
-        let mut pending: Vec<&str> = Vec::new();
-        for token in text
-            .split(|c: char| c.is_ascii_whitespace() || matches!(c, '<' | '>' | '[' | ']'))
-            .filter(|t| !t.is_empty())
-        {
-            match token {
-                "beginbfchar" | "beginbfrange" | "begincodespacerange" => {
-                    section = token;
-                    pending.clear();
-                }
-                "endbfchar" | "endbfrange" | "endcodespacerange" => section = "",
-                _ if section.is_empty() || map.single.len() + map.ranges.len() > MAP_ENTRIES_MAX => {}
-                _ => {
-                    pending.push(token);
-                    map.take(section, &mut pending);
-                }
-            }
-        }
-        map
-    }
-
-    fn take(&mut self, section: &str, pending: &mut Vec<&str>) {
-        let hex = |t: &&str| u32::from_str_radix(t.get(..t.len().min(8)).unwrap_or(""), 16).ok();
-        match (section, pending.as_slice()) {
-            ("beginbfchar", [code, target]) => {
-                let target = target.get(..target.len().min(4)).unwrap_or("");
-                if let (Some(code), Some(c)) = (hex(code), hex(&target).and_then(char::from_u32)) {
-                    self.single.insert(code, c);
-                }
-                pending.clear();
-            }
-            ("beginbfrange", [from, to, target]) => {
-                if let (Some(from), Some(to), Some(target)) = (hex(from), hex(to), hex(target)) {
-                    self.ranges.push((from, to, target));
-                }
-                pending.clear();
-            }
-            ("begincodespacerange", [from, _]) => {
-                self.width = from.len().clamp(2, 8);
-                pending.clear();
-            }
-            _ => {}
-        }
-    }
-
-    fn read(&self, digits: &str, out: &mut String) {
-        if digits.is_empty() {
-            out.push('\n');
-            return;
-        }
-        for code in digits.as_bytes().chunks(self.width) {
-            let code = std::str::from_utf8(code).ok().and_then(|c| u32::from_str_radix(c, 16).ok()).unwrap_or(0);
-            let c = self.single.get(&code).copied().or_else(|| {
-                let (from, _, target) = self.ranges.iter().find(|(from, to, _)| (from..=to).contains(&&code))?;
-                char::from_u32(target.checked_add(code - from)?)
-            });
-            out.extend(c);
-        }
-    }
+    head(bytes, size)
 }

@@ -16,6 +16,9 @@ const HITS_MAX: usize = 8;
 /// A key stands at most so many bytes before its number: `": "`, `="`, `>`, a bracket or two.
 const KEY_GAP_MAX: usize = 16;
 
+/// Neighbours of one point on a grid of the city's own: three points in all.
+const LOCAL_RUN: u32 = 2;
+
 /// One hit in a text.
 pub(crate) struct Hit {
     pub rule: &'static str,
@@ -75,6 +78,8 @@ struct Dms {
     degrees: f64,
     end: usize,
     fine: bool,
+    /// A hemisphere stands before or behind it.
+    named: bool,
 }
 
 impl Dms {
@@ -96,9 +101,11 @@ struct Scan<'a> {
     last_axis: Option<(Axis, Number, u64)>,
     last_dms: Option<Dms>,
     tile: Option<(u32, Option<f64>)>,
-    trails: [Trail; 5],
+    trails: [Trail; 7],
     axis_north: AxisRun,
     axis_east: AxisRun,
+    plain_east: AxisRun,
+    local: Trail,
     spaced_run: u32,
     spaced_run_max: u32,
     spaced_at: usize,
@@ -119,6 +126,8 @@ impl<'a> Scan<'a> {
             trails: PairKind::ALL.map(Trail::new),
             axis_north: AxisRun::new(),
             axis_east: AxisRun::new(),
+            plain_east: AxisRun::new(),
+            local: Trail::new(PairKind::Plain),
             spaced_run: 0,
             spaced_run_max: 0,
             spaced_at: 0,
@@ -167,6 +176,9 @@ impl<'a> Scan<'a> {
                     if at - start <= 2 && self.is_fraction(at) {
                         break; // X5071467.377: a letter and its number
                     }
+                    if at - start == 1 && matches!(self.byte(start), b'N' | b'E') && self.is_sexagesimal(at) {
+                        break; // N23-07-55.53
+                    }
                 }
                 _ => break,
             }
@@ -196,6 +208,21 @@ impl<'a> Scan<'a> {
             at += 1;
         }
         self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() && at - start >= 2
+    }
+
+    /// Do degrees stand here, with minutes behind them?
+    fn is_sexagesimal(&self, start: usize) -> bool {
+        let digits = |from: usize, most: usize| {
+            self.bytes.get(from..).unwrap_or_default().iter().take(most).take_while(|b| b.is_ascii_digit()).count()
+        };
+        let whole = digits(start, 4);
+        let at = start + whole;
+        let minutes = digits(at + 1, 3);
+        let signed = matches!(self.separator(at), Some(Separator::Sign | Separator::Letter));
+        let dashed = matches!(self.byte(at), b'-' | b':')
+            && (1..=2).contains(&minutes)
+            && self.byte(at + 1 + minutes) == self.byte(at);
+        (1..=3).contains(&whole) && (signed || dashed)
     }
 
     /// A number from `start`; answers where to go on.
@@ -237,7 +264,12 @@ impl<'a> Scan<'a> {
             whole = digits_of(value);
             at = end;
         }
-        if self.byte(at) != b'_' && class(self.byte(at)) == LETTER && !self.is_unit(at) {
+        // 3.2km, 23d07m, 5m: a unit behind it. Any other letter makes it a code.
+        let kilometres = self.byte(at) == b'k' && self.byte(at + 1) == b'm';
+        let sexagesimal =
+            whole <= 3 && decimals == 0 && matches!(self.byte(at), b'd' | b'D') && self.byte(at + 1).is_ascii_digit();
+        let unit = kilometres || sexagesimal || self.byte(at) == b'_' || self.is_unit(at);
+        if class(self.byte(at)) == LETTER && !unit {
             return self.code(start, at);
         }
         self.spaced(start, at, whole, decimals);
@@ -320,6 +352,9 @@ impl<'a> Scan<'a> {
 
     fn take(&mut self, number: Number, end: usize) -> usize {
         self.index += 1;
+        if self.receiver(&number, end) {
+            self.hit("receiver-sentence", RuleClass::Structural, number.at);
+        }
         let end = self.degrees(&number, end);
         // Most numbers fall into no window and have no key near: they only move the window on.
         let keyed = self.key.filter(|(_, key_end)| number.at - key_end <= KEY_GAP_MAX);
@@ -328,16 +363,47 @@ impl<'a> Scan<'a> {
         {
             self.keyed(axis, number);
         }
+        if let Some((from, to)) = keyed
+            && self.text.get(from..to).is_some_and(|key| key == "TFH" || key.ends_with("图幅号"))
+            && self.is_sheet(number.at)
+        {
+            self.hit("sheet-number", RuleClass::Structural, number.at);
+        }
         if !number.windows.is_empty() {
             self.pairs(&number);
             let run = if number.windows.is_zoned() { &mut self.axis_east } else { &mut self.axis_north };
             if run.take(&number) {
                 self.hit("axis-column", RuleClass::Heuristic, number.at);
             }
+            self.plain_east.take_east(&number);
+            if self.axis_north.is_row() && self.plain_east.is_row() {
+                self.hit("axis-column", RuleClass::Heuristic, number.at);
+            }
         }
         let [a, b, _] = self.last;
         self.last = [number, a, b];
         end
+    }
+
+    /// `51.50-46.25` behind the key of a map sheet.
+    fn is_sheet(&self, start: usize) -> bool {
+        let rest = self.text.get(start..).unwrap_or("");
+        let end = rest.bytes().take(24).take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')).count();
+        pairs::is_sheet_number(rest.get(..end).unwrap_or(""))
+    }
+
+    /// `2513.7993,N,11020.1137,E`: degrees and minutes in one number, as receivers say it.
+    fn receiver(&self, number: &Number, end: usize) -> bool {
+        if number.whole != 4 || number.decimals < 3 {
+            return false;
+        }
+        let rest = self.bytes.get(end..).unwrap_or_default();
+        let Some([b',', b'N', b',', rest @ ..]) = rest.get(..rest.len().min(24)) else { return false };
+        let digits = |b: &[u8]| b.iter().take_while(|b| b.is_ascii_digit()).count();
+        let whole = digits(rest);
+        let [b'.', fraction @ ..] = rest.get(whole..).unwrap_or_default() else { return false };
+        let decimals = digits(fraction);
+        whole == 5 && decimals >= 3 && fraction.get(decimals..).is_some_and(|b| b.starts_with(b",E"))
     }
 
     /// Pairs the number with one of the two before it.
@@ -393,7 +459,25 @@ impl<'a> Scan<'a> {
             let drawn = matches!(axis, Axis::WeakX | Axis::WeakY) && number.windows.is_degrees();
             self.lone_hit("axis-pair", RuleClass::Structural, earlier.at, drawn);
         }
+        if let Some((earlier_axis, earlier, index)) = self.last_axis
+            && matches!(axis, Axis::WeakX | Axis::WeakY)
+            && axis.completes(earlier_axis)
+            && self.index - index == 1
+        {
+            self.local(&earlier, &number);
+        }
         self.last_axis = Some((axis, number, self.index));
+    }
+
+    /// `{"x": 34512.417, "y": 51203.882}` again and again: a grid of the city's own. On a drawing it is ink.
+    fn local(&mut self, a: &Number, b: &Number) {
+        let measured = |n: &Number| (4..=6).contains(&n.whole) && (2..=4).contains(&n.decimals);
+        if measured(a) && measured(b) {
+            self.local.take(a.value, b.value, 2);
+        }
+        if self.local.run() >= LOCAL_RUN {
+            self.lone_hit("local-grid", RuleClass::Heuristic, a.at, true);
+        }
     }
 
     /// Two-letter keys (`dj`, `jd`) mean other things too.
@@ -426,29 +510,25 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Degrees, minutes, seconds behind this number: 113°19′0.51″, 113度19分0.51秒, 110:22:35.15, E 87 37 53.79.
+    /// Degrees, minutes, seconds behind this number: 113°19′0.51″, 113度19.5分, 110:22:35.15, 23d07m55s, E 87 37 53.79.
     fn degrees(&mut self, number: &Number, end: usize) -> usize {
         if number.decimals > 0 || number.value > 136.0 || number.whole > 3 {
             return end;
         }
         let Some(separator) = self.separator(end) else { return end };
-        let Some(dms) = self.dms(number.value, end, separator) else { return end };
-        let hemisphere = self.key.is_some_and(|(from, to)| {
-            number.at - to <= 3
-                && self.text.get(from..to).is_some_and(|k| {
-                    matches!(k, "E" | "N" | "e" | "n")
-                        || k.ends_with("东经")
-                        || k.ends_with("北纬")
-                        || k.ends_with("经度")
-                        || k.ends_with("纬度")
-                })
-        });
-        if separator == Separator::Space && !hemisphere {
+        let Some(mut dms) = self.dms(number.value, end, separator) else { return end };
+        let hemisphere = self.hemisphere_before(number.at) || self.hemisphere_after(dms.end);
+        if matches!(separator, Separator::Space | Separator::Dash) && !hemisphere {
             return end;
         }
+        dms.named = hemisphere;
         if let Some(earlier) = self.last_dms {
             let crosses = (earlier.is_east() && dms.is_north()) || (earlier.is_north() && dms.is_east());
-            if crosses && number.at.saturating_sub(earlier.end) <= 48 && (earlier.fine && dms.fine || hemisphere) {
+            let named = hemisphere && earlier.named;
+            if crosses
+                && number.at.saturating_sub(earlier.end) <= 48
+                && (earlier.fine && dms.fine || hemisphere || named)
+            {
                 self.hit("degrees-minutes-seconds", RuleClass::Structural, number.at);
             }
         }
@@ -459,15 +539,39 @@ impl<'a> Scan<'a> {
         dms.end
     }
 
+    fn hemisphere_before(&self, number_at: usize) -> bool {
+        self.key.is_some_and(|(from, to)| {
+            number_at - to <= 3
+                && self.text.get(from..to).is_some_and(|k| {
+                    matches!(k, "E" | "N" | "e" | "n")
+                        || k.ends_with("东经")
+                        || k.ends_with("北纬")
+                        || k.ends_with("经度")
+                        || k.ends_with("纬度")
+                })
+        })
+    }
+
+    /// `23 07 55.53 N`, `113°19'0.51"E`.
+    fn hemisphere_after(&self, end: usize) -> bool {
+        let rest = self.text.get(end..).unwrap_or("");
+        let rest = rest.trim_start_matches(['″', '"', '”', '秒', '\'', '′', 's', ' ', '分']);
+        let mut letters = rest.bytes();
+        matches!(letters.next(), Some(b'N' | b'E')) && !letters.next().is_some_and(|b| b.is_ascii_alphanumeric())
+    }
+
     fn separator(&self, at: usize) -> Option<Separator> {
         let rest = self.bytes.get(at..)?;
-        match rest.first()? {
-            b':' => Some(Separator::Colon),
-            b' ' => Some(Separator::Space),
-            b'd' | b'-' => None,
-            0xC2 if rest.starts_with("°".as_bytes()) || rest.starts_with("º".as_bytes()) => Some(Separator::Sign),
-            0xE5 if rest.starts_with("度".as_bytes()) => Some(Separator::Sign),
-            b'&' if rest.starts_with(b"&deg;") => Some(Separator::Sign),
+        match rest {
+            [b':', ..] => Some(Separator::Colon),
+            [b' ', ..] => Some(Separator::Space),
+            [b'-', ..] => Some(Separator::Dash),
+            [b'd' | b'D', digit, ..] if digit.is_ascii_digit() => Some(Separator::Letter),
+            [0xC2, ..] if rest.starts_with("°".as_bytes()) || rest.starts_with("º".as_bytes()) => {
+                Some(Separator::Sign)
+            }
+            [0xE5, ..] if rest.starts_with("度".as_bytes()) => Some(Separator::Sign),
+            [b'&', ..] if rest.starts_with(b"&deg;") => Some(Separator::Sign),
             _ => None,
         }
     }
@@ -477,25 +581,43 @@ impl<'a> Scan<'a> {
             Separator::Sign => [&["°", "º", "度", "&deg;"], &["′", "'", "’", "分", "&#39;"]],
             Separator::Colon => [&[":"], &[":"]],
             Separator::Space => [&[" "], &[" "]],
+            Separator::Dash => [&["-"], &["-"]],
+            Separator::Letter => [&["d", "D"], &["m", "M"]],
         };
+        let spaced = separator == Separator::Sign;
         let mut at = at;
-        let mut parts = [(0.0, 0_u32); 2];
-        for (sign, part) in signs.iter().zip(parts.iter_mut()) {
+        let mut decimals = 0;
+        for (n, sign) in signs.iter().enumerate() {
             let rest = self.text.get(at..)?;
-            let rest_after = sign.iter().find_map(|s| rest.strip_prefix(s))?;
-            let rest_after = if separator == Separator::Sign { rest_after.trim_start_matches(' ') } else { rest_after };
-            let length: usize = rest_after.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').take(12).count();
-            let digits = rest_after.get(..length)?;
-            let value: f64 = digits.parse().ok()?;
+            let after = sign.iter().find_map(|s| rest.strip_prefix(s));
+            // Minutes with a fraction have no seconds: 19.0085′
+            let Some(after) = after.filter(|_| n == 0 || decimals == 0) else {
+                return (n == 1 && decimals >= 2 && spaced).then_some(Dms {
+                    degrees,
+                    end: at,
+                    fine: true,
+                    named: false,
+                });
+            };
+            let after = if spaced { after.trim_start_matches(' ') } else { after };
+            let length: usize = after.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').take(12).count();
+            let digits = after.get(..length)?;
+            let value: f64 = match (n, digits) {
+                // 38°55′ ends here.
+                (1, "") => return None,
+                _ => digits.parse().ok()?,
+            };
             if value >= 60.0 {
                 return None;
             }
-            let decimals = digits.split_once('.').map_or(0, |(_, d)| d.len());
-            *part = (value, u32::try_from(decimals).ok()?);
-            at = self.bytes.len() - rest_after.len() + length;
+            decimals = digits.split_once('.').map_or(0, |(_, d)| d.len());
+            at = self.bytes.len() - after.len() + length;
+            if n == 0 && decimals >= 2 && spaced {
+                return Some(Dms { degrees, end: at, fine: true, named: false });
+            }
         }
-        let fine = parts.last().is_some_and(|(_, decimals)| *decimals >= 1) || separator == Separator::Sign;
-        Some(Dms { degrees, end: at, fine })
+        let fine = decimals >= 1 || matches!(separator, Separator::Sign | Separator::Letter);
+        Some(Dms { degrees, end: at, fine, named: false })
     }
 }
 
@@ -504,6 +626,8 @@ enum Separator {
     Sign,
     Colon,
     Space,
+    Dash,
+    Letter,
 }
 
 /// Can these two values stand under their keys as a position?
@@ -513,6 +637,15 @@ fn plausible(axis: Axis, a: &Number, b: &Number) -> bool {
     match axis {
         Axis::Longitude | Axis::Latitude => {
             let degrees = |n: &Number| n.value <= 180.0 && n.decimals >= 1;
+            let scaled = |unit: f64| {
+                let (low, high) = if a.value < b.value { (a.value, b.value) } else { (b.value, a.value) };
+                a.decimals + b.decimals == 0
+                    && (3.8..54.0).contains(&(low / unit))
+                    && (73.0..136.0).contains(&(high / unit))
+            };
+            if scaled(1e6) || scaled(1e7) {
+                return true;
+            }
             (degrees(a) && degrees(b) && a.decimals + b.decimals >= 3) || grid() || packed()
         }
         Axis::SurveyX | Axis::SurveyY => {

@@ -1,4 +1,5 @@
-//! Takes coordinates out of XML, JSON and JPEG. The rest is carried over as it stands.
+//! Takes coordinates out of XML, JSON, CSV and JPEG, and the device's position out of PNG, HEIC and films. The rest is
+//! carried over as it stands.
 //!
 //! Never judges its own work: what comes out is looked at again from the beginning, and a result that is not clean
 //! is not used. Never touches a signed file unless its type says so; that is decided by the caller.
@@ -11,7 +12,7 @@ use quick_xml::{Reader, Writer};
 use crate::axis::{self, Axis};
 use crate::kind::Kind;
 use crate::octets::{slice, tail, u16_be};
-use crate::pairs::Windows;
+use crate::pairs::{Windows, is_sheet_number};
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
 /// What was taken out, by rule.
@@ -29,7 +30,10 @@ pub(crate) fn strip(kind: Kind, bytes: &[u8]) -> Option<Stripped> {
     let stripped = match kind {
         Kind::Xml => xml(&crate::text::decode(bytes)?, &mut removed)?,
         Kind::Json => json(&crate::text::decode(bytes)?, &mut removed)?,
+        Kind::Csv => csv(&crate::text::decode(bytes)?, &mut removed)?,
         Kind::Jpeg => jpeg(bytes, &mut removed)?,
+        Kind::Png => device_position(crate::cut::png(bytes)?, &mut removed),
+        Kind::Heic | Kind::Media => device_position(crate::cut::media(bytes)?, &mut removed),
         _ => return None,
     };
     (!removed.is_empty()).then(|| (stripped, removed.into_iter().map(|(rule, n)| (rule.to_owned(), n)).collect()))
@@ -37,6 +41,44 @@ pub(crate) fn strip(kind: Kind, bytes: &[u8]) -> Option<Stripped> {
 
 fn count(removed: &mut Removed, rule: &'static str) {
     *removed.entry(rule).or_insert(0) += 1;
+}
+
+fn device_position((bytes, places): (Vec<u8>, u32), removed: &mut Removed) -> Vec<u8> {
+    *removed.entry("device-position").or_insert(0) += places;
+    bytes
+}
+
+/// A table without the columns whose header names an axis or a map sheet. What stands in other columns stays, and is
+/// looked at again.
+fn csv(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
+    let header = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty())?;
+    let divider = [',', '\t', ';'].into_iter().find(|divider| header.contains(*divider))?;
+    let goes: Vec<bool> = cells(header, divider).map(crate::table::is_position_key).collect();
+    if !goes.contains(&true) {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let row = line.trim_end_matches(['\r', '\n']);
+        let kept: Vec<&str> = cells(row, divider)
+            .enumerate()
+            .filter(|(n, _)| !goes.get(*n).copied().unwrap_or(false))
+            .map(|(_, cell)| cell)
+            .collect();
+        out.push_str(&kept.join(&divider.to_string()));
+        out.push_str(line.get(row.len()..).unwrap_or(""));
+    }
+    *removed.entry("axis-table").or_insert(0) += u32::try_from(goes.iter().filter(|gone| **gone).count()).unwrap_or(0);
+    Some(out.into_bytes())
+}
+
+/// Cells as they are written, quotes and all; a divider inside quotes divides nothing.
+fn cells(row: &str, divider: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    row.split(move |c: char| {
+        quoted ^= c == '"';
+        c == divider && !quoted
+    })
 }
 
 /// Elements and keys that are geometry whatever stands in them.
@@ -102,16 +144,6 @@ impl Written {
         let value = number.abs();
         Some(Written { value, decimals: size(fraction), windows: Windows::of(value, size(whole), size(fraction)) })
     }
-}
-
-/// `50.25-30.75`: a sheet of a large-scale map is named by its corner in kilometres.
-fn is_sheet_number(value: &str) -> bool {
-    let part = |p: &str| {
-        p.split_once('.').is_some_and(|(a, b)| {
-            !a.is_empty() && !b.is_empty() && (a.to_owned() + b).bytes().all(|c| c.is_ascii_digit())
-        })
-    };
-    value.trim().split_once('-').is_some_and(|(a, b)| part(a) && part(b))
 }
 
 fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
@@ -467,6 +499,17 @@ mod tests {
         );
         assert_eq!(out, r#"{"z": 1.10, "a": [1, {"b": "x"}], "geometry": null, "n": 123456789012345678901}"#);
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
+    }
+
+    #[test]
+    fn a_table_loses_the_columns_of_its_axes_and_keeps_its_spelling() {
+        let out = text(
+            Kind::Csv,
+            "点号,\"X坐标\",纵坐标,备注,图幅号\r\nJ1,4851490.419,1,\"a,b\",50.25-30.75\r\nJ2,2,3,,\r\n",
+        );
+        assert_eq!(out, "点号,备注\r\nJ1,\"a,b\"\r\nJ2,\r\n");
+        assert!(strip(Kind::Csv, "房号,面积\n1,2\n".as_bytes()).is_none());
+        assert!(strip(Kind::Csv, b"").is_none());
     }
 
     #[test]

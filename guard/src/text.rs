@@ -137,7 +137,14 @@ fn numeral(c: char) -> Option<char> {
 pub(crate) fn unescaped(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let finder = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
-    if !finder(b"&#") && !finder(b"\\u00") && !finder(b"%2") && !finder(b"%3") && !finder(b"\\\"") && !finder(b"&quot;")
+    if !finder(b"\\n")
+        && !finder(b"\\t")
+        && !finder(b"&#")
+        && !finder(b"\\u00")
+        && !finder(b"%2")
+        && !finder(b"%3")
+        && !finder(b"\\\"")
+        && !finder(b"&quot;")
     {
         return None;
     }
@@ -183,8 +190,14 @@ fn one_escape(escape: &str) -> Option<(char, usize)> {
         return Some((hex(body.get(..4)?)?, 6));
     }
     if let Some(body) = escape.strip_prefix('\\') {
-        let c = body.chars().next()?;
-        return matches!(c, '"' | '/' | '\\' | '\'').then_some((c, 2));
+        let c = match body.chars().next()? {
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            c @ ('"' | '/' | '\\' | '\'') => c,
+            _ => return None,
+        };
+        return Some((c, 2));
     }
     let body = escape.strip_prefix('%')?;
     let c = hex(body.get(..2)?)?;

@@ -63,6 +63,7 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("gpgll", "receiver-sentence", Behind::Comma),
     ("gngll", "receiver-sentence", Behind::Comma),
     ("cndtf", "vct", Behind::Anything),
+    ("cnsdtf", "vct", Behind::Anything),
 ];
 
 /// Longest word above.

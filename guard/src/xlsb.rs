@@ -15,8 +15,9 @@ const ROW: u32 = 0;
 const CELL_RK: u32 = 2;
 const CELL_REAL: u32 = 5;
 const FORMULA_NUMBER: u32 = 9;
-/// Records that open a part: sheet, book, shared strings, styles, table, comments, external link and others.
-const OPENERS: [u32; 15] = [40, 277, 332, 129, 131, 159, 278, 343, 179, 353, 360, 386, 503, 628, 564];
+/// Records that open a part: sheet, book, shared strings, styles, table, comments, external link, index of rows, order
+/// of calculation and others.
+const OPENERS: [u32; 17] = [40, 42, 277, 332, 129, 131, 159, 278, 343, 179, 353, 360, 386, 503, 528, 628, 564];
 
 struct Record<'a> {
     kind: u32,

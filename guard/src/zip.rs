@@ -241,14 +241,28 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Kind {
         }
     };
     let kind = flavour(&entries, bytes);
-    for entry in &entries {
+    let outside = look.workbook((kind == Kind::Xlsx).then(|| shared_strings(bytes, &entries)));
+    members(look, bytes, &entries, kind, at, depth);
+    look.workbook(outside);
+    kind
+}
+
+/// The words of a workbook stand in a part of their own; without them its columns have no names.
+fn shared_strings(bytes: &[u8], entries: &[Entry]) -> Vec<String> {
+    let part = entries.iter().find(|entry| entry.name.ends_with("sharedStrings.xml"));
+    let content = part.and_then(|entry| content(bytes, entry).ok()).unwrap_or_default();
+    crate::text::decode(&content).map(|text| crate::xml::shared_strings(&text)).unwrap_or_default()
+}
+
+fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &str, depth: u8) {
+    for entry in entries {
         let place = format!("{at}!{}", entry.name);
         look.name(&entry.name, &place);
         if entry.name.ends_with('/') && entry.size == 0 {
             continue;
         }
         if !look.member(length(entry.size), at) {
-            return kind;
+            return;
         }
         if kind == Kind::Ofd && entry.name.contains("Signs/") || entry.name.starts_with("_xmlsignatures/") {
             look.signed = true;
@@ -267,7 +281,6 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Kind {
             Err(obstacle) => look.obstacle(obstacle, &place),
         }
     }
-    kind
 }
 
 /// Printer settings and the like: binary by nature, written by every office program, shown by none.

@@ -276,6 +276,35 @@ fn a_point_hidden_in_a_zip_in_a_docx_is_found() {
 }
 
 #[test]
+fn a_local_grid_in_a_workbook_is_known_by_its_shared_header() {
+    let strings = "<sst><si><t>点号</t></si><si><t>X</t></si><si><t>Y</t></si><si><t>面积</t></si></sst>";
+    let sheet = |header: [u8; 3]| {
+        let cells = |row: usize, values: [&str; 3]| {
+            let cell = |(n, value): (usize, &str)| format!("<c r=\"{}{row}\"><v>{value}</v></c>", ["A", "B", "D"][n]);
+            format!("<row r=\"{row}\">{}</row>", values.into_iter().enumerate().map(cell).collect::<String>())
+        };
+        let head = format!(
+            "<row r=\"1\"><c r=\"A1\" t=\"s\"><v>{}</v></c><c r=\"B1\" t=\"s\"><v>{}</v></c><c r=\"D1\" t=\"s\"><v>{}</v></c></row>",
+            header[0], header[1], header[2]
+        );
+        let rows = [["1", "34512.417", "51203.882"], ["2", "34498.12", "51233.004"], ["3", "34477.871", "51228.69"]];
+        let rows: String = rows.into_iter().enumerate().map(|(n, row)| cells(n + 2, row)).collect();
+        format!("<worksheet><sheetData>{head}{rows}</sheetData></worksheet>")
+    };
+    let book = |header| {
+        let sheet = sheet(header);
+        docx(&[
+            ("xl/workbook.xml", b"<workbook/>"),
+            ("xl/sharedStrings.xml", strings.as_bytes()),
+            ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
+        ])
+    };
+    assert_eq!(verdict("a.xlsx", &book([0, 1, 2])), DetectVerdict::Coordinates);
+    assert_eq!(verdict("a.xlsx", &book([0, 1, 3])), DetectVerdict::Clean);
+    assert_eq!(verdict("a.xlsx", &book([9, 8, 7])), DetectVerdict::Clean);
+}
+
+#[test]
 fn a_letter_without_points_is_clean() {
     let document = docx(&[("word/document.xml", "<d><t>面积 120.35 平方米，价格 3,580,000.00 元</t></d>".as_bytes())]);
     assert_eq!(verdict("letter.docx", &document), DetectVerdict::Clean);

@@ -3,14 +3,17 @@
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
 
 pub mod courier;
+pub mod disguise;
 pub mod figures;
 pub mod gate;
 pub mod history;
 pub mod office;
+pub mod office_day;
 pub mod pair;
 pub mod papers;
 pub mod programs;
 pub mod relay;
+pub mod samples;
 pub mod seals;
 pub mod traffic;
 pub mod twins;

@@ -76,21 +76,97 @@ pub fn tax_ticket() -> Vec<u8> {
         format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
     ];
+    pdf_of(&objects.map(String::into_bytes))
+}
+
+/// A PDF of these objects, the first its root, with a correct cross-reference table.
+#[must_use]
+pub fn pdf_of(objects: &[Vec<u8>]) -> Vec<u8> {
+    pdf_with(objects, "")
+}
+
+/// The same, with more entries in its trailer.
+#[must_use]
+pub fn pdf_with(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut places = Vec::new();
     for (index, object) in objects.iter().enumerate() {
         places.push(out.len());
-        out.extend(format!("{} 0 obj\n{object}\nendobj\n", index + 1).into_bytes());
+        out.extend(format!("{} 0 obj\n", index + 1).into_bytes());
+        out.extend(object);
+        out.extend(b"\nendobj\n");
     }
     let table = out.len();
     out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).into_bytes());
     for place in places {
         out.extend(format!("{place:010} 00000 n \n").into_bytes());
     }
-    out.extend(
-        format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1).into_bytes(),
-    );
+    let size = objects.len() + 1;
+    out.extend(format!("trailer\n<< /Size {size} /Root 1 0 R {trailer}>>\nstartxref\n{table}\n%%EOF\n").into_bytes());
     out
+}
+
+/// A phone's photograph: the maker, the way up, and where it was taken.
+#[must_use]
+pub fn photo_with_place() -> Vec<u8> {
+    let page = scanned_page(7, 160, 120);
+    let rational = |values: [(u32, u32); 3]| {
+        values.iter().flat_map(|(a, b)| [a.to_le_bytes(), b.to_le_bytes()].concat()).collect::<Vec<u8>>()
+    };
+    let entry = |tag: u16, kind: u16, count: u32, value: u32| {
+        [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes(), &value.to_le_bytes()].concat()
+    };
+    // Two entries and the GPS directory behind them; its rationals follow.
+    let mut tiff = b"II*\0\x08\0\0\0\x02\0".to_vec();
+    tiff.extend(entry(0x0112, 3, 1, 6));
+    tiff.extend(entry(0x8825, 4, 1, 38));
+    tiff.extend(0_u32.to_le_bytes());
+    tiff.extend(4_u16.to_le_bytes());
+    tiff.extend(entry(1, 2, 2, u32::from(b'N')));
+    tiff.extend(entry(2, 5, 3, 92));
+    tiff.extend(entry(3, 2, 2, u32::from(b'E')));
+    tiff.extend(entry(4, 5, 3, 116));
+    tiff.extend(0_u32.to_le_bytes());
+    tiff.extend(rational([(23, 1), (7, 1), (5553, 100)]));
+    tiff.extend(rational([(113, 1), (19, 1), (51, 100)]));
+    let mut out = page[..2].to_vec();
+    out.extend([0xFF, 0xE1]);
+    out.extend(u16::try_from(tiff.len() + 8).expect("a small segment").to_be_bytes());
+    out.extend(b"Exif\0\0");
+    out.extend(tiff);
+    out.extend(&page[2..]);
+    out
+}
+
+/// One box of a film.
+#[must_use]
+pub fn media_box(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(body.len() + 8).expect("a small box").to_be_bytes();
+    [&size[..], kind, body].concat()
+}
+
+/// A recorded interview of one second without a picture, perhaps with the place of the camera.
+#[must_use]
+pub fn film(place: Option<&str>) -> Vec<u8> {
+    let data = Noise::new(3).bytes(600);
+    let brand = media_box(b"ftyp", b"isom\0\0\x02\0isommp42");
+    let mut header = vec![0; 100];
+    header[12..20].copy_from_slice(&[0, 0, 3, 232, 0, 0, 3, 232]);
+    let mut inside = media_box(b"mvhd", &header);
+    // One track whose only chunk stands in the data box behind.
+    let chunk = |at: u32| [&[0, 0, 0, 0, 0, 0, 0, 1][..], &at.to_be_bytes()].concat();
+    let user = place.map(|place| {
+        let length = u16::try_from(place.len()).expect("short").to_be_bytes();
+        media_box(b"udta", &media_box(b"\xA9xyz", &[&length[..], &[0x15, 0xC7], place.as_bytes()].concat()))
+    });
+    let track = |at: u32| {
+        let table = media_box(b"stbl", &media_box(b"stco", &chunk(at)));
+        media_box(b"trak", &media_box(b"mdia", &media_box(b"minf", &table)))
+    };
+    let size = brand.len() + 8 + inside.len() + track(0).len() + user.as_ref().map_or(0, Vec::len) + 8;
+    inside.extend(track(u32::try_from(size).expect("a small film")));
+    inside.extend(user.unwrap_or_default());
+    [brand, media_box(b"moov", &inside), media_box(b"mdat", &data)].concat()
 }
 
 /// 业务报文 of a transfer, without any coordinate node.

@@ -867,6 +867,15 @@ fn documents_before_the_guard() {
         ("volume.zip", papers::archive(2_000, 7)),
     ];
     documents.extend(odd_documents());
+    documents.extend(tests::disguise::parents());
+    documents.extend(
+        tests::samples::ALL.iter().flat_map(|sample| [(sample.name, sample.clean()), (sample.name, sample.spiked())]),
+    );
+    // Locked and packed by other programs.
+    let mut vectors: Vec<_> =
+        fs::read_dir(repository().join("guard/tests/vectors")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    vectors.sort();
+    documents.extend(vectors.iter().map(|path| ("vector", fs::read(path).unwrap())));
     let corpus: Vec<Vec<u8>> = documents.iter().map(|(_, bytes)| bytes.clone()).collect();
     let mut turn = 0;
     fuzz("document", &corpus, 120_000, |bytes| {
