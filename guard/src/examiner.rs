@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn evidence_is_masked_on_this_side_too_and_its_examiner_retires() {
-        let mut loud = Finding::new("pair", RuleClass::Heuristic, "a".to_owned(), "");
+        let mut loud = Finding::new("precise-pair", RuleClass::Heuristic, "a".to_owned(), "");
         loud.sample = "X=4851490.4193".to_owned();
         let mut liar = Liar(said(vec![Seen { findings: vec![loud; 200], ..clean() }]), 0);
         let looked = look(&mut liar, &[], &[("a", b"x")]).expect("an answer");

@@ -60,18 +60,18 @@ mod tests {
     fn exactly_one_rule_on_exactly_one_file_and_never_a_structural_one() {
         let of = |rule: &str, byte| Exception { rule: rule.to_owned(), digest: digest(byte) };
         let found = |rule, class, at: &str| Finding::new(rule, class, at.to_owned(), "");
-        let heuristic = || vec![found("pair", RuleClass::Heuristic, "a.csv:1")];
-        assert_eq!(left(heuristic(), vec![], &[of("pair", 1)]), 0);
-        for other in [of("pair", 2), of("column", 1)] {
+        let heuristic = || vec![found("precise-pair", RuleClass::Heuristic, "a.csv:1")];
+        assert_eq!(left(heuristic(), vec![], &[of("precise-pair", 1)]), 0);
+        for other in [of("precise-pair", 2), of("axis-column", 1)] {
             assert_eq!(left(heuristic(), vec![], &[other]), 1);
         }
-        let structural = vec![found("pair", RuleClass::Structural, "a.csv:1")];
-        assert_eq!(left(structural, vec![], &[of("pair", 1)]), 1);
-        let name = vec![found("pair", RuleClass::Heuristic, "a.csv (name)")];
-        assert_eq!(left(name, vec![], &[of("pair", 1)]), 1, "a name is not of the file's bytes");
+        let structural = vec![found("axis-pair", RuleClass::Structural, "a.csv:1")];
+        assert_eq!(left(structural, vec![], &[of("axis-pair", 1)]), 1);
+        let name = vec![found("precise-pair", RuleClass::Heuristic, "a.csv (name)")];
+        assert_eq!(left(name, vec![], &[of("precise-pair", 1)]), 1, "a name is not of the file's bytes");
         let unread = vec![found("encrypted", RuleClass::Structural, "a.csv")];
-        assert_eq!(left(heuristic(), unread, &[of("pair", 1)]), 1, "part of it was not looked at");
-        let many = vec![found("pair", RuleClass::Heuristic, "a.csv:1"); EVIDENCE_MAX];
-        assert_eq!(left(many, vec![], &[of("pair", 1)]), EVIDENCE_MAX, "there may have been more, and other");
+        assert_eq!(left(heuristic(), unread, &[of("precise-pair", 1)]), 1, "part of it was not looked at");
+        let many = vec![found("precise-pair", RuleClass::Heuristic, "a.csv:1"); EVIDENCE_MAX];
+        assert_eq!(left(many, vec![], &[of("precise-pair", 1)]), EVIDENCE_MAX, "there may have been more, and other");
     }
 }

@@ -185,6 +185,7 @@ RECORD = [
     tagged("bytes", 15, der.number_of),
     tagged("local", 16, der.fixed(32)),
     group("head", HEAD, place=17),
+    tagged("medium", 18, der.name_of),
 ]
 LOCAL = [
     text("name", optional=True),

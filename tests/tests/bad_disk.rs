@@ -63,7 +63,9 @@ impl Fault {
     fn said(self) -> &'static [&'static str] {
         match self {
             Fault::BelowFloor | Fault::FewInodes => &[],
-            Fault::Full | Fault::NoInodes => &["(os error 28)"],
+            // Some blocks are always left over, and enough for what is small: then the floor speaks.
+            Fault::Full => &["(os error 28)", "bytes were asked for and"],
+            Fault::NoInodes => &["(os error 28)"],
             Fault::ReadOnly => &["(os error 30)", "(os error 117)"],
             Fault::StoreGone => &["(os error 5)", "(os error 28)", "(os error 30)"],
             Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => &["(os error 5)"],
