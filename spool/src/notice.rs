@@ -359,6 +359,30 @@ pub(crate) fn sweep(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Removes final notices that have rested, at most so many: names are looked at one by one, and most of them stay.
+pub(crate) fn forget(
+    disk: &Disk,
+    dir: &Path,
+    has_rested: &dyn Fn(&Path) -> bool,
+    at_most: usize,
+) -> Result<usize, SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    let endings: Vec<String> = NoticeState::ALL.into_iter().filter(|state| state.is_final()).map(ending).collect();
+    let mut gone = 0;
+    for entry in fs::read_dir(dir).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        if gone >= at_most {
+            break;
+        }
+        if endings.iter().any(|end| name.ends_with(end.as_bytes())) && has_rested(&path) {
+            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}
+
 /// Does a later notice of the same parcel stand beside this one?
 fn is_replaced(dir: &Path, name: &[u8], state: NoticeState, notice: &Value) -> bool {
     let parcel = notice.get("parcel").and_then(Value::as_str).unwrap_or_default();

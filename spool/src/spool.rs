@@ -931,6 +931,17 @@ impl Spool {
         notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice)
     }
 
+    /// Removes notices of ends that have rested, at most so many; those of parcels under way stay. Answers how many went.
+    pub fn forget_notices(
+        &self,
+        route: &Name,
+        has_rested: &dyn Fn(&Path) -> bool,
+        at_most: usize,
+    ) -> Result<usize, SpoolError> {
+        let _turn = locked(&self.0.notices);
+        notice::forget(&self.0.disk, &self.0.layout.notices(route), has_rested, at_most)
+    }
+
     /// Tells the app that its drop stays in the inlet.
     pub(crate) fn notice_waiting(
         &self,

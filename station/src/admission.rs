@@ -467,7 +467,10 @@ fn look(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) ->
             let checked = station.spool.arrivals(crossing).check_in(entry)?.path;
             return look_again(station, &checked, now);
         }
-        receipts::make(station, &Came::of_state(&known, came), Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+        let came = Came::of_state(&known, came);
+        receipts::make(station, &came, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+        let evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts: Vec::new() };
+        sealing::keep_evidence(station, vec![Proof { parcel, bundle: entry.id, evidence }])?;
         return remove(station, path).map(on);
     }
     match open(station, crossing, path, now) {
@@ -661,18 +664,15 @@ fn tell_all(station: &Station, bound: &[Bound], now: Timestamp) -> Result<(), St
     let receipts: Vec<Said<'_>> =
         said.iter().map(|(one, outcome)| Said { came: &one.admitted.came, outcome: *outcome, reason: None }).collect();
     let receipts = receipts::make_all(station, &receipts, now)?;
-    let mut proofs: Vec<Proof> = Vec::with_capacity(bound.len());
-    for ((one, _), receipt) in said.iter().zip(receipts) {
-        let Came { parcel, bundle, .. } = one.admitted.came;
-        match proofs.last_mut() {
-            Some(last) if last.bundle == bundle => last.evidence.receipts.push(receipt),
-            _ => {
-                let mut evidence = one.admitted.evidence.clone();
-                evidence.receipts.push(receipt);
-                proofs.push(Proof { parcel, bundle, evidence });
-            }
+    let mut receipts = said.iter().zip(receipts).peekable();
+    let proofs = bound.iter().map(|one| {
+        let (Came { parcel, bundle, .. }, mut evidence) = (&one.admitted.came, one.admitted.evidence.clone());
+        while let Some((_, receipt)) = receipts.next_if(|((of, _), _)| std::ptr::eq(*of, one)) {
+            evidence.receipts.push(receipt);
         }
-    }
+        Proof { parcel: *parcel, bundle: *bundle, evidence }
+    });
+    let proofs = proofs.collect();
     sealing::keep_evidence(station, proofs)
 }
 

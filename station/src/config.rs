@@ -61,6 +61,10 @@ pub struct NodeSettings {
     /// Days that a refused parcel is held. Default 30; at least 1.
     #[serde(default = "quarantine_days")]
     pub quarantine_days: u32,
+    /// Days that the notice of a parcel's end stays, counted from when it was written. Default 180; at least 1. What the
+    /// ledger says of the parcel stays for good.
+    #[serde(default = "notice_days")]
+    pub notice_days: u32,
     /// May `seal` and `open` be used by hand here? Default no. Never for what leaves the internal zone.
     #[serde(default)]
     pub manual: bool,
@@ -300,6 +304,9 @@ const fn evidence_days() -> u32 {
 const fn quarantine_days() -> u32 {
     30
 }
+const fn notice_days() -> u32 {
+    180
+}
 const fn settle_s() -> u32 {
     10
 }
@@ -434,6 +441,9 @@ impl<L> Config<L> {
         }
         if self.node.quarantine_days == 0 {
             fault("node.quarantine_days", "0 days would drop refused parcels at once".to_owned(), "set at least 1");
+        }
+        if self.node.notice_days == 0 {
+            fault("node.notice_days", "0 days would tell apps nothing".to_owned(), "set at least 1");
         }
         if let Some(backup) = &self.backup {
             if backup.folder.starts_with(&self.node.spool) {

@@ -31,6 +31,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const SCRUB_EVERY_LOOKS: u64 = 10;
 /// Days removed in one pass.
 const DAYS_A_PASS: usize = 64;
+/// Notices removed in one pass: a second's work.
+const NOTICES_A_PASS: usize = 10_000;
 
 /// What was done when.
 #[derive(Default)]
@@ -360,7 +362,7 @@ fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Removes evidence and quarantine past their days. A day of evidence goes whole.
+/// Removes evidence, quarantine and notices of ends past their days. A day of evidence goes whole.
 ///
 /// The day in a name is the claim of the node where a parcel began, and that node's clock may stand in another century:
 /// what the name calls old goes only where the disk says the same of it.
@@ -393,6 +395,10 @@ fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
         if old && has_rested(&path, now, quarantine_ms) {
             disk.remove_tree(&path).map_err(io)?;
         }
+    }
+    let notice_ms = u64::from(station.settings.notice_days) * DAY_MS;
+    for route in station.routes.iter().filter(|route| route.path.first() == Some(&station.node)) {
+        station.spool.forget_notices(&route.name, &|path| has_rested(path, now, notice_ms), NOTICES_A_PASS)?;
     }
     Ok(())
 }

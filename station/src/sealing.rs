@@ -448,19 +448,16 @@ pub fn papers(bundle: &mut (impl io::Read + io::Seek), path: &Path) -> Result<(V
     })
 }
 
-/// Writes evidence, or adds its receipts to what is there. Of one bundle not more than one proof.
+/// Writes evidence, or adds its receipts to what is there. Of one bundle not more than one proof. Written even where it
+/// says nothing new: an earlier write may have failed at its last sync, and what stands there may not last.
 pub fn keep_evidence(station: &Station, proofs: Vec<Proof>) -> Result<(), StationError> {
     let mut kept = Vec::with_capacity(proofs.len());
     for Proof { parcel, bundle, mut evidence } in proofs {
         let path = evidence_path(station, &parcel, &bundle);
         if let Some(known) = read_evidence(&path)? {
-            let before = known.receipts.len();
             let new: Vec<_> = evidence.receipts.drain(..).filter(|receipt| !known.receipts.contains(receipt)).collect();
             evidence = known;
             evidence.receipts.extend(new);
-            if evidence.receipts.len() == before {
-                continue;
-            }
         } else if evidence.envelope.is_empty() {
             // Gone meanwhile: its days were over.
             continue;

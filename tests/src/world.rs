@@ -1156,7 +1156,9 @@ impl<'a> World<'a> {
             for place in places {
                 for path in children(&place)? {
                     let file = path.file_name().unwrap_or_default().to_string_lossy();
-                    if file != ".claimed" {
+                    // A disk that refuses to remove leaves what was written aside until the next start.
+                    let waste = self.nodes[node].machine.faults() > 0 && file.starts_with(spool::disk::ASIDE);
+                    if file != ".claimed" && !waste {
                         return Ok(Some(format!("{} stands in {}", file, place.display())));
                     }
                 }

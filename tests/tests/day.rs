@@ -181,11 +181,11 @@ fn a_parcel_that_nobody_confirms_expires_with_notice_record_and_alarm_and_is_del
 }
 
 #[test]
-fn quarantine_and_evidence_go_when_their_days_are_over_and_not_before() {
+fn quarantine_evidence_and_notices_of_ends_go_when_their_days_are_over_and_not_before() {
     let root = tempfile::tempdir().unwrap();
     let mut pair = pair(root.path(), "");
     pair.drop_bytes("forms", "review.xml", papers::review_result(1).as_bytes()).unwrap();
-    pair.drop_form("forms").unwrap();
+    let form = pair.drop_form("forms").unwrap();
     pair.minutes(3).unwrap();
     let (quarantine, evidence) = (pair.station(HERE).layout().quarantine(), pair.station(THERE).layout().evidence());
     let (held, kept) = (files_below(&quarantine), files_below(&evidence));
@@ -195,12 +195,16 @@ fn quarantine_and_evidence_go_when_their_days_are_over_and_not_before() {
     pair.hours(5).unwrap();
     assert_eq!((files_below(&quarantine), files_below(&evidence)), (0, kept));
     // In steps that no clock in doubt would take.
-    pair.pass_ms(179 * DAY_MS);
+    pair.pass_ms(177 * DAY_MS);
+    pair.hours(2).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    pair.pass_ms(2 * DAY_MS);
     pair.hours(2).unwrap();
     assert_eq!(files_below(&evidence), kept);
     pair.pass_ms(3 * DAY_MS);
     pair.hours(2).unwrap();
     assert_eq!(files_below(&evidence), 0);
+    assert_eq!(pair.told("forms", &form), None);
 }
 
 #[test]
