@@ -325,7 +325,7 @@ impl<W: Write> ChunkSealer<'_, W> {
     }
 }
 
-/// Verifies a bundle with public keys alone: the steps of 7.1 in FORMAT.md, by their numbers in [`walk`].
+/// Verifies a bundle with public keys alone: the steps of 7.1 in FORMAT.md, by their numbers in `walk`.
 pub fn verify(input: &mut impl Read, trust: &Trust) -> Result<Verified, BundleError> {
     let (verified, _) = walk(input, trust, &mut |_, _, _| Ok(()))?;
     Ok(verified)

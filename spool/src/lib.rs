@@ -18,9 +18,9 @@
 //! | staged bundle | [`Small`], or a file under `queues/sealing` | a segment of the outbox, or `sealing` | nothing yet: without a record it is waste | a start finds no record of it; its number is withdrawn |
 //! | waiting bundle | [`Entry`] | `queues/outbox/<crossing>` | the record `accepted` or `relayed`, [`State::Accepted`] or [`State::Relayed`] | a receipt says that custody passed, and that is recorded |
 //! | partial bundle | [`Partial`] | `arrivals/<crossing>/partial` | nothing: it may be lost at the cost of resending | it is whole |
-//! | whole bundle | [`Entry`] | `arrivals/<crossing>/complete` | its sync and rename | it is recorded as arrived (and then stands in `checked`), refused (`quarantine`) or a duplicate |
-//! | bundle in custody | [`Entry`] | `arrivals/checked` | the record `arrived`, [`State::Arrived`] | the record `relayed` or `delivered` |
-//! | delivery | [`Outlet`] | `outlet/<route>/.staging` | the record `delivering`, [`State::Delivering`]; before it, it is plaintext that is wiped | its rename into the outlet; then the record `delivered` |
+//! | whole bundle | [`Entry`] | `arrivals/<crossing>/complete` | its sync and rename | it is recorded as delivered or relayed and its receipts and evidence are durable; as arrived, where it has to wait (and then stands in `checked`); as refused (`quarantine`) or a duplicate |
+//! | bundle in custody | [`Entry`] | `arrivals/checked` | the record `arrived`, [`State::Arrived`] | the record `relayed` or `delivered`, and what that promises is durable |
+//! | delivery | [`Outlet`] | `outlet/<route>/.staging/<parcel>.item` | the record `delivering`, [`State::Delivering`]; before it, it is plaintext that is wiped | its rename into the outlet; then the record `delivered` |
 //!
 //! The rules behind it:
 //!

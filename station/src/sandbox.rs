@@ -60,7 +60,7 @@ pub struct Start {
     pub program: PathBuf,
     /// Words behind [`ARGUMENT`].
     pub more: Vec<String>,
-    /// See [`BUDGET_BASE`].
+    /// What every parcel is allowed, however small; see the constants of this module.
     pub budget_base: Duration,
 }
 
