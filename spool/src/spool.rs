@@ -1002,14 +1002,21 @@ fn restored(ledger: &Ledger) -> Result<Option<Restored>, SpoolError> {
     Ok(found)
 }
 
+/// A lock that is held is asked for again so often, a fiftieth of a second apart: a daemon that is killed while it starts
+/// a worker leaves a child behind that holds the lock until it becomes the worker, some milliseconds later.
+const LOCK_TURNS: u32 = 50;
+
 pub(crate) fn take_lock(disk: &Disk, path: &Path) -> Result<File, SpoolError> {
     let at = |source| SpoolError::disk(path, source);
     let file = disk.open_rw(path).map_err(at)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Locked { path: path.to_owned() }),
-        Err(error) => Err(at(error.into())),
+    for _ in 0..LOCK_TURNS {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::park_timeout(std::time::Duration::from_millis(20)),
+            Err(error) => return Err(at(error.into())),
+        }
     }
+    Err(SpoolError::Locked { path: path.to_owned() })
 }
 
 fn last_moment(ledger: &Ledger) -> Result<Option<Timestamp>, SpoolError> {
