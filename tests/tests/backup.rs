@@ -70,6 +70,17 @@ fn together(from: &mut Running, to: &mut Running, now: &mut Timestamp) {
     from.turn(now).unwrap();
 }
 
+/// Both ends, where one application was delivered and another came and was not looked at yet.
+fn one_delivered_one_arrived(internet: &Member, extranet: &Member, now: &mut Timestamp) -> (Running, Running) {
+    let (mut from, mut to) = (internet.open(*now).unwrap(), extranet.open(*now).unwrap());
+    internet.drop_application(1);
+    together(&mut from, &mut to, now);
+    internet.drop_application(2);
+    from.turn(now).unwrap();
+    from.carry_to(&to);
+    (from, to)
+}
+
 /// The app takes what stands in the outlet.
 fn pick_up(member: &Member, picked: &mut Vec<String>) {
     let outlet = member.layout().outlet(&name("applications"));
@@ -408,12 +419,7 @@ fn a_node_that_dies_while_it_makes_a_backup_starts_again_and_nothing_half_made_c
     let office = office();
     let (internet, extranet) = (&office.internet, &office.extranet);
     let mut now = START;
-    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
-    internet.drop_application(1);
-    together(&mut from, &mut to, &mut now);
-    internet.drop_application(2);
-    from.turn(&mut now).unwrap();
-    from.carry_to(&to);
+    let (mut from, to) = one_delivered_one_arrived(internet, extranet, &mut now);
     drop(to);
     let folder = extranet.root.join("backups");
     let mut deaths = 0;
@@ -449,12 +455,7 @@ fn a_restore_that_dies_after_any_effect_keeps_the_daemon_away_and_is_simply_run_
     let office = office();
     let (internet, extranet) = (&office.internet, &office.extranet);
     let mut now = START;
-    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
-    internet.drop_application(1);
-    together(&mut from, &mut to, &mut now);
-    internet.drop_application(2);
-    from.turn(&mut now).unwrap();
-    from.carry_to(&to);
+    let (mut from, to) = one_delivered_one_arrived(internet, extranet, &mut now);
     let good = back_up(&to, now);
     drop(to);
     wipe(extranet);

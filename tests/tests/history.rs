@@ -7,11 +7,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use protocol::keys::SigningKey;
 use protocol::{Name, Suite};
-use spool::{Filter, ParcelState, Seen, Spool, State};
+use spool::{Disk, Filter, Fuse, ParcelState, Seen, Setup, Spool, State};
 use tests::figures::history::STEP;
 use tests::history;
 
@@ -105,34 +104,34 @@ fn the_index_of_a_long_past_says_of_every_parcel_what_its_records_said() {
     assert!(spool.gaps(&history::extranet(), history::OUT.back()).is_empty());
 }
 
+/// Makes the index anew on a disk that dies after so many effects: asked for while the node runs, or found missing at its
+/// start. Answers how many effects were asked for.
+fn made_anew(dir: &Path, asked_for: bool, fuse: &Fuse) -> u64 {
+    let key = SigningKey::from_pem(&fs::read_to_string(dir.join("key.pem")).unwrap(), None).unwrap();
+    let disk = Disk::with_fuse(fuse.clone());
+    if !asked_for {
+        fs::remove_file(dir.join("index/index.redb")).unwrap();
+    }
+    let opened = Spool::open(Setup { disk, ..history::setup(dir, &key, history::moment(10_000_000)) });
+    let _died = opened.and_then(|spool| if asked_for { spool.rebuild_index() } else { Ok(()) });
+    fuse.used()
+}
+
 #[test]
-fn an_index_killed_while_it_is_made_anew_says_the_same_at_the_next_start() {
-    let (count, kills) = if is_soak() { (300_000, 60) } else { (8_000, 6) };
+fn an_index_that_dies_while_it_is_made_anew_says_the_same_at_the_next_start() {
+    let (count, deaths) = if is_soak() { (300_000, 60) } else { (8_000, 12) };
     let dir = past(count, 700);
     let expected = said(&open(dir.path()));
-    let index = dir.path().join("index/index.redb");
-    let timed = Instant::now();
-    let mut child = step("rebuild", dir.path(), count).spawn().unwrap();
-    let said_by_child = begun(&mut child);
-    assert!(child.wait().unwrap().success());
-    drop(said_by_child);
-    let whole = timed.elapsed();
-    let mut died = 0;
-    for kill in 0..kills {
-        // By turns: asked for while the node runs, and found missing at its start.
-        let what = if kill % 2 == 0 { "rebuild" } else { "start" };
-        if what == "start" {
-            fs::remove_file(&index).unwrap();
+    for asked_for in [true, false] {
+        let whole = made_anew(dir.path(), asked_for, &Fuse::after(u64::MAX));
+        assert!(whole > deaths, "{whole} effects");
+        for death in 0..deaths {
+            let fuse = Fuse::after(whole * death / deaths);
+            made_anew(dir.path(), asked_for, &fuse);
+            assert!(fuse.burnt(), "it dies before its end");
+            assert!(said(&open(dir.path())) == expected, "death {death} of {deaths}, asked for: {asked_for}");
         }
-        let mut child = step(what, dir.path(), count).spawn().unwrap();
-        let said_by_child = (what == "rebuild").then(|| begun(&mut child));
-        std::thread::sleep(whole * kill / kills);
-        child.kill().unwrap();
-        died += u32::from(!child.wait().unwrap().success());
-        drop(said_by_child);
-        assert!(said(&open(dir.path())) == expected, "kill {kill}, {:?} after its beginning", whole * kill / kills);
     }
-    assert!(died >= kills / 4, "only {died} of {kills} deaths came before the end");
 }
 
 #[test]
@@ -141,9 +140,10 @@ fn a_node_killed_while_it_records_knows_every_record_at_the_next_start() {
     let dir = past(count, 100);
     drop(open(dir.path()));
     for kill in 0..kills {
-        let mut child = step("live", dir.path(), count).env("UNTIL_KILLED", "200").spawn().unwrap();
+        // Killed as soon as it has recorded so many, while sixteen threads record on.
+        let until = (150 + kill * 67 % 200_u64).to_string();
+        let mut child = step("live", dir.path(), count).env("UNTIL_KILLED", until).spawn().unwrap();
         let _said = begun(&mut child);
-        std::thread::sleep(Duration::from_millis(kill * 7 % 100));
         child.kill().unwrap();
         child.wait().unwrap();
         let spool = open(dir.path());

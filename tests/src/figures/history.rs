@@ -8,14 +8,14 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::keys::SigningKey;
 use protocol::ledger::Local;
 use protocol::receipt::Outcome;
 use protocol::{Suite, Timestamp};
-use spool::{Filter, Seen, Spool, SpoolError, State};
+use spool::{Bell, Filter, Seen, Spool, SpoolError, State};
 
 use crate::history;
 
@@ -239,7 +239,7 @@ impl Costs {
 fn live(dir: &Path) -> io::Result<String> {
     let (spool, _) = open(dir)?;
     let ready = number_of("UNTIL_KILLED", 0);
-    let (over, recorded) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, recorded) = (Bell::default(), AtomicU64::new(0));
     let began = Instant::now();
     let said = std::thread::scope(|scope| {
         for place in 0..RECORDERS {
@@ -249,22 +249,24 @@ fn live(dir: &Path) -> io::Result<String> {
                 .spawn_scoped(scope, move || records(spool, place, began, over, recorded))?;
         }
         let said = asks(&spool, began, ready, &recorded);
-        over.store(true, Ordering::SeqCst);
+        over.ring();
         said
     })?;
     let rate = recorded.load(Ordering::SeqCst) / LIVE.as_secs();
     Ok(format!("{rate} records/s; median/p99: {said}; {}", used()))
 }
 
-fn records(spool: &Spool, place: u64, began: Instant, over: &AtomicBool, recorded: &AtomicU64) {
+fn records(spool: &Spool, place: u64, began: Instant, over: &Bell, recorded: &AtomicU64) {
     let outcomes = [None, Some(Outcome::Arrived), Some(Outcome::Delivered)];
     // Beyond the past, and beyond what an earlier step added to it.
     let first = parcels() + spool.head().size;
     let mut turn = 0;
-    while !over.load(Ordering::SeqCst) {
+    loop {
         for outcome in outcomes {
             let due = began + Duration::from_micros(turn * RECORDERS * 1_000_000 / RATE);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if over.wait(0, due.saturating_duration_since(Instant::now())) > 0 {
+                return;
+            }
             let number = first + (turn / 3) * RECORDERS + place;
             let (record, local) = match outcome {
                 None => (history::accepted(number, now(), spool.epoch(), number), history::words(number)),
@@ -285,6 +287,7 @@ fn asks(spool: &Spool, began: Instant, ready: u64, recorded: &AtomicU64) -> io::
         (Costs::default(), Costs::default(), Costs::default(), Costs::default());
     let (mut turn, mut told) = (0_u64, false);
     while ready > 0 || began.elapsed() < LIVE {
+        let heard = spool.bell().generation();
         turn += 1;
         let number = turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) % parcels();
         let fail = |error| io::Error::other::<SpoolError>(error);
@@ -316,7 +319,8 @@ fn asks(spool: &Spool, began: Instant, ready: u64, recorded: &AtomicU64) -> io::
             println!("ready");
             told = true;
         }
-        std::thread::sleep(Duration::from_millis(2));
+        // Asked anew whenever something was recorded.
+        spool.bell().wait(heard, LIVE);
     }
     let all = [
         parcel.words("parcel"),
