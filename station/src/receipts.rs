@@ -552,15 +552,7 @@ fn take_receipts(station: &Station, receipts: Vec<(Receipt, Vec<u8>)>, now: Time
     }
     let mut records = Vec::with_capacity(2 * taking.len());
     for Taking { sent, receipt, entry, .. } in &taking {
-        let mut record = Record::new(Event::ReceiptTaken, now);
-        record.parcel = Some(receipt.parcel);
-        record.bundle = Some(receipt.bundle);
-        record.peer = Some(receipt.node.clone());
-        record.crossing = Some(receipt.crossing);
-        record.outcome = Some(receipt.outcome);
-        record.reason = receipt.reason;
-        record.digest = Some(receipt.statement);
-        records.push((record, Local::none()));
+        records.push((said_by(Event::ReceiptTaken, receipt, now), Local::none()));
         // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
         // own receipt may have been lost where this one was not.
         if entry.is_some() {
@@ -589,6 +581,19 @@ fn take_receipts(station: &Station, receipts: Vec<(Receipt, Vec<u8>)>, now: Time
         }
     }
     leave(station, &left)
+}
+
+/// A record of what a receipt said.
+fn said_by(event: Event, receipt: &Receipt, now: Timestamp) -> Record {
+    let mut record = Record::new(event, now);
+    record.parcel = Some(receipt.parcel);
+    record.bundle = Some(receipt.bundle);
+    record.peer = Some(receipt.node.clone());
+    record.crossing = Some(receipt.crossing);
+    record.outcome = Some(receipt.outcome);
+    record.reason = receipt.reason;
+    record.digest = Some(receipt.statement);
+    record
 }
 
 /// Is the receipt about a parcel that went on from here, by a node that may say it?
@@ -632,15 +637,7 @@ fn lost_known(
     if known.is_some_and(|known| known.custody_passed && known.statement == receipt.statement) {
         return Ok(());
     }
-    let mut record = Record::new(Event::LostKnown, now);
-    record.parcel = Some(receipt.parcel);
-    record.bundle = Some(receipt.bundle);
-    record.peer = Some(receipt.node.clone());
-    record.crossing = Some(receipt.crossing);
-    record.outcome = Some(receipt.outcome);
-    record.reason = receipt.reason;
-    record.digest = Some(receipt.statement);
-    station.spool.record(record, Local::none())?;
+    station.spool.record(said_by(Event::LostKnown, receipt, now), Local::none())?;
     Ok(())
 }
 
