@@ -92,8 +92,8 @@ impl Examiner for InProcess {
 
 #[derive(Serialize, Deserialize)]
 enum Question {
-    /// What stands in these files, in these names?
-    Look { names: Vec<String>, paths: Vec<String> },
+    /// What stands in these files, in these names? And how does a message among them stand to its schema?
+    Look { names: Vec<String>, files: Vec<Asked> },
     /// The one content without its coordinates.
     Strip { kind: Kind },
     /// Does the one content keep to this, and which labels has it?
@@ -101,8 +101,14 @@ enum Question {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Asked {
+    path: String,
+    schema: Option<Schema>,
+}
+
+#[derive(Serialize, Deserialize)]
 enum Said {
-    Look { names: Vec<Vec<Finding>>, files: Vec<Seen> },
+    Look { names: Vec<Vec<Finding>>, files: Vec<Seen>, outlined: Vec<Option<Outlined>> },
     Strip { removed: Option<Vec<(String, u32)>> },
     Outline { outlined: Option<Outlined> },
 }
@@ -114,10 +120,26 @@ pub(crate) struct Outlined {
     pub labels: Vec<(Name, String)>,
 }
 
+/// A file that is asked about.
+pub(crate) struct File<'a> {
+    pub path: &'a str,
+    pub bytes: &'a [u8],
+    /// What a message is held against, where that is known before its kind is.
+    pub schema: Option<&'a Schema>,
+}
+
 /// What was seen in names and files, one for one.
 pub(crate) struct Looked {
     pub names: Vec<Vec<Finding>>,
     pub files: Vec<Seen>,
+    /// Of messages that were asked about with a schema.
+    pub outlined: Vec<Option<Outlined>>,
+}
+
+impl Looked {
+    fn is_clean(&self) -> bool {
+        self.names.iter().all(Vec::is_empty) && self.files.iter().all(|seen| seen.verdict() == DetectVerdict::Clean)
+    }
 }
 
 /// The other side: answers a question. `None` where it is no question of ours.
@@ -125,10 +147,19 @@ pub(crate) struct Looked {
 pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
     let mut body = Vec::new();
     let said = match serde_json::from_slice(words).ok()? {
-        Question::Look { names, paths } if paths.len() == contents.len() => Said::Look {
-            names: names.iter().map(|name| look_at_name(name)).collect(),
-            files: paths.iter().zip(contents).map(|(path, bytes)| examine(path, bytes)).collect(),
-        },
+        Question::Look { names, files } if files.len() == contents.len() => {
+            let seen: Vec<Seen> = files.iter().zip(contents).map(|(file, bytes)| examine(&file.path, bytes)).collect();
+            let held = files.iter().zip(contents).zip(&seen);
+            Said::Look {
+                names: names.iter().map(|name| look_at_name(name)).collect(),
+                outlined: held
+                    .map(|((file, bytes), seen)| {
+                        outline(seen.kind, bytes, file.schema.as_ref().filter(|_| seen.kind.is_message())?)
+                    })
+                    .collect(),
+                files: seen,
+            }
+        }
         Question::Strip { kind } => {
             let stripped = strip::strip(kind, contents.first()?);
             Said::Strip {
@@ -161,7 +192,7 @@ fn outline(kind: Kind, bytes: &[u8], schema: &Schema) -> Option<Outlined> {
 
 /// Looks at one file by itself, wherever it comes from.
 pub fn detect_by(examiner: &mut dyn Examiner, name: &str, bytes: &[u8]) -> Result<Detection, Silence> {
-    let Looked { mut files, .. } = look(examiner, &[], &[(name, bytes)])?;
+    let Looked { mut files, .. } = look(examiner, &[], &[File { path: name, bytes, schema: None }])?;
     let seen = files.pop().ok_or(Silence::Garbled)?;
     let verdict: DetectVerdict = seen.verdict();
     let mut findings = seen.findings;
@@ -170,16 +201,16 @@ pub fn detect_by(examiner: &mut dyn Examiner, name: &str, bytes: &[u8]) -> Resul
 }
 
 /// Asks for a look. Whoever has met something is not asked again.
-pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[(&str, &[u8])]) -> Result<Looked, Silence> {
+pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_>]) -> Result<Looked, Silence> {
     let question = Question::Look {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
-        paths: files.iter().map(|(path, _)| (*path).to_owned()).collect(),
+        files: files.iter().map(|f| Asked { path: f.path.to_owned(), schema: f.schema.cloned() }).collect(),
     };
-    let contents: Vec<&[u8]> = files.iter().map(|(_, bytes)| *bytes).collect();
-    let Said::Look { names: of_names, files: seen } = ask(examiner, &question, &contents)?.0 else {
+    let contents: Vec<&[u8]> = files.iter().map(|file| file.bytes).collect();
+    let Said::Look { names: of_names, files: seen, outlined } = ask(examiner, &question, &contents)?.0 else {
         return Err(garbled(examiner));
     };
-    if of_names.len() != names.len() || seen.len() != files.len() {
+    if of_names.len() != names.len() || seen.len() != files.len() || outlined.len() != files.len() {
         return Err(garbled(examiner));
     }
     let looked = Looked {
@@ -188,13 +219,18 @@ pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[(&str, 
             .into_iter()
             .map(|seen| Seen { findings: checked(seen.findings), obstacles: checked(seen.obstacles), ..seen })
             .collect(),
+        outlined,
     };
-    let clean = looked.names.iter().all(Vec::is_empty)
-        && looked.files.iter().all(|seen| seen.verdict() == DetectVerdict::Clean);
-    if !clean {
+    if !looked.is_clean() {
         examiner.retire();
     }
     Ok(looked)
+}
+
+/// Asks for a look at the files of several parcels and tells nothing of any unless all of them, and all names, are
+/// clean: beside a hit nobody's word counts, and each parcel is looked at by itself.
+pub(crate) fn look_if_all_clean(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_>]) -> Option<Looked> {
+    look(examiner, names, files).ok().filter(Looked::is_clean)
 }
 
 /// Asks for a file without its coordinates. Whoever rewrote it judges nothing afterwards.
@@ -260,8 +296,11 @@ mod tests {
     }
 
     fn said(files: Vec<Seen>) -> Vec<u8> {
-        serde_json::to_vec(&Said::Look { names: Vec::new(), files }).expect("it can be written")
+        let outlined = files.iter().map(|_| None).collect();
+        serde_json::to_vec(&Said::Look { names: Vec::new(), files, outlined }).expect("it can be written")
     }
+
+    const X: File<'static> = File { path: "a", bytes: b"x", schema: None };
 
     fn clean() -> Seen {
         Seen { kind: Kind::Text, findings: Vec::new(), obstacles: Vec::new(), signed: false }
@@ -271,10 +310,10 @@ mod tests {
     fn an_answer_about_other_files_than_were_asked_about_is_none() {
         for words in [said(vec![]), said(vec![clean(), clean()]), b"{}".to_vec(), b"\x00".to_vec()] {
             let mut liar = Liar(words, 0);
-            assert!(matches!(look(&mut liar, &[], &[("a", b"x")]), Err(Silence::Garbled)));
+            assert!(matches!(look(&mut liar, &[], &[X]), Err(Silence::Garbled)));
             assert_eq!(liar.1, 1, "it is not asked again");
         }
-        assert!(look(&mut Liar(said(vec![clean()]), 0), &[], &[("a", b"x")]).is_ok());
+        assert!(look(&mut Liar(said(vec![clean()]), 0), &[], &[X]).is_ok());
     }
 
     #[test]
@@ -282,7 +321,7 @@ mod tests {
         let mut loud = Finding::new("precise-pair", RuleClass::Heuristic, "a".to_owned(), "");
         loud.sample = "X=4851490.4193".to_owned();
         let mut liar = Liar(said(vec![Seen { findings: vec![loud; 200], ..clean() }]), 0);
-        let looked = look(&mut liar, &[], &[("a", b"x")]).expect("an answer");
+        let looked = look(&mut liar, &[], &[X]).expect("an answer");
         let findings = &looked.files.first().expect("one file").findings;
         assert_eq!(findings.len(), EVIDENCE_MAX);
         assert!(findings.iter().all(|f| f.sample == "X=48#####.###3"));
@@ -294,7 +333,7 @@ mod tests {
         let words = String::from_utf8(said(vec![Seen::unread("encrypted", "a")])).expect("JSON is text");
         for bad in ["113.5,23.1", "x\\u0000", &"a".repeat(65)] {
             let mut liar = Liar(words.replace("encrypted", bad).into_bytes(), 0);
-            assert!(matches!(look(&mut liar, &[], &[("a", b"x")]), Err(Silence::Garbled)), "{bad}");
+            assert!(matches!(look(&mut liar, &[], &[X]), Err(Silence::Garbled)), "{bad}");
         }
     }
 

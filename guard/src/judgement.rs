@@ -9,19 +9,22 @@ use std::io::Read;
 use protocol::{Crossing, Digest, Name, Reason, Suite, Verdict};
 
 use crate::detection::{DetectVerdict, LOOK_BYTES_MAX, Seen};
-use crate::examiner::{self, Examiner, InProcess, Looked, Silence};
+use crate::examiner::{self, Examiner, InProcess, Looked, Outlined, Silence};
 use crate::exception::{self, Exception};
 use crate::finding::{Finding, RuleClass};
 use crate::kind::{self, Kind};
 use crate::label;
 use crate::parcel::{Parcel, path_can_travel};
-use crate::rules::{OnCoordinates, OnSignature, ParcelType, Rules, may_keep};
+use crate::rules::{OnCoordinates, OnSignature, ParcelType, Rules, Schema, may_keep};
 
 /// More files than this no parcel holds.
 const FILES_MAX: usize = 50_000;
 /// Files and bytes of one question. A question costs some tens of microseconds, which 256 KiB of anything do as well.
 const BATCH_FILES_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// A parcel of at most so many files and bytes is looked at with others in one question.
+const AHEAD_FILES_MAX: usize = 16;
+const AHEAD_BYTES_MAX: u64 = 64 * 1024;
 /// Evidence of one parcel that is kept.
 const FINDINGS_MAX: usize = 256;
 
@@ -154,9 +157,12 @@ impl<P> Released<P> {
 }
 
 /// What reading and looking at the files gave.
+#[derive(Default)]
 struct Inspected {
     seen: Vec<Seen>,
     digests: Vec<(u64, Digest)>,
+    /// How messages stand to the schema of the first type that fits, one for each file.
+    outlined: Vec<Option<Outlined>>,
 }
 
 impl Inspected {
@@ -183,14 +189,141 @@ impl Inspected {
     fn has_obstacles(&self) -> bool {
         self.seen.iter().any(|s| !s.obstacles.is_empty())
     }
+    /// A name that says another kind than its bytes do is evidence.
+    fn hold_names_against_kinds<P: Parcel>(&mut self, parcel: &P) {
+        for (facts, seen) in parcel.files().iter().zip(&mut self.seen) {
+            if kind::name_disagrees(&facts.path, seen.kind) {
+                let at = facts.path.clone();
+                seen.obstacles.push(Finding::new("name-disagrees", RuleClass::Structural, at, ""));
+            }
+        }
+    }
     fn signed(&self) -> bool {
         self.seen.iter().any(|s| s.signed && !s.findings.is_empty())
     }
 }
 
+/// A parcel that is to be judged. It may have been looked at already, with others.
+pub struct Ahead<P> {
+    parcel: P,
+    inspected: Option<Inspected>,
+}
+
+impl<P> From<P> for Ahead<P> {
+    fn from(parcel: P) -> Self {
+        Ahead { parcel, inspected: None }
+    }
+}
+
+impl<P> Ahead<P> {
+    /// The parcel.
+    pub fn parcel(&self) -> &P {
+        &self.parcel
+    }
+}
+
+/// Looks at small parcels together: a question costs as much for one as for sixty. Only for a crossing whose parcels
+/// may follow each other to one examiner. Where all of a question are clean, each keeps what was seen in it; otherwise
+/// what was said is forgotten, and each will be looked at by itself.
+pub fn look_ahead<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_>, parcels: Vec<P>) -> Vec<Ahead<P>> {
+    let mut all: Vec<Ahead<P>> = parcels.into_iter().map(Ahead::from).collect();
+    let mut rest = all.as_mut_slice();
+    while !rest.is_empty() {
+        let (group, contents) = ahead_together(question, rest);
+        if contents.len() > 1 {
+            look_at_several(examiner, question, &mut rest[..group], &contents);
+        }
+        rest = &mut std::mem::take(&mut rest)[group..];
+    }
+    all
+}
+
+/// What every file of a parcel holds.
+type Contents = Vec<Vec<u8>>;
+
+/// How many of the next parcels go into one question, and the contents of those that are small enough, with their places.
+fn ahead_together<P: Parcel>(question: &Question<'_>, parcels: &[Ahead<P>]) -> (usize, Vec<(usize, Contents)>) {
+    let (mut contents, mut files, mut bytes) = (Vec::new(), 0, 0);
+    for (at, Ahead { parcel, .. }) in parcels.iter().enumerate() {
+        let size = parcel.files().iter().fold(0_u64, |sum, f| sum.saturating_add(f.size));
+        if parcel.files().len() > AHEAD_FILES_MAX || size > AHEAD_BYTES_MAX || suited(question, parcel).is_err() {
+            continue;
+        }
+        files += parcel.files().len();
+        bytes += crate::octets::length(size);
+        if files > BATCH_FILES_MAX || bytes > BATCH_BYTES_MAX {
+            return (at, contents);
+        }
+        let read: Result<Contents, Reason> =
+            parcel.files().iter().enumerate().map(|(index, facts)| read(parcel, index, facts.size)).collect();
+        // What cannot be read now is read once more by itself, and then refused in its own words.
+        contents.extend(read.ok().map(|read| (at, read)));
+    }
+    (parcels.len(), contents)
+}
+
+fn look_at_several<P: Parcel>(
+    examiner: &mut dyn Examiner,
+    question: &Question<'_>,
+    parcels: &mut [Ahead<P>],
+    contents: &[(usize, Contents)],
+) {
+    let of = |at: &usize| parcels.get(*at).map(|ahead| &ahead.parcel);
+    let names: Vec<&str> = contents.iter().filter_map(|(at, _)| of(at)).map(Parcel::name).collect();
+    let files: Vec<examiner::File<'_>> = contents
+        .iter()
+        .filter_map(|(at, read)| Some((of(at)?, read)))
+        .flat_map(|(parcel, read)| {
+            let schema = suited(question, parcel).ok().and_then(|fits| first_schema(&fits));
+            parcel.files().iter().zip(read).map(move |(f, bytes)| examiner::File { path: &f.path, bytes, schema })
+        })
+        .collect();
+    let Some(Looked { files: seen, outlined, .. }) = examiner::look_if_all_clean(examiner, &names, &files) else {
+        return;
+    };
+    let (mut seen, mut outlined) = (seen.into_iter(), outlined.into_iter());
+    for (at, read) in contents {
+        let Some(ahead) = parcels.get_mut(*at) else { continue };
+        let mut inspected = Inspected {
+            seen: seen.by_ref().take(read.len()).collect(),
+            digests: read.iter().map(|b| (b.len() as u64, protocol::tree::root_of(question.suite, b))).collect(),
+            outlined: outlined.by_ref().take(read.len()).collect(),
+        };
+        inspected.hold_names_against_kinds(&ahead.parcel);
+        ahead.inspected = Some(inspected);
+    }
+}
+
 /// The same with the parsers in this process: for tests and the simulated world.
 pub fn inspect<P: Parcel>(question: &Question<'_>, parcel: P) -> Judgement<P> {
-    inspect_by(&mut InProcess, question, &[], parcel)
+    inspect_by(&mut InProcess, question, &[], parcel.into())
+}
+
+/// The types that this parcel could be, by its names and sizes alone.
+fn suited<'a, P: Parcel>(question: &Question<'a>, parcel: &P) -> Result<Vec<&'a ParcelType>, Reason> {
+    let facts = parcel.files();
+    if facts.len() > FILES_MAX {
+        return Err(Reason::TooLarge);
+    }
+    if facts.is_empty() || !facts.iter().all(|f| path_can_travel(&f.path)) || !path_can_travel(parcel.name()) {
+        return Err(Reason::BadName);
+    }
+    let mut named = question
+        .types
+        .iter()
+        .filter_map(|name| question.rules.parcel_type(name))
+        .filter(|t| t.pattern.matches(parcel.name()))
+        .peekable();
+    if named.peek().is_none() {
+        return Err(Reason::TypeNotRegistered);
+    }
+    let fits: Vec<&ParcelType> = named.filter(|t| fits(t, parcel)).collect();
+    if fits.is_empty() { Err(Reason::TooLarge) } else { Ok(fits) }
+}
+
+/// Messages are held against the schema of the first type that fits in the same question: most often it is the type.
+fn first_schema<'a>(fits: &[&'a ParcelType]) -> Option<&'a Schema> {
+    fits.first().map(|first| &first.schema).filter(|schema| schema.asks())
 }
 
 /// May this parcel make this crossing? The examiner looks at its content; what two people have excepted on this crossing
@@ -199,45 +332,34 @@ pub fn inspect_by<P: Parcel>(
     examiner: &mut dyn Examiner,
     question: &Question<'_>,
     exceptions: &[Exception],
-    parcel: P,
+    ahead: Ahead<P>,
 ) -> Judgement<P> {
     let refused = |parcel, reason, findings| Judgement::Refused { parcel, reason, findings };
-    let facts = parcel.files();
-    if facts.len() > FILES_MAX {
-        return refused(parcel, Reason::TooLarge, Vec::new());
-    }
-    if facts.is_empty() || !facts.iter().all(|f| path_can_travel(&f.path)) || !path_can_travel(parcel.name()) {
-        return refused(parcel, Reason::BadName, Vec::new());
-    }
-    let candidates: Vec<&ParcelType> = question
-        .types
-        .iter()
-        .filter_map(|name| question.rules.parcel_type(name))
-        .filter(|t| t.pattern.matches(parcel.name()))
-        .collect();
-    if candidates.is_empty() {
-        return refused(parcel, Reason::TypeNotRegistered, Vec::new());
-    }
-    let fits: Vec<&ParcelType> = candidates.into_iter().filter(|t| fits(t, &parcel)).collect();
-    if fits.is_empty() {
-        return refused(parcel, Reason::TooLarge, Vec::new());
-    }
-    let mut inspected = match read_all(examiner, question, &parcel) {
+    let Ahead { parcel, inspected } = ahead;
+    let fits = match suited(question, &parcel) {
+        Ok(fits) => fits,
+        Err(reason) => return refused(parcel, reason, Vec::new()),
+    };
+    let mut inspected = match inspected.map_or_else(|| read_all(examiner, question, &fits, &parcel), Ok) {
         Ok(inspected) => inspected,
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
     let excepted = inspected.except(&parcel, exceptions);
-    let Some(parcel_type) = fits.into_iter().find(|t| inspected.seen.iter().all(|s| t.covers(s.kind))) else {
+    let Some(nth) = fits.iter().position(|t| inspected.seen.iter().all(|s| t.covers(s.kind))) else {
         let reason = not_covered(&inspected, question);
         return refused(parcel, reason, inspected.findings());
     };
+    if nth > 0 {
+        inspected.outlined.clear();
+    }
+    let parcel_type = fits[nth];
     let verdict = match weigh(examiner, question, parcel_type, &parcel, &inspected) {
         Weighed::Passes(verdict) => verdict,
         Weighed::Strips(files) => return Judgement::Strip { parcel, files },
         Weighed::Held(reason) => return Judgement::Quarantine { parcel, reason, findings: inspected.findings() },
         Weighed::Fails(reason) => return refused(parcel, reason, inspected.findings()),
     };
-    let labels = match schema(examiner, parcel_type, &parcel, question, &inspected) {
+    let labels = match schema(examiner, parcel_type, &parcel, question, &mut inspected) {
         Ok(labels) => labels,
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
@@ -282,43 +404,53 @@ fn is_incident(question: &Question<'_>) -> bool {
 }
 
 /// Reads every file once: the digest is that of exactly the bytes that were handed to the examiner.
-fn read_all<P: Parcel>(examiner: &mut dyn Examiner, question: &Question<'_>, parcel: &P) -> Result<Inspected, Reason> {
-    let mut inspected = Inspected { seen: Vec::new(), digests: Vec::new() };
-    let mut batch =
-        Batch { examiner, name: Some(parcel.name()), in_name: Vec::new(), files: Vec::new(), bytes: 0, silence: None };
+fn read_all<P: Parcel>(
+    examiner: &mut dyn Examiner,
+    question: &Question<'_>,
+    fits: &[&ParcelType],
+    parcel: &P,
+) -> Result<Inspected, Reason> {
+    let mut inspected = Inspected::default();
+    let mut batch = Batch {
+        examiner,
+        schema: first_schema(fits),
+        name: Some(parcel.name()),
+        in_name: Vec::new(),
+        files: Vec::new(),
+        bytes: 0,
+        silence: None,
+    };
     for (index, facts) in parcel.files().iter().enumerate() {
         if facts.size > LOOK_BYTES_MAX {
-            batch.ask(&mut inspected.seen);
+            batch.ask(&mut inspected);
             let (bytes, digest) = stream(question.suite, parcel, index, facts.size)?;
             if bytes != facts.size {
                 return Err(Reason::Changed);
             }
             inspected.seen.push(Seen::unread("larger-than-looked-at", &facts.path));
+            inspected.outlined.push(None);
             inspected.digests.push((bytes, digest));
             continue;
         }
         let bytes = read(parcel, index, facts.size)?;
         inspected.digests.push((facts.size, protocol::tree::root_of(question.suite, &bytes)));
-        batch.add(&facts.path, bytes, &mut inspected.seen);
+        batch.add(&facts.path, bytes, &mut inspected);
     }
-    batch.ask(&mut inspected.seen);
+    batch.ask(&mut inspected);
     let (mut in_name, silence) = (batch.in_name, batch.silence);
     if let Some(first) = inspected.seen.first_mut() {
         first.findings.append(&mut in_name);
         let unheard = silence.map(|silence| Seen::unread(silence.rule(), parcel.name()).obstacles);
         first.obstacles.extend(unheard.into_iter().flatten());
     }
-    for (facts, seen) in parcel.files().iter().zip(&mut inspected.seen) {
-        if kind::name_disagrees(&facts.path, seen.kind) {
-            seen.obstacles.push(Finding::new("name-disagrees", RuleClass::Structural, facts.path.clone(), ""));
-        }
-    }
+    inspected.hold_names_against_kinds(parcel);
     Ok(inspected)
 }
 
 /// Files that are asked about together: a question costs as much for one small file as for sixty.
 struct Batch<'a> {
     examiner: &'a mut dyn Examiner,
+    schema: Option<&'a Schema>,
     /// The parcel's own name is content too; it is looked at with the first files.
     name: Option<&'a str>,
     in_name: Vec<Finding>,
@@ -329,35 +461,38 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn add(&mut self, path: &'a str, bytes: Vec<u8>, seen: &mut Vec<Seen>) {
+    fn add(&mut self, path: &'a str, bytes: Vec<u8>, into: &mut Inspected) {
         if self.files.len() >= BATCH_FILES_MAX || self.bytes.saturating_add(bytes.len()) > BATCH_BYTES_MAX {
-            self.ask(seen);
+            self.ask(into);
         }
         self.bytes = self.bytes.saturating_add(bytes.len());
         self.files.push((path, bytes));
     }
 
     /// Asks about what was gathered, in the order in which it came.
-    fn ask(&mut self, seen: &mut Vec<Seen>) {
+    fn ask(&mut self, into: &mut Inspected) {
         let files = std::mem::take(&mut self.files);
         self.bytes = 0;
         if files.is_empty() && self.name.is_none() {
             return;
         }
         let names: Vec<&str> = self.name.take().into_iter().collect();
-        let contents: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (*path, bytes.as_slice())).collect();
+        let contents: Vec<examiner::File<'_>> =
+            files.iter().map(|(path, bytes)| examiner::File { path, bytes, schema: self.schema }).collect();
         let looked = match self.silence {
             Some(silence) => Err(silence),
             None => examiner::look(self.examiner, &names, &contents),
         };
         match looked {
-            Ok(Looked { names, files: mut looked }) => {
+            Ok(Looked { names, files: mut looked, mut outlined }) => {
                 self.in_name.extend(names.into_iter().flatten());
-                seen.append(&mut looked);
+                into.seen.append(&mut looked);
+                into.outlined.append(&mut outlined);
             }
             Err(silence) => {
                 self.silence = Some(silence);
-                seen.extend(files.iter().map(|(path, _)| Seen::unread(silence.rule(), path)));
+                into.seen.extend(files.iter().map(|(path, _)| Seen::unread(silence.rule(), path)));
+                into.outlined.extend(files.iter().map(|_| None));
             }
         }
     }
@@ -446,7 +581,11 @@ fn strip_all<P: Parcel>(
             Err(_) => return Weighed::Fails(Reason::NotInspectable),
         };
         // Whoever rewrote it has retired: another looks at the result, from its first byte.
-        let again = match examiner::look(examiner, &[], &[(&facts.path, &stripped)]) {
+        let again = match examiner::look(
+            examiner,
+            &[],
+            &[examiner::File { path: &facts.path, bytes: &stripped, schema: None }],
+        ) {
             Ok(looked) => looked.files.into_iter().next(),
             Err(_) => return Weighed::Fails(Reason::NotInspectable),
         };
@@ -480,20 +619,27 @@ fn schema<P: Parcel>(
     parcel_type: &ParcelType,
     parcel: &P,
     question: &Question<'_>,
-    inspected: &Inspected,
+    inspected: &mut Inspected,
 ) -> Result<Vec<(Name, String)>, Reason> {
     let mut labels = Vec::new();
     let schema = &parcel_type.schema;
-    if !schema.asks_xml() && schema.labels.is_empty() {
+    if !schema.asks() {
         return Ok(labels);
     }
+    let mut known = std::mem::take(&mut inspected.outlined).into_iter();
     let mut xml_files = 0;
     for (index, seen) in inspected.seen.iter().enumerate() {
-        if !matches!(seen.kind, Kind::Xml | Kind::Json) {
+        let known = known.next().flatten();
+        if !seen.kind.is_message() {
             continue;
         }
-        let bytes = reread(question, parcel, index, inspected)?;
-        let outlined = examiner::outline_by(examiner, seen.kind, &bytes, schema).map_err(|_| Reason::NotInspectable)?;
+        let outlined = match known {
+            Some(outlined) => Some(outlined),
+            None => {
+                let bytes = reread(question, parcel, index, inspected)?;
+                examiner::outline_by(examiner, seen.kind, &bytes, schema).map_err(|_| Reason::NotInspectable)?
+            }
+        };
         let Some(outlined) = outlined else { continue };
         if seen.kind == Kind::Xml {
             xml_files += 1;
@@ -591,23 +737,89 @@ mod tests {
             Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
         let ask = |content: &str, answers| {
             let facts = FileFacts { path: "a.xml".to_owned(), size: content.len() as u64 };
-            inspect_by(&mut Mortal(answers), &question, &[], One(facts, content.as_bytes().to_vec()))
+            inspect_by(&mut Mortal(answers), &question, &[], One(facts, content.as_bytes().to_vec()).into())
         };
         let plain = "<m><a>1</a></m>";
-        for answers in [0, 1] {
-            let Judgement::Refused { reason, findings, .. } = ask(plain, answers) else {
-                unreachable!("it is refused")
-            };
-            assert_eq!(reason, Reason::NotInspectable);
-            assert!(answers > 0 || findings.iter().any(|f| f.rule == "worker-died"));
-        }
-        assert!(matches!(ask(plain, 2), Judgement::Released(_)));
+        let Judgement::Refused { reason, findings, .. } = ask(plain, 0) else { unreachable!("it is refused") };
+        assert_eq!(reason, Reason::NotInspectable);
+        assert!(findings.iter().any(|f| f.rule == "worker-died"));
+        assert!(matches!(ask(plain, 1), Judgement::Released(_)), "its schema goes with the first question");
         let point = "<m><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>";
         for answers in [1, 2] {
             let Judgement::Refused { reason, .. } = ask(point, answers) else { unreachable!("it is refused") };
             assert_eq!(reason, Reason::NotInspectable);
         }
         assert!(matches!(ask(point, 3), Judgement::Strip { .. }));
+    }
+
+    /// Counts questions, and who was retired.
+    #[derive(Default)]
+    struct Counting {
+        asked: u32,
+        retired: u32,
+    }
+
+    impl Examiner for Counting {
+        fn ask(&mut self, words: &[u8], contents: &[&[u8]]) -> Result<crate::Answer, Silence> {
+            self.asked += 1;
+            InProcess.ask(words, contents)
+        }
+        fn retire(&mut self) {
+            self.retired += 1;
+        }
+    }
+
+    fn several(contents: &[&str]) -> Vec<One> {
+        let of = |(nth, content): (usize, &&str)| {
+            let facts = FileFacts { path: format!("m{nth}.xml"), size: content.len() as u64 };
+            One(facts, content.as_bytes().to_vec())
+        };
+        contents.iter().enumerate().map(of).collect()
+    }
+
+    /// What was decided, in one word.
+    fn word<P>(judgement: &Judgement<P>) -> String {
+        match judgement {
+            Judgement::Released(released) => format!("{} {:?}", released.parcel_type(), released.labels()),
+            Judgement::Strip { .. } => "strip".to_owned(),
+            Judgement::Quarantine { reason, .. } | Judgement::Refused { reason, .. } => reason.to_string(),
+        }
+    }
+
+    #[test]
+    fn parcels_looked_at_together_are_judged_as_by_themselves() {
+        let text = "crossing = \"internet-extranet\"\nversion = \"1\"\n\
+                    [[type]]\nname = \"m\"\nkinds = [\"xml\"]\nxml_root = \"m\"\nxml_required = [\"a\"]\n\
+                    label = [{ name = \"number\", xml = \"m/a\" }]\n\
+                    [[type]]\nname = \"any\"\nkinds = [\"xml\", \"txt\"]\n";
+        let rules = Rules::parse(text).expect("it loads");
+        let types = ["m", "any"].map(|name| Name::new(name).expect("a name"));
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let clean = ["<m><a>17</a></m>", "<m><b>1</b></m>", "<m><a>18</a></m>"];
+        let text = ["just words, no message", "<m><a>19</a></m>"];
+        let hit = ["<m><a>20</a></m>", "<m><a>1</a><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>"];
+        let broken = ["<m><a>21</a></m>", "<m", "<m><a>22</a></m>"];
+        for (contents, questions) in [(&clean[..], 1), (&text, 1), (&hit, 3), (&broken, 4)] {
+            let alone: Vec<String> = several(contents).into_iter().map(|one| word(&inspect(&question, one))).collect();
+            let mut counting = Counting::default();
+            let ahead = look_ahead(&mut counting, &question, several(contents));
+            let together: Vec<String> =
+                ahead.into_iter().map(|one| word(&inspect_by(&mut counting, &question, &[], one))).collect();
+            assert_eq!(together, alone);
+            assert_eq!(counting.asked, questions, "{contents:?}");
+            let bad = contents.len() as u32 + 1 == questions;
+            assert_eq!(counting.retired, if bad { 2 } else { 0 }, "once for the question together, once alone");
+        }
+        // Many and large ones are shared out.
+        let large = format!("<m><a>1</a>{}</m>", " ".repeat(60_000));
+        let mut counting = Counting::default();
+        let ahead = look_ahead(&mut counting, &question, several(&[large.as_str(); 9]));
+        assert!(ahead.iter().take(8).all(|one| one.inspected.is_some()));
+        assert_eq!(counting.asked, 2, "the ninth is left for itself");
+        // Where nobody answers, nothing was looked at.
+        let ahead = look_ahead(&mut Mortal(0), &question, several(&clean));
+        assert!(ahead.iter().all(|one| one.inspected.is_none()));
     }
 
     #[test]
@@ -619,7 +831,7 @@ mod tests {
             Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
         let ask = |content: &str, exceptions: &[Exception]| {
             let facts = FileFacts { path: "a.txt".to_owned(), size: content.len() as u64 };
-            inspect_by(&mut InProcess, &question, exceptions, One(facts, content.as_bytes().to_vec()))
+            inspect_by(&mut InProcess, &question, exceptions, One(facts, content.as_bytes().to_vec()).into())
         };
         let pair = "meters read: 4851490.4193 29546865.2760";
         let Judgement::Refused { findings, .. } = ask(pair, &[]) else { unreachable!("two survey numbers") };

@@ -60,6 +60,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Something that a schema can be held against.
+    pub(crate) const fn is_message(self) -> bool {
+        matches!(self, Kind::Xml | Kind::Json)
+    }
+
     /// The code word used in `kinds` of a rule file.
     pub(crate) const fn name(self) -> &'static str {
         match self {

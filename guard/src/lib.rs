@@ -47,6 +47,6 @@ pub use examiner::{
 };
 pub use exception::Exception;
 pub use finding::{Finding, RuleClass, Word};
-pub use judgement::{Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by};
+pub use judgement::{Ahead, Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by, look_ahead};
 pub use parcel::{FileFacts, Parcel, ReadSeek};
 pub use rules::{LabelRule, OnCoordinates, OnSignature, ParcelType, Rules, RulesError};

@@ -126,9 +126,10 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Does it ask anything of XML?
-    pub(crate) fn asks_xml(&self) -> bool {
-        self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty()
+    /// Does it ask anything of a message?
+    pub(crate) fn asks(&self) -> bool {
+        let xml = self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty();
+        xml || !self.labels.is_empty()
     }
 }
 

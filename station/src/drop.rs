@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use guard::{Exception, FileFacts, Judgement, Parcel, Question, ReadSeek};
+use guard::{Ahead, Exception, FileFacts, Judgement, Parcel, Question, ReadSeek};
 use protocol::Reason;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use rustix::fs::{Mode, OFlags};
@@ -249,6 +249,24 @@ fn noted(trouble: &Trouble, error: io::Error) -> io::Error {
     error
 }
 
+/// Asks the guard about several parcels; see [`inspect`]. Where one worker may see more than one of them, the small ones
+/// are looked at together.
+pub fn inspect_all(
+    sandbox: &Sandbox,
+    question: &Question<'_>,
+    exceptions: &[Exception],
+    drops: Vec<Drop>,
+) -> Vec<Result<Judgement<Drop>, StationError>> {
+    let crossing = question.rules.crossing();
+    let ahead = if Sandbox::is_shared(crossing) {
+        // Where nobody could be asked, each parcel asks again by itself, and hears why.
+        guard::look_ahead(&mut sandbox.visit(crossing), question, drops)
+    } else {
+        drops.into_iter().map(Ahead::from).collect()
+    };
+    ahead.into_iter().map(|drop| inspect(sandbox, question, exceptions, drop)).collect()
+}
+
 /// Asks the guard, which has the content parsed in the sandbox. Where the disk failed while it was reading, or nobody
 /// was there to parse, what it says is no verdict on the parcel: a scan that could not be read is as good as any other,
 /// and the stage tries again.
@@ -256,11 +274,12 @@ pub fn inspect(
     sandbox: &Sandbox,
     question: &Question<'_>,
     exceptions: &[Exception],
-    drop: Drop,
+    drop: impl Into<Ahead<Drop>>,
 ) -> Result<Judgement<Drop>, StationError> {
-    let (trouble, path) = (Arc::clone(&drop.trouble), drop.place.clone());
+    let ahead = drop.into();
+    let (trouble, path) = (Arc::clone(&ahead.parcel().trouble), ahead.parcel().place.clone());
     let mut visit = sandbox.visit(question.rules.crossing());
-    let judgement = guard::inspect_by(&mut visit, question, exceptions, drop);
+    let judgement = guard::inspect_by(&mut visit, question, exceptions, ahead);
     let disk = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (disk, visit.trouble()) {
         (Some(cause), _) => Err(StationError::Io { path, cause }),

@@ -22,7 +22,7 @@ use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, ParcelStat
 use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::drop::{self, Drop, DropError};
-use crate::parallel::in_parallel;
+use crate::parallel::{in_parallel, in_shares};
 use crate::sealing::{self, Papers, Ready};
 use crate::station::{Station, StationError};
 
@@ -72,7 +72,15 @@ impl Stuck {
 /// What the guard and the disk made of a drop.
 enum Fate {
     Accept { released: Box<Released<Drop>>, removed: Vec<(String, u32)> },
-    Refuse { drop: Option<Drop>, reason: Reason, quarantined: bool, details: Vec<String> },
+    Refuse { drop: Drop, reason: Reason, quarantined: bool, details: Vec<String> },
+}
+
+/// A claim that was looked at from outside.
+enum Begun {
+    /// It has come to its end.
+    Ended,
+    /// Its content is to be judged.
+    Whole(Box<Drop>),
 }
 
 /// A claim that is on its way to an end.
@@ -247,7 +255,7 @@ impl Door {
         done: &mut usize,
     ) -> Result<Vec<(&'a Stuck, StationError)>, StationError> {
         let (mut ready, mut sealed, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-        let coming = in_parallel(workers, claims, |stuck| self.process(station, &stuck.claim, now));
+        let coming = in_shares(workers, claims, |share| self.process_all(station, share, now));
         for (stuck, coming) in claims.iter().zip(coming) {
             match coming {
                 Ok(Coming::Done) => *done += 1,
@@ -288,17 +296,58 @@ impl Door {
         (!known).then_some(Reason::NotAllowedToDrop)
     }
 
-    fn process(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<Coming, StationError> {
-        if let Some(known) = station.spool.parcel(&claim.parcel)? {
-            return self.finish(station, claim, &known, now).map(|()| Coming::Done);
+    /// What comes of each claim. Those whose content is to be judged are judged together.
+    fn process_all(&self, station: &Station, claims: &[Stuck], now: Timestamp) -> Vec<Result<Coming, StationError>> {
+        let (mut drops, mut begun) = (Vec::new(), Vec::new());
+        for Stuck { claim, .. } in claims {
+            begun.push(match self.begin(station, claim, now) {
+                Ok(Begun::Ended) => Some(Ok(Coming::Done)),
+                Ok(Begun::Whole(drop)) => {
+                    drops.push(*drop);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
         }
+        let mut judged = self.judge_all(station, drops, now).into_iter();
+        let ended = claims.iter().zip(begun).map(|(Stuck { claim, .. }, ended)| {
+            ended.or_else(|| Some(self.follow(station, claim, judged.next()?, now))).unwrap_or_else(|| {
+                let cause = std::io::Error::other("the guard answered for fewer parcels than it was asked about");
+                Err(StationError::Io { path: claim.path.clone(), cause })
+            })
+        });
+        ended.collect()
+    }
+
+    /// What can be said of a claim before its content is read.
+    fn begin(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<Begun, StationError> {
+        if let Some(known) = station.spool.parcel(&claim.parcel)? {
+            return self.finish(station, claim, &known, now).map(|()| Begun::Ended);
+        }
+        let refuse =
+            |reason, details| self.refuse(station, claim, None, reason, false, details, now).map(|_| Begun::Ended);
         if let Some(reason) = self.unfit(station, claim) {
-            return self.refuse(station, claim, None, reason, false, Vec::new(), now);
+            return refuse(reason, Vec::new());
         }
         if let Some(what) = self.inlet.cut(claim) {
-            return self.refuse(station, claim, None, Reason::Malformed, false, vec![what.to_owned()], now);
+            return refuse(Reason::Malformed, vec![what.to_owned()]);
         }
-        match self.judge(station, claim, now)? {
+        match Drop::read_as(&claim.path, &claim.name, self.route.names) {
+            Ok(drop) => Ok(Begun::Whole(Box::new(drop))),
+            Err(DropError::Io { place: path, cause }) => Err(StationError::Io { path, cause }),
+            Err(DropError::Unfit { reason, what }) => refuse(reason, vec![what]),
+        }
+    }
+
+    /// Does with a claim what the guard has decided.
+    fn follow(
+        &self,
+        station: &Station,
+        claim: &Claim,
+        judged: Result<Judgement<Drop>, StationError>,
+        now: Timestamp,
+    ) -> Result<Coming, StationError> {
+        match self.fate(station, claim, judged?, now)? {
             Fate::Accept { released, removed } => match self.seal(station, claim.parcel, &released, now) {
                 Ok(ready) => {
                     let stripped = released.verdict() == Verdict::Stripped;
@@ -319,7 +368,7 @@ impl Door {
                 Err(error) => Err(error),
             },
             Fate::Refuse { drop, reason, quarantined, details } => {
-                self.refuse(station, claim, drop, reason, quarantined, details, now)
+                self.refuse(station, claim, Some(drop), reason, quarantined, details, now)
             }
         }
     }
@@ -350,21 +399,25 @@ impl Door {
         self.remove(station, claim)
     }
 
-    fn judge(&self, station: &Station, claim: &Claim, now: Timestamp) -> Result<Fate, StationError> {
-        let drop = match Drop::read_as(&claim.path, &claim.name, self.route.names) {
-            Ok(drop) => drop,
-            Err(DropError::Io { place: path, cause }) => return Err(StationError::Io { path, cause }),
-            Err(DropError::Unfit { reason, what }) => {
-                return Ok(Fate::Refuse { drop: None, reason, quarantined: false, details: vec![what] });
-            }
+    /// What a judgement means here. What was stripped is judged once more.
+    fn fate(
+        &self,
+        station: &Station,
+        claim: &Claim,
+        judgement: Judgement<Drop>,
+        now: Timestamp,
+    ) -> Result<Fate, StationError> {
+        let refused = |drop, reason, findings: &[guard::Finding]| Fate::Refuse {
+            drop,
+            reason,
+            quarantined: false,
+            details: shown(findings),
         };
-        Ok(match self.ask(station, drop, false, now)? {
+        Ok(match judgement {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
-            Judgement::Refused { parcel, reason, findings } => {
-                Fate::Refuse { drop: Some(parcel), reason, quarantined: false, details: shown(&findings) }
-            }
+            Judgement::Refused { parcel, reason, findings } => refused(parcel, reason, &findings),
             Judgement::Quarantine { parcel, reason, findings } => {
-                Fate::Refuse { drop: Some(parcel), reason, quarantined: true, details: shown(&findings) }
+                Fate::Refuse { drop: parcel, reason, quarantined: true, details: shown(&findings) }
             }
             Judgement::Strip { parcel: drop, files } => {
                 let copy = stripped_copy(station, claim.parcel, &drop, &files)?;
@@ -372,41 +425,55 @@ impl Door {
                     path: copy,
                     cause: std::io::Error::other(error.to_string()),
                 })?;
-                match self.ask(station, again, true, now)? {
+                match self.judge(station, again, true, now)? {
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
                     }
                     Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
-                        Fate::Refuse { drop: Some(drop), reason, quarantined: false, details: shown(&findings) }
+                        refused(drop, reason, &findings)
                     }
-                    Judgement::Strip { .. } => Fate::Refuse {
-                        drop: Some(drop),
-                        reason: Reason::Coordinates,
-                        quarantined: false,
-                        details: Vec::new(),
-                    },
+                    Judgement::Strip { .. } => refused(drop, Reason::Coordinates, &[]),
                 }
             }
         })
     }
 
-    fn ask(
+    fn judge_all(
+        &self,
+        station: &Station,
+        drops: Vec<Drop>,
+        now: Timestamp,
+    ) -> Vec<Result<Judgement<Drop>, StationError>> {
+        match self.question(station, false) {
+            Some(question) => {
+                let standing = station.exceptions.standing(self.hop.crossing, now);
+                drop::inspect_all(&station.sandbox, &question, &standing, drops)
+            }
+            None => drops.into_iter().map(|drop| Ok(not_registered(drop))).collect(),
+        }
+    }
+
+    fn judge(
         &self,
         station: &Station,
         drop: Drop,
         stripped: bool,
         now: Timestamp,
     ) -> Result<Judgement<Drop>, StationError> {
-        match station.rules.get(&self.hop.crossing) {
-            Some(rules) => drop::inspect(
-                &station.sandbox,
-                &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
-                &station.exceptions.standing(self.hop.crossing, now),
-                drop,
-            ),
-            None => Ok(Judgement::Refused { parcel: drop, reason: Reason::TypeNotRegistered, findings: Vec::new() }),
+        match self.question(station, stripped) {
+            Some(question) => {
+                let standing = station.exceptions.standing(self.hop.crossing, now);
+                drop::inspect(&station.sandbox, &question, &standing, drop)
+            }
+            None => Ok(not_registered(drop)),
         }
+    }
+
+    fn question<'a>(&'a self, station: &'a Station, stripped: bool) -> Option<Question<'a>> {
+        let rules = station.rules.get(&self.hop.crossing)?;
+        let types = &self.route.types;
+        Some(Question { rules, suite: station.suite, moment: Moment::Intake, types, stripped })
     }
 
     fn seal(
@@ -498,6 +565,11 @@ impl Door {
         self.inlet.discard(claim)?;
         Ok(())
     }
+}
+
+/// No rules, no type: nothing crosses here.
+fn not_registered(parcel: Drop) -> Judgement<Drop> {
+    Judgement::Refused { parcel, reason: Reason::TypeNotRegistered, findings: Vec::new() }
 }
 
 fn shown(findings: &[guard::Finding]) -> Vec<String> {

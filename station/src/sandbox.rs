@@ -112,7 +112,13 @@ impl Sandbox {
         self.workers.as_ref().map_or(0, |workers| workers.pool.failures.load(Ordering::Relaxed))
     }
 
-    /// Somebody to look at one parcel that makes this crossing.
+    /// May one worker look at several parcels of this crossing, as long as nothing is met?
+    #[must_use]
+    pub fn is_shared(crossing: Crossing) -> bool {
+        crossing.source() <= crossing.target()
+    }
+
+    /// Somebody to look at one parcel that makes this crossing, or at several where that [may be](Sandbox::is_shared).
     #[must_use]
     pub fn visit(&self, crossing: Crossing) -> Visit {
         Visit { workers: self.workers.clone(), crossing, worker: None, handed: 0, spent: Duration::ZERO, absent: None }
@@ -190,8 +196,10 @@ impl Drop for Visit {
 
 /// Has it seen what the next parcel must not be near, or too much?
 fn is_used_up(crossing: Crossing, worker: &Worker) -> bool {
-    let downward = crossing.source() > crossing.target();
-    downward || worker.answered >= ANSWERS_MAX || worker.worked >= WORKED_MAX || worker.largest > KEPT_BYTES_MAX
+    !Sandbox::is_shared(crossing)
+        || worker.answered >= ANSWERS_MAX
+        || worker.worked >= WORKED_MAX
+        || worker.largest > KEPT_BYTES_MAX
 }
 
 /// The workers of a daemon.

@@ -267,6 +267,39 @@ fn inward_a_worker_serves_many_parcels_of_one_crossing_and_outward_one() {
     assert_eq!(counted.pids().iter().filter(|pid| lives(pid)).count(), 0);
 }
 
+#[test]
+fn small_parcels_are_looked_at_together_and_beside_a_hit_each_by_itself() {
+    let of = |crossing: Crossing, contents: &[&str]| -> (Vec<String>, usize) {
+        let counted = Counted::new();
+        let sandbox = Sandbox::started_by(counted.start(&[]));
+        let folder = tempfile::tempdir().unwrap();
+        let drops = contents.iter().enumerate().map(|(at, content)| {
+            let place = folder.path().join(format!("{at}.xml"));
+            fs::write(&place, content).unwrap();
+            Drop::read(&place, NameEncoding::Utf8).unwrap()
+        });
+        let (rules, types) = (rules(crossing), [Name::new("form").unwrap()]);
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let judged = drop::inspect_all(&sandbox, &question, &[], drops.collect());
+        let words = judged.into_iter().map(|judged| match judged.unwrap() {
+            Judgement::Released(released) => format!("{:?}", released.labels()),
+            other => refused(other).0.to_string(),
+        });
+        (words.collect(), counted.pids().len())
+    };
+    let other = PLAIN.replace("0001", "0002");
+    let (inward, _) = of(INWARD, &[PLAIN, &other, PLAIN]);
+    assert!(inward[0].contains("2026-0001") && inward[1].contains("2026-0002") && inward[2] == inward[0], "{inward:?}");
+    let (beside, workers) = of(INWARD, &[PLAIN, POINT, &other, "<m"]);
+    assert_eq!([&beside[0], &beside[2]], [&inward[0], &inward[1]]);
+    assert_eq!([beside[1].as_str(), beside[3].as_str()], ["coordinates", "not-inspectable"]);
+    assert!(workers >= 4, "one for all, one for the first, and another after each that met something: {workers}");
+    let (outward, workers) = of(OUTWARD, &[PLAIN, &other, PLAIN]);
+    assert_eq!(outward, inward);
+    assert!(workers >= 3, "toward a lower zone each has its own: {workers}");
+}
+
 /// Another content at every look.
 struct Shifting(FileFacts, std::cell::Cell<u8>);
 
@@ -286,12 +319,15 @@ impl Parcel for Shifting {
 #[test]
 fn a_file_that_changes_while_it_is_looked_at_is_refused_as_changed() {
     let sandbox = started(&[], PATIENCE);
-    let (rules, types) = (rules(OUTWARD), [Name::new("form").unwrap()]);
+    let text = "crossing = \"intranet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"scan\"\nkinds = [\"jpeg\"]\n\
+                [[type]]\nname = \"form\"\nkinds = [\"xml\"]\nxml_root = \"m\"\n";
+    // It is no scan, so that it is read once more and held against the form's schema.
+    let (rules, types) = (Rules::parse(text).unwrap(), ["scan", "form"].map(|name| Name::new(name).unwrap()));
     let question =
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
     let facts = FileFacts { path: "a.xml".to_owned(), size: PLAIN.len() as u64 };
     let parcel = Shifting(facts, std::cell::Cell::new(0));
-    let (reason, _) = refused(inspect_by(&mut sandbox.visit(OUTWARD), &question, &[], parcel));
+    let (reason, _) = refused(inspect_by(&mut sandbox.visit(OUTWARD), &question, &[], parcel.into()));
     assert_eq!(reason, Reason::Changed);
 }
 

@@ -217,7 +217,7 @@ fn judge<L: Links>(
     let question =
         Question { rules, suite: config.node.suite, moment: Moment::Intake, types: &route.types, stripped: false };
     let mut visit = sandbox.visit(rules.crossing());
-    let judgement = guard::inspect_by(&mut visit, &question, &[], drop);
+    let judgement = guard::inspect_by(&mut visit, &question, &[], drop.into());
     if let Some(error) = visit.trouble() {
         return Err(error);
     }
