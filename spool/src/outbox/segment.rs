@@ -38,6 +38,8 @@ const HEADER_BYTES: usize = 16;
 const HEAD_BYTES: usize = 43;
 const STANDS: u8 = 1;
 const WENT: u8 = 0;
+/// A damaged segment is searched for its next head in pieces of this size.
+const SEARCHED_BYTES: usize = 256 * 1024;
 
 /// A small entry on its way into an outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,7 +297,8 @@ fn head(small: &Small) -> Vec<u8> {
     head
 }
 
-/// The standing entries of a segment, up to the first frame that is not whole.
+/// The standing entries of a segment. A frame whose head is not whole is the torn end of what was being written, or a
+/// disk that has lost some bytes in the middle: the next head that is whole goes on.
 fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
     let file = File::open(path)?;
     let mut found = Vec::new();
@@ -307,12 +310,14 @@ fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
     let mut frame = [0; HEAD_BYTES];
     while at + HEAD_BYTES as u64 <= end {
         file.read_exact_at(&mut frame, at)?;
-        let Some((stands, mut entry)) = parse(&frame, path) else { break };
+        let whole = parse(&frame, path).filter(|(_, entry)| at + HEAD_BYTES as u64 + entry.size <= end);
+        let Some((stands, mut entry)) = whole else {
+            let Some(next) = next_head(&file, path, at + 1, end)? else { break };
+            at = next;
+            continue;
+        };
         entry.offset = at + HEAD_BYTES as u64;
         at = entry.offset + entry.size;
-        if at > end {
-            break;
-        }
         if stands {
             found.push(entry);
         }
@@ -320,9 +325,24 @@ fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
     Ok(found)
 }
 
+/// Where the next whole head stands, from here to the end.
+fn next_head(file: &File, path: &Arc<Path>, from: u64, end: u64) -> io::Result<Option<u64>> {
+    let is_head = |window: &[u8]| window.try_into().is_ok_and(|frame: &[u8; HEAD_BYTES]| parse(frame, path).is_some());
+    let mut at = from;
+    while at + HEAD_BYTES as u64 <= end {
+        let mut piece = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX).min(SEARCHED_BYTES)];
+        file.read_exact_at(&mut piece, at)?;
+        if let Some(next) = piece.windows(HEAD_BYTES).position(is_head) {
+            return Ok(Some(at + next as u64));
+        }
+        at += (piece.len() - HEAD_BYTES + 1) as u64;
+    }
+    Ok(None)
+}
+
 fn parse(frame: &[u8; HEAD_BYTES], path: &Arc<Path>) -> Option<(bool, Entry)> {
     let (said, crc) = frame.split_last_chunk::<4>()?;
-    let (stands, said) = said.split_first()?;
+    let (went, said) = said.split_first()?;
     if crc32fast::hash(said) != u32::from_be_bytes(*crc) {
         return None;
     }
@@ -341,7 +361,7 @@ fn parse(frame: &[u8; HEAD_BYTES], path: &Arc<Path>) -> Option<(bool, Entry)> {
         path: path.clone(),
         offset: 0,
     };
-    (size as usize <= SMALL_BYTES_MAX).then_some((*stands == STANDS, entry))
+    (size as usize <= SMALL_BYTES_MAX).then_some((*went != WENT, entry))
 }
 
 /// An entry as it is to be appended elsewhere.
@@ -404,6 +424,32 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_damaged_head_costs_its_own_entry_and_none_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let known: BTreeSet<BundleId> = (0..20).map(|n| small(n).id).collect();
+        let group: Vec<Small> = (0..20).map(small).collect();
+        let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&group).unwrap();
+        let path = written[0].path.clone();
+        let whole = std::fs::read(&path).unwrap();
+        for (broken, entry) in written.iter().enumerate() {
+            for flipped in [0, 1, 5, HEAD_BYTES - 1] {
+                let mut bytes = whole.clone();
+                bytes[entry.offset as usize - HEAD_BYTES + flipped] ^= 0x55;
+                std::fs::write(&path, bytes).unwrap();
+                // Its first byte says only whether it went, and one that is neither word has not.
+                let lost = Some(broken as u64).filter(|_| flipped > 0);
+                let left: BTreeSet<u64> = Segments::new(&Disk::real(), dir.path(), 1 << 20)
+                    .load::<io::Error>(&|id| Ok(known.contains(id)))
+                    .unwrap()
+                    .into_iter()
+                    .map(|entry| entry.sequence)
+                    .collect();
+                assert_eq!(left, (0..20).filter(|n| Some(*n) != lost).collect(), "byte {flipped} of head {broken}");
+            }
+        }
     }
 
     #[test]
