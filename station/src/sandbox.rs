@@ -2,8 +2,9 @@
 //!
 //! The daemon reads a parcel's bytes, keeps their digest, and hands the bytes themselves to a worker through a socket:
 //! what is parsed is a private copy that no app can change any more, and exactly what the digest is of. What comes back
-//! is judged here, by the guard. A worker that dies, is late or talks nonsense has looked at nothing, and the parcel is
-//! not inspectable; one that cannot be started says nothing of the parcel, and the stage tries again.
+//! is judged here, by the guard. A worker that dies, is late or talks nonsense has looked at nothing; where a second one
+//! dies or is late as well, the parcel is not inspectable. One that cannot be started says nothing of the parcel, and the
+//! stage tries again.
 //!
 //! Whom a worker may see: parcels of one crossing only; none after a hit, a strip or an error; toward a lower zone one
 //! parcel and no other.
@@ -141,30 +142,49 @@ impl Visit {
         self.absent.take()
     }
 
-    fn ask_worker(&mut self, workers: &Workers, words: &[u8], contents: &[&[u8]]) -> Result<Answer, Silence> {
-        let mut worker = match self.worker.take().map_or_else(|| workers.take(self.crossing), Ok) {
-            Ok(worker) => worker,
-            Err(error) => {
-                self.absent = Some(error);
-                return Err(Silence::Absent);
-            }
-        };
-        let began = Instant::now();
+    /// Asks a worker, and where that one has ended or is late a fresh one, once: what ended an idle worker, or stopped
+    /// the machine for a while, is nothing that this parcel has to answer for. The second silence counts.
+    fn ask_workers(&mut self, workers: &Workers, words: &[u8], contents: &[&[u8]]) -> Result<Answer, Silence> {
         let bytes = contents.iter().fold(0_u64, |sum, content| sum.saturating_add(content.len() as u64));
         self.handed = self.handed.saturating_add(bytes);
+        let first = match self.worker.take().map_or_else(|| workers.take(self.crossing), Ok) {
+            Ok(worker) => self.ask_one(workers, worker, words, contents),
+            Err(error) => return Err(self.without(error)),
+        };
+        match first {
+            Err(Silence::Died | Silence::Late) => match workers.fresh() {
+                Ok(worker) => self.ask_one(workers, worker, words, contents),
+                Err(error) => Err(self.without(error)),
+            },
+            told => told,
+        }
+    }
+
+    fn without(&mut self, error: io::Error) -> Silence {
+        self.absent = Some(error);
+        Silence::Absent
+    }
+
+    fn ask_one(
+        &mut self,
+        workers: &Workers,
+        mut worker: Worker,
+        words: &[u8],
+        contents: &[&[u8]],
+    ) -> Result<Answer, Silence> {
+        let began = Instant::now();
         let budget =
             workers.pool.start.budget_base + Duration::from_micros(self.handed / (BUDGET_BYTES_A_SECOND / 1_000_000));
-        let asked = worker.ask(words, contents, began + budget.saturating_sub(self.spent));
-        self.spent += began.elapsed();
-        match asked {
+        match worker.ask(words, contents, began + budget.saturating_sub(self.spent)) {
             Ok(answer) => {
+                self.spent += began.elapsed();
                 self.worker = Some(worker);
                 Ok(answer)
             }
             Err(silence) => {
                 workers.pool.failures.fetch_add(1, Ordering::Relaxed);
                 let (answered, ended) = (worker.answered, worker.end());
-                tracing::warn!(crossing = %self.crossing, rule = silence.rule(), bytes, answered, ended, "a worker gave no answer; what it looked at is not inspectable");
+                tracing::warn!(crossing = %self.crossing, rule = silence.rule(), bytes = self.handed, answered, ended, "a worker gave no answer");
                 Err(silence)
             }
         }
@@ -174,7 +194,7 @@ impl Visit {
 impl Examiner for Visit {
     fn ask(&mut self, words: &[u8], contents: &[&[u8]]) -> Result<Answer, Silence> {
         match self.workers.clone() {
-            Some(workers) => self.ask_worker(&workers, words, contents),
+            Some(workers) => self.ask_workers(&workers, words, contents),
             None => InProcess.ask(words, contents),
         }
     }
