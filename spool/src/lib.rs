@@ -20,7 +20,7 @@
 //! | partial bundle | [`Partial`] | `arrivals/<crossing>/partial` | nothing: it may be lost at the cost of resending | it is whole |
 //! | whole bundle | [`Entry`] | `arrivals/<crossing>/complete` | its sync and rename | it is recorded as delivered or relayed and its receipts and evidence are durable; as arrived, where it has to wait (and then stands in `checked`); as refused (`quarantine`) or a duplicate |
 //! | bundle in custody | [`Entry`] | `arrivals/checked` | the record `arrived`, [`State::Arrived`] | the record `relayed` or `delivered`, and what that promises is durable |
-//! | delivery | [`Outlet`] | `outlet/<route>/.staging/<parcel>.item` | the record `delivering`, [`State::Delivering`]; before it, it is plaintext that is wiped | its rename into the outlet; then the record `delivered` |
+//! | delivery | [`Outlet`] | `outlet/<route>/.staging/<parcel>.item`, a mark beside it | the record `delivering`, [`State::Delivering`]; before it, it is plaintext that is wiped | its rename into the outlet; then the record `delivered`, and the mark goes |
 //!
 //! The rules behind it:
 //!
@@ -126,7 +126,7 @@ pub use crate::{
     neighbours::StatedTo,
     notice::{Notice, NoticeState, Wait},
     outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
-    outlet::Outlet,
+    outlet::{Outlet, Standing},
     scrub::Progress,
     snapshot::{Item, Snapshot},
     spool::{Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},

@@ -1,9 +1,11 @@
 //! Where apps pick up. A parcel appears whole, by one rename, under a name that nobody has.
 //!
-//! Dying anywhere is safe: ready as `.staging/<parcel>.item` and synced, then recorded as delivering, then renamed, then
-//! recorded as delivered. At a restart a parcel that is being delivered and is still staged is renamed now; one that is
-//! not staged any more was renamed before. After a power cut, and only then, an app may meet a name again. Several
-//! parcels share the syncs of each of these steps.
+//! Dying anywhere is safe: ready as `.staging/<parcel>.item` with a mark beside it and synced, then recorded as
+//! delivering, then renamed, then recorded as delivered; then the mark goes. At a restart a parcel that is being delivered
+//! and is still staged is renamed now; one that is gone while its mark stands was renamed before. Where neither stands,
+//! this is not the folder in which it was made ready (a share that is not mounted, somebody's rename), and nothing is
+//! said. After a power cut, and only then, an app may meet a name again. Several parcels share the syncs of each of
+//! these steps.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -19,8 +21,21 @@ use crate::spool::{Spool, SpoolError, children};
 const NAMES_MAX: u32 = 10_000;
 /// Behind a parcel's id: what is made ready for the outlet.
 pub(crate) const ITEM: &str = ".item";
+/// Behind a parcel's id: the mark that it was made ready in this very folder.
+pub(crate) const MARK: &str = ".ready";
 /// Folders in folders; a parcel has at most 32.
 const DEPTH_MAX: u32 = 34;
+
+/// How far a delivery came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Made ready, whole or in part, and not yet in the outlet.
+    Staged,
+    /// It was made ready here, and is gone: renamed.
+    Renamed,
+    /// Nothing here tells of it.
+    Unknown,
+}
 
 /// The outlet of one route.
 #[derive(Clone)]
@@ -45,6 +60,10 @@ impl Outlet {
         self.staging.join(format!("{parcel}{ITEM}"))
     }
 
+    fn mark(&self, parcel: &ParcelId) -> PathBuf {
+        self.staging.join(format!("{parcel}{MARK}"))
+    }
+
     /// Where it was made ready before: a folder that holds it.
     fn former(&self, parcel: &ParcelId) -> PathBuf {
         self.staging.join(parcel.to_string())
@@ -65,6 +84,12 @@ impl Outlet {
             self.settle_below(&self.item(parcel), DEPTH_MAX, &mut files, &mut folders).map_err(at)?;
         }
         let disk = self.spool.disk();
+        for parcel in parcels {
+            match disk.create(&self.mark(parcel)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(error)),
+                _ => {}
+            }
+        }
         disk.sync_all(&files).map_err(at)?;
         folders.push(self.staging.clone());
         folders.iter().try_for_each(|folder| disk.sync_dir(folder)).map_err(at)
@@ -96,29 +121,30 @@ impl Outlet {
         Ok(())
     }
 
-    /// Is it made ready, whole or in part, and not yet in the outlet?
+    /// How far did its delivery come?
     ///
     /// # Errors
     /// Where the disk does not say: whoever took that for "gone" would record a delivery that never was.
-    pub fn is_staged(&self, parcel: &ParcelId) -> Result<bool, SpoolError> {
-        Ok(self.one(parcel)?.is_some())
+    pub fn standing(&self, parcel: &ParcelId) -> Result<Standing, SpoolError> {
+        if self.one(parcel)?.is_some() {
+            return Ok(Standing::Staged);
+        }
+        let mark = self.mark(parcel);
+        match fs::symlink_metadata(&mark) {
+            Ok(_) => Ok(Standing::Renamed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Standing::Unknown),
+            Err(error) => Err(SpoolError::disk(&mark, error)),
+        }
     }
 
-    /// Every parcel that is staged.
-    pub fn staged(&self) -> Result<Vec<ParcelId>, SpoolError> {
-        let mut staged = Vec::new();
-        for path in children(&self.staging)? {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let parcel = name.and_then(|name| ParcelId::from_hex(name.strip_suffix(ITEM).unwrap_or(name)));
-            if let Some(parcel) = parcel
-                && self.is_staged(&parcel)?
-            {
-                staged.push(parcel);
-            }
-        }
-        staged.sort();
-        staged.dedup();
-        Ok(staged)
+    /// Every parcel of which something stands in the staging.
+    pub fn staged(&self) -> Result<BTreeSet<ParcelId>, SpoolError> {
+        let parcel = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let id = name.strip_suffix(ITEM).or_else(|| name.strip_suffix(MARK)).unwrap_or(name);
+            ParcelId::from_hex(id)
+        };
+        Ok(children(&self.staging)?.into_iter().filter_map(parcel).collect())
     }
 
     fn one(&self, parcel: &ParcelId) -> Result<Option<PathBuf>, SpoolError> {
@@ -133,33 +159,43 @@ impl Outlet {
     }
 
     /// Renames what is staged of each parcel into the outlet under its name, or `<stem> (2).<ext>` and so on where that
-    /// is taken. Answers the names they got. An error means that none of them was moved, as far as such a disk still
-    /// does anything.
-    pub fn deliver(&self, parcels: &[(ParcelId, &OsStr)]) -> Result<Vec<OsString>, SpoolError> {
-        let disk = self.spool.disk();
-        let (mut moved, mut names) = (Vec::new(), Vec::new());
-        let mut left = BTreeSet::from([self.staging.clone()]);
-        let done = parcels.iter().try_for_each(|(parcel, name)| {
+    /// is taken. Answers for each the name it got, or why it stays in the staging: what apps have seen is not taken away
+    /// from them because of another parcel.
+    ///
+    /// # Errors
+    /// The folders could not be synced. Everything was taken back, as far as such a disk still does anything.
+    pub fn deliver(&self, parcels: &[(ParcelId, &OsStr)]) -> Result<Vec<Result<OsString, SpoolError>>, SpoolError> {
+        let mut moved = Vec::new();
+        let answers = parcels.iter().map(|(parcel, name)| {
             let source = self.one(parcel)?;
             let source = source.ok_or_else(|| SpoolError::disk(&self.item(parcel), io::ErrorKind::NotFound.into()))?;
             let target = self.rename(&source, name)?;
-            left.extend(source.parent().map(Path::to_owned));
-            names.extend(target.file_name().map(OsStr::to_owned));
-            moved.push((source, target));
-            Ok(())
+            let named = target.file_name().unwrap_or_default().to_owned();
+            moved.push((*parcel, source, target));
+            Ok(named)
         });
-        let done = done.and_then(|()| {
-            let sync = |folder: &PathBuf| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source));
-            sync(&self.dir).and_then(|()| left.iter().try_for_each(sync))
-        });
-        if let Err(error) = done {
-            for (source, target) in moved.iter().rev() {
-                let _taken_back = disk.rename_new_unsynced(target, source);
+        let answers = answers.collect();
+        if let Err(error) = self.sync(moved.iter().filter_map(|(_, source, _)| source.parent()).collect()) {
+            for (_, source, target) in moved.iter().rev() {
+                let _taken_back = self.spool.disk().rename_new_unsynced(target, source);
             }
             return Err(error);
         }
-        parcels.iter().try_for_each(|(parcel, _)| self.discard(parcel))?;
-        Ok(names)
+        moved.iter().try_for_each(|(parcel, ..)| self.remove(&self.former(parcel)))?;
+        Ok(answers)
+    }
+
+    /// Makes what was renamed durable: the outlet's names first, then those it left.
+    fn sync<'a>(&'a self, mut left: BTreeSet<&'a Path>) -> Result<(), SpoolError> {
+        let disk = self.spool.disk();
+        let sync = |folder: &Path| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source));
+        left.insert(&self.staging);
+        sync(&self.dir).and_then(|()| left.into_iter().try_for_each(sync))
+    }
+
+    /// The same for one that an earlier attempt renamed: what is recorded as delivered next is there after a power cut.
+    pub fn sync_renamed(&self) -> Result<(), SpoolError> {
+        self.sync(BTreeSet::new())
     }
 
     fn rename(&self, source: &Path, name: &OsStr) -> Result<PathBuf, SpoolError> {
@@ -179,12 +215,18 @@ impl Outlet {
         Err(SpoolError::disk(&self.dir.join(name), io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// Throws away what is staged.
+    /// Throws away what stands of it in the staging. The mark goes last.
     pub fn discard(&self, parcel: &ParcelId) -> Result<(), SpoolError> {
-        for place in [self.item(parcel), self.former(parcel)] {
-            self.spool.disk().remove_tree(&place).map_err(|source| SpoolError::disk(&place, source))?;
-        }
-        Ok(())
+        [self.item(parcel), self.former(parcel), self.mark(parcel)].iter().try_for_each(|place| self.remove(place))
+    }
+
+    /// Its delivery is on record: nobody will ask again.
+    pub fn forget(&self, parcel: &ParcelId) -> Result<(), SpoolError> {
+        self.remove(&self.mark(parcel))
+    }
+
+    fn remove(&self, place: &Path) -> Result<(), SpoolError> {
+        self.spool.disk().remove_tree(place).map_err(|source| SpoolError::disk(place, source))
     }
 }
 

@@ -1102,8 +1102,9 @@ fn sweep_after_boot(
     for dirs in routes {
         notice::sweep(disk, &layout.notices(&dirs.route))?;
         for staged in children(&layout.outlet_staging(&dirs.route))? {
-            let item = staged.as_os_str().as_encoded_bytes().ends_with(ITEM.as_bytes());
-            if !item && children(&staged)?.is_empty() {
+            let former = staged.symlink_metadata().is_ok_and(|about| about.is_dir())
+                && !staged.as_os_str().as_encoded_bytes().ends_with(ITEM.as_bytes());
+            if former && children(&staged)?.is_empty() {
                 disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
             }
         }

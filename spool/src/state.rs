@@ -162,7 +162,7 @@ impl ParcelState {
         let state = match record.event {
             Event::Accepted => State::Accepted,
             Event::Arrived => State::Arrived,
-            Event::Refused => State::Refused,
+            Event::Refused | Event::Incident => State::Refused,
             Event::Quarantined => State::Quarantined,
             Event::Duplicate => State::Duplicate,
             Event::Expired => State::Expired,
@@ -251,7 +251,7 @@ impl ParcelState {
             Event::Relayed => State::Relayed,
             Event::Delivering => State::Delivering,
             Event::Delivered => State::Delivered,
-            Event::Refused => State::Refused,
+            Event::Refused | Event::Incident => State::Refused,
             Event::Quarantined => State::Quarantined,
             Event::Expired => State::Expired,
             Event::Withdrawn => State::Withdrawn,

@@ -224,11 +224,13 @@ fn a_delivery_appears_once_whatever_effect_it_dies_at() {
                 outlet.settle(&[id(1)])?;
                 spool.record(record(Event::Delivering, id(1)), Local::none())?;
             }
-            if outlet.is_staged(&id(1)).unwrap() {
-                outlet.deliver(&[(id(1), "a.txt".as_ref())])?;
+            match outlet.standing(&id(1)).unwrap() {
+                Standing::Staged => outlet.deliver(&[(id(1), "a.txt".as_ref())])?.remove(0).map(drop)?,
+                Standing::Renamed => outlet.sync_renamed()?,
+                Standing::Unknown => unreachable!("it is marked before it is recorded"),
             }
             spool.record(record(Event::Delivered, id(1)), Local::none())?;
-            outlet.discard(&id(1))
+            outlet.forget(&id(1))
         };
         let (opened, fuse) = world.dying(effects);
         if let Ok(spool) = opened {
@@ -870,18 +872,40 @@ fn a_taken_name_in_the_outlet_gets_a_number() {
             let item = outlet.stage(&id(n)).unwrap();
             fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(item).unwrap();
             outlet.settle(&[id(n)]).unwrap();
-            assert_eq!(outlet.staged().unwrap(), vec![id(n)]);
-            outlet.deliver(&[(id(n), "图.tar.gz".as_ref())]).unwrap()
+            assert_eq!(outlet.standing(&id(n)).unwrap(), Standing::Staged);
+            outlet.deliver(&[(id(n), "图.tar.gz".as_ref())]).unwrap().remove(0).unwrap()
         })
         .collect();
-    assert_eq!(names.concat(), ["图.tar.gz", "图.tar (2).gz", "图.tar (3).gz"]);
-    assert!(!outlet.is_staged(&id(1)).unwrap());
+    assert_eq!(names, ["图.tar.gz", "图.tar (2).gz", "图.tar (3).gz"]);
+    assert_eq!(outlet.standing(&id(1)).unwrap(), Standing::Renamed);
+    outlet.forget(&id(1)).unwrap();
+    assert_eq!(outlet.standing(&id(1)).unwrap(), Standing::Unknown);
     for bad in ["../up", "", ".staging", "a/b"] {
         fs::write(outlet.stage(&id(8)).unwrap(), b"").unwrap();
         fs::write(outlet.stage(&id(9)).unwrap(), b"").unwrap();
-        assert!(outlet.deliver(&[(id(8), "good".as_ref()), (id(9), bad.as_ref())]).is_err(), "{bad}");
-        assert_eq!(outlet.staged().unwrap(), [id(8), id(9)], "all of a group or none");
+        outlet.settle(&[id(8), id(9)]).unwrap();
+        let delivered = outlet.deliver(&[(id(9), bad.as_ref()), (id(8), "good".as_ref())]).unwrap();
+        assert!(delivered[0].is_err() && delivered[1].is_ok(), "{bad}: what one cannot have no other waits for");
+        assert_eq!(outlet.standing(&id(9)).unwrap(), Standing::Staged);
+        assert_eq!(outlet.standing(&id(8)).unwrap(), Standing::Renamed);
     }
+}
+
+#[test]
+fn of_a_delivery_that_was_made_ready_in_another_folder_nothing_is_said() {
+    let world = World::new();
+    let spool = world.open();
+    let outlet = Outlet::open(&spool, &name("cases")).unwrap();
+    fs::write(outlet.stage(&id(1)).unwrap(), b"a").unwrap();
+    outlet.settle(&[id(1)]).unwrap();
+    // The share is away; under its mount point an empty staging stands, from the day of `init`.
+    let staging = spool.layout().outlet_staging(&name("cases"));
+    fs::rename(&staging, staging.with_file_name("away")).unwrap();
+    fs::create_dir(&staging).unwrap();
+    assert_eq!(outlet.standing(&id(1)).unwrap(), Standing::Unknown);
+    fs::remove_dir(&staging).unwrap();
+    fs::rename(staging.with_file_name("away"), &staging).unwrap();
+    assert_eq!(outlet.standing(&id(1)).unwrap(), Standing::Staged);
 }
 
 #[test]
@@ -894,8 +918,8 @@ fn what_an_earlier_version_made_ready_in_a_folder_is_delivered_or_thrown_away() 
         fs::create_dir(staging.join(id(n).to_string())).unwrap();
         fs::write(staging.join(id(n).to_string()).join("a.txt"), b"a").unwrap();
     }
-    assert_eq!(outlet.staged().unwrap(), [id(1), id(2)]);
-    outlet.deliver(&[(id(1), "a.txt".as_ref())]).unwrap();
+    assert_eq!(Vec::from_iter(outlet.staged().unwrap()), [id(1), id(2)]);
+    outlet.deliver(&[(id(1), "a.txt".as_ref())]).unwrap().remove(0).unwrap();
     outlet.discard(&id(2)).unwrap();
     assert!(outlet.staged().unwrap().is_empty() && fs::read_dir(staging).unwrap().next().is_none());
     assert_eq!(fs::read(spool.layout().outlet(&name("cases")).join("a.txt")).unwrap(), b"a");

@@ -12,13 +12,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use guard::{Judgement, Moment, Question};
+use protocol::bundle::BundleError;
 use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{ParcelStatement, Priority};
 use protocol::receipt::Outcome;
 use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Timestamp};
-use spool::{Entry, EntryKind, Outlet, ParcelState, State};
+use spool::{Entry, EntryKind, Outlet, ParcelState, Standing, State};
 
 use crate::alarm::Alarm;
 use crate::drop;
@@ -96,6 +97,8 @@ enum Way {
     Full,
     /// Custody is ours; whether it was delivered before only an operator can say.
     Ask,
+    /// Made ready and on record as being delivered; its outlet does not take it now.
+    Stuck(StationError),
 }
 
 /// What a look at one arrival came to.
@@ -370,15 +373,22 @@ fn went(
             Err(error) => Some(Err(error)),
         });
     }
-    let mut brought = bring(station, bound, now)?.into_iter().map(Ok);
+    let mut brought = bring(station, bound, now)?.into_iter();
     Ok(went.into_iter().filter_map(|known| known.or_else(|| brought.next())).collect())
 }
 
 /// Takes up what stands in `checked`: custody is ours, the way on is still owed.
 fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, StationError> {
     let on = |()| Looked::Went(Went::On);
-    let Ok(envelope) = peek(path) else {
-        return hold(station, path, Reason::Malformed, None, now).map(on);
+    let envelope = match peek(path) {
+        Ok(envelope) => envelope,
+        // A disk that cannot read it now says nothing about what it is.
+        Err(BundleError::Io(cause)) => return Err(StationError::Io { path: path.to_owned(), cause }),
+        Err(error) => {
+            tracing::error!(bundle = item_of(path), %error, "a bundle in our custody is damaged; it is held");
+            station.alarms.raise(now, Alarm::NotAuthentic);
+            return hold(station, path, Reason::Malformed, None, now).map(on);
+        }
     };
     let parcel = station.spool.parcel_of_bundle(&envelope.bundle)?;
     let Some(known) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
@@ -399,14 +409,19 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
             };
             let outlet = Outlet::open(&station.spool, &known.route)?;
             let name = known.name.clone().unwrap_or_else(|| known.parcel.to_string());
-            if outlet.is_staged(&known.parcel)? {
-                outlet.deliver(&[(known.parcel, name.as_ref())])?;
-            } else {
-                // Renamed before we died; the empty folder it stood in may be left.
-                outlet.discard(&known.parcel)?;
+            match outlet.standing(&known.parcel)? {
+                Standing::Staged => {
+                    for delivered in outlet.deliver(&[(known.parcel, name.as_ref())])? {
+                        delivered?;
+                    }
+                }
+                Standing::Renamed => outlet.sync_renamed()?,
+                // Another folder stands where it was made ready: only a person can look whether it was delivered.
+                Standing::Unknown => return wait_for_a_word(station, &known, now).map(Looked::Went),
             }
             station.outlets.delivered(&known.route, known.bytes);
             station.spool.record(came.record(Event::Delivered, now), Local::none())?;
+            outlet.forget(&known.parcel)?;
             tell(station, &came, path, Some((Outcome::Delivered, None)), now)?;
             return remove(station, path).map(on);
         }
@@ -545,7 +560,11 @@ fn bind(
 /// Takes custody of what was looked at and lets it go on, all of it together: plaintext durable in the staging of its
 /// outlet, or sealed in the outbox's; the records of arrival and of the way on; the renames; the records of delivery;
 /// receipts, then evidence; and only then the bundles go.
-fn bring(station: &Station, mut bound: Vec<Bound>, now: Timestamp) -> Result<Vec<Went>, StationError> {
+fn bring(
+    station: &Station,
+    mut bound: Vec<Bound>,
+    now: Timestamp,
+) -> Result<Vec<Result<Went, StationError>>, StationError> {
     let ready: Vec<Ready> = bound.iter_mut().filter_map(|one| one.ready.take()).collect();
     let outlets = keep_out_of_full_outlets(station, &mut bound, now).and_then(|()| settle(station, &bound));
     let outlets = match outlets {
@@ -558,16 +577,25 @@ fn bring(station: &Station, mut bound: Vec<Bound>, now: Timestamp) -> Result<Vec
     let records = bound.iter().flat_map(|one| one.records(now)).collect();
     sealing::commit(station, records, ready, now)?;
     for (route, outlet) in &outlets {
-        let here = bound.iter().filter(|one| one.lands_in(route));
-        let named = here.clone().map(|one| (one.admitted.came.parcel, one.admitted.manifest.name.as_ref()));
-        outlet.deliver(&named.collect::<Vec<_>>())?;
-        here.for_each(|one| station.outlets.delivered(route, one.admitted.manifest.content_bytes()));
+        let here: Vec<&mut Bound> = bound.iter_mut().filter(|one| one.lands_in(route)).collect();
+        let named: Vec<_> =
+            here.iter().map(|one| (one.admitted.came.parcel, one.admitted.manifest.name.as_ref())).collect();
+        let delivered = outlet.deliver(&named)?;
+        for (one, delivered) in here.into_iter().zip(delivered) {
+            match delivered {
+                Ok(_) => station.outlets.delivered(route, one.admitted.manifest.content_bytes()),
+                Err(error) => one.way = Way::Stuck(error.into()),
+            }
+        }
     }
     let delivered = bound.iter().filter(|one| matches!(one.way, Way::Outlet));
     let delivered = delivered.map(|one| (one.admitted.came.record(Event::Delivered, now), Local::none()));
     station.spool.record_all(delivered.collect())?;
+    for (route, outlet) in &outlets {
+        bound.iter().filter(|one| one.lands_in(route)).try_for_each(|one| outlet.forget(&one.admitted.came.parcel))?;
+    }
     tell_all(station, &bound, now)?;
-    bound.into_iter().map(|one| one.finish(station, now)).collect()
+    Ok(bound.into_iter().map(|one| one.finish(station, now)).collect())
 }
 
 impl Bound {
@@ -591,7 +619,7 @@ impl Bound {
                 records.push((record, Local::none()));
             }
             Way::Ask => records.push((may_be_duplicate(came.parcel, &came.origin, now), Local::none())),
-            Way::On | Way::Full => {}
+            Way::On | Way::Full | Way::Stuck(_) => {}
         }
         records
     }
@@ -599,24 +627,25 @@ impl Bound {
     /// All of it is on record and told: what is no longer needed goes.
     fn finish(self, station: &Station, now: Timestamp) -> Result<Went, StationError> {
         let Bound { admitted, way, path, fresh, .. } = self;
-        if !matches!(way, Way::Outlet) {
+        if !matches!(way, Way::Outlet | Way::Stuck(_)) {
             wipe(station, &admitted.place)?;
         }
         match (&way, fresh) {
             (Way::Outlet | Way::On, _) => remove(station, &path)?,
-            (Way::Full | Way::Ask, Some((crossing, entry))) => {
+            (Way::Full | Way::Ask | Way::Stuck(_), Some((crossing, entry))) => {
                 station.spool.arrivals(crossing).check_in(&entry)?;
             }
-            (Way::Full | Way::Ask, None) => {}
+            (Way::Full | Way::Ask | Way::Stuck(_), None) => {}
         }
-        Ok(match way {
-            Way::Outlet | Way::On => Went::On,
-            Way::Full => Went::Waits(admitted.route.name),
+        match way {
+            Way::Outlet | Way::On => Ok(Went::On),
+            Way::Full => Ok(Went::Waits(admitted.route.name)),
             Way::Ask => {
                 station.alarms.raise(now, Alarm::MayBeDuplicate);
-                Went::Asks
+                Ok(Went::Asks)
             }
-        })
+            Way::Stuck(error) => Err(error),
+        }
     }
 }
 
@@ -745,14 +774,15 @@ pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: 
 
 /// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
 fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
-    // The receipt before the record: what is recorded is not done again, and making a receipt twice makes it once.
-    let receipts = vec![receipts::make(station, came, Outcome::Refused, Some(reason), now)?];
-    let evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts };
-    sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])?;
+    // The record before anybody is told: a second look, with other rules or a worker that is not late, could decide
+    // otherwise. Whoever died between the two finds the parcel refused, and tells of it.
     let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
     let mut record = came.record(event, now);
     record.reason = Some(reason);
     station.spool.record(record, Local::none())?;
+    let receipts = vec![receipts::make(station, came, Outcome::Refused, Some(reason), now)?];
+    let evidence = Evidence { envelope: Vec::new(), footer: Vec::new(), receipts };
+    sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])?;
     station.alarms.raise(now, if reason == Reason::Incident { Alarm::Incident } else { Alarm::Refused });
     wipe(station, &station.layout().opening().join(came.parcel.to_string()))?;
     hold_file(station, path)

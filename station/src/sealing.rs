@@ -24,7 +24,7 @@ use protocol::receipt::ReceiptBatch;
 use protocol::tree;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
-use spool::{EntryKind, Kept, Small, SpoolError};
+use spool::{EntryKind, Kept, Small, SpoolError, State};
 
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -556,55 +556,73 @@ fn file_entry(station: &Station, drop: &Drop, index: usize) -> Result<FileEntry,
     Ok(FileEntry { path, original: None, size, digest, executable: false, modified_s: 0 })
 }
 
-/// Finishes or throws away what an earlier process left under `queues/sealing`.
+/// Finishes or throws away what an earlier process left under `queues/sealing`. What cannot be read now is left where it
+/// is: it may be all that there is of a recorded parcel.
 pub fn recover(station: &Station) -> Result<(), StationError> {
     let folder = station.layout().sealing();
     let io = |cause| StationError::Io { path: folder.clone(), cause };
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
-        if !finish(station, &path)? {
-            station.spool.disk().remove_tree(&path).map_err(io)?;
+        match finish(station, &path) {
+            Ok(true) => {}
+            Ok(false) => station.spool.disk().remove_tree(&path).map_err(io)?,
+            Err(error) if error.concerns_all() => return Err(error),
+            Err(error) => tracing::error!(path = %path.display(), %error, "left until it can be read"),
         }
     }
     Ok(())
 }
 
 /// Finishes the staged bundle of one parcel, where it was recorded and then could not enter the outbox. For the one
-/// stage that has the parcel in hand: what others are sealing stays untouched.
+/// stage that has the parcel in hand, and only that: what others are sealing stays untouched. When this returns, the
+/// source of the parcel may go.
+///
+/// # Errors
+/// It cannot enter the outbox now, or is in none although nobody else has taken it yet: the source stays.
 pub fn finish_sent(station: &Station, parcel: &spool::ParcelState) -> Result<(), StationError> {
     let Some(sent) = &parcel.sent else { return Ok(()) };
-    station.spool.outbox(sent.crossing).publish(&[sent.bundle]);
-    let path = station.layout().sealing().join(format!("{}.bundle", sent.bundle));
-    if path.exists() {
-        finish(station, &path)?;
+    let outbox = station.spool.outbox(sent.crossing);
+    outbox.publish(&[sent.bundle]);
+    finish(station, &station.layout().sealing().join(format!("{}.bundle", sent.bundle)))?;
+    let owed = matches!(parcel.state, State::Accepted | State::Relayed) && !parcel.custody_passed;
+    if owed && outbox.find(&sent.bundle)?.is_none() {
+        return Err(StationError::NotInOutbox { parcel: parcel.parcel, bundle: sent.bundle });
     }
     Ok(())
 }
 
-/// Was this staged file recorded? Then its rename is still owed.
+/// Was this staged file recorded? Then its rename is still owed. A file that is not there was not.
 fn finish(station: &Station, path: &Path) -> Result<bool, StationError> {
-    let Ok(mut file) = File::open(path) else { return Ok(false) };
+    let io = |cause| StationError::Io { path: path.to_owned(), cause };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+    };
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
     match suffix {
         "bundle" => {
-            let Ok(envelope) = bundle::peek(&mut file) else { return Ok(false) };
-            let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)? else { return Ok(false) };
-            let owed = station
-                .spool
-                .parcel(&parcel)?
-                .and_then(|state| state.sent)
-                .is_some_and(|sent| sent.bundle == envelope.bundle);
-            if owed {
-                station.spool.outbox(envelope.crossing).commit(
-                    path,
-                    &envelope.bundle,
-                    EntryKind::Bundle,
-                    envelope.priority,
-                    envelope.epoch,
-                    envelope.sequence,
-                )?;
-            }
-            Ok(owed)
+            // By its name first: what the ledger knows is whole, and is not thrown away because it cannot be read.
+            let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(BundleId::from_hex);
+            let parcel = id.map(|id| station.spool.parcel_of_bundle(&id)).transpose()?.flatten();
+            let sent = match parcel {
+                Some(parcel) => station.spool.parcel(&parcel)?.and_then(|state| state.sent),
+                None => None,
+            };
+            let Some(sent) = sent.filter(|sent| Some(sent.bundle) == id) else { return Ok(false) };
+            let envelope = bundle::peek(&mut file).map_err(|error| match error {
+                BundleError::Io(cause) => io(cause),
+                other => StationError::Seal(other),
+            })?;
+            station.spool.outbox(sent.crossing).commit(
+                path,
+                &sent.bundle,
+                EntryKind::Bundle,
+                envelope.priority,
+                sent.epoch,
+                sent.sequence,
+            )?;
+            Ok(true)
         }
         "receipts" => crate::receipts::finish(station, path),
         _ => Ok(false),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use guard::Rules;
 use protocol::parcel::ParcelStatement;
 use protocol::trust::Use;
-use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
+use protocol::{BundleId, Crossing, Name, ParcelId, Suite, Timestamp, Trust, Zone};
 use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
@@ -57,6 +57,16 @@ pub enum StationError {
     /// A bundle could not be sealed for a reason of ours.
     #[error("sealing: {0}")]
     Seal(protocol::bundle::BundleError),
+    /// A record whose bundle is nowhere.
+    #[error(
+        "parcel {parcel} is on record as sealed in bundle {bundle}, which is in no outbox and not at the next node; its source is kept (see show {parcel})"
+    )]
+    NotInOutbox {
+        /// Whose.
+        parcel: ParcelId,
+        /// Which.
+        bundle: BundleId,
+    },
     /// A key that is needed is not in the trust folder.
     #[error(transparent)]
     Trust(#[from] protocol::trust::TrustError),

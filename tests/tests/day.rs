@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use protocol::Suite;
@@ -419,6 +419,81 @@ fn an_item_that_fails_again_and_again_is_tried_with_growing_pauses_and_holds_up_
     assert_eq!(pair.outlet("forms").len(), 1);
     assert!(!pair.stands(THERE, Alarm::Retrying));
     assert_eq!(pair.status(THERE)["retries_all"], 0);
+}
+
+// ---- a disk that cannot be read for a while ----
+
+/// Puts something in the place of a file that is there and that nobody can open, and takes it away again.
+struct Unreadable {
+    place: PathBuf,
+    aside: PathBuf,
+}
+
+impl Unreadable {
+    fn make(place: &Path) -> Unreadable {
+        let aside = place.parent().unwrap().with_extension("aside");
+        fs::rename(place, &aside).unwrap();
+        std::os::unix::fs::symlink(place, place).unwrap();
+        assert!(fs::read(place).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound));
+        Unreadable { place: place.to_owned(), aside }
+    }
+
+    /// Nobody has touched it meanwhile.
+    fn mend(self) {
+        fs::remove_file(&self.place).unwrap();
+        fs::rename(&self.aside, &self.place).unwrap();
+    }
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}
+
+#[test]
+fn a_recorded_bundle_that_cannot_be_read_at_the_start_is_kept_and_so_is_its_source() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    // The outbox takes nothing, so that a large one stays where it was sealed, on record.
+    let outbox = pair.station(HERE).layout().outbox(protocol::Crossing::InternetToExtranet);
+    fs::rename(&outbox, outbox.with_extension("aside")).unwrap();
+    let mut large = papers::application_form(1).into_bytes();
+    large.resize(400 * 1024, b' ');
+    pair.drop_bytes("forms", "large.json", &large).unwrap();
+    assert!(pair.turn().is_err());
+    assert_eq!(pair.recorded(HERE, Event::Accepted).unwrap(), 1);
+    let sealing = pair.station(HERE).layout().sealing();
+    pair.stop(HERE);
+    fs::rename(outbox.with_extension("aside"), &outbox).unwrap();
+    let unreadable = Unreadable::make(&only_file(&sealing));
+    pair.start(HERE).unwrap();
+    pair.pass_ms(5_000);
+    assert!(pair.turn().is_err(), "it says so");
+    let claimed = pair.station(HERE).layout().claimed(&protocol::Name::new("forms").unwrap());
+    assert_eq!(files_below(&claimed), 1, "the drop is kept");
+    unreadable.mend();
+    pair.minutes(5).unwrap();
+    assert_eq!(pair.told("forms", "large.json").as_deref(), Some("delivered"));
+    assert_eq!((pair.outlet("forms").len(), files_below(&claimed)), (1, 0));
+}
+
+#[test]
+fn a_bundle_in_our_custody_that_cannot_be_read_is_tried_again_and_not_held() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "outlet_entries = 1");
+    let forms: Vec<String> = (0..2).map(|_| pair.drop_form("forms").unwrap()).collect();
+    pair.minutes(3).unwrap();
+    let checked = only_file(&pair.station(THERE).layout().checked());
+    let unreadable = Unreadable::make(&checked);
+    fs::remove_file(&pair.outlet("forms")[0]).unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(files_below(&pair.station(THERE).layout().quarantine()), 0);
+    assert!(pair.stands(THERE, Alarm::Retrying) || pair.station(THERE).retries.failures() > 0);
+    unreadable.mend();
+    pair.minutes(12).unwrap();
+    assert_eq!(pair.outlet("forms").len(), 1);
+    assert!(forms.iter().all(|form| pair.told("forms", form).as_deref() == Some("delivered")));
 }
 
 // ---- what may be asked ----
