@@ -50,6 +50,8 @@ pub(crate) struct Said {
 #[derive(Default)]
 pub(crate) struct Journeys {
     told: BTreeMap<ParcelId, Vec<(usize, Journey)>>,
+    /// Receipts out of batches: a batch tells of many parcels, and only those that have papers of their own are asked for.
+    beside: BTreeMap<ParcelId, Vec<(usize, Journey)>>,
 }
 
 /// What holds of one parcel.
@@ -77,9 +79,17 @@ impl Journeys {
         self.told.entry(journey.parcel).or_default().push((row, journey));
     }
 
-    /// Every parcel.
-    pub(crate) fn parcels(&self, language: Language) -> impl Iterator<Item = Parcel> {
-        self.told.iter().map(move |(parcel, told)| weigh(*parcel, told, language))
+    /// Takes what a batch says of one of its parcels.
+    pub(crate) fn take_beside(&mut self, row: usize, journey: Journey) {
+        self.beside.entry(journey.parcel).or_default().push((row, journey));
+    }
+
+    /// Every parcel that has papers of its own.
+    pub(crate) fn parcels(mut self, language: Language) -> impl Iterator<Item = Parcel> {
+        self.told.into_iter().map(move |(parcel, mut told)| {
+            told.extend(self.beside.remove(&parcel).unwrap_or_default());
+            weigh(parcel, &told, language)
+        })
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Proof {
     /// Why it fails, if it does.
     pub(crate) failure: Option<String>,
     /// The parcel and its statement, for comparing across files.
-    pub(crate) journey: Option<Journey>,
+    pub(crate) journeys: Vec<Journey>,
     /// Facts for scripts.
     pub(crate) facts: Value,
     /// For a file on a medium: what its waybill line must say.
@@ -113,7 +113,7 @@ impl Proof {
             holds: Vec::new(),
             notes: Vec::new(),
             failure: Some(cause),
-            journey: None,
+            journeys: Vec::new(),
             facts: Value::Null,
             stamp: None,
             digest: None,
@@ -126,7 +126,7 @@ impl Proof {
             holds: Vec::new(),
             notes: Vec::new(),
             failure: None,
-            journey: None,
+            journeys: Vec::new(),
             facts,
             stamp: None,
             digest: None,
@@ -215,7 +215,7 @@ fn of_bundle(file: &mut impl Read, trust: &Trust, language: Language) -> Proof {
         "全部字节已读：{amount}，与签名的树摘要一致"
     ));
     hold_seal(&mut proof, trust, envelope, language);
-    hold_custody(&mut proof, trust, envelope, &verified.custody, None, language);
+    hold_custody(&mut proof, trust, envelope, &verified.custody, &[], language);
     proof
 }
 
@@ -234,13 +234,11 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
         language.pick("head and foot belong together; content not present", "信封与封尾相符；内容不在其中").to_owned(),
     );
     hold_seal(&mut proof, trust, &proven.envelope, language);
-    // The first receipt by somebody else is the first witness of when all this was.
-    let witness = proven.receipts.iter().filter(|r| r.node != proven.envelope.source).map(|r| r.at).min();
-    hold_custody(&mut proof, trust, &proven.envelope, &proven.custody, witness, language);
+    hold_custody(&mut proof, trust, &proven.envelope, &proven.custody, &proven.receipts, language);
     for receipt in &proven.receipts {
         proof.holds.push(receipt_sentence(receipt, language));
     }
-    if let Some(journey) = &mut proof.journey {
+    for journey in &mut proof.journeys {
         journey.said = proven.receipts.iter().map(said).collect();
     }
     proof
@@ -299,7 +297,7 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
         "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
     ));
     proof.holds.push(stated_sentence(&stated, language));
-    note_key_time(&mut proof, trust, &papers.signed.signer, bill.at, None, language);
+    note_key_time(&mut proof, trust, &papers.signed.signer, bill.at, &[], language);
     proof
 }
 
@@ -331,7 +329,8 @@ fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 "{source} 的回执批：{count} 份回执、{reports} 份缺号报告，签名逐一核对；整批由 {key} 于 {at} 签名"
             ));
             proof.holds.push(stated_sentence(&stated, language));
-            note_key_time(&mut proof, trust, &signed.signer, batch.at, None, language);
+            note_key_time(&mut proof, trust, &signed.signer, batch.at, &[], language);
+            proof.journeys = receipts.iter().map(told_by).collect();
             proof
         }
     }
@@ -391,14 +390,8 @@ fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
             let mut proof = Proof::good(What::Receipt, receipt_facts(&receipt));
             let key = who(trust, &signer);
             proof.holds.push(format!("{} ({key})", receipt_sentence(&receipt, language)));
-            note_key_time(&mut proof, trust, &signer, receipt.at, None, language);
-            proof.journey = Some(Journey {
-                parcel: receipt.parcel,
-                statement: receipt.statement,
-                links: Box::default(),
-                hop: None,
-                said: vec![said(&receipt)],
-            });
+            note_key_time(&mut proof, trust, &signer, receipt.at, &[], language);
+            proof.journeys.push(told_by(&receipt));
             proof
         }
     }
@@ -497,7 +490,7 @@ fn hold_custody(
     trust: &Trust,
     envelope: &Envelope,
     custody: &Custody,
-    witness: Option<Timestamp>,
+    receipts: &[Receipt],
     language: Language,
 ) {
     let statement = &custody.statement;
@@ -511,7 +504,7 @@ fn hold_custody(
         "投递件 {parcel}（路由 {route}，类型 {parcel_type}）由 {key} 于 {accepted} 声明"
     ));
     if let Some(id) = origin_key {
-        note_key_time(proof, trust, &id, accepted, witness, language);
+        note_key_time(proof, trust, &id, accepted, receipts, language);
     }
     // What was proven can be read once more.
     let signed = envelope.signed_custody().unwrap_or_default();
@@ -529,7 +522,7 @@ fn hold_custody(
             "hop {hop}: {crossing}, {verdict} under rules {rules}, signed by {key} at {when}",
             "第 {hop} 段：{crossing}，按规则 {rules} 判定 {verdict}，由 {key} 于 {when} 签名"
         ));
-        note_key_time(proof, trust, signer, when, witness, language);
+        note_key_time(proof, trust, signer, when, receipts, language);
     }
     let links = signed.iter().map(|entry| link_digest(Suite::Std, entry)).collect();
     let hop = Hop {
@@ -538,7 +531,7 @@ fn hold_custody(
         end: statement.target.clone(),
         way: custody.entries.iter().map(|entry| (entry.node.clone(), entry.crossing)).collect(),
     };
-    proof.journey = Some(Journey {
+    proof.journeys.push(Journey {
         parcel: statement.parcel,
         statement: custody.statement_digest,
         links,
@@ -553,7 +546,7 @@ fn note_key_time(
     trust: &Trust,
     signer: &Digest,
     said: Timestamp,
-    witness: Option<Timestamp>,
+    receipts: &[Receipt],
     language: Language,
 ) {
     let Some(card) = trust.card(signer) else { return };
@@ -567,6 +560,9 @@ fn note_key_time(
         ));
     }
     let Some(until) = &card.until else { return };
+    // Nobody is a witness for oneself, and the first receipt by somebody else is the first witness of when all this was.
+    let by_others = receipts.iter().filter(|receipt| receipt.node.to_string() != holder.to_string());
+    let witness = by_others.map(|receipt| receipt.at).min();
     let witnessed = witness.is_some_and(|seen| seen.to_string().get(..10).is_some_and(|day| day <= until.as_str()));
     if !witnessed {
         let note = say!(
@@ -602,6 +598,17 @@ fn receipt_facts(receipt: &Receipt) -> Value {
         "parcel": receipt.parcel.to_string(), "node": receipt.node, "outcome": receipt.outcome.name(),
         "reason": receipt.reason.map(|r| r.name()), "bundle": receipt.bundle.to_string(), "at": receipt.at.to_string(),
     })
+}
+
+/// What a receipt that stands by itself says of its parcel's way.
+fn told_by(receipt: &Receipt) -> Journey {
+    Journey {
+        parcel: receipt.parcel,
+        statement: receipt.statement,
+        links: Box::default(),
+        hop: None,
+        said: vec![said(receipt)],
+    }
 }
 
 fn said(receipt: &Receipt) -> Said {

@@ -141,8 +141,9 @@ impl Verify {
                 if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
                     trip.files.insert(name.to_owned(), (proof.stamp.take(), proof.digest));
                 }
-                if let Some(journey) = proof.journey.take() {
-                    journeys.take(rows.len(), journey);
+                let batch = proof.what == What::Receipts;
+                for journey in proof.journeys.drain(..) {
+                    if batch { journeys.take_beside(rows.len(), journey) } else { journeys.take(rows.len(), journey) }
                 }
                 rows.push(self.tell(voice, &bar, &target.path, &proof, &mut page)?);
             }
@@ -159,7 +160,7 @@ impl Verify {
             rows.push(Row { what: "trip", ..row });
         }
         bar.finish_and_clear();
-        let parcels = compare(voice, &journeys, self.delivered, &mut rows, &mut page).map_err(|e| self.unwritten(e))?;
+        let parcels = compare(voice, journeys, self.delivered, &mut rows, &mut page).map_err(|e| self.unwritten(e))?;
         sum_up(voice, &rows, parcels, walk.passed_over, page).map_err(|e| self.unwritten(e))?
     }
 
@@ -309,6 +310,9 @@ impl Walk {
         // Where a waybill lies, only what it may name is opened; everything else is the trip's failure.
         let is_trip = items.iter().any(|item| item.name == WAYBILL && item.kind == Kind::File);
         let trip = is_trip.then_some(self.trips.len());
+        if !is_trip && is_trips_place(folder.path()) {
+            self.refused.push((folder.path().to_owned(), "a trip without its waybill".to_owned()));
+        }
         if is_trip {
             // A waybill that cannot be read fails as a file and as a trip.
             let suite = Papers::read(folder).ok().map(|papers| papers.signed.suite);
@@ -336,6 +340,13 @@ impl Walk {
     }
 }
 
+/// `TRILOCK/<number>`: what lies there came by a trip, and only its waybill says what all of it is.
+fn is_trips_place(path: &Path) -> bool {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    path.parent().and_then(name).is_some_and(|above| above == OURS)
+        && name(path).and_then(|it| trip_number(&it)).is_some()
+}
+
 /// So many files that every core has work and their proofs fit in memory, and not so many bytes that nothing is told for
 /// long. Nothing, when nothing is left.
 fn some_of(targets: &[Target]) -> Option<(&[Target], &[Target])> {
@@ -360,7 +371,7 @@ fn is_ours(path: &Path, trip: bool) -> bool {
 /// are asked for, nothing of one is missing. Gives how many parcels are as they should be.
 fn compare(
     voice: Voice,
-    journeys: &Journeys,
+    journeys: Journeys,
     asked: bool,
     rows: &mut Vec<Row>,
     page: &mut Option<Page>,
@@ -408,6 +419,10 @@ fn compare(
             });
             rows.push(Row { path: id.to_string(), what: "delivery", failure, notes: parcel.notes.len() });
         }
+    }
+    if asked && proven == 0 && rows.iter().all(|row| row.what != "delivery") {
+        let cause = language.pick("no paper of any parcel was found", "未找到任何投递件的凭证");
+        rows.push(Row { path: String::new(), what: "delivery", failure: Some(cause.to_owned()), notes: 0 });
     }
     Ok(proven)
 }

@@ -108,6 +108,18 @@ fn verify_says_what_was_checked_by_which_key_and_that_evidence_has_no_content() 
 }
 
 #[test]
+fn deliveries_of_nothing_are_not_proven_by_a_batch_of_receipts() {
+    let office = Office::new("proofs-nothing", Suite::Std);
+    let papers = office.dir.join("papers");
+    fs::create_dir_all(&papers).unwrap();
+    fs::write(papers.join("b.receipts"), office.batch(2).1).unwrap();
+    let arguments = ["verify", papers.to_str().unwrap(), "--trust", office.trust_path()];
+    expect(0, &arguments);
+    let text = expect(1, &[&arguments[..], &["--delivered"]].concat());
+    assert!(text.contains("no paper of any parcel was found"), "{text}");
+}
+
+#[test]
 fn inspect_cuts_out_receipts_and_papers_that_stand_alone() {
     for suite in Suite::ALL {
         let office = Office::new(&format!("inspect-papers-{suite}"), suite);

@@ -157,6 +157,12 @@ fn a_trip_goes_from_desk_to_desk_with_two_signatures_in_both_suites() {
 
         let text = expect(0, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
         assert!(text.contains("countersigned by qian"), "{text}");
+        // Without its waybill nobody can say what is missing.
+        let (waybill, aside) = (stage.trip().join("waybill"), stage.office.dir.join("waybill"));
+        fs::rename(&waybill, &aside).unwrap();
+        let text = expect(1, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
+        assert!(text.contains("a trip without its waybill"), "{text}");
+        fs::rename(aside, waybill).unwrap();
         stage.stranger(true);
         let sums =
             std::process::Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(stage.trip()).output();

@@ -186,8 +186,10 @@ impl Drop {
     /// Opens a file of it for reading, following no link.
     pub fn open_file(&self, index: usize) -> io::Result<File> {
         let file = self.files.get(index).ok_or_else(|| io::Error::other("no such file in the parcel"))?;
-        let (holder, name) = (self.place.parent().unwrap_or(Path::new(".")), OFlags::NOFOLLOW | OFlags::CLOEXEC);
-        let below = file.place.strip_prefix(holder).map_err(io::Error::other)?;
+        // The parent of a bare name is the empty path.
+        let holder = self.place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let below = file.place.strip_prefix(holder).unwrap_or(&file.place);
         // Part by part, none through a link: an app that kept one of its folders open could put a link in the place of
         // another and have us read what only we may.
         let mut at = rustix::fs::open(holder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
