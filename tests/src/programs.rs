@@ -33,10 +33,23 @@ pub fn program(name: &str) -> PathBuf {
     programs().join(name)
 }
 
-fn build() -> io::Result<PathBuf> {
+/// The Python that `make prerequisites` set up in the target folder where the machine's own lacks `cryptography`, and
+/// the machine's own.
+#[must_use]
+pub fn pythons() -> Vec<PathBuf> {
+    let own = profile_folder().ok().and_then(|folder| Some(folder.parent()?.join("python/bin/python3")));
+    own.into_iter().filter(|path| path.is_file()).chain([PathBuf::from("python3")]).collect()
+}
+
+/// Where cargo put what runs: `debug` or `release` of the target folder.
+fn profile_folder() -> io::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = executable.parent().unwrap_or(&executable);
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned();
+    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+}
+
+fn build() -> io::Result<PathBuf> {
+    let folder = profile_folder()?;
     let target = folder.parent().unwrap_or(&folder);
     // nextest starts a process a test: the first of a run builds, the others read that it is done.
     let run = std::env::var("NEXTEST_RUN_ID").ok();
