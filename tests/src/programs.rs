@@ -37,8 +37,14 @@ pub fn program(name: &str) -> PathBuf {
 /// the machine's own.
 #[must_use]
 pub fn pythons() -> Vec<PathBuf> {
-    let own = profile_folder().ok().and_then(|folder| Some(folder.parent()?.join("python/bin/python3")));
+    let own = target_folder().ok().map(|folder| folder.join("python/bin/python3"));
     own.into_iter().filter(|path| path.is_file()).chain([PathBuf::from("python3")]).collect()
+}
+
+/// Cargo's target folder.
+pub fn target_folder() -> io::Result<PathBuf> {
+    let folder = profile_folder()?;
+    Ok(folder.parent().unwrap_or(&folder).to_owned())
 }
 
 /// Where cargo put what runs: `debug` or `release` of the target folder.
@@ -50,7 +56,7 @@ fn profile_folder() -> io::Result<PathBuf> {
 
 fn build() -> io::Result<PathBuf> {
     let folder = profile_folder()?;
-    let target = folder.parent().unwrap_or(&folder);
+    let target = target_folder()?;
     // nextest starts a process a test: the first of a run builds, the others read that it is done.
     let run = std::env::var("NEXTEST_RUN_ID").ok();
     let mark = folder.join(".programs-built-for-run");
