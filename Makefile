@@ -15,7 +15,7 @@ PREFIX ?= /usr
 # Passed on to the demo where set, on the command line or in the environment (never exported here: an unset variable
 # would arrive as an empty one):  SUITE=std|gm   CARRIER=diode|folder   INPUT=DIR   KEEP=1
 
-.PHONY: help demo test bench soak spike disguise fmt lint doc units deny prerequisites install
+.PHONY: help demo test bench soak spike disguise fmt lint doc units deny prerequisites packages python install
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,7 +97,9 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 # example of docs/upstream-apps.md).
 # Installed by itself where this is Debian-like and root; otherwise what is absent is named,
 # and the tests that need it say that they were skipped.
-prerequisites:
+prerequisites: packages python
+
+packages:
 	@absent=""; \
 	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount \
 		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
@@ -111,6 +113,18 @@ prerequisites:
 		fi; \
 	fi; \
 	echo "== not installed:$$absent. Tests that need them are skipped and say so."
+
+# A Python that knows SM4-GCM, in the target folder, where the machine's own does not and the registry answers at once.
+PYTHON_FOLDER := $(or $(CARGO_TARGET_DIR),target)/python
+KNOWS_SM4_GCM := from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes; \
+	Cipher(algorithms.SM4(bytes(16)), modes.GCM(bytes(12))).encryptor()
+python: packages
+	@for python in $(PYTHON_FOLDER)/bin/python3 python3; do \
+		if "$$python" -c "$(KNOWS_SM4_GCM)" >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if python3 -m venv $(PYTHON_FOLDER) >/dev/null 2>&1 && \
+		$(PYTHON_FOLDER)/bin/python3 -m pip install -q --retries 0 --timeout 5 'cryptography>=50' >/dev/null 2>&1; then exit 0; fi; \
+	echo "== no python3 with cryptography 50 here, and none could be installed. The test that needs it is skipped and says so."
 
 install: ## Programs, units, rules and manual into DESTDIR (as root for /); touches no config that is there
 	$(CARGO) build --release $(addprefix -p ,$(filter-out ferry,$(PROGRAMS)))

@@ -14,7 +14,9 @@ use der::asn1::OctetString;
 use zeroize::Zeroizing;
 
 use crate::aead::{Aead, TAG_BYTES, fresh_key};
-use crate::bundle::{BundleError, CHUNK_BYTES, CHUNKS_MAX, nonce, part_length, read_object, read_part, read_some};
+use crate::bundle::{
+    BATCH_CHUNKS_BYTES, BundleError, CHUNK_BYTES, CHUNKS_MAX, nonce, part_length, read_object, read_part, read_some,
+};
 use crate::der_types::OBJECT_BYTES_MAX;
 use crate::id::BundleId;
 use crate::keys::{SealingKey, SigningKey};
@@ -122,7 +124,10 @@ pub struct BackupWriter<W: Write> {
     aead: Aead,
     key: SigningKey,
     digest: Digest,
-    buffer: Zeroizing<Vec<u8>>,
+    /// Sealed chunks with their tags, and behind them the one that is being filled.
+    batch: Zeroizing<Vec<u8>>,
+    /// Plaintext bytes at the end of the batch.
+    open: usize,
     counter: u64,
     tree: Tree,
     bytes: u64,
@@ -156,7 +161,8 @@ impl<W: Write> BackupWriter<W> {
             aead: Aead::new(suite, &key).expect("the key was made for the suite"),
             key: plan.key.clone(),
             digest: suite.digest(&head),
-            buffer: Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_BYTES)),
+            batch: Zeroizing::new(Vec::with_capacity(BATCH_CHUNKS_BYTES)),
+            open: 0,
             counter: 0,
             tree: Tree::with_leaf(suite, SEALED_CHUNK_BYTES),
             bytes: 0,
@@ -164,25 +170,36 @@ impl<W: Write> BackupWriter<W> {
         })
     }
 
-    fn emit(&mut self, last: bool) -> io::Result<()> {
+    /// Seals the chunk that was being filled.
+    fn close(&mut self, last: bool) -> io::Result<()> {
         if self.counter > CHUNKS_MAX {
             return Err(io::Error::other("a backup holds at most 256 TiB"));
         }
-        let length = u32::try_from(self.buffer.len()).map_err(io::Error::other)?;
-        let tag = self.aead.seal(nonce(self.counter, last), self.digest.as_bytes(), &mut self.buffer);
+        let at = self.batch.len() - self.open;
+        let (_, chunk) = self.batch.split_at_mut(at);
+        let tag = self.aead.seal(nonce(self.counter, last), self.digest.as_bytes(), chunk);
+        self.batch.extend_from_slice(&tag);
+        self.open = 0;
         self.counter += 1;
-        self.buffer.extend_from_slice(&tag);
-        self.tree.update(&self.buffer);
-        self.bytes += self.buffer.len() as u64;
-        self.out.write_all(&length.to_be_bytes())?;
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
+        if last || self.batch.len() >= BATCH_CHUNKS_BYTES { self.pass_on() } else { Ok(()) }
+    }
+
+    /// Digests a batch of sealed chunks, in lanes, and writes them, each behind its length.
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.tree.update(&self.batch);
+        self.bytes += self.batch.len() as u64;
+        for chunk in self.batch.chunks(SEALED_CHUNK_BYTES) {
+            let length = u32::try_from(chunk.len() - TAG_BYTES).map_err(io::Error::other)?;
+            self.out.write_all(&length.to_be_bytes())?;
+            self.out.write_all(chunk)?;
+        }
+        self.batch.clear();
         Ok(())
     }
 
     /// Seals the last chunk and writes the foot. Returns where it was written, the digest of the head, and all bytes.
     pub fn finish(mut self) -> Result<(W, Digest, u64), BundleError> {
-        self.emit(true)?;
+        self.close(true)?;
         let root = std::mem::replace(&mut self.tree, Tree::new(self.suite)).root();
         let foot = BackupFoot { version: VERSION, head: self.digest, root, bytes: self.bytes };
         let foot = Signed::make(&self.key, &foot).to_bytes();
@@ -195,11 +212,12 @@ impl<W: Write> BackupWriter<W> {
 
 impl<W: Write> Write for BackupWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (now, _) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.buffer.len()));
-        self.buffer.extend_from_slice(now);
+        let (now, _) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.open));
+        self.batch.extend_from_slice(now);
+        self.open += now.len();
         // A full chunk is never the last: the last is shorter, so that a reader knows it without looking ahead.
-        if self.buffer.len() == CHUNK_BYTES {
-            self.emit(false)?;
+        if self.open == CHUNK_BYTES {
+            self.close(false)?;
         }
         Ok(now.len())
     }
@@ -217,6 +235,9 @@ struct Walk<'a, R: Read> {
     digest: Digest,
     counter: u64,
     tree: Tree,
+    /// Sealed chunks that were read and digested together, and how far they were handed out.
+    batch: Vec<u8>,
+    at: usize,
     bytes: u64,
     head_bytes: u64,
     ended: bool,
@@ -234,6 +255,8 @@ impl<'a, R: Read> Walk<'a, R> {
             digest: head.suite.digest(&bytes),
             counter: 0,
             tree: Tree::with_leaf(head.suite, SEALED_CHUNK_BYTES),
+            batch: Vec::new(),
+            at: 0,
             bytes: 0,
             head_bytes: 12 + bytes.len() as u64,
             ended: false,
@@ -244,23 +267,43 @@ impl<'a, R: Read> Walk<'a, R> {
 
     /// 3. The next sealed chunk with its tag, its counter, and whether it is the last.
     fn chunk(&mut self, chunk: &mut Vec<u8>) -> Result<Option<(u64, bool)>, BundleError> {
-        if self.ended {
-            return Ok(None);
+        if self.at == self.batch.len() {
+            if self.ended {
+                return Ok(None);
+            }
+            self.read_batch()?;
         }
-        let mut length = [0; 4];
-        read_part(&mut self.input, &mut length, "payload")?;
-        let length = u32::from_be_bytes(length) as usize;
-        if length > CHUNK_BYTES || self.counter > CHUNKS_MAX {
-            let (stated, limit) = (length as u64, CHUNK_BYTES as u64);
-            return Err(BundleError::TooLarge { part: "chunk", stated, limit });
-        }
-        chunk.resize(length + TAG_BYTES, 0);
-        read_part(&mut self.input, chunk, "payload")?;
-        self.tree.update(chunk);
-        self.bytes += chunk.len() as u64;
-        self.ended = length < CHUNK_BYTES;
+        let rest = self.batch.get(self.at..).unwrap_or_default();
+        let (next, _) = rest.split_at(rest.len().min(SEALED_CHUNK_BYTES));
+        chunk.clear();
+        chunk.extend_from_slice(next);
+        self.at += next.len();
         self.counter += 1;
-        Ok(Some((self.counter - 1, self.ended)))
+        // Only the last is short, and nothing is read behind it.
+        Ok(Some((self.counter - 1, next.len() < SEALED_CHUNK_BYTES)))
+    }
+
+    /// As many chunks as are digested at once, or those that are left.
+    fn read_batch(&mut self) -> Result<(), BundleError> {
+        self.batch.clear();
+        self.at = 0;
+        while !self.ended && self.batch.len() < BATCH_CHUNKS_BYTES {
+            let mut length = [0; 4];
+            read_part(&mut self.input, &mut length, "payload")?;
+            let length = u32::from_be_bytes(length) as usize;
+            let have = self.batch.len();
+            let read_before = self.counter + (have / SEALED_CHUNK_BYTES) as u64;
+            if length > CHUNK_BYTES || read_before > CHUNKS_MAX {
+                let (stated, limit) = (length as u64, CHUNK_BYTES as u64);
+                return Err(BundleError::TooLarge { part: "chunk", stated, limit });
+            }
+            self.batch.resize(have + length + TAG_BYTES, 0);
+            read_part(&mut self.input, self.batch.get_mut(have..).unwrap_or_default(), "payload")?;
+            self.ended = length < CHUNK_BYTES;
+        }
+        self.tree.update(&self.batch);
+        self.bytes += self.batch.len() as u64;
+        Ok(())
     }
 
     /// 4. The foot is signed by the same key and covers head, root and length; 5. nothing follows.
@@ -436,7 +479,16 @@ mod tests {
     fn a_backup_of_any_length_comes_back_whole() {
         for suite in Suite::ALL {
             let office = office(suite);
-            for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            for length in [
+                0,
+                1,
+                CHUNK_BYTES - 1,
+                CHUNK_BYTES,
+                CHUNK_BYTES + 1,
+                3 * CHUNK_BYTES,
+                16 * CHUNK_BYTES,
+                33 * CHUNK_BYTES + 5,
+            ] {
                 let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
                 let bytes = sealed(&office, &content);
                 let proven = verify(&mut bytes.as_slice(), &office.trust).unwrap();

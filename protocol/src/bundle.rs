@@ -9,11 +9,13 @@
 //! is fresh for every attempt: an interrupted seal is thrown away, never continued.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::thread::{self, Scope};
 
 use der::asn1::OctetString;
 use zeroize::Zeroizing;
 
 use crate::aead::{Aead, TAG_BYTES, fresh_key};
+use crate::aside::{Aside, Piece};
 use crate::der_types::{DerError, OBJECT_BYTES_MAX};
 use crate::envelope::{Envelope, Footer};
 use crate::id::BundleId;
@@ -21,11 +23,9 @@ use crate::keys::{KeyError, SealingKey, SigningKey};
 use crate::name::Name;
 use crate::parcel::{Custody, MANIFEST_BYTES_MAX, Manifest, ParcelError, Priority, VERSION};
 use crate::signed::Signed;
-use crate::suite::Digest;
-#[cfg(feature = "open")]
-use crate::suite::Suite;
+use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
-use crate::tree::{BATCH_BYTES, BATCH_LEAVES, Tree};
+use crate::tree::{BATCH_BYTES, BATCH_LEAVES, LEAF_BYTES, Tree};
 use crate::trust::Trust;
 use crate::zone::Crossing;
 
@@ -35,7 +35,10 @@ pub const MAGIC: &[u8; 8] = b"TRILOCK1";
 pub const CHUNK_BYTES: usize = 64 * 1024;
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 /// Chunks are read, digested and written so many at a time: they are the leaves of the payload's tree. 1 MiB.
-const BATCH_CHUNKS_BYTES: usize = BATCH_LEAVES * SEALED_CHUNK_BYTES;
+pub(crate) const BATCH_CHUNKS_BYTES: usize = BATCH_LEAVES * SEALED_CHUNK_BYTES;
+/// From here on the trees of a seal are computed by threads of their own, where there is a second core: below it, starting
+/// them costs more than they save.
+const THREADS_FROM_BYTES: u64 = 4 << 20;
 /// A counter of 32 bits over 64 KiB chunks: 256 TiB.
 pub(crate) const CHUNKS_MAX: u64 = u32::MAX as u64;
 
@@ -192,7 +195,19 @@ pub(crate) fn nonce(counter: u64, last: bool) -> [u8; 12] {
 pub fn seal<R: Read>(
     plan: &SealPlan<'_>,
     out: &mut impl Write,
+    open_file: impl FnMut(usize) -> io::Result<R>,
+) -> Result<Sealed, BundleError> {
+    let is_large = plan.manifest.content_bytes() >= THREADS_FROM_BYTES;
+    let threads = is_large && thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    thread::scope(|scope| seal_within(plan, out, open_file, threads.then_some(scope)))
+}
+
+/// With threads for the trees, where a scope for them is given.
+fn seal_within<'scope, R: Read>(
+    plan: &SealPlan<'_>,
+    out: &mut impl Write,
     mut open_file: impl FnMut(usize) -> io::Result<R>,
+    scope: Option<&'scope Scope<'scope, '_>>,
 ) -> Result<Sealed, BundleError> {
     plan.manifest.check()?;
     let suite = plan.recipient.suite();
@@ -239,29 +254,22 @@ pub fn seal<R: Read>(
         open: 0,
         counter: 0,
         tree: Tree::with_leaf(suite, SEALED_CHUNK_BYTES),
+        aside: digest_thread(scope, "digest-sealed", suite, SEALED_CHUNK_BYTES)?,
         out,
+    };
+    let largest = plan.manifest.files.iter().map(|file| file.size).max().unwrap_or(0);
+    let mut contents = Contents {
+        suite,
+        piece: Zeroizing::new(vec![0; at_most(largest.max(1), BATCH_BYTES)]),
+        aside: digest_thread(scope, "digest-content", suite, LEAF_BYTES)?,
     };
     chunks.take(&manifest_length.to_be_bytes())?;
     chunks.take(&manifest)?;
-    let largest = plan.manifest.files.iter().map(|file| file.size).max().unwrap_or(0);
-    let mut piece = Zeroizing::new(vec![0; at_most(largest.max(1), BATCH_BYTES)]);
     for (index, file) in plan.manifest.files.iter().enumerate() {
-        let mut reader = open_file(index)?;
-        let mut tree = Tree::new(suite);
-        loop {
-            let read = read_all(&mut reader, &mut piece)?;
-            let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            tree.update(bytes);
-            if tree.bytes() > file.size {
-                return Err(BundleError::FileDiffers { index, what: "grew after it was inspected" });
-            }
-            chunks.take(bytes)?;
-        }
-        if tree.bytes() != file.size {
-            return Err(BundleError::FileDiffers { index, what: "shrank after it was inspected" });
-        }
-        if tree.root() != file.digest {
-            return Err(BundleError::FileDiffers { index, what: "changed after it was inspected" });
+        let differs = |what| BundleError::FileDiffers { index, what };
+        let digest = contents.pass(&mut open_file(index)?, file.size, &mut chunks)?.map_err(differs)?;
+        if digest != file.digest {
+            return Err(differs("changed after it was inspected"));
         }
     }
     let root = chunks.finish()?;
@@ -276,16 +284,71 @@ pub fn seal<R: Read>(
     Ok(Sealed { bytes, envelope, footer })
 }
 
+fn digest_thread<'scope>(
+    scope: Option<&'scope Scope<'scope, '_>>,
+    name: &str,
+    suite: Suite,
+    leaf_bytes: usize,
+) -> io::Result<Option<Aside>> {
+    scope.map(|scope| Aside::start(scope, name, suite, leaf_bytes)).transpose()
+}
+
+/// Files on their way in: digested as they are read, against what inspection said of them.
+struct Contents {
+    suite: Suite,
+    piece: Piece,
+    aside: Option<Aside>,
+}
+
+impl Contents {
+    /// Passes a file on and gives its digest, or says in which way it is not of the size that is known of it.
+    fn pass(
+        &mut self,
+        reader: &mut impl Read,
+        size: u64,
+        chunks: &mut ChunkSealer<'_, impl Write>,
+    ) -> io::Result<Result<Digest, &'static str>> {
+        // A file of one piece is digested here: the other thread would only be waited for.
+        let aside = self.aside.as_ref().filter(|_| size > BATCH_BYTES as u64);
+        let (mut tree, mut bytes) = (Tree::new(self.suite), 0);
+        loop {
+            let read = read_all(reader, &mut self.piece)?;
+            let Some(now) = self.piece.get(..read).filter(|now| !now.is_empty()) else { break };
+            bytes += read as u64;
+            if bytes > size {
+                return Ok(Err("grew after it was inspected"));
+            }
+            chunks.take(now)?;
+            let Some(aside) = aside else {
+                tree.update(now);
+                continue;
+            };
+            let whole = self.piece.len();
+            let mut piece = std::mem::take(&mut self.piece);
+            piece.truncate(read);
+            self.piece = aside.take(piece)?;
+            self.piece.resize(whole, 0);
+        }
+        if bytes < size {
+            return Ok(Err("shrank after it was inspected"));
+        }
+        let root = aside.map_or_else(|| Ok(tree.root()), Aside::root)?;
+        Ok(Ok(root))
+    }
+}
+
 /// Chunks on their way out: sealed one by one, digested and written a batch at a time.
 struct ChunkSealer<'a, W> {
     aead: Aead,
     additional: Digest,
     /// Sealed chunks with their tags, and behind them the one that is being filled.
-    batch: Zeroizing<Vec<u8>>,
+    batch: Piece,
     /// Plaintext bytes at the end of the batch.
     open: usize,
     counter: u64,
+    /// The payload's tree, where no other thread computes it.
     tree: Tree,
+    aside: Option<Aside>,
     out: &'a mut W,
 }
 
@@ -311,17 +374,30 @@ impl<W: Write> ChunkSealer<'_, W> {
         self.batch.extend_from_slice(&tag);
         self.open = 0;
         self.counter += 1;
-        if last || self.batch.len() >= BATCH_CHUNKS_BYTES {
-            self.tree.update(&self.batch);
-            self.out.write_all(&self.batch)?;
-            self.batch.clear();
+        if self.batch.len() >= BATCH_CHUNKS_BYTES {
+            self.pass_on()?;
         }
+        Ok(())
+    }
+
+    /// Writes the batch and has it digested.
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.batch)?;
+        match &self.aside {
+            Some(aside) => self.batch = aside.take(std::mem::take(&mut self.batch))?,
+            None => self.tree.update(&self.batch),
+        }
+        self.batch.clear();
         Ok(())
     }
 
     fn finish(mut self) -> io::Result<Digest> {
         self.close(true)?;
-        Ok(self.tree.root())
+        self.pass_on()?;
+        match &self.aside {
+            Some(aside) => aside.root(),
+            None => Ok(self.tree.root()),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod backup;
 
 // Keys, signatures, encryption.
 pub mod aead;
+mod aside;
 pub mod keys;
 pub mod signed;
 pub mod suite;

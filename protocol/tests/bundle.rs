@@ -190,6 +190,35 @@ fn a_file_that_changed_after_inspection_is_never_sealed() {
     }
 }
 
+/// Large enough that threads compute its trees; small files and pieces that are not whole among it.
+#[test]
+fn a_large_parcel_is_sealed_by_threads_as_a_small_one_without() {
+    let large: Vec<u8> = (0..(5 << 20) + 4_711).map(|i: u32| (i % 253) as u8).collect();
+    let [exact, more, small] = [&large[..4 << 20], &large[..(1 << 20) + 1], &large[..1 << 20]];
+    for suite in Suite::ALL {
+        let world = world(suite);
+        let files: [(&str, &[u8]); 6] =
+            [("a", b"hello"), ("b", &large), ("c", b""), ("d", exact), ("e", more), ("f", small)];
+        let shown = files.map(|(_, bytes)| bytes);
+        let (bytes, _) = seal(&world, &files, &shown).unwrap();
+        bundle::verify(&mut bytes.as_slice(), &world.trust).unwrap();
+        let mut memory = Memory::default();
+        bundle::open(&mut bytes.as_slice(), &world.trust, &world.extranet, &mut memory).unwrap();
+        assert!(memory.files.iter().eq(shown), "{suite}");
+        for (index, at) in [(1, 0), (1, (3 << 20) + 9), (1, large.len() - 1), (3, 5), (4, 1 << 20)] {
+            let mut changed = files[index].1.to_vec();
+            changed[at] ^= 1;
+            let [grown, shrunk] = [[&changed[..], b"."].concat(), changed[..changed.len() - 1].to_vec()];
+            for other in [changed, grown, shrunk] {
+                let mut shown = shown;
+                shown[index] = &other;
+                let refused = seal(&world, &files, &shown);
+                assert!(matches!(refused, Err(BundleError::FileDiffers { index: found, .. }) if found == index));
+            }
+        }
+    }
+}
+
 #[test]
 fn only_its_recipient_opens_it() {
     let world = world(Suite::Gm);

@@ -5,6 +5,7 @@
 pub mod courier;
 pub mod disguise;
 pub mod figures;
+pub mod fuzz;
 pub mod gate;
 pub mod history;
 pub mod office;

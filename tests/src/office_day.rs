@@ -84,21 +84,44 @@ fn route(sample: &Sample) -> (Vec<Name>, String) {
     (types, format!("{}-{}", path[here], path[here + 1]))
 }
 
-/// Asks as the intake of the sample's node would.
+/// The intake of the node where a sample is dropped: its route's types, and the rules of its crossing.
+pub struct Intake {
+    name: &'static str,
+    types: Vec<Name>,
+    rules: Rules,
+}
+
+impl Intake {
+    /// Reads the profile.
+    #[must_use]
+    pub fn of(sample: &Sample) -> Intake {
+        let (types, crossing) = route(sample);
+        let text =
+            std::fs::read_to_string(profile().join("rules").join(format!("{crossing}.toml"))).expect("its rules");
+        Intake { name: sample.name, types, rules: Rules::parse(&text).expect("they load") }
+    }
+
+    /// Asks as that node would, of the sample or of other bytes under its name.
+    #[must_use]
+    pub fn judged(&self, bytes: Vec<u8>) -> Judged {
+        let (rules, types) = (&self.rules, &self.types);
+        let question = Question { rules, suite: Suite::Std, moment: Moment::Intake, types, stripped: false };
+        let facts = FileFacts { path: self.name.to_owned(), size: bytes.len() as u64 };
+        match guard::inspect(&question, One(facts, bytes)) {
+            Judgement::Released(_) => Judged::Passes,
+            Judgement::Strip { files, .. } => {
+                let clean = files.iter().all(|file| detect(self.name, &file.bytes).verdict == DetectVerdict::Clean);
+                if clean { Judged::Stripped } else { Judged::Passes }
+            }
+            Judgement::Quarantine { reason, .. } | Judgement::Refused { reason, .. } => {
+                Judged::Stopped(reason.to_string())
+            }
+        }
+    }
+}
+
+/// What would become of these bytes under the sample's name.
 #[must_use]
 pub fn judged(sample: &Sample, bytes: Vec<u8>) -> Judged {
-    let (types, crossing) = route(sample);
-    let text = std::fs::read_to_string(profile().join("rules").join(format!("{crossing}.toml"))).expect("its rules");
-    let rules = Rules::parse(&text).expect("they load");
-    let question =
-        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
-    let facts = FileFacts { path: sample.name.to_owned(), size: bytes.len() as u64 };
-    match guard::inspect(&question, One(facts, bytes)) {
-        Judgement::Released(_) => Judged::Passes,
-        Judgement::Strip { files, .. } => {
-            let clean = files.iter().all(|file| detect(sample.name, &file.bytes).verdict == DetectVerdict::Clean);
-            if clean { Judged::Stripped } else { Judged::Passes }
-        }
-        Judgement::Quarantine { reason, .. } | Judgement::Refused { reason, .. } => Judged::Stopped(reason.to_string()),
-    }
+    Intake::of(sample).judged(bytes)
 }

@@ -33,11 +33,30 @@ pub fn program(name: &str) -> PathBuf {
     programs().join(name)
 }
 
-fn build() -> io::Result<PathBuf> {
+/// The Python that `make prerequisites` set up in the target folder where the machine's own lacks `cryptography`, and
+/// the machine's own.
+#[must_use]
+pub fn pythons() -> Vec<PathBuf> {
+    let own = target_folder().ok().map(|folder| folder.join("python/bin/python3"));
+    own.into_iter().filter(|path| path.is_file()).chain([PathBuf::from("python3")]).collect()
+}
+
+/// Cargo's target folder.
+pub fn target_folder() -> io::Result<PathBuf> {
+    let folder = profile_folder()?;
+    Ok(folder.parent().unwrap_or(&folder).to_owned())
+}
+
+/// Where cargo put what runs: `debug` or `release` of the target folder.
+fn profile_folder() -> io::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let folder = executable.parent().unwrap_or(&executable);
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned();
-    let target = folder.parent().unwrap_or(&folder);
+    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+}
+
+fn build() -> io::Result<PathBuf> {
+    let folder = profile_folder()?;
+    let target = target_folder()?;
     // nextest starts a process a test: the first of a run builds, the others read that it is done.
     let run = std::env::var("NEXTEST_RUN_ID").ok();
     let mark = folder.join(".programs-built-for-run");

@@ -1,9 +1,9 @@
-//! A sender and a receiver of parcels of one file, with no node around them: keys, trust and papers, so that sealing,
-//! verifying and opening can be measured by themselves.
+//! A sender and a receiver of parcels, with no node around them: keys, trust and papers, so that sealing, verifying and
+//! opening can be measured, fuzzed and held against others by themselves.
 
 use std::io::{self, Read, Write};
 
-use protocol::bundle::{self, SealPlan, Sink};
+use protocol::bundle::{self, SealPlan, Sealed, Sink};
 use protocol::der_types::Octets;
 use protocol::id::new_id;
 use protocol::keys::{OpeningKey, SigningKey};
@@ -73,14 +73,26 @@ impl Seals {
         &self.card
     }
 
+    /// What the sender signs with.
+    #[must_use]
+    pub fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    /// What the receiver opens with.
+    #[must_use]
+    pub fn opening(&self) -> &OpeningKey {
+        &self.opening
+    }
+
+    /// Whom the receiver believes: the sender.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// States, takes custody of, and seals a parcel of this content. Its number tells it from others.
     pub fn seal(&self, number: u64, content: Content, input: impl Read, out: &mut impl Write) -> io::Result<()> {
-        let random = |kind| {
-            let mut random = [kind; 10];
-            random[2..].copy_from_slice(&number.to_be_bytes());
-            random
-        };
-        let (node, target) = (name("internet")?, name("extranet")?);
         let file = FileEntry {
             path: "a".to_owned(),
             original: None,
@@ -97,14 +109,33 @@ impl Seals {
             files: vec![file],
             labels: Vec::new(),
         };
+        let mut input = Some(input);
+        let once = |_| input.take().ok_or_else(|| io::Error::other("a parcel of one file has one file"));
+        self.seal_all(number, &manifest, once, out).map(|_| ())
+    }
+
+    /// The same of any parcel; gives its statement and what stays of it as evidence.
+    pub fn seal_all<R: Read>(
+        &self,
+        number: u64,
+        manifest: &Manifest,
+        read: impl FnMut(usize) -> io::Result<R>,
+        out: &mut impl Write,
+    ) -> io::Result<(Signed, Sealed)> {
+        let random = |kind| {
+            let mut random = [kind; 10];
+            random[2..].copy_from_slice(&number.to_be_bytes());
+            random
+        };
+        let (node, target) = (name("internet")?, name("extranet")?);
         let statement = ParcelStatement {
             version: VERSION,
             parcel: new_id(Timestamp(1), random(1)),
             origin: node.clone(),
-            route: name("r")?,
+            route: name("applications")?,
             target: target.clone(),
-            parcel_type: name("archive")?,
-            priority: Priority::Bulk,
+            parcel_type: name("application")?,
+            priority: Priority::Normal,
             accepted: Timestamp(1),
             manifest: self.suite.digest(&manifest.to_bytes()),
         };
@@ -115,7 +146,7 @@ impl Seals {
             previous: statement.digest(),
             node: node.clone(),
             crossing: Crossing::InternetToExtranet,
-            rules: "1".to_owned(),
+            rules: "2026-11-21.1".to_owned(),
             verdict: Verdict::Released,
             at: Timestamp(2),
         };
@@ -126,18 +157,17 @@ impl Seals {
             sequence: number + 1,
             source: &node,
             target: &target,
-            priority: Priority::Bulk,
+            priority: Priority::Normal,
             now: Timestamp(3),
             key: &self.signing,
             recipient: &self.opening.public(),
             keeper: &self.opening.public(),
             statement: &statement,
             custody: &[Signed::make(&self.signing, &entry)],
-            manifest: &manifest,
+            manifest,
         };
-        let mut input = Some(input);
-        let once = |_| input.take().ok_or_else(|| io::Error::other("a parcel of one file has one file"));
-        bundle::seal(&plan, out, once).map(|_| ()).map_err(io::Error::other)
+        let sealed = bundle::seal(&plan, out, read).map_err(io::Error::other)?;
+        Ok((statement, sealed))
     }
 
     /// Verifies with public keys alone.

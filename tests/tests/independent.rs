@@ -10,18 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use base64ct::{Base64, Encoding};
-use protocol::bundle::{self, SealPlan};
-use protocol::der_types::Octets;
+use protocol::bundle::CHUNK_BYTES;
 use protocol::envelope::{Envelope, Footer};
-use protocol::id::new_id;
-use protocol::keys::{OpeningKey, SigningKey};
-use protocol::parcel::{CustodyEntry, FileEntry, Manifest, ParcelStatement, Priority, VERSION};
-use protocol::tree::{Tree, root_of};
-use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Name, Signed, Suite, Timestamp, Verdict, Zone};
+use protocol::parcel::VERSION;
+use protocol::tree::Tree;
+use protocol::{Signed, Suite, Zone};
 use serde_json::Value;
 use tests::papers::Noise;
 use tests::programs::{program, repository, words};
+use tests::seals::{Content, Seals};
 use tests::world::{Dangers, Office, World, ground};
 
 /// Mutants of each suite.
@@ -60,97 +57,22 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn name(word: &str) -> Name {
-    Name::new(word).unwrap()
-}
-
 /// Two nodes and a parcel on its way between them.
-struct Hop {
-    suite: Suite,
-    source: SigningKey,
-    target: OpeningKey,
-}
+struct Hop(Seals);
 
 impl Hop {
     fn new(suite: Suite, trust: &Path) -> Hop {
-        let hop = Hop { suite, source: SigningKey::generate(suite), target: OpeningKey::generate(suite) };
-        let card = KeyCard {
-            zone: Zone::Internet,
-            holder: name("internet"),
-            role: Role::Node,
-            usage: Use::Sign,
-            suite,
-            from: "2026-11-21".to_owned(),
-            until: None,
-            spki: hop.source.public().to_spki(),
-        };
-        fs::write(trust.join(format!("{suite}.internet.pub.pem")), card.to_text()).unwrap();
-        hop
+        let seals = Seals::new(suite).unwrap();
+        fs::write(trust.join(format!("{suite}.internet.pub.pem")), seals.card()).unwrap();
+        Hop(seals)
     }
 
     /// A bundle with one file of so many bytes.
     fn bundle(&self, content: usize) -> Vec<u8> {
         let content: Vec<u8> = (0..content).map(|at| at as u8).collect();
-        let manifest = Manifest {
-            salt: Octets([7; 32]),
-            version: VERSION,
-            name: "form.bin".to_owned(),
-            folder: false,
-            files: vec![FileEntry {
-                path: "form.bin".to_owned(),
-                original: None,
-                size: content.len() as u64,
-                digest: root_of(self.suite, &content),
-                executable: false,
-                modified_s: 1_795_219_200,
-            }],
-            labels: Vec::new(),
-        };
-        let statement = Signed::make(
-            &self.source,
-            &ParcelStatement {
-                version: VERSION,
-                parcel: new_id(Timestamp(1_795_219_200_000), [self.suite.code(); 10]),
-                origin: name("internet"),
-                route: name("applications"),
-                target: name("extranet"),
-                parcel_type: name("application"),
-                priority: Priority::Normal,
-                accepted: Timestamp(1_795_219_200_000),
-                manifest: self.suite.digest(&manifest.to_bytes()),
-            },
-        );
-        let entry = Signed::make(
-            &self.source,
-            &CustodyEntry {
-                version: VERSION,
-                statement: statement.digest(),
-                previous: statement.digest(),
-                node: name("internet"),
-                crossing: Crossing::InternetToExtranet,
-                rules: "2026-11-21.1".to_owned(),
-                verdict: Verdict::Released,
-                at: Timestamp(1_795_219_201_000),
-            },
-        );
-        let plan = SealPlan {
-            bundle: new_id(Timestamp(1_795_219_202_000), [2; 10]),
-            crossing: Crossing::InternetToExtranet,
-            epoch: 1,
-            sequence: 300,
-            source: &name("internet"),
-            target: &name("extranet"),
-            priority: Priority::Normal,
-            now: Timestamp(1_795_219_202_000),
-            key: &self.source,
-            recipient: &self.target.public(),
-            keeper: &self.target.public(),
-            statement: &statement,
-            custody: std::slice::from_ref(&entry),
-            manifest: &manifest,
-        };
+        let known = Content::inspect(self.0.suite(), &mut content.as_slice()).unwrap();
         let mut out = Vec::new();
-        bundle::seal(&plan, &mut out, |_| Ok(content.as_slice())).unwrap();
+        self.0.seal(299, known, content.as_slice(), &mut out).unwrap();
         out
     }
 
@@ -171,15 +93,15 @@ impl Hop {
     fn with_envelope(&self, bundle: &[u8], envelope: &[u8]) -> Vec<u8> {
         let [before, payload, _] = parts(bundle);
         assert!(!before.is_empty());
-        let mut tree = Tree::with_leaf(self.suite, bundle::CHUNK_BYTES + 16);
+        let mut tree = Tree::with_leaf(self.0.suite(), CHUNK_BYTES + 16);
         tree.update(payload);
         let footer = Footer {
             version: VERSION,
-            envelope: self.suite.digest(envelope),
+            envelope: self.0.suite().digest(envelope),
             root: tree.root(),
             payload_bytes: payload.len() as u64,
         };
-        let footer = Signed::make(&self.source, &footer).to_bytes();
+        let footer = Signed::make(self.0.signing(), &footer).to_bytes();
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap().to_be_bytes();
         [b"TRILOCK1", &length(envelope)[..], envelope, payload, &length(&footer), &footer].concat()
     }

@@ -1,17 +1,20 @@
-//! Keys, signatures, wraps and ciphers held against programs that share no code with ours - OpenSSL, Python's
-//! `cryptography` - and against the known answers of the standards.
+//! Keys, signatures, wraps and ciphers held against programs and crates that share no code with ours - OpenSSL,
+//! Python's `cryptography`, `gmcrypto-core` - and against the known answers of the standards.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test writes files for other programs")]
+#![allow(clippy::cast_possible_truncation, reason = "dice far below any limit")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use getrandom::SysRng;
+use gmcrypto_core::sm2::{self, DEFAULT_SIGNER_ID, Sm2PrivateKey};
 use protocol::Suite;
 use protocol::aead::Aead;
 use protocol::keys::{OpeningKey, SigningKey, VerifyingKey, public_pem};
 use tests::papers::Noise;
-use tests::programs::{repository, words};
+use tests::programs::{pythons, repository, words};
 
 const MESSAGE: &[u8] = b"trilock-v1-test\0a message of some length";
 const DISTID: &str = "distid:1234567812345678";
@@ -107,6 +110,56 @@ fn a_passphrase_set_here_opens_there_and_one_set_there_opens_here() {
         let read = SigningKey::from_pem(&theirs, Some("correct horse")).unwrap();
         assert_eq!(read.public().to_spki(), key.public().to_spki(), "{suite}");
         assert!(SigningKey::from_pem(&theirs, Some("wrong horse")).is_err());
+    }
+}
+
+/// The DER inside a PEM of ours, by the hands of the other implementation.
+fn their_key(pem: &str) -> Sm2PrivateKey {
+    gmcrypto_core::pkcs8::decode(&gmcrypto_core::pem::decode(pem, "PRIVATE KEY").unwrap()).unwrap()
+}
+
+/// Signatures pass both ways, and of those that were broken at random both say the same: an implementation that takes
+/// what the other refuses has forgotten a check.
+#[test]
+fn sm2_signatures_pass_to_a_second_implementation_and_back() {
+    let mut noise = Noise::new(0x32918);
+    for round in 0..24 {
+        let ours = SigningKey::generate(Suite::Gm);
+        let theirs = their_key(&ours.to_pem(None).unwrap());
+        let public = theirs.public_key();
+        assert_eq!(gmcrypto_core::spki::encode(&public), ours.public().to_spki(), "the public half is the same");
+        let length = noise.below(300) as usize;
+        let message = noise.bytes(length);
+        let made_there = sm2::sign_with_id(&theirs, DEFAULT_SIGNER_ID, &message, &mut SysRng).unwrap();
+        for (who, signature) in [("ours", ours.sign(&message)), ("theirs", made_there)] {
+            assert!(sm2::verify_with_id(&public, DEFAULT_SIGNER_ID, &message, &signature), "{who} {round}, there");
+            assert!(ours.public().verify(&message, &signature).is_ok(), "{who} {round}, here");
+            let other = [&message[..], b"."].concat();
+            assert!(!sm2::verify_with_id(&public, DEFAULT_SIGNER_ID, &other, &signature), "{who} {round}, there");
+            assert!(ours.public().verify(&other, &signature).is_err(), "{who} {round}, here");
+            for _ in 0..40 {
+                let mut broken = signature.clone();
+                let at = noise.below(broken.len() as u64) as usize;
+                broken[at] ^= 1 << noise.below(8);
+                assert!(!sm2::verify_with_id(&public, DEFAULT_SIGNER_ID, &message, &broken), "there: {broken:02x?}");
+                assert!(ours.public().verify(&message, &broken).is_err(), "here: {broken:02x?}");
+            }
+        }
+    }
+}
+
+/// Section 2 of FORMAT.md again, with an implementation that is not OpenSSL's.
+#[test]
+fn a_key_wrapped_by_a_second_implementation_opens_here_and_one_wrapped_here_opens_there() {
+    let ours = OpeningKey::generate(Suite::Gm);
+    let theirs = their_key(&ours.to_pem(None).unwrap());
+    let (context, key) = (b"trilock-v1-content-key\0 and more", [7_u8; 16]);
+    let bound = [&Suite::Gm.digest(context).as_bytes()[..], &key].concat();
+    for _ in 0..24 {
+        let wrapped = sm2::encrypt(&theirs.public_key(), &bound, &mut SysRng).unwrap();
+        assert_eq!(ours.unwrap_key(&wrapped, context).unwrap().as_slice(), key);
+        let wrapped = ours.public().wrap_key(&key, context).unwrap();
+        assert_eq!(sm2::decrypt(&theirs, &wrapped).unwrap(), bound);
     }
 }
 
@@ -244,18 +297,25 @@ for line in sys.stdin:
     print((cipher.update(plain) + cipher.finalize() + cipher.tag).hex())
 ";
 
+const PROBE: &str = "\
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+Cipher(algorithms.SM4(bytes(16)), modes.GCM(bytes(12))).encryptor()
+";
+
 #[test]
 fn sm4_gcm_is_that_of_pythons_cryptography() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("seal.py");
     fs::write(&script, SEAL).unwrap();
-    let probe = Command::new("python3")
-        .args(["-c", "from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes; Cipher(algorithms.SM4(bytes(16)), modes.GCM(bytes(12))).encryptor()"])
-        .output();
-    if !probe.is_ok_and(|output| output.status.success()) {
+    let knows = |python: &&PathBuf| {
+        let probe = Command::new(python.as_path()).args(["-c", PROBE]).output();
+        probe.is_ok_and(|output| output.status.success())
+    };
+    let pythons = pythons();
+    let Some(python) = pythons.iter().find(knows) else {
         println!("SKIPPED: no python3 here with a `cryptography` that knows SM4-GCM (pip install 'cryptography>=50')");
         return;
-    }
+    };
     let mut noise = Noise::new(0x5a4);
     let (mut lines, mut ours) = (String::new(), Vec::new());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -269,7 +329,7 @@ fn sm4_gcm_is_that_of_pythons_cryptography() {
     }
     fs::write(folder.path().join("lines"), lines).unwrap();
     let input = fs::File::open(folder.path().join("lines")).unwrap();
-    let output = Command::new("python3").arg(script).stdin(input).output().unwrap();
+    let output = Command::new(python).arg(script).stdin(input).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
     let theirs = String::from_utf8(output.stdout).unwrap();
     assert_eq!(theirs.lines().collect::<Vec<_>>(), ours);
