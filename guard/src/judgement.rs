@@ -251,7 +251,7 @@ pub fn inspect_by<P: Parcel>(
         parcel,
         parcel_type: parcel_type.name.clone(),
         verdict,
-        rules_version: question.rules.version().to_owned(),
+        rules_version: question.rules.version().as_str().to_owned(),
         digests: inspected.digests,
         labels,
         excepted,
@@ -484,7 +484,7 @@ fn schema<P: Parcel>(
 ) -> Result<Vec<(Name, String)>, Reason> {
     let mut labels = Vec::new();
     let schema = &parcel_type.schema;
-    if !schema.asks_xml() && schema.labels.is_empty() {
+    if schema.asks_nothing() {
         return Ok(labels);
     }
     let mut xml_files = 0;
