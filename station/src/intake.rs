@@ -401,6 +401,7 @@ impl Door {
         match station.rules.get(&self.hop.crossing) {
             Some(rules) => drop::inspect(
                 &station.sandbox,
+                station.scanner.as_ref(),
                 &Question { rules, suite: station.suite, moment: Moment::Intake, types: &self.route.types, stripped },
                 &station.exceptions.standing(self.hop.crossing, now),
                 drop,
@@ -420,7 +421,8 @@ impl Door {
         let statement = sealing::state(station, &self.route, parcel, released, &manifest, now);
         let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: self.route.priority };
         let staged = sealing::seal(station, released, &papers, &self.hop, now)?;
-        sealing::ready(Event::Accepted, staged, &statement, &manifest, now)
+        let ready = sealing::ready(Event::Accepted, staged, &statement, &manifest, now)?;
+        Ok(ready.excepting(released.excepted().len()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one refusal has this many facts and they belong to nothing else")]
