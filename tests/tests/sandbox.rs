@@ -77,7 +77,7 @@ fn judge_at(sandbox: &Sandbox, crossing: Crossing, place: &Path) -> Judgement<Dr
     let (rules, types) = (rules(crossing), [Name::new("form").unwrap()]);
     let question =
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
-    drop::inspect(sandbox, &question, &[], Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
+    drop::inspect(sandbox, None, &question, &[], Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
 }
 
 /// Of a refusal: why, and by which rules.
