@@ -43,6 +43,9 @@ pub(crate) struct Except {
     /// Why; kept in the ledger
     #[arg(long)]
     pub(crate) reason: String,
+    /// Take it back: one person is enough, and what both have said goes
+    #[arg(long)]
+    pub(crate) revoke: bool,
 }
 
 impl Except {
@@ -57,7 +60,18 @@ impl Except {
             ("days", self.days.to_string()),
             ("reason", self.reason.clone()),
         ];
-        let answer = desk.ask(&person, "except", &arguments, now, ASK_WAIT_MS)?;
+        let action = if self.revoke { "except-revoke" } else { "except" };
+        let answer = desk.ask(&person, action, &arguments, now, ASK_WAIT_MS)?;
+        if self.revoke {
+            let gone = answer.details.get("taken_back").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            voice.object(&serde_json::json!({ "taken_back": gone }));
+            voice.line(&if gone > 0 {
+                say!(voice.language, "taken back; it lets nothing pass any more", "已撤销，不再放行")
+            } else {
+                say!(voice.language, "there was nothing to take back here", "此处没有可撤销的例外")
+            });
+            return Ok(());
+        }
         voice.object(&answer.details);
         let stands = answer.details.get("stands").and_then(serde_json::Value::as_bool).unwrap_or_default();
         let until = answer.details.get("until").and_then(serde_json::Value::as_str).unwrap_or_default();

@@ -181,18 +181,18 @@ impl Destination {
             _ => None,
         };
         bar.finish_and_clear();
-        let slip = written.as_ref().and_then(|_| self.write_slip(voice, &disk, &papers));
+        let slip = written.as_ref().and_then(|_| self.write_slip(voice, &disk, &papers, answer));
         self.tell(voice, &papers, answer, written.as_deref(), slip.as_deref());
         Ok(())
     }
 
     /// The slip is paper: that it could not be written is said, and does not undo the trip.
-    fn write_slip(&self, voice: Voice, disk: &Disk, papers: &Papers) -> Option<PathBuf> {
+    fn write_slip(&self, voice: Voice, disk: &Disk, papers: &Papers, answer: &Answer) -> Option<PathBuf> {
         let beside = self.out.as_ref().or(self.iso.as_ref()).and_then(|path| std::path::absolute(path).ok());
         let above = beside.as_deref().and_then(Path::parent).map(Path::to_owned);
         let folder = self.slip.clone().or(above).unwrap_or_else(|| PathBuf::from("."));
         let path = folder.join(format!("slip-{}.html", papers.waybill.trip));
-        let page = slip::page(papers);
+        let page = slip::page(papers, answer.details.get("exceptions").and_then(|count| count.as_u64()));
         match disk.write(&path, page.as_bytes()) {
             Ok(()) => Some(path),
             Err(cause) => {
@@ -214,6 +214,7 @@ impl Destination {
         voice.object(&json!({
             "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
             "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written, "slip": slip,
+            "exceptions": answer.details.get("exceptions"), "held": answer.details.get("held"),
         }));
         let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
         voice.line(&say!(
@@ -229,6 +230,21 @@ impl Destination {
         if let Some(path) = slip {
             let path = path.display();
             voice.line(&say!(language, "slip     {path}", "交接单  {path}"));
+        }
+        let exceptions = answer.details.get("exceptions").and_then(|count| count.as_u64()).unwrap_or_default();
+        if exceptions > 0 {
+            voice.line(&say!(
+                language,
+                "exceptions  {exceptions} findings of heuristic rules were let pass by two people",
+                "例外  {exceptions} 个启发类检出项经两人批准放行"
+            ));
+        }
+        for (kind, count) in answer.details.get("held").and_then(|held| held.as_object()).into_iter().flatten() {
+            voice.warn(&say!(
+                language,
+                "the budget of {kind} is spent: {count} parcels stay for a later trip",
+                "{kind} 的限额已用尽：{count} 个投递件留待以后的批次"
+            ));
         }
         voice.line(&say!(
             language,

@@ -27,6 +27,7 @@ mod ledger;
 mod medium;
 mod papers;
 mod proof;
+mod rules;
 mod slip;
 mod trips;
 mod trustdir;
@@ -91,6 +92,9 @@ enum Command {
     Dispose(Rest),
     /// 放行 (not yet available)
     Release(Rest),
+    /// 规则: sign a rule file, and see who signed it
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// 例外: one of two signatures that pass over one heuristic rule in one file
     Except(except::Except),
 }
@@ -150,6 +154,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),
+        Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
         Some(Command::Except(except)) => except.run(voice, now).map_err(AnyError::from),
     };
     done.map_err(|error| error.told(voice.language))

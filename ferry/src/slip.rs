@@ -1,5 +1,6 @@
 //! The printable slip of a trip (批次交接单): one self-contained A4 page in both languages, with places to sign. Everything
-//! on it stands on the signed waybill; the digest in large groups lets two people compare paper and screen.
+//! on it stands on the signed waybill, but the count of exceptions, which the node answers; the digest in large groups lets
+//! two people compare paper and screen.
 
 use protocol::waybill::LineKind;
 
@@ -13,11 +14,12 @@ td,th{border:1px solid #000;padding:2mm 3mm;text-align:left;vertical-align:top}t
 .digest{font-family:'DejaVu Sans Mono',Consolas,monospace;font-size:15pt;line-height:1.6;letter-spacing:.04em}\
 .sign td{height:18mm;width:33%}.note{font-size:9pt}";
 
-/// The page.
-pub(crate) fn page(papers: &Papers) -> String {
+/// The page. `exceptions` is what the node answered: findings that two people let pass, in all parcels of the trip.
+pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
     let bill = &papers.waybill;
     let bundles = bill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count();
     let total = papers.total();
+    let excepted = exceptions.map_or_else(|| "—".to_owned(), |count| format!("<b>{count}</b>"));
     let facts = [
         ("批次 / Trip", format!("<b>{}</b>", bill.trip)),
         (
@@ -38,6 +40,7 @@ pub(crate) fn page(papers: &Papers) -> String {
             format!("{} （密封包 bundles {bundles}，回执 receipts {}）", bill.lines.len(), bill.lines.len() - bundles),
         ),
         ("字节 / Bytes", format!("{total} （{}）", size(total))),
+        ("例外放行的检出项 / Findings let pass as exceptions", excepted),
         ("会签 / Approvals needed", bill.approvals.to_string()),
     ];
     let rows: String =

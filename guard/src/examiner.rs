@@ -187,7 +187,7 @@ fn outline(kind: Kind, bytes: &[u8], schema: &Schema) -> Option<Outlined> {
         let outline = label::outline(&text, schema);
         return Some(Outlined { keeps: outline.keeps_to(schema), labels: outline.labels });
     }
-    Some(Outlined { keeps: true, labels: label::of_json(&text, &schema.labels) })
+    Some(Outlined { keeps: schema.takes_json(&text), labels: label::of_json(&text, &schema.labels) })
 }
 
 /// Looks at one file by itself, wherever it comes from.

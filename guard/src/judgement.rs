@@ -323,7 +323,7 @@ fn suited<'a, P: Parcel>(question: &Question<'a>, parcel: &P) -> Result<Vec<&'a 
 
 /// Messages are held against the schema of the first type that fits in the same question: most often it is the type.
 fn first_schema<'a>(fits: &[&'a ParcelType]) -> Option<&'a Schema> {
-    fits.first().map(|first| &first.schema).filter(|schema| schema.asks())
+    fits.first().map(|first| &first.schema).filter(|schema| !schema.asks_nothing())
 }
 
 /// May this parcel make this crossing? The examiner looks at its content; what two people have excepted on this crossing
@@ -373,7 +373,7 @@ pub fn inspect_by<P: Parcel>(
         parcel,
         parcel_type: parcel_type.name.clone(),
         verdict,
-        rules_version: question.rules.version().to_owned(),
+        rules_version: question.rules.version().as_str().to_owned(),
         digests: inspected.digests,
         labels,
         excepted,
@@ -623,7 +623,7 @@ fn schema<P: Parcel>(
 ) -> Result<Vec<(Name, String)>, Reason> {
     let mut labels = Vec::new();
     let schema = &parcel_type.schema;
-    if !schema.asks() {
+    if schema.asks_nothing() {
         return Ok(labels);
     }
     let mut known = std::mem::take(&mut inspected.outlined).into_iter();

@@ -14,6 +14,7 @@ mod examiner;
 mod exception;
 mod finding;
 mod geodata;
+mod json_schema;
 mod judgement;
 mod kind;
 mod label;
@@ -49,4 +50,6 @@ pub use exception::Exception;
 pub use finding::{Finding, RuleClass, Word};
 pub use judgement::{Ahead, Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by, look_ahead};
 pub use parcel::{FileFacts, Parcel, ReadSeek};
-pub use rules::{LabelRule, OnCoordinates, OnSignature, ParcelType, Rules, RulesError};
+pub use rules::{
+    Budget, BudgetPeriod, LabelRule, OnCoordinates, OnSignature, ParcelType, Rules, RulesError, RulesVersion,
+};

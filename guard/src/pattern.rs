@@ -7,6 +7,12 @@ pub(crate) const PATTERN_CHARS_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Vec<char>);
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|c| write!(f, "{c}"))
+    }
+}
+
 impl Pattern {
     /// `None`: empty or too long.
     pub(crate) fn new(text: &str) -> Option<Self> {

@@ -14,12 +14,15 @@
 //! xml_root = "Message"
 //! xml_required = ["Message/Head/BizMsgID"]    # an element by its path from the root, `/@name` for an attribute of it;
 //! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
+//! json_schema = '''{"type": "object", …}'''    # every JSON file keeps to it: json_schema.rs
+//! budget = { per = "trip", parcels_max = 200 }  # of what leaves the internal zone
 //! ```
 
 use protocol::{Crossing, Name};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::json_schema::JsonSchema;
 use crate::kind::Kind;
 use crate::pattern::Pattern;
 
@@ -28,11 +31,48 @@ const TYPES_MAX: usize = 500;
 /// A rule file of this size is a mistake.
 const RULES_BYTES_MAX: usize = 1 << 20;
 
+/// The version of a rule file: numbers with `.` or `-` between them, such as `2026-11-21.1`. Later ones are larger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesVersion {
+    text: String,
+    numbers: Vec<u64>,
+}
+
+impl RulesVersion {
+    /// Reads a version. Nothing where it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<RulesVersion> {
+        /// A day, a turn, and room for an office's own.
+        const NUMBERS_MAX: usize = 8;
+        let numbers: Vec<u64> = text
+            .split(['.', '-'])
+            .take(NUMBERS_MAX + 1)
+            .map(|part| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())))
+            .collect::<Option<_>>()?;
+        (numbers.len() <= NUMBERS_MAX).then(|| RulesVersion { text: text.to_owned(), numbers })
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Does it come before another?
+    #[must_use]
+    pub fn is_before(&self, other: &RulesVersion) -> bool {
+        self.numbers < other.numbers
+    }
+}
+
+/// Kinds that say nothing of what is inside: no positive list.
+const OPAQUE_BOXES: [&str; 9] = ["zip", "tar", "gz", "bz2", "xz", "zst", "7z", "ole", "eml"];
+
 /// The rules of one crossing.
 #[derive(Clone, Debug)]
 pub struct Rules {
     crossing: Crossing,
-    version: String,
+    version: RulesVersion,
     types: Vec<ParcelType>,
 }
 
@@ -82,7 +122,7 @@ pub enum RulesError {
         /// The type.
         name: Name,
         /// What is wrong and what to do.
-        detail: &'static str,
+        detail: String,
     },
     /// Larger than any rule file.
     #[error("rule file of {bytes} bytes is over the limit of {RULES_BYTES_MAX}")]
@@ -122,14 +162,26 @@ pub(crate) struct Schema {
     pub(crate) xml_root: Option<String>,
     pub(crate) xml_required: Vec<String>,
     pub(crate) xml_denied: Vec<String>,
+    /// As it is written; it was read once when the rules were loaded.
+    #[serde(default)]
+    pub(crate) json: Option<String>,
     pub(crate) labels: Vec<LabelRule>,
 }
 
 impl Schema {
-    /// Does it ask anything of a message?
-    pub(crate) fn asks(&self) -> bool {
-        let xml = self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty();
-        xml || !self.labels.is_empty()
+    /// Is there nothing to look into a message for?
+    pub(crate) fn asks_nothing(&self) -> bool {
+        !self.asks_xml() && self.json.is_none() && self.labels.is_empty()
+    }
+
+    /// Does a text that is JSON keep to it?
+    pub(crate) fn takes_json(&self, text: &str) -> bool {
+        self.json.as_ref().is_none_or(|schema| JsonSchema::parse(schema).is_ok_and(|schema| schema.fits_text(text)))
+    }
+
+    /// Does it ask anything of XML?
+    pub(crate) fn asks_xml(&self) -> bool {
+        self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty()
     }
 }
 
@@ -147,6 +199,45 @@ pub struct LabelRule {
     pub json: Option<String>,
 }
 
+/// How much of a type may leave the internal zone on one trip, or on all trips of one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// What it is counted over.
+    pub per: BudgetPeriod,
+    /// Parcels at most. Default: no limit.
+    pub parcels_max: Option<u32>,
+    /// Bytes of their content at most. Default: no limit.
+    pub bytes_max: Option<u64>,
+    /// Findings that were let pass as exceptions, at most. 0 keeps every parcel with an exception back. Default: no limit.
+    pub exceptions_max: Option<u32>,
+}
+
+/// See [`Budget::per`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BudgetPeriod {
+    /// One trip of the ferry.
+    Trip,
+    /// All trips that were staged on one day, by UTC, as everywhere in the evidence.
+    Day,
+}
+
+impl Budget {
+    fn told(&self) -> String {
+        let per = match self.per {
+            BudgetPeriod::Trip => "trip",
+            BudgetPeriod::Day => "day",
+        };
+        let limits = [
+            self.parcels_max.map(|most| format!("{most} parcels")),
+            self.bytes_max.map(|most| format!("{most} bytes")),
+            self.exceptions_max.map(|most| format!("{most} exceptions")),
+        ];
+        format!("at most {} a {per}", limits.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// A registered message type on this crossing.
 #[derive(Clone, Debug)]
 pub struct ParcelType {
@@ -160,13 +251,14 @@ pub struct ParcelType {
     pub(crate) on_signature: OnSignature,
     pub(crate) keep: bool,
     pub(crate) schema: Schema,
+    pub(crate) budget: Option<Budget>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesText {
     crossing: Spanned<String>,
-    version: String,
+    version: Spanned<String>,
     #[serde(default, rename = "type")]
     types: Vec<TypeText>,
 }
@@ -198,6 +290,10 @@ struct TypeText {
     xml_required: Vec<String>,
     #[serde(default)]
     xml_denied: Vec<String>,
+    #[serde(default)]
+    json_schema: Option<String>,
+    #[serde(default)]
+    budget: Option<Budget>,
     #[serde(default, rename = "label")]
     labels: Vec<LabelRule>,
 }
@@ -232,23 +328,28 @@ impl Rules {
         let crossing: Crossing = raw.crossing.get_ref().parse().map_err(|e: protocol::zone::UnknownWord| {
             RulesError::Crossing { line: crossing_line, detail: e.to_string() }
         })?;
-        if raw.version.trim().is_empty() || raw.types.len() > TYPES_MAX {
+        let Some(version) = RulesVersion::parse(raw.version.get_ref()) else {
             return Err(RulesError::Crossing {
-                line: 1,
-                detail: "version is empty, or there are more types than any office has".to_owned(),
+                line: line_of(raw.version.span().start),
+                detail: "version is no row of numbers such as \"2026-11-21.1\": nobody could say which of two is later"
+                    .to_owned(),
             });
+        };
+        if raw.types.len() > TYPES_MAX {
+            let detail = "there are more types than any office has".to_owned();
+            return Err(RulesError::Crossing { line: 1, detail });
         }
         let mut types: Vec<ParcelType> = Vec::new();
         for raw_type in raw.types {
             let line = line_of(raw_type.name.span().start);
             let parcel_type = raw_type.check(crossing, line)?;
             if types.iter().any(|t| t.name == parcel_type.name) {
-                let detail = "stands here twice; keep one";
+                let detail = "stands here twice; keep one".to_owned();
                 return Err(RulesError::Type { line, name: parcel_type.name, detail });
             }
             types.push(parcel_type);
         }
-        Ok(Rules { crossing, version: raw.version, types })
+        Ok(Rules { crossing, version, types })
     }
 
     /// Rules whose crossing was changed behind the loader's back: for the test that this changes nothing.
@@ -266,8 +367,13 @@ impl Rules {
 
     /// The version that custody entries name.
     #[must_use]
-    pub fn version(&self) -> &str {
+    pub fn version(&self) -> &RulesVersion {
         &self.version
+    }
+
+    /// All registered types, in the order of the file.
+    pub fn types(&self) -> impl Iterator<Item = &ParcelType> {
+        self.types.iter()
     }
 
     /// A registered type.
@@ -285,7 +391,7 @@ impl Rules {
 impl TypeText {
     fn check(self, crossing: Crossing, line: usize) -> Result<ParcelType, RulesError> {
         let name = self.name.into_inner();
-        let fail = |detail| Err(RulesError::Type { line, name: name.clone(), detail });
+        let fail = |detail: &str| Err(RulesError::Type { line, name: name.clone(), detail: detail.to_owned() });
         if self.keep && !may_keep(crossing) {
             return Err(RulesError::KeepOutward { line, name, crossing });
         }
@@ -300,6 +406,36 @@ impl TypeText {
         }
         if self.kinds.iter().any(|k| k == "geodata") && !may_keep(crossing) {
             return fail("geodata never crosses outward; remove it from kinds");
+        }
+        let packed = self.kinds.iter().find(|kind| OPAQUE_BOXES.contains(&kind.as_str()));
+        if let Some(packed) = packed.filter(|_| crossing.source() > crossing.target()) {
+            return fail(&format!(
+                "kind \"{packed}\" is a box that may hold anything, and {crossing} leads to a lower zone: register what is in it"
+            ));
+        }
+        if let Some(text) = &self.json_schema {
+            let read = JsonSchema::parse(text);
+            let lower = crossing.source() > crossing.target();
+            let closed = read.and_then(|schema| if lower { schema.is_closed() } else { Ok(()) });
+            if let Err(what) = closed {
+                return fail(&format!("json_schema: {what}"));
+            }
+            if !self.kinds.iter().any(|kind| kind == "json") {
+                return fail("json_schema, but json is not among the kinds");
+            }
+        }
+        if let Some(budget) = &self.budget {
+            if crossing != Crossing::IntranetToExtranet {
+                return fail("a budget is counted where the ferry leaves, on intranet-extranet");
+            }
+            if (budget.parcels_max, budget.bytes_max, budget.exceptions_max) == (None, None, None) {
+                return fail("budget names no limit");
+            }
+            if budget.parcels_max == Some(0) || budget.bytes_max.is_some_and(|most| most < self.bytes_max) {
+                return fail(
+                    "budget: a parcel that the type allows could never leave; at least 1 parcel, and bytes_max",
+                );
+            }
         }
         if self.files_max == 0 || self.bytes_max == 0 {
             return fail("files_max or bytes_max is 0, so no parcel could ever fit");
@@ -324,8 +460,10 @@ impl TypeText {
                 xml_root: self.xml_root,
                 xml_required: self.xml_required,
                 xml_denied: self.xml_denied,
+                json: self.json_schema,
                 labels: self.labels,
             },
+            budget: self.budget,
         })
     }
 }
@@ -367,10 +505,41 @@ impl ParcelType {
         self.keep
     }
 
+    /// How much of it may leave at once.
+    #[must_use]
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
     /// What happens when coordinates are found.
     #[must_use]
     pub fn on_coordinates(&self) -> OnCoordinates {
         self.on_coordinates
+    }
+
+    /// What it asks of a parcel, in a line for an administrator.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut asks = vec![
+            format!("kinds {}", self.kinds.join(", ")),
+            format!("name {}", self.pattern),
+            format!("at most {} files and {} bytes", self.files_max, self.bytes_max),
+        ];
+        asks.extend(self.schema.xml_root.iter().map(|root| format!("XML root {root}")));
+        for (what, paths) in [("with", &self.schema.xml_required), ("without", &self.schema.xml_denied)] {
+            if !paths.is_empty() {
+                asks.push(format!("{what} {}", paths.join(", ")));
+            }
+        }
+        asks.extend(self.schema.json.iter().map(|_| "JSON keeps to its schema".to_owned()));
+        asks.extend(self.budget.iter().map(Budget::told));
+        asks.push(match (self.keep, self.on_coordinates) {
+            (true, _) => "kept as it is, uninspected too".to_owned(),
+            (false, OnCoordinates::Refuse) => "coordinates: refused".to_owned(),
+            (false, OnCoordinates::Strip) => "coordinates: stripped".to_owned(),
+            (false, OnCoordinates::Quarantine) => "coordinates: quarantined".to_owned(),
+        });
+        format!("type {}: {}", self.name, asks.join("; "))
     }
 
     pub(crate) fn covers(&self, kind: Kind) -> bool {
@@ -409,9 +578,68 @@ mod tests {
             ("kinds = []", "empty"),
             ("kinds = [\"any\"]", "any"),
             ("kinds = [\"xml\"]\nfiles_max = 0", "files_max"),
+            ("kinds = [\"json\"]\njson_schema = '{\"$ref\": \"#\"}'", "$ref"),
+            ("kinds = [\"xml\"]\njson_schema = '{}'", "json is not among"),
+            ("kinds = [\"xml\"]\nbudget = { per = \"day\", parcels_max = 9 }", "intranet-extranet"),
         ] {
             let message = rules("internet-extranet", body).expect_err(body).to_string();
             assert!(message.contains(word) && message.contains("line"), "{message}");
+        }
+    }
+
+    #[test]
+    fn toward_a_lower_zone_a_box_of_anything_and_an_open_schema_are_refused() {
+        let open = "kinds = [\"json\"]\njson_schema = '{\"type\": \"object\"}'";
+        for crossing in Crossing::ALL {
+            let lower = matches!(crossing, Crossing::IntranetToExtranet | Crossing::ExtranetToInternet);
+            for body in [open.to_owned()].into_iter().chain(OPAQUE_BOXES.map(|kind| format!("kinds = [\"{kind}\"]"))) {
+                assert_eq!(rules(crossing.name(), &body).is_err(), lower, "{crossing} {body}");
+            }
+        }
+        let closed = open.replace("\"object\"", "\"object\", \"additionalProperties\": false");
+        assert!(rules("intranet-extranet", &closed).is_ok());
+    }
+
+    #[test]
+    fn a_budget_under_which_nothing_could_leave_is_refused_and_a_sound_one_is_told() {
+        let with = |budget: &str| {
+            rules("intranet-extranet", &format!("kinds = [\"xml\"]\nbytes_max = 1000\nbudget = {{ {budget} }}"))
+        };
+        for (bad, word) in [
+            ("per = \"trip\"", "no limit"),
+            ("per = \"trip\", parcels_max = 0", "never"),
+            ("per = \"day\", bytes_max = 999", "never"),
+            ("per = \"week\", parcels_max = 1", "week"),
+            ("per = \"day\", points_max = 1", "points_max"),
+            ("parcels_max = 1", "per"),
+        ] {
+            let message = with(bad).expect_err(bad).to_string();
+            assert!(message.contains(word), "{message}");
+        }
+        let rules = with("per = \"day\", parcels_max = 7, bytes_max = 1000, exceptions_max = 0").expect("sound");
+        let told = rules.types().next().expect("a type").told();
+        assert!(told.contains("at most 7 parcels, 1000 bytes, 0 exceptions a day"), "{told}");
+    }
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers_and_what_has_none_is_refused() {
+        let version = |text: &str| RulesVersion::parse(text).expect(text);
+        for (earlier, later) in [
+            ("2026-11-21.1", "2026-11-21.2"),
+            ("2026-11-21.9", "2026-11-21.10"),
+            ("2026-11-21", "2026-11-21.1"),
+            ("1", "2026"),
+        ] {
+            assert!(version(earlier).is_before(&version(later)), "{earlier} < {later}");
+            assert!(!version(later).is_before(&version(earlier)) && !version(later).is_before(&version(later)));
+        }
+        for text in
+            ["", " ", "v1", "1.", "-1", "+1", "1..2", "1.2.3.4.5.6.7.8.9", "99999999999999999999999", "1 2", "一"]
+        {
+            assert!(RulesVersion::parse(text).is_none(), "{text:?}");
+            let file = format!("# a\ncrossing = \"extranet-internet\"\nversion = \"{text}\"\n");
+            let message = Rules::parse(&file).expect_err(text).to_string();
+            assert!(message.starts_with("line 3:"), "{message}");
         }
     }
 

@@ -85,7 +85,7 @@ fn digests_and_labels_come_with_the_release() {
     };
     assert_eq!(released.digests(), [(form.len() as u64, protocol::tree::root_of(Suite::Gm, form))]);
     assert_eq!(released.labels(), [(name("business-number"), "742751509445".to_owned())]);
-    assert_eq!(released.rules_version(), rules.version());
+    assert_eq!(released.rules_version(), rules.version().as_str());
     assert_eq!(released.into_parcel().name(), "case");
 }
 
@@ -470,5 +470,31 @@ fn mutated_and_truncated_files_never_panic_and_never_grow_without_bound() {
         let detection = detect(name, &bytes);
         assert!(detection.findings.len() <= 200);
         assert!(detection.findings.iter().all(|f| f.rule != "parser-failed"), "{name}");
+    }
+}
+
+#[test]
+fn a_json_file_keeps_to_the_schema_of_its_type_or_the_parcel_is_refused() {
+    let schema = r#"{"type": "object", "required": ["ywh"], "additionalProperties": false, "properties":
+        {"ywh": {"type": "string", "pattern": "^[0-9-]{1,20}$"}, "state": {"enum": ["办结", "在办"]}}}"#;
+    let rules = Rules::parse(&format!(
+        "crossing = \"intranet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = [\"json\", \"xml\"]\n\
+         files_max = 2\njson_schema = '''{schema}'''\n"
+    ))
+    .expect("it loads");
+    let judged = |files: &[(&str, &[u8])]| ask(&rules, &["t"], Moment::Intake, false, Drop::of("case", files));
+    let good = r#"{"ywh": "2026-11", "state": "办结"}"#.as_bytes();
+    assert_eq!(judged(&[("a.json", good)]), "Released t");
+    assert_eq!(judged(&[("a.json", good), ("b.xml", b"<m/>")]), "Released t");
+    for bad in [
+        r#"{"state": "办结"}"#,
+        r#"{"ywh": "2026-11", "note": ""}"#,
+        r#"{"ywh": "2026-11", "ywh": "2026-12"}"#,
+        r#"{"ywh": 2026}"#,
+        r#"{"ywh": "十一"}"#,
+        "[]",
+    ] {
+        assert_eq!(judged(&[("a.json", bad.as_bytes())]), "refused schema-mismatch", "{bad}");
+        assert_eq!(judged(&[("a.json", good), ("b.json", bad.as_bytes())]), "refused schema-mismatch", "{bad}");
     }
 }

@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod parcel;
 
 // What nodes and people sign about it.
+pub mod endorsement;
 pub mod receipt;
 pub mod request;
 pub mod waybill;

@@ -51,6 +51,15 @@ pub enum Use {
     Link,
 }
 
+/// Two different people, one of them a security officer and the other an officer too or an approver: what an exception
+/// needs to stand, and a rule file to come into force.
+#[must_use]
+pub fn is_officer_and_another<'a>(people: impl Iterator<Item = (&'a Name, Role)>) -> bool {
+    let may: Vec<(&Name, Role)> = people.filter(|(_, role)| matches!(role, Role::Security | Role::Approver)).collect();
+    let mut officers = may.iter().filter(|(_, role)| *role == Role::Security);
+    officers.any(|(officer, _)| may.iter().any(|(other, _)| other != officer))
+}
+
 /// A public key and what is said about it.
 #[derive(Clone, Debug)]
 pub struct KeyCard {
@@ -321,6 +330,20 @@ mod tests {
             from: "2026-11-21".to_owned(),
             until: None,
             spki: key.public().to_spki(),
+        }
+    }
+
+    #[test]
+    fn two_people_are_two_names_and_one_of_them_an_officer() {
+        let [li, hu, wu] = ["li", "hu", "wu"].map(|name| Name::new(name).unwrap());
+        let are = |people: &[(&Name, Role)]| is_officer_and_another(people.iter().copied());
+        assert!(are(&[(&li, Role::Security), (&wu, Role::Approver)]));
+        assert!(are(&[(&li, Role::Security), (&hu, Role::Security)]));
+        assert!(!are(&[(&li, Role::Security)]));
+        assert!(!are(&[(&li, Role::Security), (&li, Role::Approver)]), "one person with two cards is one");
+        assert!(!are(&[(&wu, Role::Approver), (&hu, Role::Approver)]), "no officer");
+        for role in [Role::Node, Role::Operator, Role::KeyAdmin, Role::Auditor] {
+            assert!(!are(&[(&li, Role::Security), (&wu, role)]), "{role}");
         }
     }
 

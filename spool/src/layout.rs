@@ -45,6 +45,11 @@ impl Layout {
         path.extend(parts);
         path
     }
+    /// `rules.json`: which rules came into force last. The daemon's own; not in `status`, where a group may write.
+    #[must_use]
+    pub fn rules_in_force(&self) -> PathBuf {
+        self.at(&["rules.json"])
+    }
     /// `inlet/<route>`: apps drop here.
     #[must_use]
     pub fn inlet(&self, route: &Name) -> PathBuf {

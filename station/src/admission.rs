@@ -534,6 +534,7 @@ fn bind(
         Question { rules, suite: admitted.envelope.suite, moment: Moment::Intake, types: &types, stripped: false };
     let released = match drop::inspect(
         &station.sandbox,
+        station.scanner.as_ref(),
         &question,
         &station.exceptions.standing(hop.crossing, now),
         admitted.released.into_parcel(),
@@ -553,7 +554,8 @@ fn bind(
         Err(StationError::Seal(_)) => return refused(Reason::Changed),
         Err(error) => return Err(error),
     };
-    let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?;
+    let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?
+        .excepting(released.excepted().len());
     Ok(bound(Admitted { released, ..admitted }, Way::On, Some(ready)))
 }
 

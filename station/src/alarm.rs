@@ -7,17 +7,17 @@
 use std::collections::HashMap;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::{Name, Timestamp};
 
 use crate::clock::is_due;
 use crate::config::{AlarmSettings, Syslog};
+use crate::program;
 
 /// A standing alarm speaks again after this long, often enough to be seen by the next shift; one that tells of an event
 /// and not of a state is cleared when nothing of it was seen for as long.
@@ -27,8 +27,6 @@ const REPEAT_MS: u64 = 60 * 60 * 1000;
 const WORDS_MAX: usize = 64;
 /// An alarm program that takes longer is killed: a text message is sent in seconds, and the next alarm waits behind it.
 const EXEC_WITHIN: Duration = Duration::from_secs(30);
-/// How often a running alarm program is looked at.
-const EXEC_LOOK: Duration = Duration::from_millis(20);
 /// A syslog socket whose reader is stuck holds up the words behind it for no longer than this.
 const SYSLOG_WITHIN: Duration = Duration::from_secs(1);
 
@@ -123,6 +121,15 @@ alarms! {
     /// A request that may not be made.
     RequestRefused = "request-refused", "journalctl -u trilock-ZONE -p warning -n 20",
         "a request at the desk was refused", "办理台请求被拒绝";
+    /// A budget kept something back.
+    ExportBudget = "export-budget", "ZONE-node status; ZONE-node check",
+        "the last trip left parcels behind because the budget of their type was spent; they wait for a later one", "上一批次因类型限额用尽而留下投递件；等待以后的批次";
+    /// The scanner says nothing.
+    ScannerSilent = "scanner-silent", "ZONE-node check; journalctl -u trilock-ZONE -p warning --since -1h | grep scanner",
+        "the virus scanner gave no answer; parcels wait and are tried again, none passes unscanned", "病毒扫描程序无应答；投递件等待重试，不会未经扫描放行";
+    /// A reload that could not be done.
+    ReloadRefused = "reload-refused", "ZONE-node check",
+        "a reload found a config, cards or rules that cannot come into force; what was loaded before is still in force", "重新加载时发现配置、公钥卡或规则无法生效；此前加载的内容继续有效";
     /// No good backup for too long.
     BackupOverdue = "backup-overdue", "ZONE-node status; ls -l /backup/trilock; systemctl list-timers | grep trilock",
         "the last good backup is older than the config allows", "最近一次有效备份已超过配置时限";
@@ -151,6 +158,7 @@ impl Alarm {
                 | Alarm::Refused
                 | Alarm::WorkerFailed
                 | Alarm::CannotClaim
+                | Alarm::ScannerSilent
                 | Alarm::RequestRefused
                 | Alarm::TripOrder
                 | Alarm::LedgerDamaged
@@ -355,27 +363,14 @@ impl Carrier {
 
     /// Runs the program with words as arguments, never through a shell, and not for ever.
     fn run(&self, program: &Path, words: &Words) -> std::io::Result<()> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args([words.alarm.code(), words.state(), words.alarm.english(), words.alarm.chinese()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Of its own, so that what it started is killed with it.
-            .process_group(0)
-            .spawn()?;
-        let began = Instant::now();
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) };
-            }
-            if began.elapsed() >= self.exec_within {
-                let group = rustix::process::Pid::from_child(&child);
-                rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
-                child.wait()?;
-                return Err(std::io::ErrorKind::TimedOut.into());
-            }
-            std::thread::park_timeout(EXEC_LOOK);
-        }
+            .stderr(Stdio::null());
+        let status = program::run(&mut command, self.exec_within)?;
+        if status.success() { Ok(()) } else { Err(std::io::Error::other(status.to_string())) }
     }
 }
 
@@ -414,6 +409,7 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     const NOON: Timestamp = Timestamp(1_795_305_599_000);
     const LONG: Duration = Duration::from_secs(20);

@@ -4,6 +4,7 @@
 mod ask;
 mod backup;
 mod check;
+mod findings;
 mod init;
 mod inspect;
 mod moment;
@@ -177,6 +178,9 @@ enum Command {
         /// The detector alone, without the list of registered types.
         #[arg(long)]
         detect: bool,
+        /// Also write what was found as a page, in Chinese and English. 检查报告（HTML）
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
         /// Files or folders.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
@@ -253,9 +257,9 @@ pub fn main<L: Links>(zone: Zone) -> ExitCode {
 }
 
 fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out: &Words) -> Exit {
-    if let Command::Inspect { route: None, detect: true, paths } = &command {
+    if let Command::Inspect { route: None, detect: true, report, paths } = &command {
         // The detector needs no config: it is asked about files, not about a border.
-        return inspect::detect(paths, out);
+        return inspect::detect(paths, report.as_deref(), out);
     }
     let (config, text) = match Config::<L>::load(path) {
         Ok(read) => read,
@@ -280,9 +284,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
     }
     match command {
         Command::Run => run::run(zone, path, config, out),
-        Command::Inspect { route, detect, paths } => {
-            inspect::inspect(&config, zone, route.as_deref(), detect, &paths, out)
+        Command::Inspect { route, detect: false, report, paths } => {
+            inspect::inspect(&config, zone, route.as_deref(), &paths, report.as_deref(), out)
         }
+        Command::Inspect { report, paths, .. } => inspect::detect(&paths, report.as_deref(), out),
         Command::Status => ask::status(&config, out),
         Command::List { route, state, since, until, parcel_type, label, person, medium, before } => {
             let moments = [("since", since), ("until", until)].map(|(what, text)| {

@@ -32,6 +32,8 @@ pub struct Config<L> {
     /// Where alarms go besides the log.
     #[serde(default)]
     pub alarm: AlarmSettings,
+    /// A virus scanner, asked about what the guard has released; none where the table is missing.
+    pub scanner: Option<ScannerSettings>,
     /// Copies of the state, sealed to a key; none where the table is missing, and `check` says so.
     pub backup: Option<BackupSettings>,
     /// The links of this zone.
@@ -248,6 +250,51 @@ pub struct AlarmSettings {
     pub syslog: Option<Syslog>,
 }
 
+/// A virus scanner.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScannerSettings {
+    /// `exec:PROGRAM` (the file on standard input; exit 0 clean, 1 found) or `clamd:SOCKET` (clamd's local socket).
+    #[serde(deserialize_with = "word")]
+    pub by: ScannerWay,
+    /// Seconds for one file, after which the scanner counts as silent and the parcel waits. Default 60, at least 1.
+    #[serde(default = "scanner_within_s")]
+    pub within_s: u32,
+    /// MiB of the largest file that is shown to it; a parcel with a larger one is refused. No larger than the scanner's own
+    /// limit (clamd: StreamMaxLength). Default 64, at least 1.
+    #[serde(default = "scanner_mib_max")]
+    pub mib_max: u32,
+}
+
+/// See [`ScannerSettings::by`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScannerWay {
+    /// A program of the office's.
+    Exec(PathBuf),
+    /// The daemon of ClamAV, by its local socket.
+    Clamd(PathBuf),
+}
+
+impl std::str::FromStr for ScannerWay {
+    type Err = String;
+    fn from_str(word: &str) -> Result<ScannerWay, String> {
+        let path = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+        let way = match word.split_once(':') {
+            Some(("exec", program)) => path(program).map(ScannerWay::Exec),
+            Some(("clamd", socket)) => path(socket).map(ScannerWay::Clamd),
+            _ => None,
+        };
+        way.ok_or_else(|| format!("\"{word}\" is neither exec:/PROGRAM nor clamd:/SOCKET, with a whole path"))
+    }
+}
+
+const fn scanner_within_s() -> u32 {
+    60
+}
+const fn scanner_mib_max() -> u32 {
+    64
+}
+
 /// See [`AlarmSettings::syslog`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Syslog {
@@ -454,6 +501,9 @@ impl<L> Config<L> {
                 let what = "keep_days and overdue_h are at least 1".to_owned();
                 fault("backup.keep_days", what, "set a number above 0");
             }
+        }
+        if self.scanner.as_ref().is_some_and(|scanner| scanner.within_s == 0 || scanner.mib_max == 0) {
+            fault("scanner", "within_s and mib_max are at least 1".to_owned(), "set a number above 0");
         }
         if self.routes.len() > ROUTES_MAX {
             fault("route", format!("{} routes is over the limit of {ROUTES_MAX}", self.routes.len()), "merge routes");

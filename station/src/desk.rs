@@ -211,7 +211,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let staged = trips::stage(station, &medium, &carrier, person, again, now)?;
             Ok(staged.map(|trip| {
                 let folder = station.layout().desk_trips().join(trip.trip.to_string());
-                json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed })
+                json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "exceptions": trip.exceptions, "held": trip.held })
             }))
         }
         "approve" if may(&[Role::Approver]) => match number(request, "trip") {
@@ -240,6 +240,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         // Two people's own words, and never the node's: its key lies on this machine.
         "except" if matches!(role, Role::Security | Role::Approver) => except(station, request, signed, now),
+        "except-revoke" if matches!(role, Role::Security | Role::Approver) => revoke(station, request, signed, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -249,8 +250,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "except" | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report"
-        | "ledger-export" => Ok(Err(Refusal::new(
+        | "except" | "except-revoke" | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close"
+        | "clock-confirm" | "report" | "ledger-export" => Ok(Err(Refusal::new(
             "role",
             "the role on the key card may not ask for this",
             "密钥卡上的角色无权提出该请求",
@@ -280,22 +281,47 @@ fn except(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -
             "例外数量已达上限，应修正规则或报文类型",
         )));
     }
-    let labels = ["rule", "file", "crossing", "days"].into_iter().filter_map(|what| {
-        let value = request.argument(what)?.to_owned();
-        Some(Label { name: Name::new(what).ok()?, value })
-    });
-    let mut record = Record::new(Event::RequestAnswered, now);
-    record.person = Some(word.person.clone());
-    record.crossing = Some(word.crossing);
-    record.digest = Some(request.id);
-    let reason = request.argument("reason").unwrap_or_default().to_owned();
-    station.spool.record(record, Local { name: Some(reason), labels: labels.collect() })?;
+    record_word(station, request, &word, now)?;
     let (rule, digest, crossing) = (word.rule.clone(), word.digest, word.crossing);
     let until = word.until;
     let stands = station.exceptions.add(station, word, now)?;
     Ok(Ok(json!({
         "rule": rule, "file": digest.to_string(), "crossing": crossing.name(), "until": until.to_string(), "stands": stands,
     })))
+}
+
+/// Takes an exception back.
+fn revoke(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> Outcome {
+    let Some(word) = Word::read_back(signed, &station.trust, &station.node) else {
+        return Ok(Err(missing("rule, file (64 hex digits), crossing")));
+    };
+    record_word(station, request, &word, now)?;
+    let gone = station.exceptions.take_back(station, &word)?;
+    if gone == 0 {
+        return Ok(Err(Refusal {
+            done: true,
+            ..Refusal::new("no-exception", "nobody has excepted that here", "此处没有该例外")
+        }));
+    }
+    Ok(Ok(json!({
+        "rule": word.rule, "file": word.digest.to_string(), "crossing": word.crossing.name(), "taken_back": gone,
+    })))
+}
+
+/// Who excepted what, or took it back, and why.
+fn record_word(station: &Station, request: &Request, word: &Word, now: Timestamp) -> Result<(), StationError> {
+    let labels = ["rule", "file", "crossing", "days"].into_iter().filter_map(|what| {
+        let value = request.argument(what)?.to_owned();
+        Some(Label { name: Name::new(what).ok()?, value })
+    });
+    let action = Label { name: request.action.clone(), value: word.role.to_string() };
+    let mut record = Record::new(Event::RequestAnswered, now);
+    record.person = Some(word.person.clone());
+    record.crossing = Some(word.crossing);
+    record.digest = Some(request.id);
+    let reason = request.argument("reason").unwrap_or_default().to_owned();
+    station.spool.record(record, Local { name: Some(reason), labels: labels.chain([action]).collect() })?;
+    Ok(())
 }
 
 /// An operator has compared the machine's clock with another and believes it.

@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::config::NameEncoding;
 use crate::sandbox::Sandbox;
+use crate::scanner::{Scanned, Scanner};
 use crate::station::StationError;
 
 /// A parcel in the clear.
@@ -255,6 +256,7 @@ fn noted(trouble: &Trouble, error: io::Error) -> io::Error {
 /// are looked at together.
 pub fn inspect_all(
     sandbox: &Sandbox,
+    scanner: Option<&Scanner>,
     question: &Question<'_>,
     exceptions: &[Exception],
     drops: Vec<Drop>,
@@ -266,14 +268,15 @@ pub fn inspect_all(
     } else {
         drops.into_iter().map(Ahead::from).collect()
     };
-    ahead.into_iter().map(|drop| inspect(sandbox, question, exceptions, drop)).collect()
+    ahead.into_iter().map(|drop| inspect(sandbox, scanner, question, exceptions, drop)).collect()
 }
 
-/// Asks the guard, which has the content parsed in the sandbox. Where the disk failed while it was reading, or nobody
-/// was there to parse, what it says is no verdict on the parcel: a scan that could not be read is as good as any other,
-/// and the stage tries again.
+/// Asks the guard, which has the content parsed in the sandbox, and about what it releases the scanner, where there is one.
+/// Where the disk failed while it was reading, or nobody was there to parse or to scan, what it says is no verdict on the
+/// parcel: a scan that could not be read is as good as any other, and the stage tries again.
 pub fn inspect(
     sandbox: &Sandbox,
+    scanner: Option<&Scanner>,
     question: &Question<'_>,
     exceptions: &[Exception],
     drop: impl Into<Ahead<Drop>>,
@@ -286,7 +289,22 @@ pub fn inspect(
     match (disk, visit.trouble()) {
         (Some(cause), _) => Err(StationError::Io { path, cause }),
         (None, Some(cause)) => Err(StationError::Io { path: "sandbox".into(), cause }),
-        (None, None) => Ok(judgement),
+        (None, None) => scanned(scanner, judgement),
+    }
+}
+
+/// The scanner can only take away.
+fn scanned(scanner: Option<&Scanner>, judgement: Judgement<Drop>) -> Result<Judgement<Drop>, StationError> {
+    let (Some(scanner), Judgement::Released(released)) = (scanner, &judgement) else { return Ok(judgement) };
+    match scanner.scan(released.parcel()) {
+        Ok(Scanned::Clean) => Ok(judgement),
+        Ok(Scanned::Refused) => match judgement {
+            Judgement::Released(released) => {
+                Ok(Judgement::Refused { parcel: released.into_parcel(), reason: Reason::Scanner, findings: Vec::new() })
+            }
+            other => Ok(other),
+        },
+        Err(cause) => Err(StationError::Io { path: "scanner".into(), cause }),
     }
 }
 

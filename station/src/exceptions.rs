@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use guard::Exception;
 use protocol::request::Request;
-use protocol::trust::{Role, Trust};
+use protocol::trust::{Role, Trust, is_officer_and_another};
 use protocol::{Crossing, Digest, Name, Signed, Timestamp};
 use serde_json::{Value, json};
 
@@ -52,10 +52,20 @@ impl Word {
     /// Reads a signed request to except something. Nothing where it is none, or not signed by who may.
     #[must_use]
     pub fn read(signed: &[u8], trust: &Trust, node: &Name) -> Option<Word> {
+        Word::read_as("except", signed, trust, node)
+    }
+
+    /// The same of a request to take an exception back, which is never kept.
+    #[must_use]
+    pub fn read_back(signed: &[u8], trust: &Trust, node: &Name) -> Option<Word> {
+        Word::read_as("except-revoke", signed, trust, node)
+    }
+
+    fn read_as(action: &str, signed: &[u8], trust: &Trust, node: &Name) -> Option<Word> {
         let parsed = Signed::parse::<Request>(signed).ok()?;
         let (request, card) = trust.verify::<Request>(&parsed).ok()?;
         let may = matches!(card.role, Role::Security | Role::Approver);
-        if !may || card.holder != request.person || request.node != *node || request.action.as_str() != "except" {
+        if !may || card.holder != request.person || request.node != *node || request.action.as_str() != action {
             return None;
         }
         let rule = request.argument("rule")?.to_owned();
@@ -78,10 +88,9 @@ impl Word {
     }
 }
 
-/// Do these words let something pass: a security officer's and another person's?
+/// Do these words let something pass?
 fn is_complete(words: &[&Word]) -> bool {
-    let mut officers = words.iter().filter(|word| word.role == Role::Security);
-    officers.any(|officer| words.iter().any(|other| other.person != officer.person))
+    is_officer_and_another(words.iter().map(|word| (&word.person, word.role)))
 }
 
 impl Exceptions {
@@ -127,16 +136,31 @@ impl Exceptions {
         json!({ "words": words, "findings_let_pass": self.used.load(Ordering::Relaxed) })
     }
 
+    /// Takes back what is said about a rule, a file and a crossing, by whomever, durably. Returns how many words went. One
+    /// person is enough: it only makes the guard stricter.
+    pub fn take_back(&self, station: &Station, about: &Word) -> Result<usize, StationError> {
+        let before = self.lock().clone();
+        let words: Vec<Word> = before.iter().filter(|word| !word.is_about(about)).cloned().collect();
+        let gone = before.len() - words.len();
+        self.keep(station, words)?;
+        Ok(gone)
+    }
+
+    fn keep(&self, station: &Station, words: Vec<Word>) -> Result<(), StationError> {
+        let text: String = words.iter().map(|word| format!("{}\n", hex(&word.signed))).collect();
+        let path = file(station);
+        station.spool.disk().write(&path, text.as_bytes()).map_err(|cause| StationError::Io { path, cause })?;
+        *self.lock() = words;
+        Ok(())
+    }
+
     /// Adds a person's word, durably. The same person's earlier word about the same is replaced; what has ended goes.
     pub fn add(&self, station: &Station, word: Word, now: Timestamp) -> Result<bool, StationError> {
         let (crossing, one) = (word.crossing, Exception { rule: word.rule.clone(), digest: word.digest });
         let mut words = self.lock().clone();
         words.retain(|known| known.until > now && !(known.is_about(&word) && known.person == word.person));
         words.push(word);
-        let text: String = words.iter().map(|word| format!("{}\n", hex(&word.signed))).collect();
-        let path = file(station);
-        station.spool.disk().write(&path, text.as_bytes()).map_err(|cause| StationError::Io { path, cause })?;
-        *self.lock() = words;
+        self.keep(station, words)?;
         Ok(self.standing(crossing, now).contains(&one))
     }
 

@@ -448,7 +448,7 @@ impl Door {
         match self.question(station, false) {
             Some(question) => {
                 let standing = station.exceptions.standing(self.hop.crossing, now);
-                drop::inspect_all(&station.sandbox, &question, &standing, drops)
+                drop::inspect_all(&station.sandbox, station.scanner.as_ref(), &question, &standing, drops)
             }
             None => drops.into_iter().map(|drop| Ok(not_registered(drop))).collect(),
         }
@@ -464,7 +464,7 @@ impl Door {
         match self.question(station, stripped) {
             Some(question) => {
                 let standing = station.exceptions.standing(self.hop.crossing, now);
-                drop::inspect(&station.sandbox, &question, &standing, drop)
+                drop::inspect(&station.sandbox, station.scanner.as_ref(), &question, &standing, drop)
             }
             None => Ok(not_registered(drop)),
         }
@@ -487,7 +487,8 @@ impl Door {
         let statement = sealing::state(station, &self.route, parcel, released, &manifest, now);
         let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: self.route.priority };
         let staged = sealing::seal(station, released, &papers, &self.hop, now)?;
-        sealing::ready(Event::Accepted, staged, &statement, &manifest, now)
+        let ready = sealing::ready(Event::Accepted, staged, &statement, &manifest, now)?;
+        Ok(ready.excepting(released.excepted().len()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one refusal has this many facts and they belong to nothing else")]

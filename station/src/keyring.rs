@@ -146,6 +146,7 @@ pub enum KeyringError {
 }
 
 /// A node's private keys.
+#[derive(Clone)]
 pub struct Keyring {
     /// Signs statements, entries, receipts, checkpoints.
     pub signing: SigningKey,

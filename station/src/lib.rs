@@ -6,14 +6,19 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 pub mod alarm;
+mod budget;
 pub mod clock;
 pub mod config;
 pub mod drop;
 pub mod exceptions;
+mod html;
 pub mod keyring;
 pub mod outlets;
+mod program;
 pub mod retries;
+pub mod rulebook;
 pub mod sandbox;
+pub mod scanner;
 pub mod station;
 pub mod waiting;
 

@@ -147,8 +147,14 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
-    let released = match drop::inspect(&station.sandbox, &question, &station.exceptions.standing(crossing, now), held)
-        .map_err(|error| wipe(Obstacle::Later(error)))?
+    let released = match drop::inspect(
+        &station.sandbox,
+        station.scanner.as_ref(),
+        &question,
+        &station.exceptions.standing(crossing, now),
+        held,
+    )
+    .map_err(|error| wipe(Obstacle::Later(error)))?
     {
         Judgement::Released(released) => released,
         Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {

@@ -10,6 +10,7 @@ use protocol::ledger::{Event, Record};
 use protocol::receipt::{Head, Outcome};
 use serde_json::{Value, json};
 
+use crate::html::{self, text};
 use crate::station::{Station, StationError};
 use crate::{housekeeping, witness};
 
@@ -217,23 +218,14 @@ impl Open {
     }
 }
 
-/// Text as XML and HTML both read it.
-fn text(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-const STYLE: &str = "body{font:14px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1a202c}h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2em}\
-table{border-collapse:collapse}td,th{border:1px solid #cbd5e0;padding:.2em .6em;text-align:left}td.n{text-align:right}.open{border:2px solid #c53030;padding:.5em 1em}.calm{border:2px solid #2f855a;padding:.5em 1em}\
-svg{display:block;margin:.5em 0}svg text{font:11px sans-serif;fill:#4a5568}";
-
 fn page(station: &Station, month: &Month, now: Timestamp, figures: &Figures, open: &Open) -> String {
     let mut out = String::new();
     let (node, word) = (text(station.node.as_str()), text(&month.word));
+    out.push_str(&html::head(&format!("{} {}", station.node, month.word)));
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "<!DOCTYPE html>\n<html lang=\"zh\"><head><meta charset=\"utf-8\"/><title>{node} {word}</title><style>{STYLE}</style></head><body>\
-<h1>{node} · {word} · 月报 Monthly report</h1><p>生成于 made at {now}，日期按 UTC days by UTC</p>"
+        "<h1>{node} · {word} · 月报 Monthly report</h1><p>生成于 made at {now}，日期按 UTC days by UTC</p>"
     );
     open_items(&mut out, open);
     let days: Vec<String> = (1..=month.days).map(|day| day.to_string()).collect();
@@ -264,7 +256,8 @@ fn page(station: &Station, month: &Month, now: Timestamp, figures: &Figures, ope
     let Head { log, size, root } = open.head;
     let _ = write!(
         out,
-        "<h2>链首 Head of the ledger</h2><p>{size} 条记录 records，第 {log} 本 log {log}<br/><code>{root}</code></p></body></html>"
+        "<h2>链首 Head of the ledger</h2><p>{size} 条记录 records，第 {log} 本 log {log}<br/><code>{root}</code></p>{}",
+        html::FOOT
     );
     out
 }

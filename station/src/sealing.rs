@@ -26,6 +26,7 @@ use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
 use spool::{EntryKind, Kept, Small, SpoolError, State};
 
+use crate::budget::EXCEPTED;
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
 use crate::keyring::security;
@@ -63,6 +64,18 @@ pub struct Ready {
     staged: Staged,
     record: Record,
     local: Local,
+}
+
+impl Ready {
+    /// Notes in the record how many findings were let pass as exceptions.
+    #[must_use]
+    pub fn excepting(mut self, findings: usize) -> Ready {
+        if findings > 0 {
+            let label = Name::new(EXCEPTED).map(|name| Label { name, value: findings.to_string() });
+            self.local.labels.extend(label);
+        }
+        self
+    }
 }
 
 /// Opens a file of a parcel; the seal reads it through this.
@@ -517,7 +530,7 @@ pub fn quarantine(
         previous: statement.digest(),
         node: station.node.clone(),
         crossing,
-        rules: station.rules.get(&crossing).map(|rules| rules.version().to_owned()).unwrap_or_default(),
+        rules: station.rules.get(&crossing).map(|rules| rules.version().as_str().to_owned()).unwrap_or_default(),
         verdict: Verdict::Held,
         at: now,
     };

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use guard::Rules;
 use protocol::parcel::ParcelStatement;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Suite, Timestamp, Trust, Zone};
@@ -20,7 +19,9 @@ use crate::exceptions::Exceptions;
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
 use crate::retries::Retries;
+use crate::rulebook::{RuleBook, RuleFileError};
 use crate::sandbox::Sandbox;
+use crate::scanner::Scanner;
 use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
@@ -47,13 +48,8 @@ pub enum StationError {
         cause: io::Error,
     },
     /// A rule file.
-    #[error("rules {path}: {cause}")]
-    Rules {
-        /// Which.
-        path: PathBuf,
-        /// With line and column.
-        cause: String,
-    },
+    #[error(transparent)]
+    Rules(#[from] RuleFileError),
     /// A bundle could not be sealed for a reason of ours.
     #[error("sealing: {0}")]
     Seal(protocol::bundle::BundleError),
@@ -94,6 +90,7 @@ impl StationError {
 }
 
 /// What a station is built from.
+#[derive(Clone)]
 pub struct Plan {
     /// The node's settings.
     pub node: NodeSettings,
@@ -114,13 +111,15 @@ pub struct Plan {
     /// Whom it believes.
     pub trust: Trust,
     /// Rules by crossing.
-    pub rules: BTreeMap<Crossing, Rules>,
+    pub rules: RuleBook,
     /// Where alarms go.
     pub alarms: Alarms,
     /// The disk, or one with a fuse.
     pub disk: Disk,
     /// Where content is parsed.
     pub sandbox: Sandbox,
+    /// Who else is asked about it.
+    pub scanner: Option<Scanner>,
 }
 
 /// One node at work.
@@ -138,9 +137,11 @@ pub struct Station {
     /// Whom it believes.
     pub trust: Arc<Trust>,
     /// Rules by crossing.
-    pub rules: BTreeMap<Crossing, Rules>,
+    pub rules: RuleBook,
     /// Where content is parsed.
     pub sandbox: Sandbox,
+    /// The office's virus scanner.
+    pub scanner: Option<Scanner>,
     /// What two people let pass.
     pub exceptions: Exceptions,
     /// Its routes.
@@ -223,30 +224,16 @@ pub fn setup(
     }
 }
 
-/// Reads the rule file of every crossing a node takes part in.
-pub fn load_rules(folder: &Path, crossings: &[Crossing]) -> Result<BTreeMap<Crossing, Rules>, StationError> {
-    let mut rules = BTreeMap::new();
-    for crossing in crossings {
-        let path = folder.join(format!("{crossing}.toml"));
-        let text = std::fs::read_to_string(&path).map_err(|cause| StationError::Io { path: path.clone(), cause })?;
-        let read = Rules::parse(&text)
-            .map_err(|cause| StationError::Rules { path: path.clone(), cause: cause.to_string() })?;
-        if read.crossing() != *crossing {
-            return Err(StationError::Rules { path, cause: format!("holds the rules of {}", read.crossing()) });
-        }
-        rules.insert(*crossing, read);
-    }
-    Ok(rules)
-}
-
 impl Plan {
     /// Reads keys, cards and rules that a config names.
     pub fn from_config<L>(config: &Config<L>, zone: Zone) -> Result<Plan, StationError> {
         let crossings = config.crossings(zone);
+        let trust = crate::keyring::load_trust(&config.node.trust)?;
+        let layout = Layout::new(&config.node.spool);
         Ok(Plan {
             keyring: Keyring::load(&config.node.keys, &config.node.name)?,
-            trust: crate::keyring::load_trust(&config.node.trust)?,
-            rules: load_rules(&config.node.rules, &crossings)?,
+            rules: RuleBook::load(&config.node.rules, &crossings, &trust, config.node.suite, &layout)?,
+            trust,
             alarms: Alarms::new(&config.node.name, &config.alarm),
             node: config.node.clone(),
             zone,
@@ -257,6 +244,7 @@ impl Plan {
             crossings,
             disk: Disk::real(),
             sandbox: Sandbox::locked(),
+            scanner: config.scanner.clone().map(Scanner::new),
         })
     }
 }
@@ -282,6 +270,7 @@ impl Station {
             trust: Arc::new(plan.trust),
             rules: plan.rules,
             sandbox: plan.sandbox,
+            scanner: plan.scanner,
             exceptions: Exceptions::default(),
             routes: plan.routes,
             owed_batches: Mutex::default(),
@@ -302,6 +291,7 @@ impl Station {
         }
         station.load_switches();
         station.exceptions.load(&station);
+        station.rules.come_into_force(&station, now)?;
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;
         Ok(station)

@@ -9,7 +9,7 @@
 //! and laid to the desk after; where it is not there, or another, the next look lays it again. The entries it names stay
 //! in the outbox until their receipts come, so a trip that is lost is staged again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, TryLockError};
 
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use spool::{EntryKind, Kept, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
+use crate::budget::Budgets;
 use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
 use crate::receipts;
@@ -97,6 +98,12 @@ pub struct Trip {
     pub at_ms: u64,
     /// The ids of its bundles.
     pub ids: Vec<String>,
+    /// Findings in its parcels that two people let pass as exceptions.
+    #[serde(default)]
+    pub exceptions: u64,
+    /// Parcels that a budget kept back when it was staged, by type.
+    #[serde(default)]
+    pub held: BTreeMap<String, u64>,
 }
 
 /// Where a trip lies at the desk.
@@ -165,6 +172,7 @@ fn on_record(station: &Station, known: &TripOnRecord, paper: Option<&Paper>) -> 
     };
     if let Some(note) = note {
         (trip.approvals, trip.settled) = (note.approvals, note.settled.min(trip.bundles));
+        (trip.exceptions, trip.held) = (note.exceptions, note.held);
     }
     trip.state = match known.stage {
         TripStage::Staged if trip.approvals.len() >= usize::from(trip.needed) => TripState::Approved,
@@ -206,6 +214,8 @@ fn bare(known: &TripOnRecord) -> Trip {
         waybill: record.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         at_ms: record.at.0,
         ids: Vec::new(),
+        exceptions: 0,
+        held: BTreeMap::new(),
     }
 }
 
@@ -333,6 +343,14 @@ pub fn stage(
     open_to_group(&place.join("approvals")).map_err(io_at(&place))?;
     open_to_group(&place).map_err(io_at(&place))?;
 
+    let today = |trip: &&TripOnRecord| {
+        trip.stage != TripStage::Expired && Some(trip.trip) != again && day(trip.record.at) == day(now)
+    };
+    let bundles = |trip: &TripOnRecord| {
+        let lines = paper(station, &trip.record).map(|paper| paper.waybill.lines).unwrap_or_default();
+        lines.into_iter().filter(|line| line.kind == LineKind::Bundle).map(|line| line.id)
+    };
+    let mut budgets = Budgets::new(station, station.rules.get(&crossing), mine.iter().filter(today).flat_map(bundles))?;
     let mut lines = Vec::new();
     let outbox = station.spool.outbox(crossing);
     for entry in outbox.entries()? {
@@ -347,6 +365,9 @@ pub fn stage(
             EntryKind::Bundle => LineKind::Bundle,
             EntryKind::Receipts => LineKind::Receipts,
         };
+        if kind == LineKind::Bundle && !budgets.lets(&entry.id, earlier.is_some())? {
+            continue;
+        }
         let digest =
             digest_of(station, &mut outbox.content(&entry).map_err(io_at(&entry.path))?).map_err(io_at(&entry.path))?;
         let line =
@@ -356,8 +377,12 @@ pub fn stage(
         disk.copy_from(&mut outbox.content(&entry).map_err(io_at(&entry.path))?, &copy).map_err(io_at(&copy))?;
         lines.push(line);
     }
+    station.alarms.stands(now, Alarm::ExportBudget, !budgets.held.is_empty());
     if lines.is_empty() {
         disk.remove_tree(&place).map_err(io_at(&place))?;
+        if !budgets.held.is_empty() {
+            return Ok(Err(over_budget(&budgets.held)));
+        }
         return Ok(Err(Refusal {
             done: true,
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
@@ -389,9 +414,28 @@ pub fn stage(
     let path = place.join(WAYBILL);
     disk.write(&path, &bytes).map_err(io_at(&path))?;
     let known = TripOnRecord { trip: number, crossing, stage: TripStage::Staged, record: staged };
-    let trip = of_waybill(station, &waybill, &known);
+    let trip = Trip { exceptions: budgets.exceptions, held: budgets.held, ..of_waybill(station, &waybill, &known) };
     save(station, &place, &trip)?;
     Ok(Ok(trip))
+}
+
+/// Days are by UTC, as everywhere in the evidence.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+fn over_budget(held: &BTreeMap<String, u64>) -> Refusal {
+    let each: Vec<String> = held.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
+    let each = each.join(", ");
+    Refusal::new(
+        "over-budget",
+        &format!("everything that waits is over the budget of its type: {each}"),
+        &format!("待摆渡的内容均超出其类型的限额：{each}"),
+    )
+    .with_remedy(
+        "it goes with a later trip or day; for more, the budget in the rules is changed and signed by two people",
+        "将随以后的批次或次日运出；如需提高限额，须修改规则并由两人签署",
+    )
 }
 
 /// `ferry` runs as a person in the desk's group and puts approvals here.

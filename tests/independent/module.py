@@ -20,6 +20,7 @@ LAYOUTS = {
     "Waybill": papers.WAYBILL,
     "WaybillLine": papers.LINE,
     "Approval": papers.APPROVAL,
+    "Endorsement": papers.ENDORSEMENT,
     "Request": papers.REQUEST,
     "HeadStatement": papers.HEAD_STATEMENT,
     "HeadLink": papers.LINK,

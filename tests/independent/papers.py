@@ -140,6 +140,14 @@ WAYBILL = [
     many("lines", 0x30, lambda content: der.fields(content, LINE)),
 ]
 APPROVAL = [VERSION, octets("waybill", 32), number("trip"), name("person"), number("at")]
+ENDORSEMENT = [
+    VERSION,
+    codes("crossing", CROSSINGS),
+    text("rules"),
+    octets("digest", 32),
+    name("person"),
+    number("at"),
+]
 REQUEST = [
     VERSION,
     octets("id", 32),
@@ -235,6 +243,7 @@ OBJECTS = {
     "gap report": ("gap-report", OBJECT_MAX, GAP_REPORT),
     "waybill": ("waybill", 10 << 20, WAYBILL),
     "approval": ("approval", OBJECT_MAX, APPROVAL),
+    "endorsement of rules": ("endorsement", 4 << 10, ENDORSEMENT),
     "request": ("request", OBJECT_MAX, REQUEST),
     "link key": ("link-key", 800, INTRODUCTION),
     "folder beacon": ("folder-beacon", 4096, FOLDER_BEACON),

@@ -19,6 +19,7 @@ use station::config::Config;
 use station::housekeeping::Housekeeping;
 use station::intake::Intake;
 use station::receipts::Receipts;
+use station::rulebook::RuleBook;
 use station::station::{Plan, Station, StationError};
 
 use crate::papers;
@@ -126,7 +127,14 @@ impl<'a> Pair<'a> {
         spool::create(&setup)?;
         let plan = Plan {
             sandbox: station::sandbox::Sandbox::in_process(),
-            rules: station::station::load_rules(&repository().join("config/rules"), &crossings)?,
+            scanner: None,
+            rules: RuleBook::load(
+                &repository().join("config/rules"),
+                &crossings,
+                &self.office.trust,
+                config.node.suite,
+                &spool::Layout::new(&config.node.spool),
+            )?,
             alarms: Alarms::new(&config.node.name, &config.alarm),
             trust: self.office.trust.clone(),
             backup: None,

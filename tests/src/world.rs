@@ -38,6 +38,7 @@ use station::housekeeping::Housekeeping;
 use station::intake::Intake;
 use station::keyring::{Keyring, SECURITY};
 use station::receipts::Receipts;
+use station::rulebook::RuleBook;
 use station::sealing;
 use station::station::{Plan, Station, StationError};
 use station::trips::{self, TripState};
@@ -489,9 +490,12 @@ impl<'a> World<'a> {
         let disk = self.nodes[node].machine.disk(fuse);
         let config = &self.nodes[node].config;
         let crossings = config.crossings(zone);
+        let layout = spool::Layout::new(&config.node.spool);
         let plan = Plan {
             sandbox: station::sandbox::Sandbox::in_process(),
-            rules: station::station::load_rules(&rules(), &crossings).map_err(words)?,
+            scanner: None,
+            rules: RuleBook::load(&rules(), &crossings, &self.office.trust, config.node.suite, &layout)
+                .map_err(words)?,
             node: config.node.clone(),
             zone,
             peers: config.peers.clone(),

@@ -101,6 +101,7 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
     let office = office(root.path());
     let gone = root.path().join("gone").to_string_lossy().into_owned();
     let page = root.path().join("month.html").to_string_lossy().into_owned();
+    let no_folder = root.path().join("gone/page.html").to_string_lossy().into_owned();
     let (form, survey) = (root.path().join("form.json"), root.path().join("review.xml"));
     fs::write(&form, papers::application_form(1)).unwrap();
     fs::write(&survey, papers::review_result(2)).unwrap();
@@ -138,6 +139,9 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["inspect", "--detect", &form], DONE),
         (&["inspect", "--detect", &survey], REFUSED),
         (&["inspect", "--detect", &gone], DISK),
+        (&["inspect", "--detect", &survey, "--report", &page], REFUSED),
+        (&["inspect", "--route", "applications", &form, "--report", &page], DONE),
+        (&["inspect", "--detect", &form, "--report", &no_folder], DISK),
         (&["seal", "--route", "applications", &form, "--out", &gone], REFUSED),
         (&["open", &form, "--out", &gone], REFUSED),
         (&["index", "rebuild"], DONE),
@@ -233,6 +237,7 @@ fn every_command_of_ferry_answers() {
     let (trust, gone, people) = (path("extranet/trust"), path("gone"), path("people"));
     let (passphrase, key, spool) = (path("passphrase"), path("people/operator-ma.key.pem"), path("intranet/spool"));
     let (ledger, garbage) = (path("internet/spool/ledger"), path("garbage.bundle"));
+    let rules = repository().join("config/rules/intranet-extranet.toml").to_string_lossy().into_owned();
     fs::write(&garbage, b"TRILOCK1 and then nothing of the kind").unwrap();
     let keygen =
         ["keygen", "--zone", "intranet", "--role", "operator", "--suite", "std", "--passphrase-file", &passphrase];
@@ -249,6 +254,10 @@ fn every_command_of_ferry_answers() {
         (vec!["ledger", "verify", "--dir", &gone], DISK),
         (vec!["trips", "--spool", &gone], DISK),
         ([&["export"], &desk[..], &["--medium-id", "disc-0001", "--carrier", "carrier-sun"]].concat(), USAGE),
+        (vec!["rules", "show", &rules, "--trust", &trust], REFUSED),
+        (vec!["rules", "show", &garbage, "--trust", &trust], USAGE),
+        (vec!["rules", "show", &gone, "--trust", &trust], DISK),
+        (vec!["rules", "sign", &rules, "--key", &key, "--passphrase-file", &passphrase], REFUSED),
         (vec!["dispose"], USAGE),
         (vec!["release"], USAGE),
     ];

@@ -77,7 +77,7 @@ fn judge_at(sandbox: &Sandbox, crossing: Crossing, place: &Path) -> Judgement<Dr
     let (rules, types) = (rules(crossing), [Name::new("form").unwrap()]);
     let question =
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
-    drop::inspect(sandbox, &question, &[], Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
+    drop::inspect(sandbox, None, &question, &[], Drop::read(place, NameEncoding::Utf8).unwrap()).unwrap()
 }
 
 /// Of a refusal: why, and by which rules.
@@ -289,7 +289,7 @@ fn small_parcels_are_looked_at_together_and_beside_a_hit_each_by_itself() {
         let (rules, types) = (rules(crossing), [Name::new("form").unwrap()]);
         let question =
             Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
-        let judged = drop::inspect_all(&sandbox, &question, &[], drops.collect());
+        let judged = drop::inspect_all(&sandbox, None, &question, &[], drops.collect());
         let words = judged.into_iter().map(|judged| match judged.unwrap() {
             Judgement::Released(released) => format!("{:?}", released.labels()),
             other => refused(other).0.to_string(),

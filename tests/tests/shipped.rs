@@ -19,9 +19,14 @@ struct Installed {
 
 impl Installed {
     fn new(root: &Path, change: impl Fn(&str, String) -> String) -> Installed {
+        Installed::from("config", root, change)
+    }
+
+    /// The same from another folder of configs and rules.
+    fn from(folder: &str, root: &Path, change: impl Fn(&str, String) -> String) -> Installed {
         let installed = Installed { root: root.to_owned() };
         for zone in ZONES {
-            let shipped = fs::read_to_string(repository().join(format!("config/{zone}.toml"))).unwrap();
+            let shipped = fs::read_to_string(repository().join(format!("{folder}/{zone}.toml"))).unwrap();
             let here = |inside: &str| root.join(zone).join(inside).to_string_lossy().into_owned();
             let mut text = change(zone, shipped);
             for (there, inside) in [
@@ -33,7 +38,8 @@ impl Installed {
                 assert!(text.contains(&quoted), "{zone}.toml names {there}");
                 text = text.replace(&quoted, &format!("{:?}", here(inside)));
             }
-            let rules = repository().join("config/rules").to_string_lossy().into_owned();
+            let rules = repository().join(folder).join("rules").to_string_lossy().into_owned();
+            assert!(text.contains("\"/etc/trilock/rules\""), "{zone}.toml names its rules");
             text = text.replace("\"/etc/trilock/rules\"", &format!("{rules:?}"));
             fs::create_dir_all(root.join(zone).join("trust")).unwrap();
             fs::write(installed.config(zone), text).unwrap();
@@ -107,6 +113,29 @@ fn each_shipped_config_is_sound_once_the_keys_are_exchanged() {
         output.status.code() == Some(2) && said.contains("internet") && said.contains("sign"),
         "{}",
         words(&output)
+    );
+}
+
+#[test]
+fn each_config_of_the_sample_office_is_sound_and_check_says_what_its_rules_let_cross() {
+    let root = tempfile::tempdir().unwrap();
+    let office = Installed::from("config/profiles/sample-office", root.path(), |_, text| text);
+    for (zone, crossings) in [("internet", 2), ("extranet", 4), ("intranet", 2)] {
+        let output = office.check(zone, &["--json"]);
+        assert_eq!(output.status.code(), Some(0), "{zone}: {}", words(&output));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rules = told["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), crossings, "{zone}");
+        for one in rules {
+            let types = one["types"].as_array().unwrap();
+            let told = types.iter().all(|kind| kind.as_str().is_some_and(|told| told.contains("kinds ")));
+            assert!(one["standing"] == "shipped" && !types.is_empty() && told, "{one}");
+        }
+    }
+    let shown = String::from_utf8(office.check("intranet", &[]).stdout).unwrap();
+    assert!(
+        shown.contains("rules intranet-extranet version") && shown.contains("type certificate: kinds ofd, pdf"),
+        "{shown}"
     );
 }
 

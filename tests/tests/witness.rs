@@ -19,6 +19,7 @@ use station::alarm::{Alarm, Alarms};
 use station::config::Config;
 use station::keyring::Keyring;
 use station::receipts::{self, Came};
+use station::rulebook::RuleBook;
 use station::station::{Plan, Station};
 use station::witness;
 
@@ -92,7 +93,15 @@ impl Two {
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rules");
         let plan = Plan {
             sandbox: station::sandbox::Sandbox::in_process(),
-            rules: station::station::load_rules(&rules, &crossings).unwrap(),
+            scanner: None,
+            rules: RuleBook::load(
+                &rules,
+                &crossings,
+                &self.trust,
+                node.config.node.suite,
+                &spool::Layout::new(&node.config.node.spool),
+            )
+            .unwrap(),
             node: node.config.node.clone(),
             zone: node.zone,
             peers: node.config.peers.clone(),

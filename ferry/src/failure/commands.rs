@@ -9,6 +9,7 @@ use crate::inspect::InspectError;
 use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
+use crate::rules::RulesError;
 use crate::verify::VerifyError;
 use crate::words::{Language, say, shown};
 
@@ -50,6 +51,81 @@ pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
                 "拆封与链路密钥由节点的 init 生成；ferry 不得持有",
             ),
         ),
+    }
+}
+
+pub(super) fn rules(error: &RulesError, l: Language) -> Failure {
+    match error {
+        RulesError::Key(e) => key(e, l),
+        RulesError::Folder(e) => folder(e, l),
+        RulesError::Trust(e) => trust(e, l),
+        RulesError::NoRules { path } => {
+            let p = path.display();
+            failure(
+                USAGE,
+                "no-rules",
+                say!(
+                    l,
+                    "{p} says no crossing and version before its first table",
+                    "{p} 在首个表之前没有 crossing 与 version"
+                ),
+                l.pick("name a rule file: <crossing>.toml", "请指定规则文件：<跨区段>.toml"),
+            )
+        }
+        RulesError::OtherName { path, found } => {
+            let p = path.display();
+            failure(
+                USAGE,
+                "other-name",
+                say!(l, "{p} holds the rules of {found}", "{p} 中是 {found} 的规则"),
+                &say!(
+                    l,
+                    "a node reads them from {found}.toml: name the file so",
+                    "节点从 {found}.toml 读取：请按此命名"
+                ),
+            )
+        }
+        RulesError::Role { person, role } => failure(
+            REFUSED,
+            "role",
+            say!(
+                l,
+                "{person} is a {role}, whose signature of rules does not count",
+                "{person} 的角色为 {role}，其规则签名无效"
+            ),
+            l.pick(
+                "a security officer signs, and another officer or an approver",
+                "须由一名安全员及另一名安全员或会签人签署",
+            ),
+        ),
+        RulesError::Write { path, cause } => {
+            let p = path.display();
+            failure(
+                DISK,
+                "write-error",
+                say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"),
+                l.pick(
+                    "the signature goes beside the rule file: sign a copy in a folder of yours",
+                    "签名写在规则文件旁：可先在本人目录中签署副本",
+                ),
+            )
+        }
+        RulesError::Incomplete { path } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "incomplete",
+                say!(
+                    l,
+                    "{p} is not signed by two people, one of them a security officer",
+                    "{p} 未由两人签署（其中一人须为安全员）"
+                ),
+                l.pick(
+                    "have the other one sign: ferry rules sign FILE --key KEY",
+                    "请由另一人签署：ferry rules sign 文件 --key 私钥",
+                ),
+            )
+        }
     }
 }
 

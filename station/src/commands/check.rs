@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::{Exit, Links, Words};
 use crate::clock;
-use crate::config::{Carrier, Config, Fault, IntakeWord, place_of};
+use crate::config::{Carrier, Config, Fault, IntakeWord, ScannerWay, place_of};
 use crate::keyring::{self, Keyring, Meets};
+use crate::rulebook::{RuleBook, RuleFile};
 use crate::sandbox::Sandbox;
-use crate::station::load_rules;
+use crate::station::StationError;
 
 /// What is wrong with a config in itself, without looking at the disk.
 pub(super) fn faults<L: Links>(zone: Zone, config: &Config<L>) -> Vec<Fault> {
@@ -104,14 +105,27 @@ pub(super) fn check<L: Links>(
             }
         }
     }
+    if let Some(scanner) = &config.scanner {
+        let (ScannerWay::Exec(path) | ScannerWay::Clamd(path)) = &scanner.by;
+        if !path.exists() {
+            warnings.push(format!("scanner.by: {} is not there: until it is, every parcel waits", path.display()));
+        }
+    }
     if config.ferry.approvals == 1 {
         warnings.push("ferry.approvals = 1: one person besides the exporter can let data out".to_owned());
     }
     warnings.extend(inlets(config));
-    let crossings = config.crossings(zone);
-    match load_rules(&config.node.rules, &crossings) {
-        Err(error) => fault("node.rules", error.to_string(), "install the rule file of every crossing, named after it"),
+    let mut rule_files: Vec<RuleFile> = Vec::new();
+    match RuleBook::of_config(config, zone) {
+        // That the cards cannot be read was said above.
+        Err(StationError::Keyring(_)) => {}
+        Err(error) => fault(
+            "node.rules",
+            error.to_string(),
+            "every crossing has a rule file named after it: the shipped one, or one that two people signed (ferry rules sign)",
+        ),
         Ok(rules) => {
+            rule_files.extend(rules.files().map(|(_, file)| file.clone()));
             for route in &config.routes {
                 for kind in &route.types {
                     for crossing in borders(config, zone, &route.path) {
@@ -152,6 +166,7 @@ pub(super) fn check<L: Links>(
     }
     let mut active = active(zone, config);
     active.insert(2, guard_line);
+    active.extend(rule_files.iter().flat_map(RuleFile::told));
     print_faults(path, text, &faults, out);
     for warning in &warnings {
         out.say(&format!("warning: {warning}"), &format!("警告：{warning}"));
@@ -165,6 +180,7 @@ pub(super) fn check<L: Links>(
         "warnings": warnings,
         "not_national": foreign,
         "active": active,
+        "rules": rule_files.iter().map(RuleFile::shown).collect::<Vec<_>>(),
     });
     if out.json() || (faults.is_empty() && foreign.is_empty()) {
         out.result(&value, || {

@@ -6,11 +6,13 @@ use guard::{DetectVerdict, Judgement, Moment, Parcel, Question};
 use protocol::{Crossing, Digest, Name, Suite, Zone};
 use serde_json::{Value, json};
 
+use super::findings::Page;
 use super::{Exit, Links, Words};
+use crate::clock;
 use crate::config::{Config, NameEncoding};
 use crate::drop::{Drop, DropError};
+use crate::rulebook::RuleBook;
 use crate::sandbox::Sandbox;
-use crate::station::load_rules;
 
 /// The detector reads a file whole; larger ones are for `inspect --route`, which streams.
 const DETECT_BYTES_MAX: u64 = 64 << 20;
@@ -22,7 +24,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 const FILES_MAX: usize = 1_000_000;
 
 /// The detector alone, over files and the files of folders.
-pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
+pub(super) fn detect(paths: &[PathBuf], report: Option<&Path>, out: &Words) -> Exit {
+    let mut page = Page::default();
     let mut files = Vec::new();
     for path in paths {
         if collect(path, &mut files).is_err() {
@@ -49,9 +52,27 @@ pub(super) fn detect(paths: &[PathBuf], out: &Words) -> Exit {
         if verdict != DetectVerdict::Clean {
             worst = Exit::Refused;
         }
+        page.take(&path, verdict.name(), &findings);
         print(&path, verdict.name(), &findings, &[], out);
     }
-    worst
+    written(page, "inspect --detect", report, worst, out)
+}
+
+/// The page, where one was asked for; then the exit of what it tells of.
+fn written(page: Page, asked: &str, report: Option<&Path>, exit: Exit, out: &Words) -> Exit {
+    let Some(path) = report else { return exit };
+    let text = page.finish(asked, clock::now());
+    match spool::Disk::real().write(path, text.as_bytes()) {
+        Ok(()) => exit,
+        Err(error) => {
+            out.error(
+                &format!("{}: {error}", path.display()),
+                "name a file in a folder that is there and yours",
+                "请指定本人可写的已有目录中的文件",
+            );
+            Exit::Disk
+        }
+    }
 }
 
 /// No crossing is asked about, so the workers are those of any; the one that met something is not asked again.
@@ -125,14 +146,11 @@ pub(super) fn inspect<L: Links>(
     config: &Config<L>,
     zone: Zone,
     route: Option<&str>,
-    detect_only: bool,
     paths: &[PathBuf],
+    report: Option<&Path>,
     out: &Words,
 ) -> Exit {
-    if detect_only {
-        return detect(paths, out);
-    }
-    let rules = match load_rules(&config.node.rules, &config.crossings(zone)) {
+    let rules = match RuleBook::of_config(config, zone) {
         Ok(rules) => rules,
         Err(error) => {
             out.error(&error.to_string(), "run `check`", "请运行 check");
@@ -146,6 +164,7 @@ pub(super) fn inspect<L: Links>(
         return Exit::Config;
     }
     let sandbox = Sandbox::locked();
+    let mut page = Page::default();
     let mut worst = Exit::Done;
     for path in paths {
         let mut best: Option<(String, &'static str, Vec<guard::Finding>)> = None;
@@ -175,9 +194,11 @@ pub(super) fn inspect<L: Links>(
         out.say(&format!("route {route}:"), &format!("路由 {route}："));
         // Whoever asks for an exception names the file by this.
         let digests = if findings.is_empty() { Vec::new() } else { digests(config.node.suite, path) };
+        page.take(path, verdict, &findings);
         print(path, verdict, &findings, &digests, out);
     }
-    worst
+    let asked = route.map_or_else(|| "inspect".to_owned(), |route| format!("inspect --route {route}"));
+    written(page, &asked, report, worst, out)
 }
 
 /// The digests of a drop's files, as the guard takes them.

@@ -22,8 +22,15 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out: &Words) -> Exit {
     log_to();
     let mut reckoning = None;
+    // What was read once is what is served, and is served again where a later reading is not fit: the keys, cards and
+    // rules on the disk may be half written, or unsigned, at that moment.
+    let mut plan = match Plan::from_config(&config, zone) {
+        Ok(plan) => plan,
+        Err(error) => return fail(&error, out),
+    };
+    let mut reload_refused = false;
     loop {
-        match serve(zone, &config, &mut reckoning) {
+        match serve(&config, plan.clone(), reload_refused, &mut reckoning) {
             Ok(Ended::Terminate) => {
                 service::notify(&[sd_notify::NotifyState::Stopping]);
                 tracing::info!("stopped");
@@ -34,49 +41,63 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                 match Config::<L>::load(path) {
                     Ok((read, text)) => {
                         let faults = check::faults(zone, &read);
-                        let unfit = Plan::from_config(&read, zone).err();
-                        if let Some(error) = &unfit {
-                            tracing::error!(%error, "keys, cards or rules of the new config cannot be used; the old one stays in force");
-                        } else if faults.is_empty() {
-                            tracing::info!("config read again");
-                            config = read;
-                        } else {
-                            check::print_faults(path, &text, &faults, out);
-                            tracing::error!(
-                                faults = faults.len(),
-                                "the new config has faults; the old one stays in force"
-                            );
+                        reload_refused = true;
+                        match Plan::from_config(&read, zone) {
+                            Err(error) => {
+                                tracing::error!(%error, "keys, cards or rules of the new config cannot be used; the old one stays in force");
+                            }
+                            Ok(_) if !faults.is_empty() => {
+                                check::print_faults(path, &text, &faults, out);
+                                tracing::error!(
+                                    faults = faults.len(),
+                                    "the new config has faults; the old one stays in force"
+                                );
+                            }
+                            Ok(read_again) => {
+                                tracing::info!("config read again");
+                                (config, plan, reload_refused) = (read, read_again, false);
+                            }
                         }
                     }
-                    Err(error) => tracing::error!(%error, "the new config cannot be read; the old one stays in force"),
+                    Err(error) => {
+                        reload_refused = true;
+                        tracing::error!(%error, "the new config cannot be read; the old one stays in force");
+                    }
                 }
             }
-            Err(error) => {
-                let (exit, en, zh) = match &error {
-                    StationError::Spool(_) | StationError::Io { .. } => (
-                        Exit::Disk,
-                        "see the message; run `check`, and make sure no other daemon owns the spool",
-                        "请根据提示处理；运行 check，并确认没有其他守护进程占用存转区",
-                    ),
-                    _ => (Exit::Config, "run `check`: it names everything that is wrong", "请运行 check 查看全部问题"),
-                };
-                out.error(&error.to_string(), en, zh);
-                return exit;
-            }
+            Err(error) => return fail(&error, out),
         }
     }
 }
 
-fn serve<L: Links>(zone: Zone, config: &Config<L>, reckoning: &mut Option<Reckoning>) -> Result<Ended, StationError> {
+fn fail(error: &StationError, out: &Words) -> Exit {
+    let (exit, en, zh) = match error {
+        StationError::Spool(_) | StationError::Io { .. } => (
+            Exit::Disk,
+            "see the message; run `check`, and make sure no other daemon owns the spool",
+            "请根据提示处理；运行 check，并确认没有其他守护进程占用存转区",
+        ),
+        _ => (Exit::Config, "run `check`: it names everything that is wrong", "请运行 check 查看全部问题"),
+    };
+    out.error(&error.to_string(), en, zh);
+    exit
+}
+
+fn serve<L: Links>(
+    config: &Config<L>,
+    plan: Plan,
+    reload_refused: bool,
+    reckoning: &mut Option<Reckoning>,
+) -> Result<Ended, StationError> {
     // What the daemon makes is for itself and its groups, whatever the shell's mask was.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
-    let plan = Plan::from_config(config, zone)?;
     // After a reload the spool is opened by the time that was believed before it.
     let now = reckoning.as_mut().map_or_else(clock::now, |reckoning| reckoning.see(clock::read()));
     let station = Arc::new(Station::open(plan, now)?);
     if let Some(before) = reckoning.take() {
         station.clock.carry_on(before);
     }
+    station.alarms.stands(now, Alarm::ReloadRefused, reload_refused);
     watch_sandbox(&station)?;
     let stop = Stop::default();
     let life = Life::default();
@@ -88,7 +109,7 @@ fn serve<L: Links>(zone: Zone, config: &Config<L>, reckoning: &mut Option<Reckon
             return Err(StationError::Io { path: "link".into(), cause });
         }
     }
-    tracing::info!(node = %station.node, zone = %zone, suite = %station.suite, "serving");
+    tracing::info!(node = %station.node, zone = %station.zone, suite = %station.suite, "serving");
     let ended = service::wait_for_signal(&station, &life);
     end(&station, &stop, threads);
     *reckoning = Some(station.clock.reckoning());
@@ -106,6 +127,9 @@ fn watch_sandbox(station: &Arc<Station>) -> Result<(), StationError> {
     let layers = station.sandbox.layers().map_err(|cause| StationError::Io { path: "sandbox".into(), cause })?;
     let weak = layers.is_some_and(Layers::are_weak);
     station.watch(Alarm::SandboxWeak, move || weak);
+    if let Some(scanner) = station.scanner.clone() {
+        station.watch_count(Alarm::ScannerSilent, move || scanner.silences());
+    }
     let sandbox = station.sandbox.clone();
     station.watch_count(Alarm::WorkerFailed, move || sandbox.failures());
     Ok(())

@@ -61,7 +61,7 @@ fn best(sandbox: &Sandbox, crossing: Crossing, place: &Path, parcels: u32) -> io
         let began = Instant::now();
         for _ in 0..parcels {
             let drop = Drop::read(place, NameEncoding::Utf8).map_err(io::Error::other)?;
-            match drop::inspect(sandbox, &question, &[], drop).map_err(io::Error::other)? {
+            match drop::inspect(sandbox, None, &question, &[], drop).map_err(io::Error::other)? {
                 Judgement::Released(_) => {}
                 Judgement::Refused { reason, .. } => return Err(io::Error::other(format!("refused: {reason}"))),
                 _ => return Err(io::Error::other("held")),

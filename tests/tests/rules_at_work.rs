@@ -1,0 +1,273 @@
+//! What rules let out and hold back, at two nodes at work: budgets over trips, days and restarts; exceptions from the
+//! first word to the slip, their end and their being taken back; a scanner that finds, and one that is dead.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use protocol::endorsement::{Endorsement, file_name};
+use protocol::keys::SigningKey;
+use protocol::parcel::VERSION;
+use protocol::trust::Role;
+use protocol::{Crossing, Signed, Suite, Timestamp, Zone};
+use serde_json::Value;
+use spool::Answer;
+use station::config::{ScannerSettings, ScannerWay};
+use station::trips::{self, Trip};
+use tests::programs::repository;
+use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
+
+const OUTWARD: Crossing = Crossing::IntranetToExtranet;
+const ROUTE: &str = "review-results";
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const OFFICER: &str = "officer-qian";
+const APPROVER: &str = "approver-li";
+/// Two numbers as fine as a survey's, which are none: the guard cannot know.
+const METERS: &str = "{\"readings\": \"4851490.4193 29546865.2760\"}";
+/// A key with its value: nobody excepts that.
+const POINT: &str = "{\"XZB\": \"4851490.4193\", \"YZB\": \"29546865.2760\"}";
+
+struct Office {
+    folder: tempfile::TempDir,
+    extranet: Member,
+    intranet: Member,
+    officer: SigningKey,
+    approver: SigningKey,
+    operator: SigningKey,
+}
+
+impl Office {
+    /// Two nodes under rules of their own, which two people have signed: one type, and what is said of it besides.
+    fn under(said: &str) -> Office {
+        let folder = tempfile::tempdir().unwrap();
+        let ([mut extranet, mut intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
+        let officer = twins::person(&[&extranet, &intranet], OFFICER, Role::Security);
+        let approver = twins::person(&[&extranet, &intranet], APPROVER, Role::Approver);
+        let rules = folder.path().join("rules");
+        fs::create_dir(&rules).unwrap();
+        for entry in fs::read_dir(repository().join("config/rules")).unwrap().map(Result::unwrap) {
+            fs::copy(entry.path(), rules.join(entry.file_name())).unwrap();
+        }
+        let text = format!(
+            "crossing = \"{OUTWARD}\"\nversion = \"2027-01-01.1\"\n[[type]]\nname = \"review-result\"\nkinds = [\"json\"]\n\
+             bytes_max = 1000\n{said}\n"
+        );
+        fs::write(rules.join(format!("{OUTWARD}.toml")), &text).unwrap();
+        for (person, key) in [(OFFICER, &officer), (APPROVER, &approver)] {
+            let word = Endorsement {
+                version: VERSION,
+                crossing: OUTWARD,
+                rules: "2027-01-01.1".to_owned(),
+                digest: Suite::Std.digest(text.as_bytes()),
+                person: name(person),
+                at: START,
+            };
+            fs::write(rules.join(file_name(OUTWARD, &name(person))), Signed::make(key, &word).to_bytes()).unwrap();
+        }
+        for member in [&mut extranet, &mut intranet] {
+            member.config.node.rules = rules.clone();
+        }
+        Office { folder, extranet, intranet, officer, approver, operator }
+    }
+
+    fn drop_in(&self, running: &mut Running, file: &str, text: &str, now: &mut Timestamp) {
+        self.intranet.drop_file(ROUTE, file, text.as_bytes());
+        running.turn(now).unwrap();
+    }
+
+    /// State and reason of the newest notice about a drop.
+    fn notice(&self, file: &str) -> (String, Value) {
+        let folder = self.intranet.layout().notices(&name(ROUTE));
+        let found = names(&folder).into_iter().filter(|found| found.starts_with(file)).collect::<Vec<_>>();
+        let newest = found.iter().max_by_key(|found| fs::metadata(folder.join(found)).unwrap().modified().unwrap());
+        let newest = newest.unwrap_or_else(|| panic!("no notice about {file}"));
+        let notice: Value = serde_json::from_slice(&fs::read(folder.join(newest)).unwrap()).unwrap();
+        (notice["state"].as_str().unwrap().to_owned(), notice)
+    }
+
+    fn stage(&self, running: &Running, now: Timestamp) -> Result<Trip, String> {
+        let staged = trips::stage(&running.station, &name("disc-0001"), &name("sun"), &name(OPERATOR), None, now);
+        staged.unwrap().map_err(|refusal| refusal.code.to_owned())
+    }
+
+    fn word(&self, running: &Running, person: &str, action: &str, rule: &str, text: &str, now: Timestamp) -> Answer {
+        let digest = protocol::tree::root_of(Suite::Std, text.as_bytes()).to_string();
+        let key = if person == OFFICER { &self.officer } else { &self.approver };
+        let arguments =
+            [("rule", rule), ("file", &digest), ("crossing", OUTWARD.name()), ("days", "7"), ("reason", "meters")];
+        twins::ask(running, key, person, action, &arguments, now)
+    }
+
+    fn both_except(&self, running: &Running, rule: &str, text: &str, now: Timestamp) {
+        for (person, stands) in [(OFFICER, false), (APPROVER, true)] {
+            let answer = self.word(running, person, "except", rule, text, now);
+            assert!(answer.done && answer.details["stands"] == stands, "{answer:?}");
+        }
+    }
+}
+
+/// Every finding of a drop, by its rule.
+fn rules_found(text: &str) -> Vec<&'static str> {
+    let mut rules: Vec<&str> = guard::detect("a.json", text.as_bytes()).findings.iter().map(|f| f.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    rules
+}
+
+#[test]
+fn a_trip_carries_what_its_budget_allows_and_the_rest_goes_with_the_next() {
+    let (office, mut now) = (Office::under("budget = { per = \"trip\", parcels_max = 2 }"), START);
+    let mut running = office.intranet.open(now).unwrap();
+    for number in 1..=5 {
+        office.drop_in(&mut running, &format!("{number}.json"), "{}", &mut now);
+    }
+    let alarm = |running: &Running| running.station.alarms.standing().iter().any(|(a, ..)| a.code() == "export-budget");
+    let mut carried = Vec::new();
+    for (bundles, held) in [(2, 3), (2, 1), (1, 0)] {
+        let trip = office.stage(&running, now).unwrap();
+        assert_eq!((trip.bundles, trip.held.get("review-result").copied().unwrap_or_default()), (bundles, held));
+        assert_eq!(alarm(&running), held > 0);
+        carried.extend(trip.ids);
+        // What was counted is on record, and a start forgets nothing of it.
+        drop(running);
+        running = office.intranet.open(now).unwrap();
+    }
+    carried.sort();
+    carried.dedup();
+    assert_eq!(carried.len(), 5, "each parcel once");
+}
+
+#[test]
+fn a_budget_of_a_day_holds_over_trips_and_restarts_and_ends_with_the_day() {
+    let said = "budget = { per = \"day\", parcels_max = 9, bytes_max = 1000 }";
+    let (office, mut now) = (Office::under(said), START);
+    let mut running = office.intranet.open(now).unwrap();
+    let large = format!("{{\"text\": \"{}\"}}", "a".repeat(588));
+    assert_eq!(large.len(), 600);
+    for number in 1..=3 {
+        office.drop_in(&mut running, &format!("{number}.json"), &large, &mut now);
+    }
+    assert_eq!(office.stage(&running, now).unwrap().bundles, 1, "two of 600 bytes are over 1,000");
+    drop(running);
+    let mut running = office.intranet.open(now).unwrap();
+    assert_eq!(office.stage(&running, now).unwrap_err(), "over-budget", "the same day, after a restart");
+    office.drop_in(&mut running, "small.json", "{}", &mut now);
+    assert_eq!(office.stage(&running, now).unwrap().bundles, 1, "what there is room for still goes");
+    now = now.plus_ms(DAY_MS);
+    running.turn(&mut now).unwrap();
+    assert_eq!(office.stage(&running, now).unwrap().bundles, 1, "another day");
+}
+
+#[test]
+fn an_exception_lets_one_file_out_is_counted_on_the_trip_and_ends() {
+    let (office, mut now) = (Office::under("budget = { per = \"trip\", exceptions_max = 1 }"), START);
+    let mut running = office.intranet.open(now).unwrap();
+    let rules = rules_found(METERS);
+    assert_eq!(rules.len(), 1, "the story is about one heuristic rule: {rules:?}");
+    let rule = rules[0];
+
+    office.drop_in(&mut running, "a.json", METERS, &mut now);
+    assert_eq!(office.notice("a.json").1["reason"], "coordinates");
+    office.both_except(&running, rule, METERS, now);
+    for file in ["b.json", "c.json"] {
+        office.drop_in(&mut running, file, METERS, &mut now);
+        let (state, notice) = office.notice(file);
+        assert!(state == "accepted" && notice.to_string().contains("excepted"), "{notice}");
+    }
+    // Another file, or a structural rule whatever is said of it, stays.
+    office.drop_in(&mut running, "d.json", &METERS.replace("760", "761"), &mut now);
+    assert_eq!(office.notice("d.json").0, "refused");
+    for structural in rules_found(POINT) {
+        for person in [OFFICER, APPROVER] {
+            assert!(office.word(&running, person, "except", structural, POINT, now).done);
+        }
+    }
+    office.drop_in(&mut running, "e.json", POINT, &mut now);
+    assert_eq!(office.notice("e.json").1["reason"], "coordinates", "nobody excepts a key with its value");
+
+    // The words stand after a restart; the trip counts what went by them, and its budget keeps the second back.
+    drop(running);
+    let mut running = office.intranet.open(now).unwrap();
+    let trip = office.stage(&running, now).unwrap();
+    assert_eq!((trip.bundles, trip.exceptions, trip.held["review-result"]), (1, 1, 1));
+    let shown = trips::list(&running.station).unwrap();
+    assert_eq!(shown[0].exceptions, 1);
+
+    // The node behind the border judges by itself, and is asked by itself.
+    let mut extranet = office.extranet.open(now).unwrap();
+    running.carry_to(&extranet);
+    extranet.turn(&mut now).unwrap();
+    assert!(office.extranet.outlet(ROUTE).is_empty(), "nobody excepted it there");
+
+    // It ends by itself, and sooner where one of the people takes it back.
+    let taken = office.word(&running, APPROVER, "except-revoke", rule, METERS, now);
+    assert!(taken.done && taken.details["taken_back"] == 2, "{taken:?}");
+    office.drop_in(&mut running, "f.json", METERS, &mut now);
+    assert_eq!(office.notice("f.json").0, "refused", "taken back");
+    assert_eq!(office.word(&running, APPROVER, "except-revoke", rule, METERS, now).code, "no-exception");
+    now = now.plus_ms(1_000);
+    office.both_except(&running, rule, METERS, now);
+    now = now.plus_ms(6 * DAY_MS);
+    office.drop_in(&mut running, "g.json", METERS, &mut now);
+    assert_eq!(office.notice("g.json").0, "accepted");
+    now = now.plus_ms(DAY_MS);
+    office.drop_in(&mut running, "h.json", METERS, &mut now);
+    assert_eq!(office.notice("h.json").0, "refused", "seven days are over");
+    assert!(office.folder.path().is_dir());
+}
+
+#[test]
+fn excepted_on_both_sides_it_arrives() {
+    let (office, mut now) = (Office::under(""), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    let mut extranet = office.extranet.open(now).unwrap();
+    let rule = rules_found(METERS)[0];
+    for running in [&intranet, &extranet] {
+        office.both_except(running, rule, METERS, now);
+    }
+    office.drop_in(&mut intranet, "a.json", METERS, &mut now);
+    intranet.carry_to(&extranet);
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet(ROUTE), ["a.json"]);
+    let operators = twins::ask(&intranet, &office.operator, OPERATOR, "except-revoke", &[], now);
+    assert_eq!(operators.code, "role", "whoever may not except may not take back");
+}
+
+fn program(folder: &Path) -> PathBuf {
+    let path = folder.join("scan");
+    fs::write(&path, "#!/bin/sh\nif grep -q virus; then exit 1; fi\nexit 0\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_scanner_refuses_what_it_finds_and_while_it_is_dead_a_parcel_waits() {
+    let (mut office, mut now) = (Office::under(""), START);
+    let path = program(office.folder.path());
+    let by = ScannerWay::Exec(path.clone());
+    office.intranet.config.scanner = Some(ScannerSettings { by, within_s: 60, mib_max: 64 });
+    let mut running = office.intranet.open(now).unwrap();
+    office.drop_in(&mut running, "good.json", "{}", &mut now);
+    assert_eq!(office.notice("good.json").0, "accepted");
+    office.drop_in(&mut running, "bad.json", "{\"a\": \"virus\"}", &mut now);
+    let (state, notice) = office.notice("bad.json");
+    assert!(state == "refused" && notice["reason"] == "scanner", "{notice}");
+
+    fs::remove_file(&path).unwrap();
+    office.intranet.drop_file(ROUTE, "waits.json", b"{}");
+    let told = running.turn(&mut now);
+    let outbox = |running: &Running| running.station.spool.outbox(OUTWARD).entries().unwrap().len();
+    assert_eq!(outbox(&running), 1, "{told:?}");
+    assert_eq!(running.station.scanner.as_ref().unwrap().silences(), 1);
+    let folder = office.intranet.layout().notices(&name(ROUTE));
+    assert!(!names(&folder).iter().any(|file| file.starts_with("waits") && file.contains("refused")));
+
+    program(office.folder.path());
+    drop(running);
+    let mut running = office.intranet.open(now).unwrap();
+    running.turn(&mut now).unwrap();
+    assert_eq!(outbox(&running), 2, "the scanner is there again");
+    assert_eq!(office.notice("waits.json").0, "accepted");
+}
