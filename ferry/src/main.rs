@@ -103,6 +103,8 @@ struct Rest {
 }
 
 fn main() -> ExitCode {
+    // Before a person's key is read. Memory is locked where the person's session allows it.
+    let _guarded = spool::memory::guard();
     let asked = Ferry::parse();
     let voice = Voice { language: asked.lang.unwrap_or_else(Language::of_session), json: asked.json };
     match run(asked, voice) {

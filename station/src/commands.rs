@@ -19,6 +19,7 @@ use std::thread::JoinHandle;
 use clap::{Parser, Subcommand};
 use protocol::Zone;
 use serde::de::DeserializeOwned;
+use spool::memory;
 
 use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
@@ -236,6 +237,8 @@ pub fn main<L: Links>(zone: Zone) -> ExitCode {
     if let Some(ended) = sandbox::run_if_asked() {
         return ended;
     }
+    // Before any key is read; `check` says what came of it, and so does the daemon's log.
+    let _guarded = memory::guard();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

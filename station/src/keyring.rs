@@ -9,6 +9,7 @@ use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
 use protocol::trust::{KeyCard, Role, TrustError, Use};
 use protocol::{Name, Suite, Timestamp, Trust, Zone};
 use rustix::fs::Mode;
+use zeroize::Zeroizing;
 
 use crate::config::{Carrier, Fault, PeerSettings, RouteSettings};
 
@@ -163,29 +164,41 @@ fn card_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
     folder.join(format!("{holder}.{usage}.pub.pem"))
 }
 
-fn read_private(path: &Path) -> Result<String, KeyringError> {
+/// Where systemd has laid out the unit's credentials (`LoadCredential=`, `LoadCredentialEncrypted=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// A private key among the unit's credentials goes before the file of the same name in the folder of keys.
+fn private_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+    let file = key_file(folder, holder, usage);
+    let credential = std::env::var_os(CREDENTIALS).zip(file.file_name()).map(|(at, name)| Path::new(&at).join(name));
+    credential.filter(|path| path.exists()).unwrap_or(file)
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
     use std::os::unix::fs::PermissionsExt;
     let io = |cause| KeyringError::Io { path: path.to_owned(), cause };
     let meta = fs::metadata(path).map_err(io)?;
     let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // Systemd lets the unit's user in by an access list, whose mask stands where the rights of a group would.
+    let is_credential = std::env::var_os(CREDENTIALS).is_some_and(|folder| path.starts_with(folder));
+    if mode & (if is_credential { 0o007 } else { 0o077 }) != 0 {
         return Err(KeyringError::Open { path: path.to_owned(), mode });
     }
     if meta.len() > KEY_FILE_BYTES_MAX as u64 {
         return Err(io(io::Error::other("larger than any key file")));
     }
-    fs::read_to_string(path).map_err(io)
+    fs::read_to_string(path).map(Zeroizing::new).map_err(io)
 }
 
 impl Keyring {
-    /// Reads the node's keys.
+    /// Reads the node's keys: each from the unit's credentials, or else from the folder.
     pub fn load(folder: &Path, node: &Name) -> Result<Keyring, KeyringError> {
         let signing = |usage| {
-            let path = key_file(folder, node.as_str(), usage);
+            let path = private_file(folder, node.as_str(), usage);
             let pem = read_private(&path)?;
             SigningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
         };
-        let path = key_file(folder, node.as_str(), Use::Seal);
+        let path = private_file(folder, node.as_str(), Use::Seal);
         let pem = read_private(&path)?;
         let opening = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
         Ok(Keyring { signing: signing(Use::Sign)?, opening, link: signing(Use::Link)? })
