@@ -4,7 +4,7 @@
 mod commands;
 mod things;
 
-use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, verify};
+use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, trust, verify};
 use things::{desk, key};
 
 use crate::approve::ApproveError;
@@ -17,6 +17,7 @@ use crate::inspect::InspectError;
 use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
+use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
 use crate::words::{Language, say};
 
@@ -54,6 +55,7 @@ pub(crate) enum AnyError {
     Intake(#[from] IntakeError),
     Keygen(#[from] KeygenError),
     Ledger(#[from] LedgerError),
+    Trust(#[from] TrustCommandError),
     Verify(#[from] VerifyError),
 }
 
@@ -76,6 +78,7 @@ impl AnyError {
             AnyError::Intake(e) => intake(e, l),
             AnyError::Keygen(e) => keygen(e, l),
             AnyError::Ledger(e) => ledger(e, l),
+            AnyError::Trust(e) => trust(e, l),
             AnyError::Verify(e) => verify(e, l),
         }
     }

@@ -29,6 +29,7 @@ mod papers;
 mod proof;
 mod slip;
 mod trips;
+mod trust;
 mod trustdir;
 mod verify;
 mod words;
@@ -84,6 +85,9 @@ enum Command {
     Verify(verify::Verify),
     /// 查看: the clear envelope, and what OpenSSL needs to check it
     Inspect(inspect::Inspect),
+    /// 信任库: take a node's next key into a trust folder
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// 审计账: verify or show a node's ledger
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -149,6 +153,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
+        Some(Command::Trust(trust)) => trust.run(voice).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),

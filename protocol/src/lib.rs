@@ -20,6 +20,7 @@ pub mod backup;
 // Keys, signatures, encryption.
 pub mod aead;
 pub mod keys;
+pub mod rollover;
 pub mod signed;
 pub mod suite;
 pub mod tree;

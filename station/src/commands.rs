@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod init;
 mod inspect;
+mod keys;
 mod moment;
 mod page;
 mod run;
@@ -148,10 +149,12 @@ enum Command {
     Reseal {
         /// The parcel's id.
         parcel: String,
-        /// The key's id.
+        /// The fingerprint on the target's other sealing card.
         #[arg(long)]
         to: String,
     },
+    /// The node's own keys: which there are, the next one, the change to it, and when an old one may go. 节点密钥
+    Keys(keys::KeysArguments),
     /// Switch a route. 启用或停用路由
     Route {
         /// `enable` or `disable`.
@@ -346,6 +349,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 out,
             )
         }
+        Command::Reseal { parcel, to } => {
+            ask::ask(&config, zone, "reseal", [("parcel", Some(parcel)), ("to", Some(to))], out)
+        }
+        Command::Keys(asked) => keys::keys(&config, zone, &asked, out),
         Command::Clock { action, reason } if action == "confirm" => {
             ask::ask(&config, zone, "clock-confirm", [("reason", Some(reason))], out)
         }
@@ -389,7 +396,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } => {
+        Command::Index { .. } | Command::Seal { .. } | Command::Open { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

@@ -21,6 +21,7 @@ LAYOUTS = {
     "WaybillLine": papers.LINE,
     "Approval": papers.APPROVAL,
     "Request": papers.REQUEST,
+    "Rollover": papers.ROLLOVER,
     "HeadStatement": papers.HEAD_STATEMENT,
     "HeadLink": papers.LINK,
     "LogStart": papers.LOG_START,

@@ -9,10 +9,11 @@ use crate::inspect::InspectError;
 use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
+use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
 use crate::words::{Language, say, shown};
 
-use super::things::{copy, desk, folder, key, medium, trust};
+use super::things::{self, copy, desk, folder, key, medium};
 use super::{DISK, Failure, REFUSED, USAGE, failure};
 
 pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
@@ -50,6 +51,30 @@ pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
                 "拆封与链路密钥由节点的 init 生成；ferry 不得持有",
             ),
         ),
+    }
+}
+
+pub(super) fn trust(error: &TrustCommandError, l: Language) -> Failure {
+    match error {
+        TrustCommandError::Trust(e) => things::trust(e, l),
+        TrustCommandError::Folder(e) => folder(e, l),
+        TrustCommandError::Rollover { path, cause } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "bad-rollover",
+                say!(l, "{p} is not taken: {cause}", "不接受 {p}：{cause}"),
+                l.pick(
+                    "nothing was changed; compare the fingerprint with the node's administrator by telephone",
+                    "未作任何更改；请与该节点管理员电话核对指纹",
+                ),
+            )
+        }
+        TrustCommandError::Write { path, cause } => {
+            let p = path.display();
+            let remedy = l.pick("run it as who may write in the trust folder", "请以可写信任库的账户执行");
+            failure(DISK, "write-error", say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"), remedy)
+        }
     }
 }
 
@@ -157,7 +182,7 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
         ConfirmError::Key(e) => key(e, l),
         ConfirmError::Desk(e) => desk(e, l),
         ConfirmError::Medium(e) => medium(e, l),
-        ConfirmError::Trust(e) => trust(e, l),
+        ConfirmError::Trust(e) => things::trust(e, l),
         ConfirmError::OtherWaybill { trip } => other_waybill(*trip, l),
         ConfirmError::Closed { trip, file, cause } => failure(
             DISK,
@@ -191,7 +216,7 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ImportError::Key(e) => key(e, l),
         ImportError::Desk(e) => desk(e, l),
         ImportError::Medium(e) => medium(e, l),
-        ImportError::Trust(e) => trust(e, l),
+        ImportError::Trust(e) => things::trust(e, l),
         ImportError::Foreign { trip, source_node, target, here } => failure(
             REFUSED,
             "foreign-trip",
@@ -219,7 +244,7 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
 
 pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
     match error {
-        VerifyError::Trust(e) => trust(e, l),
+        VerifyError::Trust(e) => things::trust(e, l),
         VerifyError::Folder(e) => folder(e, l),
         VerifyError::TooMany => failure(USAGE, "too-many", error.to_string(), l.pick("verify one year or one folder at a time", "请按年份或目录分次校验")),
         VerifyError::TooDeep { path } => {
@@ -248,7 +273,7 @@ pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
 pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
     match error {
         InspectError::Folder(e) => folder(e, l),
-        InspectError::Trust(e) => trust(e, l),
+        InspectError::Trust(e) => things::trust(e, l),
         InspectError::Broken { path, cause } => {
             let p = shown(path.as_os_str());
             failure(
@@ -390,7 +415,7 @@ fn fetch(error: &FetchError, l: Language) -> Failure {
 pub(super) fn ledger(error: &LedgerError, l: Language) -> Failure {
     match error {
         LedgerError::Folder(e) => folder(e, l),
-        LedgerError::Trust(e) => trust(e, l),
+        LedgerError::Trust(e) => things::trust(e, l),
         LedgerError::Fetch(e) => fetch(e, l),
         LedgerError::Read { path, cause } => {
             let p = path.display();
