@@ -66,7 +66,7 @@ impl Links for ExtranetLinks {
                     key: station.keyring.signing.clone(),
                     peer: peer.name.clone(),
                     trust: Arc::clone(&station.trust),
-                    opening: None,
+                    opening: Vec::new(),
                 };
                 threads.extend(diode_link::send(link, settings.clone(), ends.clone())?.threads);
                 stop.also(move || ends.raise());

@@ -4,7 +4,7 @@
 mod commands;
 mod things;
 
-use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, rules, verify};
+use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, rules, trust, verify};
 use things::{desk, key};
 
 use crate::approve::ApproveError;
@@ -18,6 +18,7 @@ use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
 use crate::rules::RulesError;
+use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
 use crate::words::{Language, say};
 
@@ -56,6 +57,7 @@ pub(crate) enum AnyError {
     Keygen(#[from] KeygenError),
     Ledger(#[from] LedgerError),
     Rules(#[from] RulesError),
+    Trust(#[from] TrustCommandError),
     Verify(#[from] VerifyError),
 }
 
@@ -79,6 +81,7 @@ impl AnyError {
             AnyError::Keygen(e) => keygen(e, l),
             AnyError::Ledger(e) => ledger(e, l),
             AnyError::Rules(e) => rules(e, l),
+            AnyError::Trust(e) => trust(e, l),
             AnyError::Verify(e) => verify(e, l),
         }
     }

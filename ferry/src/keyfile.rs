@@ -9,6 +9,7 @@ use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, SigningKey};
 use protocol::trust::{KeyCard, Use};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use crate::folder::{self, FolderError};
 use crate::trustdir::{self, TrustDirError};
@@ -83,17 +84,17 @@ pub(crate) struct KeyFrom {
 
 impl PassphraseFrom {
     /// What was said without asking anybody.
-    fn said(&self) -> Result<Option<String>, KeyFileError> {
+    fn said(&self) -> Result<Option<Zeroizing<String>>, KeyFileError> {
         if let Some(path) = &self.passphrase_file {
-            let bytes = folder::read_file(path, PASSPHRASE_BYTES_MAX)?;
+            let bytes = Zeroizing::new(folder::read_file(path, PASSPHRASE_BYTES_MAX)?);
             let text = String::from_utf8_lossy(&bytes);
-            return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
+            return Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())));
         }
-        Ok(std::env::var(PASSPHRASE_ENV).ok().filter(|said| !said.is_empty()))
+        Ok(std::env::var(PASSPHRASE_ENV).ok().filter(|said| !said.is_empty()).map(Zeroizing::new))
     }
 
     /// For a new key: asked twice.
-    pub(crate) fn choose(&self, path: &Path, prompts: (&str, &str)) -> Result<String, KeyFileError> {
+    pub(crate) fn choose(&self, path: &Path, prompts: (&str, &str)) -> Result<Zeroizing<String>, KeyFileError> {
         let chosen = match self.said()? {
             Some(said) => said,
             None => {
@@ -113,7 +114,7 @@ impl KeyFrom {
     /// Opens the key, with its card beside it.
     pub(crate) fn open(&self, prompt: &str) -> Result<Person, KeyFileError> {
         let card_path = self.card.clone().unwrap_or_else(|| card_beside(&self.key));
-        let bytes = folder::read_file(&self.key, KEY_FILE_BYTES_MAX)?;
+        let bytes = Zeroizing::new(folder::read_file(&self.key, KEY_FILE_BYTES_MAX)?);
         let pem = String::from_utf8_lossy(&bytes);
         let card = trustdir::read_card(&card_path)?;
         if card.usage != Use::Sign {
@@ -127,7 +128,7 @@ impl KeyFrom {
         } else {
             None
         };
-        let key = SigningKey::from_pem(&pem, passphrase.as_deref())
+        let key = SigningKey::from_pem(&pem, passphrase.as_ref().map(|said| said.as_str()))
             .map_err(|cause| KeyFileError::Key { path: self.key.clone(), cause })?;
         if key.public().id() != card.id() {
             return Err(KeyFileError::OtherCard { key: self.key.clone(), card: card_path });
@@ -144,7 +145,7 @@ pub(crate) fn card_beside(key: &Path) -> PathBuf {
 }
 
 /// Asks on the terminal without echo. The terminal itself is opened, so that pipes stay free for data.
-fn ask(path: &Path, prompt: &str) -> Result<String, KeyFileError> {
+fn ask(path: &Path, prompt: &str) -> Result<Zeroizing<String>, KeyFileError> {
     let none = || KeyFileError::NoTerminal { path: path.to_owned() };
     let fd = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|_| none())?;
@@ -155,10 +156,10 @@ fn ask(path: &Path, prompt: &str) -> Result<String, KeyFileError> {
     silent.local_modes.insert(LocalModes::ECHONL);
     write!(terminal, "{prompt}: ").and_then(|()| terminal.flush()).map_err(KeyFileError::Terminal)?;
     tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|e| KeyFileError::Terminal(e.into()))?;
-    let mut line = String::new();
+    let mut line = Zeroizing::new(String::with_capacity(PASSPHRASE_BYTES_MAX));
     let read = io::BufReader::new(io::Read::take(&terminal, PASSPHRASE_BYTES_MAX as u64)).read_line(&mut line);
     let restored = tcsetattr(&terminal, OptionalActions::Flush, &before);
     read.map_err(KeyFileError::Terminal)?;
     restored.map_err(|e| KeyFileError::Terminal(e.into()))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }

@@ -98,7 +98,7 @@ impl Keygen {
             until: self.until.map(|day| day.to_string()),
             spki: key.public().to_spki(),
         };
-        write_new(&private, key.to_pem(passphrase.as_deref())?.as_bytes(), 0o600)?;
+        write_new(&private, key.to_pem(passphrase.as_ref().map(|said| said.as_str()))?.as_bytes(), 0o600)?;
         write_new(&public, card.to_text().as_bytes(), 0o644)?;
         Disk::real().sync_dir(&self.out).map_err(|cause| KeygenError::Write { path: self.out.clone(), cause })?;
         self.tell(voice, &private, &public, &card);

@@ -30,6 +30,7 @@ mod proof;
 mod rules;
 mod slip;
 mod trips;
+mod trust;
 mod trustdir;
 mod verify;
 mod words;
@@ -85,6 +86,9 @@ enum Command {
     Verify(verify::Verify),
     /// 查看: the clear envelope, and what OpenSSL needs to check it
     Inspect(inspect::Inspect),
+    /// 信任库: take a node's next key into a trust folder
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// 审计账: verify or show a node's ledger
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -107,6 +111,8 @@ struct Rest {
 }
 
 fn main() -> ExitCode {
+    // Before a person's key is read. Memory is locked where the person's session allows it.
+    let _guarded = spool::memory::guard();
     let asked = Ferry::parse();
     let voice = Voice { language: asked.lang.unwrap_or_else(Language::of_session), json: asked.json };
     match run(asked, voice) {
@@ -151,6 +157,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
+        Some(Command::Trust(trust)) => trust.run(voice).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::Trust;
 use protocol::keys::KEY_FILE_BYTES_MAX;
 use protocol::trust::{KeyCard, TrustError};
+use protocol::{Digest, Trust};
 
 use crate::folder::{Folder, FolderError, Kind};
 use crate::words::shown;
@@ -43,6 +43,17 @@ pub(crate) fn read(path: &Path) -> Result<Trust, TrustDirError> {
         cards += 1;
     }
     if cards == 0 { Err(TrustDirError::Empty { path: path.to_owned() }) } else { Ok(trust) }
+}
+
+/// The file that holds the card of a key.
+pub(crate) fn file_of(path: &Path, key: &Digest) -> Result<Option<PathBuf>, TrustDirError> {
+    for item in Folder::open(path)?.list(CARDS_MAX)? {
+        let file = path.join(&item.name);
+        if item.kind != Kind::Folder && shown(&item.name).ends_with(".pem") && read_card(&file)?.id() == *key {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// One card alone.

@@ -48,7 +48,7 @@ impl Links for IntranetLinks {
                     key: station.keyring.signing.clone(),
                     peer: peer.name.clone(),
                     trust: Arc::clone(&station.trust),
-                    opening: Some(station.keyring.opening.clone()),
+                    opening: station.keyring.opening_keys().cloned().collect(),
                 };
                 let mut receiving = diode_link::receive(link, settings.clone(), ends.clone())?;
                 threads.append(&mut receiving.threads);

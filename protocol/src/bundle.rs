@@ -564,7 +564,7 @@ fn wrap_context(bundle: BundleId, crossing: Crossing) -> Vec<u8> {
 }
 
 #[cfg(feature = "open")]
-pub use opening::{Opened, Sink, open};
+pub use opening::{Opened, Sink, is_kept_by, open, open_kept};
 
 /// Opening needs the target's private key, so it is compiled only where a node asks for it.
 #[cfg(feature = "open")]
@@ -573,6 +573,7 @@ mod opening {
         Aead, BATCH_BYTES, BundleError, Digest, MANIFEST_BYTES_MAX, Manifest, ParcelError, Read, Suite, TAG_BYTES,
         Tree, Trust, Verified, Zeroizing, at_most, io, nonce, read_head, walk, wrap_context,
     };
+    use crate::envelope::Envelope;
     use crate::keys::OpeningKey;
 
     /// Where the plaintext goes. It must stay private until `open` has returned: only then is the last byte proven.
@@ -603,12 +604,43 @@ mod opening {
         key: &OpeningKey,
         sink: &mut dyn Sink,
     ) -> Result<Opened, BundleError> {
+        open_by(input, trust, sink, |envelope| {
+            if envelope.recipient != key.public().id() {
+                return Err(BundleError::OtherRecipient { recipient: envelope.recipient });
+            }
+            let context = wrap_context(envelope.bundle, envelope.crossing);
+            Ok(key.unwrap_key(envelope.wrapped_key.as_bytes(), &context)?)
+        })
+    }
+
+    /// The same for the node that sealed it, by the content key that it kept for itself.
+    pub fn open_kept(
+        input: &mut impl Read,
+        trust: &Trust,
+        key: &OpeningKey,
+        sink: &mut dyn Sink,
+    ) -> Result<Opened, BundleError> {
+        open_by(input, trust, sink, |envelope| Ok(kept_key(envelope, key)?))
+    }
+
+    /// Is the content key that the sealing node kept wrapped to this key?
+    #[must_use]
+    pub fn is_kept_by(envelope: &Envelope, key: &OpeningKey) -> bool {
+        kept_key(envelope, key).is_ok()
+    }
+
+    fn kept_key(envelope: &Envelope, key: &OpeningKey) -> Result<Zeroizing<Vec<u8>>, crate::keys::KeyError> {
+        key.unwrap_key(envelope.kept_key.as_bytes(), &wrap_context(envelope.bundle, envelope.crossing))
+    }
+
+    fn open_by(
+        input: &mut impl Read,
+        trust: &Trust,
+        sink: &mut dyn Sink,
+        content_key: impl FnOnce(&Envelope) -> Result<Zeroizing<Vec<u8>>, BundleError>,
+    ) -> Result<Opened, BundleError> {
         let (head, envelope) = read_head(input)?;
-        if envelope.recipient != key.public().id() {
-            return Err(BundleError::OtherRecipient { recipient: envelope.recipient });
-        }
-        let context = wrap_context(envelope.bundle, envelope.crossing);
-        let content_key = key.unwrap_key(envelope.wrapped_key.as_bytes(), &context)?;
+        let content_key = content_key(&envelope)?;
         let aead =
             Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(crate::keys::KeyError::CannotUnwrap))?;
         let additional = envelope.suite.digest(&head);

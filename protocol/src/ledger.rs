@@ -134,7 +134,7 @@ events! {
     RouteDisabled = 33, "route-disabled";
     /// A request of a person or tool was answered.
     RequestAnswered = 34, "request-answered";
-    /// A key was made.
+    /// The node holds a private key, `digest`, that it did not hold before.
     KeyMade = 35, "key-made";
     /// Records `sequence` to `through` of this ledger cannot be read; their leaves still stand in the tree.
     LedgerDamaged = 36, "ledger-damaged";
@@ -146,6 +146,14 @@ events! {
     HeadContradicted = 39, "head-contradicted";
     /// Somebody read from this ledger: `digest` is the request, `bytes` the number of rows.
     LedgerRead = 40, "ledger-read";
+    /// A card of a key, `digest`, of `peer` came into the trust folder: it is believed from here on.
+    KeyTrusted = 41, "key-trusted";
+    /// The card of the key `digest` of `peer` bears a last day, or another one, from here on.
+    KeyRetired = 42, "key-retired";
+    /// The card of the key `digest` of `peer` left the trust folder: nothing signed with it is taken any more.
+    KeyRemoved = 43, "key-removed";
+    /// The node's own private key `digest` is gone from its folder.
+    KeyDropped = 44, "key-dropped";
     /// A backup was written and read back: `digest` names its head, `through` is the size of the ledger in it.
     BackupMade = 48, "backup-made";
     /// The first record of a log that follows another: the node was restored by `person`. `head` is the last head

@@ -22,6 +22,7 @@ pub mod backup;
 pub mod aead;
 mod aside;
 pub mod keys;
+pub mod rollover;
 pub mod signed;
 pub mod suite;
 pub mod tree;

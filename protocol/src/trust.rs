@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::der_types::impl_der_code;
 use crate::keys::{self, KEY_FILE_BYTES_MAX, KeyError, SealingKey, VerifyingKey};
 use crate::name::Name;
 use crate::signed::{Signed, SignedError, Statement};
@@ -42,13 +43,14 @@ pub enum Role {
 
 /// What a key is for. One key, one use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Use {
     /// Signs statements.
-    Sign,
+    Sign = 1,
     /// Is sealed to.
-    Seal,
+    Seal = 2,
     /// Identifies a node on a gateway connection.
-    Link,
+    Link = 3,
 }
 
 /// Two different people, one of them a security officer and the other an officer too or an approver: what an exception
@@ -59,6 +61,13 @@ pub fn is_officer_and_another<'a>(people: impl Iterator<Item = (&'a Name, Role)>
     let mut officers = may.iter().filter(|(_, role)| *role == Role::Security);
     officers.any(|(officer, _)| may.iter().any(|(other, _)| other != officer))
 }
+
+impl Use {
+    /// All of them.
+    pub const ALL: [Use; 3] = [Use::Sign, Use::Seal, Use::Link];
+}
+
+impl_der_code!(Use, Use::ALL);
 
 /// A public key and what is said about it.
 #[derive(Clone, Debug)]
@@ -174,12 +183,12 @@ impl Trust {
         self.cards.values()
     }
 
-    /// The newest card of a holder for a use.
+    /// The newest card of a holder for a use: of two that begin on one day, the one that ends later.
     pub fn current(&self, holder: &Name, usage: Use) -> Result<&KeyCard, TrustError> {
         self.cards
             .values()
             .filter(|card| card.holder == *holder && card.usage == usage)
-            .max_by(|a, b| (&a.from, a.id()).cmp(&(&b.from, b.id())))
+            .max_by_key(|card| (card.from.clone(), card.until.is_none(), card.until.clone(), card.id()))
             .ok_or_else(|| TrustError::NoCard { holder: holder.clone(), usage })
     }
 

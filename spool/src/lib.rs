@@ -43,6 +43,7 @@ pub mod desk;
 pub mod disk;
 pub mod extract;
 pub mod layout;
+pub mod memory;
 pub mod power;
 pub mod segment;
 

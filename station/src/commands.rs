@@ -7,6 +7,7 @@ mod check;
 mod findings;
 mod init;
 mod inspect;
+mod keys;
 mod moment;
 mod page;
 mod run;
@@ -20,6 +21,7 @@ use std::thread::JoinHandle;
 use clap::{Parser, Subcommand};
 use protocol::Zone;
 use serde::de::DeserializeOwned;
+use spool::memory;
 
 use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
@@ -148,10 +150,12 @@ enum Command {
     Reseal {
         /// The parcel's id.
         parcel: String,
-        /// The key's id.
+        /// The fingerprint on the target's other sealing card.
         #[arg(long)]
         to: String,
     },
+    /// The node's own keys: which there are, the next one, the change to it, and when an old one may go. 节点密钥
+    Keys(keys::KeysArguments),
     /// Switch a route. 启用或停用路由
     Route {
         /// `enable` or `disable`.
@@ -240,6 +244,8 @@ pub fn main<L: Links>(zone: Zone) -> ExitCode {
     if let Some(ended) = sandbox::run_if_asked() {
         return ended;
     }
+    // Before any key is read; `check` says what came of it, and so does the daemon's log.
+    let _guarded = memory::guard();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -348,6 +354,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 out,
             )
         }
+        Command::Reseal { parcel, to } => {
+            ask::ask(&config, zone, "reseal", [("parcel", Some(parcel)), ("to", Some(to))], out)
+        }
+        Command::Keys(asked) => keys::keys(&config, zone, &asked, out),
         Command::Clock { action, reason } if action == "confirm" => {
             ask::ask(&config, zone, "clock-confirm", [("reason", Some(reason))], out)
         }
@@ -391,7 +401,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. } | Command::Reseal { .. } | Command::Seal { .. } | Command::Open { .. } => {
+        Command::Index { .. } | Command::Seal { .. } | Command::Open { .. } => {
             out.error(
                 "this command is part of the contract but not of this version: it did nothing",
                 "see CHANGELOG.md for what this version can do",

@@ -22,7 +22,7 @@ use crate::alarm::Alarm;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
-use crate::{admission, backup, housekeeping, receipts, report, trips};
+use crate::{admission, backup, housekeeping, key_life, receipts, report, reseal, trips};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -190,7 +190,8 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], now: Timestamp) -> Outcome {
-    let changes = !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "report" | "ledger-export");
+    let changes =
+        !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "keys" | "report" | "ledger-export");
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -234,6 +235,18 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             }))
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
+        "reseal" if may(&[Role::Operator]) => {
+            let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
+            let key = request.argument("to").and_then(|word| Digest::from_hex(&word.replace(' ', "").to_lowercase()));
+            match (parcel, key) {
+                (Some(parcel), Some(key)) => reseal::reseal(station, &parcel, &key, now),
+                _ => Ok(Err(missing("parcel, to").with_remedy(
+                    "reseal PARCEL --to FINGERPRINT, as it stands on the node's sealing card",
+                    "reseal 投递件编号 --to 指纹（见该节点封装公钥卡）",
+                ))),
+            }
+        }
+        "keys" if may(&[Role::KeyAdmin]) => key_life::needed(station),
         "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
         "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
@@ -249,9 +262,9 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "ledger-export" if may(&[Role::Auditor, Role::Security]) => ledger_export(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "route-enable" | "route-disable"
-        | "except" | "except-revoke" | "backup" | "gap-close" | "duplicate-admit" | "duplicate-close"
-        | "clock-confirm" | "report" | "ledger-export" => Ok(Err(Refusal::new(
+        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
+        | "route-disable" | "except" | "except-revoke" | "backup" | "gap-close" | "duplicate-admit"
+        | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(Refusal::new(
             "role",
             "the role on the key card may not ask for this",
             "密钥卡上的角色无权提出该请求",

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
 use protocol::trust::{KeyCard, Role, TrustError, Use};
-use protocol::{Name, Suite, Timestamp, Trust, Zone};
+use protocol::{Digest, Name, Suite, Timestamp, Trust, Zone};
 use rustix::fs::Mode;
+use zeroize::Zeroizing;
 
 use crate::config::{Carrier, Fault, PeerSettings, RouteSettings};
 
@@ -152,44 +153,113 @@ pub struct Keyring {
     pub signing: SigningKey,
     /// Opens what is sealed to this node.
     pub opening: OpeningKey,
+    /// So do these: the next sealing key, which neighbours may know already, and earlier ones, for what is on its way.
+    pub also_opening: Vec<OpeningKey>,
     /// Identifies it on the gateway; Ed25519 in both suites, because TLS knows no other here.
     pub link: SigningKey,
 }
 
-fn key_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+pub(crate) fn key_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
     folder.join(format!("{holder}.{usage}.key.pem"))
 }
 
-fn card_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+pub(crate) fn card_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
     folder.join(format!("{holder}.{usage}.pub.pem"))
 }
 
-fn read_private(path: &Path) -> Result<String, KeyringError> {
+/// Keys of a node that are next or kept: one a use and some years of them.
+const OTHERS_MAX: usize = 16;
+
+/// The private keys of a use in a folder that are not the present one, each with its word: `next`, or `old-` and the
+/// beginning of its id.
+pub(crate) fn others_in(folder: &Path, node: &str, usage: Use) -> io::Result<Vec<(String, PathBuf)>> {
+    let (start, end) = (format!("{node}.{usage}."), ".key.pem");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let word = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end));
+        if let Some(word) = word.filter(|word| *word == NEXT || word.starts_with(OLD)) {
+            found.push((word.to_owned(), path));
+        }
+    }
+    found.sort();
+    found.truncate(OTHERS_MAX);
+    Ok(found)
+}
+
+/// What stands behind the use in the name of a key that is not in use yet, and of one that was.
+pub(crate) const NEXT: &str = "next";
+pub(crate) const OLD: &str = "old-";
+
+fn read_others(folder: &Path, node: &Name) -> Result<Vec<OpeningKey>, KeyringError> {
+    let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+    let mut found = Vec::new();
+    for place in [Some(folder.to_owned()), credentials].into_iter().flatten() {
+        match others_in(&place, node.as_str(), Use::Seal) {
+            Ok(others) => found.extend(others),
+            // A folder that is not for this user: the keys come as credentials.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(cause) => return Err(KeyringError::Io { path: place, cause }),
+        }
+    }
+    let read = |(_, path): (String, PathBuf)| {
+        let pem = read_private(&path)?;
+        OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// Where systemd has laid out the unit's credentials (`LoadCredential=`, `LoadCredentialEncrypted=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// A private key among the unit's credentials goes before the file of the same name in the folder of keys.
+fn private_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
+    let file = key_file(folder, holder, usage);
+    let credential = std::env::var_os(CREDENTIALS).zip(file.file_name()).map(|(at, name)| Path::new(&at).join(name));
+    credential.filter(|path| path.exists()).unwrap_or(file)
+}
+
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
     use std::os::unix::fs::PermissionsExt;
     let io = |cause| KeyringError::Io { path: path.to_owned(), cause };
     let meta = fs::metadata(path).map_err(io)?;
     let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // Systemd lets the unit's user in by an access list, whose mask stands where the rights of a group would.
+    let is_credential = std::env::var_os(CREDENTIALS).is_some_and(|folder| path.starts_with(folder));
+    if mode & (if is_credential { 0o007 } else { 0o077 }) != 0 {
         return Err(KeyringError::Open { path: path.to_owned(), mode });
     }
     if meta.len() > KEY_FILE_BYTES_MAX as u64 {
         return Err(io(io::Error::other("larger than any key file")));
     }
-    fs::read_to_string(path).map_err(io)
+    fs::read_to_string(path).map(Zeroizing::new).map_err(io)
 }
 
 impl Keyring {
-    /// Reads the node's keys.
+    /// Reads the node's keys: each from the unit's credentials, or else from the folder.
     pub fn load(folder: &Path, node: &Name) -> Result<Keyring, KeyringError> {
         let signing = |usage| {
-            let path = key_file(folder, node.as_str(), usage);
+            let path = private_file(folder, node.as_str(), usage);
             let pem = read_private(&path)?;
             SigningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
         };
-        let path = key_file(folder, node.as_str(), Use::Seal);
+        let path = private_file(folder, node.as_str(), Use::Seal);
         let pem = read_private(&path)?;
         let opening = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
-        Ok(Keyring { signing: signing(Use::Sign)?, opening, link: signing(Use::Link)? })
+        let also_opening = read_others(folder, node)?;
+        Ok(Keyring { signing: signing(Use::Sign)?, opening, also_opening, link: signing(Use::Link)? })
+    }
+
+    /// Every key that opens, the present one first.
+    pub fn opening_keys(&self) -> impl Iterator<Item = &OpeningKey> {
+        std::iter::once(&self.opening).chain(&self.also_opening)
+    }
+
+    /// The key that opens what is sealed to this id; the present one where none does.
+    #[must_use]
+    pub fn opening_for(&self, recipient: &Digest) -> &OpeningKey {
+        self.opening_keys().find(|key| key.public().id() == *recipient).unwrap_or(&self.opening)
     }
 
     /// Makes what is absent, 0600, and writes a public card beside each key. Returns the cards, made or found.
@@ -285,7 +355,7 @@ fn make_private_dir(folder: &Path) -> io::Result<()> {
 }
 
 /// A new file; never over an existing one. The mode is set after the mask has had its say: a card is for everyone.
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;

@@ -126,7 +126,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     let opened = bundle::open(
         &mut BufReader::with_capacity(READ_BUFFER_BYTES, file),
         &station.trust,
-        &station.keyring.opening,
+        station.keyring.opening_for(&envelope.recipient),
         &mut Staging::new(station, &place),
     )
     .map_err(|error| wipe(obstacle(path, error)))?;
@@ -283,7 +283,7 @@ pub(crate) fn peek(path: &Path) -> Result<Envelope, BundleError> {
 }
 
 /// Plaintext of a bundle on its way into a private place. Nothing of it is synced: where it is to last, the outlet does.
-struct Staging<'a> {
+pub(crate) struct Staging<'a> {
     station: &'a Station,
     top: PathBuf,
     files: Vec<(PathBuf, bool)>,
@@ -292,7 +292,7 @@ struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
-    fn new(station: &'a Station, top: &Path) -> Self {
+    pub(crate) fn new(station: &'a Station, top: &Path) -> Self {
         Staging { station, top: top.to_owned(), files: Vec::new(), folders: HashSet::new(), out: None }
     }
 

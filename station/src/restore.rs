@@ -21,6 +21,7 @@ use protocol::{Name, ParcelId, Signed, Timestamp, Trust};
 use serde_json::{Value, json};
 use spool::restore::{Restoring, Succession, epoch_above};
 use spool::{STATE_VERSION, Setup, SpoolError};
+use zeroize::Zeroizing;
 
 use crate::losses::Losses;
 
@@ -280,9 +281,10 @@ pub fn signing_key(path: &Path, passphrase: Option<&str>) -> Result<SigningKey, 
     SigningKey::from_pem(&key_text(path)?, passphrase).map_err(|error| io(io::Error::other(error.to_string())))
 }
 
-fn key_text(path: &Path) -> Result<String, RestoreError> {
+fn key_text(path: &Path) -> Result<Zeroizing<String>, RestoreError> {
     let io = |cause| RestoreError::Io { path: path.to_owned(), cause };
-    let mut text = String::new();
+    // As long as it may get, so that reading leaves no shorter copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(keys::KEY_FILE_BYTES_MAX));
     let file = File::open(path).map_err(io)?;
     file.take(keys::KEY_FILE_BYTES_MAX as u64).read_to_string(&mut text).map_err(io)?;
     Ok(text)

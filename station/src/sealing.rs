@@ -160,7 +160,18 @@ pub fn seal(
     hop: &Hop,
     now: Timestamp,
 ) -> Result<Staged, StationError> {
-    let recipient = station.trust.sealing_key(&hop.peer.name)?;
+    seal_to(station, &station.trust.sealing_key(&hop.peer.name)?, released, papers, hop, now)
+}
+
+/// The same to a certain key of the hop's node.
+pub(crate) fn seal_to(
+    station: &Station,
+    recipient: &SealingKey,
+    released: &Released<Drop>,
+    papers: &Papers<'_>,
+    hop: &Hop,
+    now: Timestamp,
+) -> Result<Staged, StationError> {
     let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
     let entry = CustodyEntry {
         version: VERSION,
@@ -188,7 +199,7 @@ pub fn seal(
         priority: papers.priority,
         now,
         key: &station.keyring.signing,
-        recipient: &recipient,
+        recipient,
         keeper: &station.keyring.opening.public(),
         statement: papers.statement,
         custody: &custody,

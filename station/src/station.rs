@@ -294,6 +294,8 @@ impl Station {
         station.rules.come_into_force(&station, now)?;
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;
+        crate::reseal::let_go(&station)?;
+        crate::key_life::record(&station, now)?;
         Ok(station)
     }
 

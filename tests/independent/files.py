@@ -4,7 +4,7 @@ import struct
 
 import heads
 from digests import Tree, h
-from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, Refused, Signed, parse
+from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, USES, Refused, Signed, parse, public
 
 SEALED_CHUNK = 65_536 + 16
 CHUNKS_MAX = 2**32 - 1
@@ -222,6 +222,31 @@ def request(trust, data):
     if len(read["arguments"]) > 64:
         raise Refused("over-limit", "arguments")
     return read
+
+
+def rollover(trust, data):
+    """4.2: one key follows another."""
+    signed = Signed("rollover", data)
+    # 4.2.1
+    said, _ = trust.verify(signed, "node")
+    # 4.2.2
+    old = trust.cards.get(said["old"])
+    if old is None:
+        raise Refused("unknown-key", "rollover")
+    if (old.holder, old.role, old.use) != (said["node"], "node", USES[said["use"]]):
+        raise Refused("wrong-signer", "rollover")
+    # 4.2.3
+    if old.use == "sign" and signed.signer != said["old"]:
+        raise Refused("wrong-signer", "rollover")
+    # 4.2.4
+    try:
+        public(said["key"], old.use, old.suite)
+    except ValueError:
+        raise Refused("disagree") from None
+    # 4.2.5
+    if h(old.suite, said["key"]) == said["old"] or said["until"] < said["at"]:
+        raise Refused("disagree")
+    return said
 
 
 def introduction(trust, data):

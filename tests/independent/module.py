@@ -22,6 +22,7 @@ LAYOUTS = {
     "Approval": papers.APPROVAL,
     "Endorsement": papers.ENDORSEMENT,
     "Request": papers.REQUEST,
+    "Rollover": papers.ROLLOVER,
     "HeadStatement": papers.HEAD_STATEMENT,
     "HeadLink": papers.LINK,
     "LogStart": papers.LOG_START,

@@ -13,8 +13,9 @@ SUITES = {STD: "std", GM: "gm"}
 CROSSINGS = {1: (1, 2), 2: (2, 1), 3: (2, 3), 4: (3, 2), 5: (2, 2)}  # zones: from, into
 PRIORITIES, KINDS, VERDICTS, OUTCOMES = range(1, 4), range(1, 3), range(1, 5), range(1, 6)
 REASONS = range(1, 25)
-EVENTS = [*range(1, 41), *range(48, 54), 60, 61]
+EVENTS = [*range(1, 45), *range(48, 54), 60, 61]
 ZONES = {"internet": 1, "extranet": 2, "intranet": 3}
+USES = {1: "sign", 2: "seal", 3: "link"}
 ROLES = ("node", "operator", "approver", "security", "key-admin", "auditor")
 
 OBJECT_MAX = 1 << 20
@@ -157,6 +158,15 @@ REQUEST = [
     number("at"),
     many("arguments", 0x30, lambda content: der.fields(content, LABEL)),
 ]
+ROLLOVER = [
+    VERSION,
+    name("node"),
+    codes("use", USES),
+    octets("old", 32),
+    octets("key"),
+    number("at"),
+    number("until"),
+]
 LINK = [group("from", HEAD), many("proof", 0x04, der.fixed(32))]
 HEAD_STATEMENT = [
     VERSION,
@@ -245,6 +255,7 @@ OBJECTS = {
     "approval": ("approval", OBJECT_MAX, APPROVAL),
     "endorsement of rules": ("endorsement", 4 << 10, ENDORSEMENT),
     "request": ("request", OBJECT_MAX, REQUEST),
+    "rollover": ("rollover", 4 << 10, ROLLOVER),
     "link key": ("link-key", 800, INTRODUCTION),
     "folder beacon": ("folder-beacon", 4096, FOLDER_BEACON),
     "ledger head": ("head", 32 << 10, HEAD_STATEMENT),
@@ -291,6 +302,18 @@ SM2 = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004")
 WORDS = ("Zone", "Holder", "Role", "Use", "Suite", "From", "Until", "Fingerprint")
 
 
+def public(spki, use, suite):
+    """The key inside an SPKI in its one encoding: section 3."""
+    kinds = {"sign": (ED25519, SM2), "seal": (X25519, SM2), "link": (ED25519, ED25519)}[use]
+    start = kinds[suite - 1]
+    if not spki.startswith(start) or len(spki) != len(start) + (64 if start == SM2 else 32):
+        raise ValueError("the key is of another kind than its use and suite")
+    key = spki[len(start) :]
+    if start == SM2 and not curves.on_curve(int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")):
+        raise ValueError("the key is no point of the curve")
+    return key
+
+
 class Card:
     """Who holds a key, and what it may do."""
 
@@ -317,15 +340,7 @@ class Card:
         if not all(DAY.match(words[word]) for word in ("From", "Until") if word in words or word == "From"):
             raise ValueError("a day that is none")
         self.first, self.last = words["From"], words.get("Until")
-        kinds = {"sign": (ED25519, SM2), "seal": (X25519, SM2), "link": (ED25519, ED25519)}[self.use]
-        start = kinds[self.suite - 1]
-        if not self.spki.startswith(start) or len(self.spki) != len(start) + (64 if start == SM2 else 32):
-            raise ValueError("the key is of another kind than the card says")
-        self.public = self.spki[len(start) :]
-        if start == SM2 and not curves.on_curve(
-            int.from_bytes(self.public[:32], "big"), int.from_bytes(self.public[32:], "big")
-        ):
-            raise ValueError("the key is no point of the curve")
+        self.public = public(self.spki, self.use, self.suite)
         self.id = h(self.suite, self.spki)
         if words["Fingerprint"].replace(" ", "") != self.id.hex():
             raise ValueError("the fingerprint is another key's")

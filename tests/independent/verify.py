@@ -63,6 +63,7 @@ SINGLE = {
     "gap report": files.gap_report,
     "ledger head": heads.statement,
     "request": files.request,
+    "rollover": files.rollover,
     "link key": files.introduction,
     "folder beacon": files.folder_beacon,
     "start of a log": lambda trust, data: trust.verify(Signed("start of a log", data), role=None)[0],

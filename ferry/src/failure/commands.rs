@@ -10,10 +10,11 @@ use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
 use crate::rules::RulesError;
+use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
 use crate::words::{Language, say, shown};
 
-use super::things::{copy, desk, folder, key, medium, trust};
+use super::things::{self, copy, desk, folder, key, medium};
 use super::{DISK, Failure, REFUSED, USAGE, failure};
 
 pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
@@ -58,7 +59,7 @@ pub(super) fn rules(error: &RulesError, l: Language) -> Failure {
     match error {
         RulesError::Key(e) => key(e, l),
         RulesError::Folder(e) => folder(e, l),
-        RulesError::Trust(e) => trust(e, l),
+        RulesError::Trust(e) => things::trust(e, l),
         RulesError::NoRules { path } => {
             let p = path.display();
             failure(
@@ -125,6 +126,30 @@ pub(super) fn rules(error: &RulesError, l: Language) -> Failure {
                     "请由另一人签署：ferry rules sign 文件 --key 私钥",
                 ),
             )
+        }
+    }
+}
+
+pub(super) fn trust(error: &TrustCommandError, l: Language) -> Failure {
+    match error {
+        TrustCommandError::Trust(e) => things::trust(e, l),
+        TrustCommandError::Folder(e) => folder(e, l),
+        TrustCommandError::Rollover { path, cause } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "bad-rollover",
+                say!(l, "{p} is not taken: {cause}", "不接受 {p}：{cause}"),
+                l.pick(
+                    "nothing was changed; compare the fingerprint with the node's administrator by telephone",
+                    "未作任何更改；请与该节点管理员电话核对指纹",
+                ),
+            )
+        }
+        TrustCommandError::Write { path, cause } => {
+            let p = path.display();
+            let remedy = l.pick("run it as who may write in the trust folder", "请以可写信任库的账户执行");
+            failure(DISK, "write-error", say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"), remedy)
         }
     }
 }
@@ -233,7 +258,7 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
         ConfirmError::Key(e) => key(e, l),
         ConfirmError::Desk(e) => desk(e, l),
         ConfirmError::Medium(e) => medium(e, l),
-        ConfirmError::Trust(e) => trust(e, l),
+        ConfirmError::Trust(e) => things::trust(e, l),
         ConfirmError::OtherWaybill { trip } => other_waybill(*trip, l),
         ConfirmError::Closed { trip, file, cause } => failure(
             DISK,
@@ -267,7 +292,7 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ImportError::Key(e) => key(e, l),
         ImportError::Desk(e) => desk(e, l),
         ImportError::Medium(e) => medium(e, l),
-        ImportError::Trust(e) => trust(e, l),
+        ImportError::Trust(e) => things::trust(e, l),
         ImportError::Foreign { trip, source_node, target, here } => failure(
             REFUSED,
             "foreign-trip",
@@ -295,7 +320,7 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
 
 pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
     match error {
-        VerifyError::Trust(e) => trust(e, l),
+        VerifyError::Trust(e) => things::trust(e, l),
         VerifyError::Folder(e) => folder(e, l),
         VerifyError::TooMany => failure(USAGE, "too-many", error.to_string(), l.pick("verify one year or one folder at a time", "请按年份或目录分次校验")),
         VerifyError::TooDeep { path } => {
@@ -324,7 +349,7 @@ pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
 pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
     match error {
         InspectError::Folder(e) => folder(e, l),
-        InspectError::Trust(e) => trust(e, l),
+        InspectError::Trust(e) => things::trust(e, l),
         InspectError::Broken { path, cause } => {
             let p = shown(path.as_os_str());
             failure(
@@ -466,7 +491,7 @@ fn fetch(error: &FetchError, l: Language) -> Failure {
 pub(super) fn ledger(error: &LedgerError, l: Language) -> Failure {
     match error {
         LedgerError::Folder(e) => folder(e, l),
-        LedgerError::Trust(e) => trust(e, l),
+        LedgerError::Trust(e) => things::trust(e, l),
         LedgerError::Fetch(e) => fetch(e, l),
         LedgerError::Read { path, cause } => {
             let p = path.display();

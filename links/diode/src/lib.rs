@@ -50,8 +50,8 @@ pub struct Link {
     pub peer: Name,
     /// Keys of others.
     pub trust: Arc<Trust>,
-    /// Takes the link key out; the receiver needs it, the sender does not.
-    pub opening: Option<OpeningKey>,
+    /// Take the link key out; the receiver needs one or, while keys change, more of them, the sender none.
+    pub opening: Vec<OpeningKey>,
 }
 
 impl Link {

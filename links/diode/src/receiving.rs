@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use protocol::keys::KeyError;
 use protocol::oneway::receiver::Ear;
 use protocol::oneway::{Block, BlockId, Event, Introduction, Moment, Pulse, Receiver};
 use spool::Spool;
@@ -135,16 +136,19 @@ fn warn_of_small_buffer(found: usize, wanted: usize) {
 
 fn ear(link: &Link) -> io::Result<Ear> {
     let opening = link.opening.clone();
-    let opening = opening.ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "a one-way receiver needs the node's opening key")
-    })?;
+    if opening.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a one-way receiver needs the node's opening key"));
+    }
     Ok(Ear {
         crossing: link.crossing,
         suite: link.suite,
         source: link.peer.clone(),
         me: link.spool.node().clone(),
         trust: link.trust.clone(),
-        unwrap: Box::new(move |said: &Introduction| opening.unwrap_key(said.wrapped.as_bytes(), &said.wrap_context())),
+        unwrap: Box::new(move |said: &Introduction| {
+            let unwrapped = opening.iter().map(|key| key.unwrap_key(said.wrapped.as_bytes(), &said.wrap_context()));
+            unwrapped.reduce(|before, next| before.or(next)).unwrap_or(Err(KeyError::CannotUnwrap))
+        }),
     })
 }
 

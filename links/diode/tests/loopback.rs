@@ -80,7 +80,7 @@ impl Wire {
             key: here.key.clone(),
             peer: there.name.clone(),
             trust: self.trust.clone(),
-            opening: Some(here.opening.clone()),
+            opening: vec![here.opening.clone()],
         }
     }
 

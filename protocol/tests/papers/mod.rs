@@ -10,6 +10,7 @@ use protocol::oneway::{FolderBeacon, Introduction};
 use protocol::parcel::ParcelError;
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Receipt, ReceiptBatch};
 use protocol::request::{ARGUMENTS_MAX, Request};
+use protocol::rollover::Rollover;
 use protocol::signed::{SignedError, Statement};
 use protocol::trust::{Role, TrustError, Use};
 use protocol::waybill::{Approval, WAYBILL_LINES_MAX, Waybill, line_file_name};
@@ -132,6 +133,12 @@ fn walk(kind: &str, bytes: &[u8], trust: &Trust) -> Judged<()> {
             let request = by_person::<Request>(bytes, trust, |it| &it.person, |role| role != Role::Node)?;
             over("arguments", request.arguments.len(), ARGUMENTS_MAX)
         }
+        "rollover" => Rollover::verify(bytes, trust).map(drop).map_err(|error| {
+            word(&BundleError::Parcel(match error {
+                ParcelError::Der(cause) => ParcelError::Trust(SignedError::from(cause).into()),
+                other => other,
+            }))
+        }),
         "ledger head" => stated(bytes, trust, None, None),
         "start of a log" => trust.verify::<LogStart>(&signed::<LogStart>(bytes)?).map(drop).map_err(said),
         "link key" => by_node::<Introduction>(bytes, trust, |it| &it.source).map(drop),
@@ -158,7 +165,7 @@ mod make {
     use protocol::der_types::{self, Octets};
     use protocol::exchange::{self, Frame, Hello, Item};
     use protocol::id::new_id;
-    use protocol::keys::SigningKey;
+    use protocol::keys::{OpeningKey, SigningKey};
     use protocol::ledger::{self, Event};
     use protocol::oneway::{NextNumber, Pulse};
     use protocol::parcel::{Label, Priority, VERSION};
@@ -427,6 +434,7 @@ mod make {
         list.extend(trips(&office));
         list.extend(heads(&office));
         list.extend(desks_and_links(&office));
+        list.extend(rollovers(&office));
         list.extend(kept(&office, &parts.envelope, &parts.footer));
         list.extend(books(&office));
         list
@@ -628,6 +636,66 @@ mod make {
             ),
             ("approval-version-two", "approval", "version approval", "An approval of version 2.", {
                 sign(&office.keys.approver, &Approval { version: 2, ..office.approval() })
+            }),
+        ]
+    }
+
+    fn rollovers(office: &Office<'_>) -> Vec<Made> {
+        let (node, other) = (&office.keys.extranet, &office.keys.internet);
+        let fresh = SigningKey::generate(office.suite);
+        let said = || Rollover {
+            version: VERSION,
+            node: name("extranet"),
+            usage: Use::Sign,
+            old: node.public().id(),
+            key: octets(fresh.public().to_spki()),
+            at: AT,
+            until: AT.plus_ms(30 * 24 * 60 * 60 * 1000),
+        };
+        let seal = |old, spki| Rollover { usage: Use::Seal, old, key: octets(spki), ..said() };
+        let (sealing, next) = (office.keys.extranet_seal.public(), OpeningKey::generate(office.suite).public());
+        let foreign = SigningKey::generate(if office.suite == Suite::Std { Suite::Gm } else { Suite::Std });
+        let ok = sign(node, &said());
+        vec![
+            ("rollover-ok", "rollover", "ok", "A signing key names its successor.", ok.clone()),
+            ("rollover-of-a-sealing-key", "rollover", "ok", "The signing key names the successor of a sealing key.", {
+                sign(node, &seal(sealing.id(), next.to_spki()))
+            }),
+            ("rollover-by-the-new-key", "rollover", "unknown-key rollover", "The new key speaks for itself.", {
+                sign(&fresh, &said())
+            }),
+            ("rollover-by-another-node", "rollover", "wrong-signer rollover", "The internet's node signed.", {
+                sign(other, &said())
+            }),
+            ("rollover-by-a-person", "rollover", "wrong-signer rollover", "An operator signed and is named.", {
+                sign(&office.keys.operator, &Rollover { node: name("operator-ma"), ..said() })
+            }),
+            ("rollover-of-anothers-key", "rollover", "wrong-signer rollover", "The old key is the internet's.", {
+                sign(node, &Rollover { old: other.public().id(), ..said() })
+            }),
+            ("rollover-of-another-use", "rollover", "wrong-signer rollover", "The old key seals, it does not sign.", {
+                sign(node, &Rollover { old: sealing.id(), ..said() })
+            }),
+            ("rollover-of-an-unknown-key", "rollover", "unknown-key rollover", "The old key is on no card.", {
+                sign(node, &Rollover { old: Octets([9; 32]), ..said() })
+            }),
+            ("rollover-to-another-suite", "rollover", "disagree", "The new key is of the other suite.", {
+                sign(node, &Rollover { key: octets(foreign.public().to_spki()), ..said() })
+            }),
+            ("rollover-to-no-key", "rollover", "disagree", "What is to be the new key is none.", {
+                sign(node, &Rollover { key: octets(vec![0x30, 0]), ..said() })
+            }),
+            ("rollover-to-itself", "rollover", "disagree", "The new key is the old one.", {
+                sign(node, &Rollover { key: octets(node.public().to_spki()), ..said() })
+            }),
+            ("rollover-ends-before", "rollover", "disagree", "The old key ends before the new one begins.", {
+                sign(node, &Rollover { until: Timestamp(AT.0 - 1), ..said() })
+            }),
+            ("rollover-changed", "rollover", "bad-signature rollover", "The last bit of the signature is changed.", {
+                changed(&ok, ok.len() - 1)
+            }),
+            ("rollover-version-two", "rollover", "version rollover", "A rollover of version 2.", {
+                sign(node, &Rollover { version: 2, ..said() })
             }),
         ]
     }

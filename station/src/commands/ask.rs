@@ -90,20 +90,14 @@ fn ask_then<L: Links, const N: usize>(
             labels.push(Label { name, value });
         }
     }
-    let (id, signed) = match request(config, action, labels) {
+    let request = match request(config, action, labels) {
         Ok(request) => request,
         Err(words) => {
             out.error(&words, "run this as root or as the daemon's user", "请以 root 或守护进程用户运行");
             return Exit::Config;
         }
     };
-    let layout = Layout::new(&config.node.spool);
-    let answered = if running(&layout) {
-        spool::ask_own(&layout, &id, &signed, ANSWER_WITHIN_MS).map_err(|e| e.to_string())
-    } else {
-        alone(config, zone, &layout, &id, &signed)
-    };
-    match answered {
+    match answer(config, zone, &request) {
         Ok(answer) if answer.done => told(&answer),
         Ok(answer) => {
             let remedy = |key: &str| answer.details[key].as_str();
@@ -118,6 +112,20 @@ fn ask_then<L: Links, const N: usize>(
             out.error(&error, "see `status` and the daemon's log", "请查看 status 与守护进程日志");
             Exit::Disk
         }
+    }
+}
+
+/// What the daemon at work answers, or the spool itself where none runs.
+pub(super) fn answer<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
+    (id, signed): &(Digest, Vec<u8>),
+) -> Result<spool::Answer, String> {
+    let layout = Layout::new(&config.node.spool);
+    if running(&layout) {
+        spool::ask_own(&layout, id, signed, ANSWER_WITHIN_MS).map_err(|e| e.to_string())
+    } else {
+        alone(config, zone, &layout, id, signed)
     }
 }
 
@@ -244,7 +252,7 @@ pub(super) fn rebuild<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> 
 }
 
 /// JSON as lines that a person reads: one row a parcel, one line a value.
-fn table(value: &Value) -> String {
+pub(super) fn table(value: &Value) -> String {
     fn cell(value: &Value) -> String {
         match value {
             Value::String(text) => text.clone(),

@@ -167,6 +167,7 @@ pub(super) fn check<L: Links>(
     let mut active = active(zone, config);
     active.insert(2, guard_line);
     active.extend(rule_files.iter().flat_map(RuleFile::told));
+    active.insert(3, format!("keys: {}", spool::memory::guard()));
     print_faults(path, text, &faults, out);
     for warning in &warnings {
         out.say(&format!("warning: {warning}"), &format!("警告：{warning}"));

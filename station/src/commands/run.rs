@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Zone;
+use spool::memory;
 
 use super::{Exit, Links, Words, check};
 use crate::alarm::Alarm;
@@ -21,6 +22,12 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The command.
 pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out: &Words) -> Exit {
     log_to();
+    let guarded = memory::guard();
+    if guarded.holds() {
+        tracing::info!("keys: {guarded}");
+    } else {
+        tracing::warn!("keys: {guarded}; compare the unit with the shipped one");
+    }
     let mut reckoning = None;
     // What was read once is what is served, and is served again where a later reading is not fit: the keys, cards and
     // rules on the disk may be half written, or unsigned, at that moment.

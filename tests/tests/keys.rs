@@ -1,0 +1,354 @@
+//! A node's keys from the day they are made: where they are read from, what memory they lie in, how one follows another.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::disallowed_methods, reason = "a test moves key files as an administrator would")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use protocol::der_types::Octets;
+use protocol::keys::{self, OpeningKey, SigningKey};
+use protocol::parcel::{Label, VERSION};
+use protocol::request::Request;
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::{Crossing, Digest, ParcelId, Signed, Suite, Timestamp, Zone};
+use serde_json::Value;
+use spool::{Answer, Fuse};
+use tests::office::{Office, OneWay, Wishes};
+use tests::papers;
+use tests::programs::{program, programs, repository, words};
+use tests::twins::{self, Member, OPERATOR, Running, START, found, name};
+
+const STEP: Duration = Duration::from_secs(60);
+
+fn office(root: &Path) -> Office {
+    let wishes = Wishes {
+        suite: "std".to_owned(),
+        one_way: OneWay::Folder,
+        repository: repository(),
+        programs: programs().to_owned(),
+        round_every_s: 3,
+    };
+    Office::found(root, wishes, Ok).unwrap()
+}
+
+/// What `check --json` says is active.
+fn active(command: &mut Command) -> Vec<String> {
+    let output = command.args(["check", "--json"]).env("LANG", "C").output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    said["active"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+/// May this test take the limit of locked memory away, as the shipped unit does?
+fn limits_may_go() -> bool {
+    let tried = Command::new("prlimit").args(["--memlock=unlimited:unlimited", "true"]).stderr(Stdio::null()).status();
+    let may = tried.is_ok_and(|status| status.success());
+    if !may {
+        println!("SKIPPED: prlimit (util-linux) may not take the limit of locked memory away here");
+    }
+    may
+}
+
+#[test]
+fn keys_lie_in_memory_that_is_not_dumped_nor_read_by_debuggers_nor_swapped() {
+    let root = tempfile::tempdir().unwrap();
+    let office = office(root.path());
+    let config = office.config("extranet");
+    let limited = Command::new("prlimit")
+        .args(["--memlock=65536:65536"])
+        .arg(program("extranet-node"))
+        .arg("--config")
+        .arg(&config)
+        .args(["check", "--json"])
+        .output();
+    let said = limited.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    assert!(said.contains("locked in memory MISSING"), "a limit is not hidden: {said}");
+    if !limits_may_go() {
+        return;
+    }
+    let unlimited = |arguments: &[&str]| {
+        let mut command = Command::new("prlimit");
+        command.args(["--memlock=unlimited:unlimited", "--core=unlimited:unlimited"]);
+        command.arg(program("extranet-node")).arg("--config").arg(&config).args(arguments);
+        command
+    };
+    let keys = active(&mut unlimited(&[])).into_iter().find(|line| line.starts_with("keys:")).unwrap();
+    assert_eq!(keys, "keys: no core dumps on, closed to debuggers on, locked in memory on");
+
+    let mut daemon = unlimited(&["run"]).stderr(Stdio::null()).spawn().unwrap();
+    let status = office.spool("extranet").join("status/status.json");
+    let mut office = office;
+    let up = office.await_that(STEP, |_| status.exists().then_some(()));
+    let of_daemon = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", daemon.id())).unwrap();
+    let limits = of_daemon("limits");
+    let locked = of_daemon("status").lines().find(|line| line.starts_with("VmLck:")).unwrap().to_owned();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(up.is_some(), "it serves");
+    let core: Vec<&str> =
+        limits.lines().find(|l| l.starts_with("Max core file size")).unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{limits}");
+    let kib: u64 = locked.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib > 0, "{locked}");
+}
+
+#[test]
+fn a_node_takes_its_keys_from_the_units_credentials_where_they_are_laid_out() {
+    let root = tempfile::tempdir().unwrap();
+    let office = office(root.path());
+    let keys = root.path().join("extranet/keys");
+    let credentials = root.path().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    for usage in ["sign", "seal", "link"] {
+        let name = format!("extranet.{usage}.key.pem");
+        fs::rename(keys.join(&name), credentials.join(&name)).unwrap();
+        // As systemd leaves them: the mask of an access list stands where the group's rights would.
+        fs::set_permissions(credentials.join(&name), Permissions::from_mode(0o440)).unwrap();
+    }
+    let node = || {
+        let mut command = Command::new(program("extranet-node"));
+        command.arg("--config").arg(office.config("extranet"));
+        command
+    };
+    let without = node().args(["check"]).output().unwrap();
+    assert_eq!(without.status.code(), Some(2), "{}", words(&without));
+    assert!(!active(node().env("CREDENTIALS_DIRECTORY", &credentials)).is_empty());
+    // What everybody may read is no secret, wherever it lies.
+    fs::set_permissions(credentials.join("extranet.sign.key.pem"), Permissions::from_mode(0o444)).unwrap();
+    let open = node().arg("check").env("CREDENTIALS_DIRECTORY", &credentials).output().unwrap();
+    assert_eq!(open.status.code(), Some(2), "{}", words(&open));
+}
+
+fn up(office: &mut Office, node: &'static str) {
+    let status = office.spool(node).join("status/status.json");
+    // A daemon that was here before left one.
+    let _gone = fs::remove_file(&status);
+    office.start(node).unwrap();
+    assert!(office.await_that(STEP, |_| status.exists().then_some(())).is_some(), "{node} starts");
+}
+
+fn again(office: &mut Office, node: &'static str) {
+    office.signal(node, "TERM").unwrap();
+    let until = std::time::Instant::now() + STEP;
+    while office.ended(node).is_none() {
+        assert!(std::time::Instant::now() < until, "{node} ends");
+        std::thread::yield_now();
+    }
+    up(office, node);
+}
+
+fn delivered(office: &mut Office, number: u32) {
+    let name = format!("form-{number}.json");
+    let form = papers::application_form(number);
+    office.drop_in("internet", "applications", &name, &[(&name, form.as_bytes())]).unwrap();
+    let state = office.await_that(STEP, |office| {
+        let (state, _) = office.notice("internet", "applications", &name)?;
+        (state == "delivered").then_some(state)
+    });
+    assert!(state.is_some(), "{name} is {:?}", office.notice("internet", "applications", &name));
+    assert!(office.outlet("extranet", "applications").join(&name).exists(), "{name}");
+}
+
+fn own_keys(office: &Office, node: &str) -> Vec<Value> {
+    serde_json::from_str(&office.node_command(node, &["keys", "--json"]).unwrap()).unwrap()
+}
+
+#[test]
+fn each_key_of_a_node_is_followed_by_the_next_and_no_parcel_and_no_proof_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    let nodes = ["internet", "extranet"];
+    nodes.iter().for_each(|node| up(&mut office, node));
+    delivered(&mut office, 1);
+
+    for usage in ["sign", "seal", "link"] {
+        let refused = office.node_output("extranet", &["keys", "switch", "--use", usage]).unwrap();
+        assert!(!refused.status.success(), "there is no next key yet");
+        office.node_command("extranet", &["keys", "next", "--use", usage]).unwrap();
+        let twice = office.node_output("extranet", &["keys", "next", "--use", usage]).unwrap();
+        assert_eq!(twice.status.code(), Some(1), "{}", words(&twice));
+        let early = office.node_output("extranet", &["keys", "switch", "--use", usage]).unwrap();
+        assert_eq!(early.status.code(), Some(1), "it would not believe itself: {}", words(&early));
+    }
+    again(&mut office, "extranet");
+    delivered(&mut office, 2);
+
+    for usage in ["sign", "seal", "link"] {
+        let rollover = root.path().join(format!("extranet/keys/extranet.{usage}.rollover"));
+        let mut forged = fs::read(&rollover).unwrap();
+        *forged.last_mut().unwrap() ^= 1;
+        let bad = root.path().join("forged.rollover");
+        fs::write(&bad, forged).unwrap();
+        for node in ["internet", "extranet", "intranet"] {
+            let trust = root.path().join(node).join("trust");
+            let import = |file: &Path| {
+                office
+                    .ferry_output(&["trust", "import", &file.to_string_lossy(), "--trust", &trust.to_string_lossy()])
+                    .unwrap()
+            };
+            let refused = import(&bad);
+            assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
+            // Once more changes nothing.
+            for _ in 0..2 {
+                let taken = import(&rollover);
+                assert!(taken.status.success(), "{}", words(&taken));
+            }
+        }
+    }
+    // Now the internet seals to the next key while the extranet still signs with its present one.
+    again(&mut office, "internet");
+    delivered(&mut office, 3);
+    for usage in ["sign", "seal", "link"] {
+        office.node_command("extranet", &["keys", "switch", "--use", usage]).unwrap();
+    }
+    again(&mut office, "extranet");
+    delivered(&mut office, 4);
+
+    let keys = own_keys(&office, "extranet");
+    let old = |usage: &str| keys.iter().find(|key| key["use"] == usage && key["state"] == "old").unwrap().clone();
+    assert_eq!(keys.len(), 6, "{keys:?}");
+    assert_eq!(old("seal")["may_go"], false, "its last day is not over: {keys:?}");
+    assert!(old("seal")["until"].is_string() && old("seal")["bundles"] == 0, "{keys:?}");
+    assert_eq!(old("link")["may_go"], true, "{keys:?}");
+    let drop = |usage: &str| {
+        let key = old(usage)["fingerprint"].as_str().unwrap().to_owned();
+        office.node_output("extranet", &["keys", "drop", &key]).unwrap().status.code()
+    };
+    assert_eq!((drop("seal"), drop("link")), (Some(1), Some(0)));
+    assert_eq!(own_keys(&office, "extranet").len(), 5);
+    again(&mut office, "extranet");
+    delivered(&mut office, 5);
+
+    // Everything that either key signed is proven by the folder as it is now, and the ledger tells the keys' lives.
+    for node in nodes {
+        let (evidence, trust) = (office.spool(node).join("evidence"), root.path().join("internet/trust"));
+        office.ferry(&["verify", &evidence.to_string_lossy(), "--trust", &trust.to_string_lossy()]).unwrap();
+        let ledger = office.spool(node).join("ledger");
+        let told = office.ferry(&["ledger", "show", "--dir", &ledger.to_string_lossy(), "--json"]).unwrap();
+        let count = |event: &str| told.matches(&format!("\"{event}\"")).count();
+        assert_eq!(count("key-retired"), 3, "{node}: {told}");
+        assert!(count("key-trusted") >= 6, "{node}: {told}");
+        assert_eq!(count("key-made"), if node == "extranet" { 6 } else { 3 }, "{node}: {told}");
+        assert_eq!(count("key-removed"), 0, "{node}");
+    }
+}
+
+/// The extranet's node lost its sealing key and has another, whose card both trust folders hold.
+fn another_sealing_key(internet: &Member, extranet: &Member) -> Digest {
+    let key = OpeningKey::generate(Suite::Std);
+    fs::write(extranet.config.node.keys.join("extranet.seal.key.pem"), key.to_pem(None).unwrap().as_bytes()).unwrap();
+    let card = KeyCard {
+        zone: Zone::Extranet,
+        holder: name("extranet"),
+        role: Role::Node,
+        usage: Use::Seal,
+        suite: Suite::Std,
+        from: "2026-11-23".to_owned(),
+        until: None,
+        spki: key.public().to_spki(),
+    };
+    for member in [internet, extranet] {
+        fs::write(member.config.node.trust.join("extranet.seal.2.pub.pem"), card.to_text()).unwrap();
+    }
+    card.id()
+}
+
+/// The operator asks to address a parcel's bundle to a key. None where the daemon died over it.
+fn reseal(running: &Running, operator: &SigningKey, parcel: &ParcelId, to: &Digest, now: Timestamp) -> Option<Answer> {
+    let arguments = [("parcel", parcel.to_string()), ("to", keys::fingerprint(to))];
+    let request = Request {
+        version: VERSION,
+        id: Octets(keys::random()),
+        node: running.station.node.clone(),
+        action: name("reseal"),
+        person: name(OPERATOR),
+        at: now,
+        arguments: arguments.map(|(word, value)| Label { name: name(word), value }).to_vec(),
+    };
+    let layout = running.station.layout();
+    let path = layout.desk_requests().join(spool::desk::request_name(&request.id));
+    fs::write(&path, Signed::make(operator, &request).to_bytes()).unwrap();
+    let stepped = station::desk::step(&running.station, now);
+    let _answered = fs::remove_file(path);
+    stepped.ok()?;
+    let answer = fs::read(layout.desk_answers().join(spool::desk::answer_name(&request.id))).ok()?;
+    serde_json::from_slice(&answer).ok()
+}
+
+fn only_parcel(running: &Running) -> ParcelId {
+    running.station.spool.parcels(&spool::Filter::default(), 10).unwrap()[0].parcel
+}
+
+#[test]
+fn what_was_sealed_to_a_key_that_is_gone_is_addressed_to_another_and_delivered_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], operator, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let mut now = START;
+    let mut from = internet.open(now).unwrap();
+    internet.drop_application(1);
+    from.turn(&mut now).unwrap();
+    let parcel = only_parcel(&from);
+    drop(from);
+
+    let key = another_sealing_key(&internet, &extranet);
+    let mut from = internet.open(now).unwrap();
+    let code = |answer: Option<Answer>| answer.unwrap().code;
+    let not_of_that_node = from.station.keyring.opening.public().id();
+    assert_eq!(code(reseal(&from, &operator, &parcel, &not_of_that_node, now)), "no-such-key");
+    assert_eq!(code(reseal(&from, &operator, &Octets([1; 16]), &key, now)), "nothing-to-reseal");
+    assert_eq!(code(reseal(&from, &operator, &parcel, &key, now)), "done");
+    assert_eq!(code(reseal(&from, &operator, &parcel, &key, now)), "nothing-to-reseal", "it is done once");
+
+    let mut to = extranet.open(now).unwrap();
+    for _ in 0..3 {
+        from.turn(&mut now).unwrap();
+        from.carry_to(&to);
+        to.turn(&mut now).unwrap();
+        to.carry_to(&from);
+    }
+    assert_eq!(extranet.outlet("applications"), ["case-1"]);
+    let gaps = to.station.spool.gaps(&name("internet"), Crossing::InternetToExtranet);
+    assert!(gaps.iter().all(|epoch| epoch.missing.is_empty()), "the old number is withdrawn: {gaps:?}");
+    assert_eq!(from.station.spool.outbox(Crossing::InternetToExtranet).entries().unwrap().len(), 0);
+}
+
+#[test]
+fn a_reseal_that_dies_after_any_effect_leaves_one_bundle_that_can_be_resealed_or_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], operator, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let mut now = START;
+    let mut from = internet.open(now).unwrap();
+    internet.drop_application(1);
+    from.turn(&mut now).unwrap();
+    let parcel = only_parcel(&from);
+    drop(from);
+    let key = another_sealing_key(&internet, &extranet);
+    let mut deaths = 0;
+    for effects in 0.. {
+        now = now.plus_ms(2_000);
+        let fuse = Fuse::after(effects);
+        let Ok(from) = internet.open_until(&fuse, now) else { continue };
+        let _answer = reseal(&from, &operator, &parcel, &key, now);
+        drop(from);
+        // Whatever happened: the next start finds one bundle of the parcel.
+        let from = internet.open(now).unwrap();
+        assert_eq!(from.station.spool.outbox(Crossing::InternetToExtranet).entries().unwrap().len(), 1, "{effects}");
+        if !fuse.burnt() {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths > 8, "{deaths} deaths");
+    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    for _ in 0..3 {
+        from.turn(&mut now).unwrap();
+        from.carry_to(&to);
+        to.turn(&mut now).unwrap();
+        to.carry_to(&from);
+    }
+    assert_eq!(extranet.outlet("applications"), ["case-1"]);
+    twins::names(&internet.layout().opening()).iter().for_each(|left| panic!("{left} is plaintext that was left"));
+}
