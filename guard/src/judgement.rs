@@ -182,9 +182,11 @@ impl Inspected {
     fn has_coordinates(&self) -> bool {
         self.seen.iter().any(|s| !s.findings.is_empty())
     }
-    /// Nothing but where a phone or camera stood.
+    /// Nothing but where a phone or camera stood, in pictures and films that lose it without a change of anything else.
     fn only_device_position(&self) -> bool {
-        self.seen.iter().flat_map(|s| &s.findings).all(|f| f.rule == "device-position")
+        let lossless = |kind| matches!(kind, Kind::Jpeg | Kind::Png | Kind::Heic | Kind::Media);
+        let found = self.seen.iter().filter(|s| !s.findings.is_empty());
+        found.into_iter().all(|s| lossless(s.kind) && s.findings.iter().all(|f| f.rule == "device-position"))
     }
     fn has_obstacles(&self) -> bool {
         self.seen.iter().any(|s| !s.obstacles.is_empty())

@@ -1,5 +1,5 @@
-//! Takes coordinates out of XML, JSON, CSV and JPEG, and the device's position out of PNG, HEIC and films. The rest is
-//! carried over as it stands.
+//! Takes coordinates out of XML, JSON, CSV, XLSX and DOCX, and the device's position out of JPEG, PNG, HEIC and films. The
+//! rest is carried over as it stands; a workbook or a letter is built anew.
 //!
 //! Never judges its own work: what comes out is looked at again from the beginning, and a result that is not clean
 //! is not used. Never touches a signed file unless its type says so; that is decided by the caller.
@@ -16,7 +16,7 @@ use crate::pairs::{Windows, is_sheet_number};
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
 /// What was taken out, by rule.
-type Removed = BTreeMap<&'static str, u32>;
+pub(crate) type Removed = BTreeMap<&'static str, u32>;
 
 /// Elements and values nest at most this deep; the recursion below is bounded by it.
 const DEPTH_MAX: u32 = 96;
@@ -31,6 +31,8 @@ pub(crate) fn strip(kind: Kind, bytes: &[u8]) -> Option<Stripped> {
         Kind::Xml => xml(&crate::text::decode(bytes)?, &mut removed)?,
         Kind::Json => json(&crate::text::decode(bytes)?, &mut removed)?,
         Kind::Csv => csv(&crate::text::decode(bytes)?, &mut removed)?,
+        Kind::Xlsx => rebuilt(crate::workbook::strip(bytes, &mut removed)?, &mut removed),
+        Kind::Docx => rebuilt(crate::letter::strip(bytes, &mut removed)?, &mut removed),
         Kind::Jpeg => jpeg(bytes, &mut removed)?,
         Kind::Png => device_position(crate::cut::png(bytes)?, &mut removed),
         Kind::Heic | Kind::Media => device_position(crate::cut::media(bytes)?, &mut removed),
@@ -39,7 +41,22 @@ pub(crate) fn strip(kind: Kind, bytes: &[u8]) -> Option<Stripped> {
     (!removed.is_empty()).then(|| (stripped, removed.into_iter().map(|(rule, n)| (rule.to_owned(), n)).collect()))
 }
 
-fn count(removed: &mut Removed, rule: &'static str) {
+/// What is built anew leaves things behind that nobody counts: comments in the XML, marks, the order of attributes.
+fn rebuilt(bytes: Vec<u8>, removed: &mut Removed) -> Vec<u8> {
+    count(removed, "rebuilt");
+    bytes
+}
+
+/// A picture inside a letter, without its metadata.
+pub(crate) fn picture(kind: Kind, bytes: &[u8], removed: &mut Removed) -> Option<Vec<u8>> {
+    match kind {
+        Kind::Jpeg => jpeg(bytes, removed),
+        Kind::Png => Some(crate::cut::png(bytes).map_or_else(|| bytes.to_vec(), |cut| device_position(cut, removed))),
+        _ => None,
+    }
+}
+
+pub(crate) fn count(removed: &mut Removed, rule: &'static str) {
     *removed.entry(rule).or_insert(0) += 1;
 }
 
@@ -102,7 +119,7 @@ const GEOMETRY_NAMES: [&str; 16] = [
 ];
 
 /// Why a named value goes, if it goes.
-fn rule_for(name: &str, value: &str) -> Option<&'static str> {
+pub(crate) fn rule_for(name: &str, value: &str) -> Option<&'static str> {
     if NATIONAL_ELEMENTS.contains(&name) {
         return Some("national-element");
     }

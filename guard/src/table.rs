@@ -131,10 +131,14 @@ fn is_axis(cell: &str) -> bool {
 }
 
 /// The axis of a cell: `X(m)`, `纵坐标（米）`, `"lon"`.
-fn axis_of(cell: &str) -> Option<Axis> {
-    let key =
-        cell.split(['(', '（', '[', '/']).next().unwrap_or("").trim_matches(|c: char| c.is_whitespace() || c == '"');
+pub(crate) fn axis_of(cell: &str) -> Option<Axis> {
+    let key = key_of(cell);
     (!key.is_empty() && key.len() <= 40).then(|| axis::of(key)).flatten()
+}
+
+/// The word of a header, without its unit.
+pub(crate) fn key_of(cell: &str) -> &str {
+    cell.split(['(', '（', '[', '/']).next().unwrap_or("").trim_matches(|c: char| c.is_whitespace() || c == '"')
 }
 
 /// A header whose column holds a position or a part of one.

@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     flags: u16,
     method: u16,
     compressed: usize,
-    size: u64,
+    pub size: u64,
     local: usize,
     crc: u32,
 }
