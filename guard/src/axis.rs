@@ -42,6 +42,57 @@ impl Axis {
     pub(crate) fn is_degrees(self) -> bool {
         matches!(self, Axis::Longitude | Axis::Latitude)
     }
+
+    /// A word that names an axis only beside its twin.
+    pub(crate) fn is_weak(self) -> bool {
+        matches!(self, Axis::WeakX | Axis::WeakY)
+    }
+}
+
+/// Do two keys of these axes name one position? Many words end in `x` or `y`: `mx` and `my` do, `tax` and `money` never.
+pub(crate) fn are_pair(one: (Axis, &str), other: (Axis, &str)) -> bool {
+    one.0.completes(other.0) && (!one.0.is_weak() || are_twins(one.1, other.1))
+}
+
+/// Two words that differ in nothing but their axis letter.
+fn are_twins(one: &str, other: &str) -> bool {
+    let (one, other) = (bare(one), bare(other));
+    let compass = |a: &str, b: &str| a.eq_ignore_ascii_case("north") && b.eq_ignore_ascii_case("east");
+    if compass(one, other) || compass(other, one) {
+        return true;
+    }
+    let mut differing = one.bytes().zip(other.bytes()).map(|(a, b)| (a.to_ascii_lowercase(), b.to_ascii_lowercase()));
+    one.len() == other.len()
+        && differing.by_ref().find(|(a, b)| a != b).is_some_and(|pair| matches!(pair, (b'x', b'y') | (b'y', b'x')))
+        && differing.all(|(a, b)| a == b)
+}
+
+/// The twin of a weak key, in lower case: `point_y` for `POINT_X`. `None`: nothing in it is an axis letter.
+pub(crate) fn twin_of(key: &str) -> Option<String> {
+    let lower = bare(key).to_ascii_lowercase();
+    let swap = |at: usize, letter: char| {
+        let (before, after) = lower.split_at_checked(at)?;
+        Some(format!("{before}{letter}{}", after.get(1..)?))
+    };
+    match lower.as_str() {
+        "north" => Some("east".to_owned()),
+        "east" => Some("north".to_owned()),
+        _ if lower.starts_with("x_") || matches!(lower.as_str(), "x0" | "x1" | "x2") => swap(0, 'y'),
+        _ if lower.starts_with("y_") || matches!(lower.as_str(), "y0" | "y1" | "y2") => swap(0, 'x'),
+        _ if lower.ends_with('x') => swap(lower.len() - 1, 'y'),
+        _ if lower.ends_with('y') => swap(lower.len() - 1, 'x'),
+        _ => None,
+    }
+}
+
+/// `jd`, `dj`, `wd`, `bw`: progress, price, temperature and part have the same letters.
+pub(crate) fn is_short(key: &str) -> bool {
+    bare(key).len() <= 2
+}
+
+/// A key without what ends it: a colon, a full-width bracket.
+pub(crate) fn bare(key: &str) -> &str {
+    key.trim_end_matches(|c: char| !c.is_alphanumeric())
 }
 
 /// Whole words, lower case.
@@ -108,7 +159,7 @@ const KEY_BYTES_MAX: usize = 64;
 
 /// The axis that a word names.
 pub(crate) fn of(word: &str) -> Option<Axis> {
-    let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let word = bare(word);
     // 坐标（米）: the unit in brackets is part of the run, as full-width brackets are not ASCII.
     let word = word.strip_suffix("（米").or_else(|| word.strip_suffix("（度")).unwrap_or(word);
     if word.is_empty() || word.len() > KEY_BYTES_MAX {
@@ -168,6 +219,22 @@ mod tests {
         assert_eq!(of("位于东经"), Some(Axis::Longitude));
         assert_eq!(of("界址点X坐标："), Some(Axis::SurveyX));
         assert_eq!(of("申请人住址东经路"), None);
+    }
+
+    #[test]
+    fn words_that_end_in_an_axis_letter_are_a_pair_only_with_their_twin() {
+        let pair = |a: &str, b: &str| match (of(a), of(b)) {
+            (Some(x), Some(y)) => are_pair((x, a), (y, b)),
+            _ => false,
+        };
+        for (a, b) in [("x", "y"), ("Y", "X"), ("mx", "my"), ("POINT_X", "point_y"), ("x_min", "y_min"), ("x1", "y1")] {
+            assert!(pair(a, b), "{a} {b}");
+            assert!(twin_of(a).is_some_and(|twin| twin == b.to_lowercase()), "{a} {b}");
+        }
+        assert!(pair("north", "east") && pair("lon", "lat") && pair("XZB", "YZB"));
+        for (a, b) in [("tax", "money"), ("max", "pay"), ("x", "my"), ("mx", "mx"), ("x1", "y2"), ("SX", "YJFY")] {
+            assert!(!pair(a, b), "{a} {b}");
+        }
     }
 
     #[test]

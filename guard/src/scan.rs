@@ -91,6 +91,18 @@ impl Dms {
     }
 }
 
+/// The other axis of a position stands at most so many numbers away; `z`, a name or a price may lie between.
+const KEYED_MAX: usize = 4;
+
+/// A number under a key that names an axis.
+#[derive(Clone, Copy)]
+struct Keyed {
+    axis: Axis,
+    key: (usize, usize),
+    number: Number,
+    index: u64,
+}
+
 struct Scan<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -98,9 +110,9 @@ struct Scan<'a> {
     index: u64,
     key: Option<(usize, usize)>,
     last: [Number; 3],
-    last_axis: Option<(Axis, Number, u64)>,
+    keyed: [Option<Keyed>; KEYED_MAX],
     last_dms: Option<Dms>,
-    tile: Option<(u32, Option<f64>)>,
+    tile: Option<(u32, Option<Keyed>)>,
     trails: [Trail; 7],
     axis_north: AxisRun,
     axis_east: AxisRun,
@@ -120,7 +132,7 @@ impl<'a> Scan<'a> {
             index: 0,
             key: None,
             last: [Number::default(); 3],
-            last_axis: None,
+            keyed: [None; KEYED_MAX],
             last_dms: None,
             tile: None,
             trails: PairKind::ALL.map(Trail::new),
@@ -358,10 +370,10 @@ impl<'a> Scan<'a> {
         let end = self.degrees(&number, end);
         // Most numbers fall into no window and have no key near: they only move the window on.
         let keyed = self.key.filter(|(_, key_end)| number.at - key_end <= KEY_GAP_MAX);
-        if let Some((from, to)) = keyed
-            && let Some(axis) = self.text.get(from..to).and_then(axis::of)
+        if let Some(key) = keyed
+            && let Some(axis) = self.text.get(key.0..key.1).and_then(axis::of)
         {
-            self.keyed(axis, number);
+            self.keyed(Keyed { axis, key, number, index: self.index });
         }
         if let Some((from, to)) = keyed
             && self.text.get(from..to).is_some_and(|key| key == "TFH" || key.ends_with("图幅号"))
@@ -427,7 +439,12 @@ impl<'a> Scan<'a> {
             let alone = match kind {
                 PairKind::Zoned => decimals >= 3,
                 // Places are surveyed to a millimetre, which is nine digits; plots and charts are printed with fifteen.
-                PairKind::Degrees => (6..=10).contains(&decimals) && back == 0 && north >= 18.0,
+                PairKind::Degrees => {
+                    (6..=10).contains(&decimals)
+                        && back == 0
+                        && north >= 18.0
+                        && !(self.is_share(&earlier) && self.is_share(number))
+                }
                 _ => false,
             };
             if survey {
@@ -439,11 +456,24 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn keyed(&mut self, axis: Axis, number: Number) {
-        self.tile(axis, &number);
+    /// `33.333333`, `16.666667`: a share in percent, as thirds and sixths are written.
+    fn is_share(&self, number: &Number) -> bool {
+        let written = self.bytes.get(number.at..).unwrap_or_default();
+        let whole = usize::from(number.whole) + 1;
+        let Some((last, rest)) = written.get(whole..whole + usize::from(number.decimals)).and_then(<[u8]>::split_last)
+        else {
+            return false;
+        };
+        let digit = rest.first().copied().unwrap_or_default();
+        matches!(digit, b'3' | b'6') && rest.iter().all(|b| *b == digit) && matches!(last, b'3' | b'6' | b'7')
+    }
+
+    fn keyed(&mut self, this: Keyed) {
+        self.tile(this);
+        let Keyed { axis, number, .. } = this;
         let alone = match axis {
             Axis::Longitude | Axis::Latitude => {
-                number.decimals >= 4 && number.windows.is_degrees() && self.key_is_long()
+                number.decimals >= 4 && number.windows.is_degrees() && !self.is_short(this)
             }
             Axis::SurveyX | Axis::SurveyY => number.windows.is_grid() && number.decimals >= 2,
             _ => false,
@@ -451,22 +481,32 @@ impl<'a> Scan<'a> {
         if alone {
             self.hit("axis-key", RuleClass::Structural, number.at);
         }
-        if let Some((earlier_axis, earlier, index)) = self.last_axis
-            && axis.completes(earlier_axis)
-            && self.index - index <= 4
-            && plausible(axis, &earlier, &number)
-        {
-            let drawn = matches!(axis, Axis::WeakX | Axis::WeakY) && number.windows.is_degrees();
-            self.lone_hit("axis-pair", RuleClass::Structural, earlier.at, drawn);
+        let near = |earlier: &&Keyed| this.index - earlier.index <= KEYED_MAX as u64;
+        let beside =
+            |earlier: &&Keyed| axis::are_pair((earlier.axis, self.key_of(**earlier)), (axis, self.key_of(this)));
+        let partner = self.keyed.iter().flatten().filter(near).find(beside).copied();
+        if let Some(earlier) = partner {
+            let short = self.is_short(earlier) || self.is_short(this);
+            if plausible(axis, &earlier.number, &number, short) {
+                let drawn = axis.is_weak() && number.windows.is_degrees();
+                self.lone_hit("axis-pair", RuleClass::Structural, earlier.number.at, drawn);
+            }
+            if axis.is_weak() && this.index - earlier.index == 1 {
+                self.local(&earlier.number, &number);
+            }
         }
-        if let Some((earlier_axis, earlier, index)) = self.last_axis
-            && matches!(axis, Axis::WeakX | Axis::WeakY)
-            && axis.completes(earlier_axis)
-            && self.index - index == 1
-        {
-            self.local(&earlier, &number);
+        self.keyed.rotate_right(1);
+        if let Some(slot) = self.keyed.first_mut() {
+            *slot = Some(this);
         }
-        self.last_axis = Some((axis, number, self.index));
+    }
+
+    fn key_of(&self, keyed: Keyed) -> &'a str {
+        self.text.get(keyed.key.0..keyed.key.1).unwrap_or("")
+    }
+
+    fn is_short(&self, keyed: Keyed) -> bool {
+        keyed.axis.is_degrees() && axis::is_short(self.key_of(keyed))
     }
 
     /// `{"x": 34512.417, "y": 51203.882}` again and again: a grid of the city's own. On a drawing it is ink.
@@ -480,17 +520,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Two-letter keys (`dj`, `jd`) mean other things too.
-    fn key_is_long(&self) -> bool {
-        self.key.is_some_and(|(from, to)| to - from >= 3)
-    }
-
     /// `z`, `x`, `y` of a map tile over China.
-    fn tile(&mut self, axis: Axis, number: &Number) {
+    fn tile(&mut self, this: Keyed) {
+        let number = this.number;
         if number.decimals > 0 {
             return;
         }
-        match (axis, self.tile) {
+        match (this.axis, self.tile) {
             (Axis::TileZoom, _) if (10.0..=23.0).contains(&number.value) => {
                 let mut zoom = 0;
                 while f64::from(zoom) < number.value {
@@ -498,10 +534,13 @@ impl<'a> Scan<'a> {
                 }
                 self.tile = Some((zoom, None));
             }
-            (Axis::WeakX, Some((zoom, None))) => self.tile = Some((zoom, Some(number.value))),
+            (Axis::WeakX, Some((zoom, None))) => self.tile = Some((zoom, Some(this))),
             (Axis::WeakY, Some((zoom, Some(x)))) => {
                 let side = 2_f64.powi(i32::try_from(zoom).unwrap_or(0));
-                if (0.70..0.88).contains(&(x / side)) && (0.32..0.49).contains(&(number.value / side)) {
+                if (0.70..0.88).contains(&(x.number.value / side))
+                    && (0.32..0.49).contains(&(number.value / side))
+                    && axis::are_pair((x.axis, self.key_of(x)), (this.axis, self.key_of(this)))
+                {
                     self.hit("map-tile", RuleClass::Structural, number.at);
                 }
                 self.tile = None;
@@ -631,12 +670,13 @@ enum Separator {
 }
 
 /// Can these two values stand under their keys as a position?
-fn plausible(axis: Axis, a: &Number, b: &Number) -> bool {
+/// Short keys mean other things too: there, both must be degrees of China as a survey writes them.
+fn plausible(axis: Axis, a: &Number, b: &Number, short: bool) -> bool {
     let grid = || pairs::pair_of(a, b).is_some_and(|(kind, ..)| matches!(kind, PairKind::Zoned | PairKind::Plain));
     let packed = || a.windows.is_packed() && b.windows.is_packed() && pairs::pair_of(a, b).is_some();
     match axis {
         Axis::Longitude | Axis::Latitude => {
-            let degrees = |n: &Number| n.value <= 180.0 && n.decimals >= 1;
+            let degrees = |n: &Number| n.value <= 180.0 && n.decimals >= 1 && (!short || n.windows.is_degrees());
             let scaled = |unit: f64| {
                 let (low, high) = if a.value < b.value { (a.value, b.value) } else { (b.value, a.value) };
                 a.decimals + b.decimals == 0
@@ -649,7 +689,7 @@ fn plausible(axis: Axis, a: &Number, b: &Number) -> bool {
             (degrees(a) && degrees(b) && a.decimals + b.decimals >= 3) || grid() || packed()
         }
         Axis::SurveyX | Axis::SurveyY => {
-            let measured = |n: &Number| n.whole >= 5 || n.decimals >= 3;
+            let measured = |n: &Number| n.whole >= 5 || n.decimals >= 3 || (n.whole >= 3 && n.decimals >= 1);
             measured(a) && measured(b)
         }
         Axis::WeakX | Axis::WeakY => {
@@ -697,6 +737,11 @@ mod tests {
             "dh,jd,wd\n0,1040733.78,303843.62\n1,1040733.49,303843.05\n2,1040735.47,303841.89\n3,1040735.68,303842.02",
             r#""mx": 12277426.55, "my": 2875421.22"#,
             r#"{"z": 18, "x": 213678, "y": 113772}"#,
+            r#"{"x": 5071467.377, "index": 3, "max": 7, "y": 42548605.450}"#,
+            r#"<P XZB="3451.41" YZB="5120.88"/>"#,
+            "<纵坐标>3451.24</纵坐标><横坐标>5120.88</横坐标>",
+            r#"{"jd":113.347776,"wd":23.139564}"#,
+            r#"{"coordinates": "113.34,23.13"}"#,
         ] {
             assert!(!rules(text).is_empty(), "{text}");
         }
@@ -737,6 +782,14 @@ mod tests {
             "申请人住址：东经路113号北纬路31号；坐标系统：2000国家大地坐标系",
             "<X>7</X><Y>98.48</Y><Amount>2866334.60</Amount><Tax>418535.29</Tax>",
             "2024-07-04 12:30:45 3.4383% 5341109.36",
+            r#"{"ywh":"2024-1","tax":418535.29,"money":2866334.61}"#,
+            r#"{"max": 650000.50, "money": 3200000.00}"#,
+            r#"[{"tax":1200.55,"salary":15000.25},{"tax":1213.72,"salary":15211.56},{"tax":1226.89,"salary":15422.87}]"#,
+            r#"{"DJ":93.125,"BW":12.5}"#,
+            r#"{"jd":100.0,"wd":36.65,"note":"进度、温度"}"#,
+            r#"{"zoom":12,"max":3344,"money":1700}"#,
+            "份额 33.333333 83.333333 66.666667 16.666667",
+            r#"{"rings": 3, "arcs": 5, "coordinates": 3}"#,
         ] {
             assert_eq!(rules(text), Vec::<&str>::new(), "{text}");
         }

@@ -4,7 +4,7 @@
 //! Never judges its own work: what comes out is looked at again from the beginning, and a result that is not clean
 //! is not used. Never touches a signed file unless its type says so; that is decided by the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::{Reader, Writer};
@@ -98,8 +98,8 @@ fn cells(row: &str, divider: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Elements and keys that are geometry whatever stands in them.
-const GEOMETRY_NAMES: [&str; 16] = [
+/// Elements and keys that are geometry, if a number stands in them.
+const GEOMETRY_NAMES: [&str; 13] = [
     "coordinates",
     "geometry",
     "bbox",
@@ -113,18 +113,22 @@ const GEOMETRY_NAMES: [&str; 16] = [
     "wkt",
     "encodeOffsets",
     "boundedBy",
-    "Envelope",
-    "Signature",
-    "SignedInfo",
 ];
+/// What no longer holds once something is missing.
+const SIGNATURE_NAMES: [&str; 2] = ["Signature", "SignedInfo"];
 
 /// Why a named value goes, if it goes.
 pub(crate) fn rule_for(name: &str, value: &str) -> Option<&'static str> {
     if NATIONAL_ELEMENTS.contains(&name) {
         return Some("national-element");
     }
+    if SIGNATURE_NAMES.contains(&name) {
+        return Some("signature");
+    }
     if GEOMETRY_NAMES.contains(&name) {
-        return Some(if name.starts_with("Sign") { "signature" } else { "geometry" });
+        // 职务 is a pos too, and 户型 a geometry.
+        let is_nested = value.trim_start().starts_with(['{', '[']);
+        return (is_nested || value.bytes().any(|b| b.is_ascii_digit())).then_some("geometry");
     }
     if is_sheet_number(value) && (name == "TFH" || name.ends_with("图幅号")) {
         return Some("sheet-number");
@@ -142,6 +146,37 @@ pub(crate) fn rule_for(name: &str, value: &str) -> Option<&'static str> {
         Axis::TileZoom => false,
     };
     goes.then_some("axis-key")
+}
+
+/// Why a named value goes, asked of one message: a key that only ends like an axis goes where its twin stands too, or a
+/// message would lose its `tax` and `money` with its corners.
+fn rule_among(keys: &Keys, name: &str, value: &str) -> Option<&'static str> {
+    let rule = rule_for(name, value)?;
+    let stays = rule == "axis-key" && keys.is_alone(name, value);
+    (!stays).then_some(rule)
+}
+
+/// The words of a message that may be one half of a pair of axes.
+struct Keys(BTreeSet<String>);
+
+impl Keys {
+    fn of(text: &str) -> Keys {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let half = |word: &&str| axis::of(word).is_some_and(|axis| axis.is_weak() || axis.is_degrees());
+        Keys(words.filter(|word| !word.is_empty()).filter(half).map(str::to_ascii_lowercase).collect())
+    }
+
+    fn is_alone(&self, name: &str, value: &str) -> bool {
+        match axis::of(name) {
+            Some(axis) if axis.is_weak() => !axis::twin_of(name).is_some_and(|twin| self.0.contains(&twin)),
+            // 单价 is a DJ and 进度 a jd: as a longitude they stand beside a latitude, and look like one.
+            Some(axis) if axis.is_degrees() && axis::is_short(name) => {
+                let other = |word: &String| axis::of(word).is_some_and(|other| axis.completes(other));
+                !self.0.iter().any(other) || Written::read(value).is_none_or(|written| written.windows.is_empty())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A number in a value, as the scanner would see it.
@@ -164,6 +199,7 @@ impl Written {
 }
 
 fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
+    let keys = Keys::of(text);
     let mut reader = Reader::from_str(text);
     let mut writer = Writer::new(Vec::new());
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None))).ok()?;
@@ -186,7 +222,8 @@ fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
                 if !skip {
                     flush(&mut writer, &mut waiting, &mut leaf)?;
                     let name = start.local_name().as_ref().to_owned();
-                    if let Some(rule) = container_rule(&name) {
+                    let inside = tail_of(text, reader.buffer_position());
+                    if let Some(rule) = container_rule(&name, inside) {
                         count(removed, rule);
                         dropping = Some(depth);
                     } else {
@@ -194,7 +231,7 @@ fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
                             emptying = Some(depth);
                             count(removed, "parcel-picture");
                         }
-                        waiting = Some(attributes(&start, removed));
+                        waiting = Some(attributes(&start, &keys, removed));
                     }
                 }
                 depth += 1;
@@ -205,9 +242,9 @@ fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
             Event::Empty(start) => {
                 if !skip {
                     flush(&mut writer, &mut waiting, &mut leaf)?;
-                    match container_rule(start.local_name().as_ref()) {
+                    match container_rule(start.local_name().as_ref(), "") {
                         Some(rule) => count(removed, rule),
-                        None => writer.write_event(Event::Empty(attributes(&start, removed))).ok()?,
+                        None => writer.write_event(Event::Empty(attributes(&start, &keys, removed))).ok()?,
                     }
                 }
             }
@@ -223,7 +260,7 @@ fn xml(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
                 emptying = emptying.filter(|at| *at != depth);
                 let name = end.local_name();
                 if waiting.is_some()
-                    && let Some(rule) = rule_for(name.as_ref(), &leaf)
+                    && let Some(rule) = rule_among(&keys, name.as_ref(), &leaf)
                 {
                     count(removed, rule);
                     waiting = None;
@@ -260,15 +297,24 @@ fn flush(writer: &mut Writer<Vec<u8>>, waiting: &mut Option<BytesStart<'static>>
     Some(())
 }
 
-/// Elements that go whole, without a look at what is in them.
-fn container_rule(name: &str) -> Option<&'static str> {
+/// Elements that go whole. One that holds a text and no other element is judged by its text, at its end.
+fn container_rule(name: &str, inside: &str) -> Option<&'static str> {
     if NATIONAL_ELEMENTS.contains(&name) {
         return Some("national-element");
     }
-    GEOMETRY_NAMES.contains(&name).then_some(if name.starts_with("Sign") { "signature" } else { "geometry" })
+    if SIGNATURE_NAMES.contains(&name) {
+        return Some("signature");
+    }
+    let is_leaf =
+        memchr::memchr(b'<', inside.as_bytes()).is_none_or(|at| tail(inside.as_bytes(), at).starts_with(b"</"));
+    (GEOMETRY_NAMES.contains(&name) && !is_leaf).then_some("geometry")
 }
 
-fn attributes(start: &BytesStart<'_>, removed: &mut Removed) -> BytesStart<'static> {
+fn tail_of(text: &str, at: u64) -> &str {
+    usize::try_from(at).ok().and_then(|at| text.get(at..)).unwrap_or("")
+}
+
+fn attributes(start: &BytesStart<'_>, keys: &Keys, removed: &mut Removed) -> BytesStart<'static> {
     let name: String = start.name().as_ref().to_owned();
     let mut kept = BytesStart::new(name);
     for attribute in start.attributes().with_checks(false).flatten() {
@@ -276,7 +322,7 @@ fn attributes(start: &BytesStart<'_>, removed: &mut Removed) -> BytesStart<'stat
         if PICTURE_FIELDS.contains(&key) && !attribute.value.trim().is_empty() {
             count(removed, "parcel-picture");
             kept.push_attribute((key, ""));
-        } else if let Some(rule) = rule_for(key, &attribute.value) {
+        } else if let Some(rule) = rule_among(keys, key, &attribute.value) {
             count(removed, rule);
         } else {
             kept.push_attribute(attribute);
@@ -290,7 +336,7 @@ fn json(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
     let text = text.trim_start_matches('\u{feff}');
     // A strict reader first: the copier below may then trust the grammar.
     serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
-    let mut copier = Copier { text, at: 0, removed };
+    let mut copier = Copier { text, at: 0, keys: Keys::of(text), removed };
     let mut out = String::with_capacity(text.len());
     copier.value(&mut out, 0)?;
     out.push_str(copier.text.get(copier.at..).unwrap_or(""));
@@ -300,6 +346,7 @@ fn json(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
 struct Copier<'a, 'r> {
     text: &'a str,
     at: usize,
+    keys: Keys,
     removed: &'r mut Removed,
 }
 
@@ -416,7 +463,7 @@ impl<'a> Copier<'a, '_> {
             count(self.removed, "parcel-picture");
             return Some(" \"\"".to_owned());
         }
-        match rule_for(name, unquoted) {
+        match rule_among(&self.keys, name, unquoted) {
             Some(_) if plain == "null" => Some(value.to_owned()),
             // A feature without geometry says so.
             Some(rule) if name == "geometry" => {
@@ -516,6 +563,25 @@ mod tests {
         );
         assert_eq!(out, r#"{"z": 1.10, "a": [1, {"b": "x"}], "geometry": null, "n": 123456789012345678901}"#);
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
+    }
+
+    #[test]
+    fn a_stripped_message_keeps_its_tax_its_price_and_its_soap() {
+        let out = text(
+            Kind::Json,
+            r#"{"XZB": 34512.417, "YZB": 51203.882, "money": 1500000, "tax": 450000.5, "index": 3200000, "DJ": 5000000.00, "pos": "所长", "mx": 12277426.55, "my": 2875421.22}"#,
+        );
+        assert_eq!(out, r#"{"money": 1500000, "tax": 450000.5, "index": 3200000, "DJ": 5000000.00, "pos": "所长"}"#);
+        let out = text(
+            Kind::Xml,
+            "<s:Envelope><Body Tax=\"418535.29\"><pos>所长</pos><geometry>方正</geometry><Pay>2866334.60</Pay>\
+             <XZB>34512.417</XZB><pos>3.5 12.25</pos><geometry><a>1</a></geometry></Body></s:Envelope>",
+        );
+        assert_eq!(
+            out,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><s:Envelope><Body Tax=\"418535.29\"><pos>所长</pos>\
+             <geometry>方正</geometry><Pay>2866334.60</Pay></Body></s:Envelope>"
+        );
     }
 
     #[test]

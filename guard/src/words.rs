@@ -12,6 +12,8 @@ enum Behind {
     Markup,
     /// A quote or bracket and then a number.
     Value,
+    /// The same, and a list or a second number: `"rings": 3` counts something.
+    Positions,
     /// `(`, perhaps `Z` or `M`, and then two numbers with a space between.
     Points,
     /// `[` and a quote: a reference system in full.
@@ -28,12 +30,12 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("ktt_gy_jzd", "national-element", Behind::Markup),
     ("ktt_gy_jzx", "national-element", Behind::Markup),
     ("ktf_zh_yhydzb", "national-element", Behind::Markup),
-    ("coordinates", "geometry", Behind::Value),
-    ("poslist", "geometry", Behind::Value),
+    ("coordinates", "geometry", Behind::Positions),
+    ("poslist", "geometry", Behind::Positions),
     ("encodeoffsets", "encoded-geometry", Behind::Markup),
     ("utf8encoding", "encoded-geometry", Behind::Markup),
-    ("arcs", "topojson", Behind::Value),
-    ("rings", "esri-geometry", Behind::Value),
+    ("arcs", "topojson", Behind::Positions),
+    ("rings", "esri-geometry", Behind::Positions),
     ("gpslatitude", "device-position", Behind::Value),
     ("gpslongitude", "device-position", Behind::Value),
     ("westboundlongitude", "bounding-box", Behind::Markup),
@@ -95,7 +97,8 @@ pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> 
     let holds = match behind {
         Behind::Anything => true,
         Behind::Markup => is_markup(bytes, start, rest),
-        Behind::Value => value_follows(rest),
+        Behind::Value => value_follows(rest).is_some(),
+        Behind::Positions => positions_follow(rest),
         Behind::Points => points_follow(rest),
         Behind::Bracket => rest.starts_with(b"[\"") || rest.starts_with(b"[ \"") || rest.starts_with(b"[\\\""),
         Behind::Comma => rest.first() == Some(&b',') && rest.iter().skip(1).take(12).any(u8::is_ascii_digit),
@@ -110,18 +113,27 @@ fn is_markup(bytes: &[u8], start: usize, rest: &[u8]) -> bool {
 }
 
 /// A closing quote or bracket directly behind, then only brackets, quotes, colons and spaces, then a number or `@@`.
-fn value_follows(rest: &[u8]) -> bool {
+fn value_follows(rest: &[u8]) -> Option<usize> {
     if !matches!(rest.first(), Some(b'"' | b'>' | b'=' | b'\'' | b':' | b'\\')) {
-        return false;
+        return None;
     }
-    for byte in rest.iter().take(VALUE_GAP_MAX) {
+    for (at, byte) in rest.iter().take(VALUE_GAP_MAX).enumerate() {
         match byte {
-            b'0'..=b'9' | b'@' => return true,
+            b'0'..=b'9' | b'@' => return Some(at),
             b'"' | b'>' | b'=' | b'\'' | b':' | b'[' | b' ' | b'\t' | b'\n' | b'\r' | b'-' | b'\\' | b'{' => {}
-            _ => return false,
+            _ => return None,
         }
     }
-    false
+    None
+}
+
+fn positions_follow(rest: &[u8]) -> bool {
+    let Some(at) = value_follows(rest) else { return false };
+    let (before, value) = rest.split_at(at);
+    let number = value.iter().take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e' | b'E')).count();
+    let behind = tail(value, number);
+    let gap = behind.iter().take(4).take_while(|b| matches!(b, b' ' | b',' | b';' | b'-')).count();
+    before.contains(&b'[') || number == 0 || (gap > 0 && behind.get(gap).is_some_and(u8::is_ascii_digit))
 }
 
 /// Indentation of pretty-printed GeoJSON stands between the key and its first number.

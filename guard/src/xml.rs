@@ -242,10 +242,12 @@ impl Walk<'_> {
         }
     }
 
-    /// `pos` and `coord` mean other things too: then two numbers must stand there.
+    /// `pos` and `coord` mean other things too, and `coordinates` may be counted: then two numbers must stand there, and
+    /// one of them be measured.
     fn is_position(&self, text: &str) -> bool {
-        let loose = self.path.last().is_some_and(|n| n == "pos" || n == "coord");
-        !loose || text.split([' ', ',']).filter(|p| p.parse::<f64>().is_ok()).count() >= 2
+        let loose = self.path.last().is_some_and(|n| matches!(n.as_str(), "pos" | "coord" | "coordinates"));
+        let numbers = || text.split([' ', ',', '\t', '\n', '\r']).filter(|p| p.parse::<f64>().is_ok());
+        !loose || (numbers().count() >= 2 && numbers().any(|p| p.contains('.') || p.len() >= 4))
     }
 
     fn place(&self, name: &str) -> String {
