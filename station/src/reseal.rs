@@ -154,6 +154,7 @@ fn look(
     match station.rules.get(&crossing) {
         Some(rules) => drop::inspect(
             &station.sandbox,
+            station.scanner.as_ref(),
             &Question { rules, suite: station.suite, moment: Moment::Intake, types: &types, stripped },
             &station.exceptions.standing(crossing, now),
             held,
