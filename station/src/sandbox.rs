@@ -291,8 +291,13 @@ impl Pool {
 impl Workers {
     /// One that may look at a parcel of this crossing.
     fn take(&self, crossing: Crossing) -> io::Result<Worker> {
-        let idle = self.pool.lock().idle.get_mut(&crossing).and_then(Vec::pop);
-        idle.map_or_else(|| self.fresh(), Ok)
+        loop {
+            let idle = self.pool.lock().idle.get_mut(&crossing).and_then(Vec::pop);
+            let Some(mut worker) = idle else { return self.fresh() };
+            if worker.lives() {
+                return Ok(worker);
+            }
+        }
     }
 
     /// One that has seen nothing, and has said which locks hold.
@@ -301,6 +306,9 @@ impl Workers {
         let until = Instant::now() + WORKER_WITHIN;
         loop {
             let mut worker = self.next(until)?;
+            if !worker.lives() {
+                continue;
+            }
             match worker.greeted() {
                 Ok(layers) => {
                     self.note(layers);

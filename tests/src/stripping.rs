@@ -40,8 +40,7 @@ impl Parcel for One {
 /// Rules of the border out of the internal zone with one type for everything that can be looked into; `more` is added to it.
 #[must_use]
 pub fn outward(more: &str) -> Rules {
-    let kinds =
-        ["xml", "json", "csv", "txt", "xlsx", "docx", "pdf", "ofd", "ole", "odf", "zip", "eml", "html", "tar", "gz"];
+    let kinds = ["xml", "json", "csv", "txt", "xlsx", "docx", "pdf", "ofd", "odf", "html"];
     let kinds: Vec<String> = kinds.iter().map(|kind| format!("\"{kind}\"")).collect();
     let text = format!(
         "crossing = \"intranet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = [{}]\non_coordinates = \"strip\"\n{more}\n",

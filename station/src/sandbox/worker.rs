@@ -64,6 +64,11 @@ impl Worker {
         layers.ok_or_else(|| io::Error::other("a worker began with something else than its greeting"))
     }
 
+    /// Has nobody ended it since it was last looked at?
+    pub(super) fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Asks, and waits for the answer until a moment.
     pub(super) fn ask(&mut self, words: &[u8], contents: &[&[u8]], until: Instant) -> Result<Answer, Silence> {
         let began = Instant::now();
