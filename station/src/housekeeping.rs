@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
 use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{backup, desk, receipts, trips, waiting, witness};
+use crate::{backup, desk, missing, receipts, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -74,6 +74,7 @@ impl Housekeeping {
         done?;
         if is_due(now, self.retained, RETAIN_EVERY_MS) && station.clock.may_end_things() {
             self.retained = now;
+            missing::look(station, now)?;
             desk::tidy(station, now)?;
             retain(station, now)?;
         }

@@ -14,6 +14,7 @@ pub mod exceptions;
 mod html;
 mod key_life;
 pub mod keyring;
+mod missing;
 pub mod outlets;
 mod program;
 pub mod retries;

@@ -496,6 +496,33 @@ fn a_bundle_in_our_custody_that_cannot_be_read_is_tried_again_and_not_held() {
     assert!(forms.iter().all(|form| pair.told("forms", form).as_deref() == Some("delivered")));
 }
 
+#[test]
+fn a_bundle_that_the_disk_lost_in_silence_is_named_and_costs_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.joined = false;
+    let forms: Vec<String> = (0..3).map(|_| pair.drop_form("forms").unwrap()).collect();
+    pair.minutes(2).unwrap();
+    let outbox = pair.station(HERE).layout().outbox(protocol::Crossing::InternetToExtranet);
+    pair.stop(HERE);
+    // Some byte of the second head: its sum does not fit any more.
+    let segment = only_file(&outbox);
+    let mut bytes = fs::read(&segment).unwrap();
+    let second = bytes.windows(8).enumerate().skip(100).find(|(_, window)| *window == b"TRILOCK1").unwrap().0;
+    let second = bytes.windows(8).enumerate().skip(second + 8).find(|(_, window)| *window == b"TRILOCK1").unwrap().0;
+    bytes[second - 20] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    pair.start(HERE).unwrap();
+    pair.hours(2).unwrap();
+    assert!(pair.stands(HERE, Alarm::BundleMissing));
+    pair.joined = true;
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.outlet("forms").len(), 2);
+    let told = forms.iter().filter(|form| pair.told("forms", form).as_deref() == Some("delivered")).count();
+    assert_eq!(told, 2);
+    assert!(pair.stands(HERE, Alarm::BundleMissing));
+}
+
 // ---- what may be asked ----
 
 #[test]
