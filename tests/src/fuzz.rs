@@ -16,6 +16,8 @@ mod links;
 mod papers;
 mod texts;
 
+pub use content::all_documents;
+
 use std::fs;
 use std::rc::Rc;
 
@@ -110,7 +112,8 @@ impl Drop for AtWork<'_> {
 }
 
 /// Breaks a sample in one to four places.
-fn mutate(noise: &mut Noise, corpus: &[Vec<u8>]) -> Vec<u8> {
+#[must_use]
+pub fn mutate(noise: &mut Noise, corpus: &[Vec<u8>]) -> Vec<u8> {
     let one = |noise: &mut Noise| corpus.get(noise.below(corpus.len() as u64) as usize).cloned().unwrap_or_default();
     let mut bytes = one(noise);
     for _ in 0..=noise.below(4) {

@@ -64,7 +64,8 @@ fn parser_of(name: &str) -> Option<&'static str> {
 
 /// Documents of every kind: the demo's, the sample office's with and without a point, those of the disguises and some
 /// in disguise, those that other programs locked and packed, and the beginnings of what nobody here can write.
-fn all_documents() -> Vec<(String, Vec<u8>)> {
+#[must_use]
+pub fn all_documents() -> Vec<(String, Vec<u8>)> {
     let mut documents = vec![
         ("form.json", papers::application_form(1).into_bytes()),
         ("scan.jpg", papers::scanned_page(3, 200, 120)),
