@@ -23,6 +23,9 @@ const ESCAPES_MAX: u32 = 3;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
 
+/// Ends the place of what was found in a name; the offset stands behind it.
+pub(crate) const NAME_MARK: &str = " (name)";
+
 pub(crate) struct Look {
     pub findings: Vec<Finding>,
     pub obstacles: Vec<Finding>,
@@ -98,7 +101,7 @@ impl Look {
     /// A name is content: `4851490.419_29546865.276.jpg` carries a corner.
     pub(crate) fn name(&mut self, name: &str, at: &str) {
         let decoded = text::unescaped(name);
-        self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at} (name)"));
+        self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at}{NAME_MARK}"));
     }
 
     /// A file, by its content.
