@@ -180,7 +180,8 @@ impl Look {
         if start.starts_with('<') {
             let opening: String = start.chars().take(1024).flat_map(char::to_lowercase).collect();
             if opening.contains("<html") || opening.starts_with("<!doctype html") {
-                self.markup(text, at, depth, false);
+                self.text(text, at, depth);
+                xml::look_as_page(self, text, at);
                 return Kind::Html;
             }
             self.drawing = opening.contains("<svg");
@@ -207,12 +208,15 @@ impl Look {
         if matches!(ending.as_str(), "csv" | "tsv") { Kind::Csv } else { Kind::Text }
     }
 
-    /// XML and HTML: as it stands, its elements, and the text a reader would see.
+    /// XML: as it stands, its elements, and the text a reader would see.
     fn markup(&mut self, text: &str, at: &str, depth: u8, strict: bool) -> bool {
         self.text(text, at, depth);
         let well_formed = xml::look(self, text, at);
         if strict && !well_formed {
             self.obstacle("malformed-xml", at);
+        } else if !well_formed {
+            // A piece of a page.
+            xml::look_as_page(self, text, at);
         }
         well_formed
     }
