@@ -37,6 +37,7 @@ mod tar;
 mod text;
 mod tiff;
 mod words;
+mod written;
 mod xlsb;
 mod xml;
 mod zip;

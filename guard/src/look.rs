@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::finding::{Finding, RuleClass};
+use crate::finding::{Finding, RuleClass, Word};
 use crate::kind::Kind;
 use crate::{
     dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, table, tar, text, tiff, xlsb, xml, zip,
@@ -258,8 +258,10 @@ impl Look {
         }
     }
 
-    /// One pass over a text without escapes, full-width forms and single-spaced digits. Answers what was scanned.
+    /// Reads a text without escapes, full-width forms and what nobody sees; once more with its numbers in one piece.
+    /// Answers what was read.
     pub(crate) fn scan_text<'t>(&mut self, text: &'t str, at: &str) -> Cow<'t, str> {
+        let before = self.findings.len();
         let mut clear = Cow::Borrowed(text);
         // An answer inside a message inside a message is escaped as often.
         for _ in 0..ESCAPES_MAX {
@@ -271,24 +273,36 @@ impl Look {
         if let Some(narrow) = text::narrowed(&clear) {
             clear = Cow::Owned(narrow);
         }
-        let scanned = scan::scan(&clear);
-        let drawing = self.drawing;
-        for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
-            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
-        }
+        let spaced_digits = self.reading(&clear, at, &[]);
         if let Some(format) = geodata::mentioned(&clear) {
             self.finding("geodata-format", RuleClass::Structural, at, format);
         }
-        if let Some(hit) = table::look(&clear) {
-            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        let known: Vec<Word> = self.findings.iter().skip(before).map(|finding| finding.rule).collect();
+        if let Some(joined) = text::ungrouped(&clear) {
+            self.reading(&joined, at, &known);
         }
-        if scanned.spaced_digits {
-            let closed = text::closed_up(&clear);
-            for hit in scan::scan(&closed).hits {
-                self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&closed, hit.at));
-            }
+        if spaced_digits {
+            self.reading(&text::closed_up(&clear), at, &known);
         }
         clear
+    }
+
+    /// One reading of a text; answers whether its digits stand one by one. What another reading found is not told twice.
+    fn reading(&mut self, text: &str, at: &str, known: &[Word]) -> bool {
+        let scanned = scan::scan(text);
+        let drawing = self.drawing;
+        let told = |hit: &&scan::Hit| known.contains(&hit.rule) || drawing && scan::is_lone(hit);
+        for hit in scanned.hits.iter().filter(|hit| !told(hit)) {
+            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(text, hit.at));
+        }
+        for hit in table::look(text).iter().filter(|hit| !known.contains(&hit.rule)) {
+            if hit.rule == table::SPENT {
+                self.obstacle(table::SPENT, at);
+            } else {
+                self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(text, hit.at));
+            }
+        }
+        scanned.spaced_digits
     }
 
     /// Printable runs of a binary: eight bits and UTF-16.
