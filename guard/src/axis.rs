@@ -57,7 +57,9 @@ pub(crate) fn are_pair(one: (Axis, &str), other: (Axis, &str)) -> bool {
 /// Two words that differ in nothing but their axis letter.
 fn are_twins(one: &str, other: &str) -> bool {
     let (one, other) = (bare(one), bare(other));
-    let compass = |a: &str, b: &str| a.eq_ignore_ascii_case("north") && b.eq_ignore_ascii_case("east");
+    let compass = |a: &str, b: &str| {
+        [("north", "east"), ("n", "e")].iter().any(|(n, e)| a.eq_ignore_ascii_case(n) && b.eq_ignore_ascii_case(e))
+    };
     if compass(one, other) || compass(other, one) {
         return true;
     }
@@ -77,10 +79,12 @@ pub(crate) fn twin_of(key: &str) -> Option<String> {
     match lower.as_str() {
         "north" => Some("east".to_owned()),
         "east" => Some("north".to_owned()),
-        _ if lower.starts_with("x_") || matches!(lower.as_str(), "x0" | "x1" | "x2") => swap(0, 'y'),
-        _ if lower.starts_with("y_") || matches!(lower.as_str(), "y0" | "y1" | "y2") => swap(0, 'x'),
+        _ if lower.starts_with("x_") => swap(0, 'y'),
+        _ if lower.starts_with("y_") => swap(0, 'x'),
         _ if lower.ends_with('x') => swap(lower.len() - 1, 'y'),
         _ if lower.ends_with('y') => swap(lower.len() - 1, 'x'),
+        _ if lower.starts_with('x') => swap(0, 'y'),
+        _ if lower.starts_with('y') => swap(0, 'x'),
         _ => None,
     }
 }
@@ -140,12 +144,20 @@ const ENDINGS: &[(&str, Axis)] = &[
     ("纬度", Axis::Latitude),
     ("北纬", Axis::Latitude),
     ("北坐标", Axis::SurveyX),
+    ("N坐标", Axis::SurveyX),
+    ("n坐标", Axis::SurveyX),
+    ("坐标N", Axis::SurveyX),
+    ("北向", Axis::SurveyX),
     ("纵坐标", Axis::SurveyX),
     ("X坐标", Axis::SurveyX),
     ("x坐标", Axis::SurveyX),
     ("坐标X", Axis::SurveyX),
     ("坐标x", Axis::SurveyX),
     ("东坐标", Axis::SurveyY),
+    ("E坐标", Axis::SurveyY),
+    ("e坐标", Axis::SurveyY),
+    ("坐标E", Axis::SurveyY),
+    ("东向", Axis::SurveyY),
     ("横坐标", Axis::SurveyY),
     ("Y坐标", Axis::SurveyY),
     ("y坐标", Axis::SurveyY),
@@ -153,6 +165,19 @@ const ENDINGS: &[(&str, Axis)] = &[
     ("坐标y", Axis::SurveyY),
     ("坐标", Axis::SurveyX),
 ];
+
+/// Traditional characters in the keys above.
+fn simplified(c: char) -> Option<char> {
+    Some(match c {
+        '經' => '经',
+        '緯' => '纬',
+        '縱' => '纵',
+        '橫' => '横',
+        '標' => '标',
+        '東' => '东',
+        _ => return None,
+    })
+}
 
 /// No key is longer than this; a longer word is text.
 const KEY_BYTES_MAX: usize = 64;
@@ -166,6 +191,14 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
         return None;
     }
     if !word.is_ascii() {
+        let simple: String;
+        let word = if word.contains(|c| simplified(c).is_some()) {
+            simple = word.chars().map(|c| simplified(c).unwrap_or(c)).collect();
+            simple.as_str()
+        } else {
+            word
+        };
+        let word = word.strip_suffix('值').unwrap_or(word);
         // Only the last characters can be a key; the run before it is a sentence.
         return ENDINGS.iter().find(|(ending, _)| word.ends_with(ending)).map(|(_, axis)| *axis);
     }
@@ -182,10 +215,15 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
     if let Some((_, axis)) = WORDS.iter().find(|(key, axis)| *key == lower && axis.is_degrees()) {
         return Some(*axis);
     }
-    if matches!(lower, "x0" | "x1" | "x2") {
+    // Corners side by side: X1, Y1, X2, Y2.
+    let numbered = |letter| {
+        let digits = lower.strip_prefix(letter);
+        digits.is_some_and(|d| (1..=2).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if numbered('x') {
         return Some(Axis::WeakX);
     }
-    if matches!(lower, "y0" | "y1" | "y2") {
+    if numbered('y') {
         return Some(Axis::WeakY);
     }
     if lower.ends_with("latitude") || lower.ends_with("latitudedegrees") || lower.ends_with("_lat") {
@@ -219,6 +257,9 @@ mod tests {
         assert_eq!(of("位于东经"), Some(Axis::Longitude));
         assert_eq!(of("界址点X坐标："), Some(Axis::SurveyX));
         assert_eq!(of("申请人住址东经路"), None);
+        assert_eq!(of("縱坐標"), Some(Axis::SurveyX));
+        assert_eq!(of("Y坐标值"), Some(Axis::SurveyY));
+        assert_eq!(of("E坐标"), Some(Axis::SurveyY));
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub const OBSTACLES: &[&str] = &[
     "nested-too-deep",
     "expands-too-far",
     "too-many-members",
+    "too-many-headers",
     "larger-than-looked-at",
     "trailing-bytes",
     "leading-bytes",

@@ -253,10 +253,26 @@ pub(crate) fn text_format(text: &str) -> Option<&'static str> {
     if start.contains("[地块坐标]") || start.contains("[界址点坐标]") {
         return Some("land-survey-text");
     }
+    if is_gsi(first) {
+        return Some("leica-gsi");
+    }
+    if opening.contains("RINEX VERSION / TYPE") || opening.contains("APPROX POSITION XYZ") {
+        return Some("rinex");
+    }
     if is_world_file(start) {
         return Some("world-file");
     }
     None
+}
+
+/// `*110001+0000000000000001 81..10+0000029546865276`: words of an instrument, the point's number first.
+fn is_gsi(line: &str) -> bool {
+    let is_word = |word: &str| {
+        let Some((code, value)) = word.split_once(['+', '-']) else { return false };
+        code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit() || b == b'.') && value.len() >= 8
+    };
+    let mut words = line.trim_start_matches('*').split_whitespace();
+    words.next().is_some_and(|word| word.starts_with("11") && is_word(word)) && words.next().is_some_and(is_word)
 }
 
 /// A survey or CAD format inside another text: a paragraph of a letter, a page, a value of a message.
@@ -316,6 +332,14 @@ mod tests {
         bytes.extend_from_slice(&x.to_le_bytes());
         bytes.extend_from_slice(&y.to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn words_of_an_instrument_are_a_format() {
+        let text = "*110001+0000000000000001 81..10+0000029546865276 82..10+0000004851490419\n";
+        assert_eq!(text_format(text), Some("leica-gsi"));
+        assert_eq!(text_format("110001 81..10 1\n"), None);
+        assert_eq!(text_format("  -2267749.0000  5009154.0000  3221290.0000   APPROX POSITION XYZ\n"), Some("rinex"));
     }
 
     #[test]

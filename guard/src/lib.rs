@@ -43,6 +43,7 @@ mod tiff;
 mod tree;
 mod words;
 mod workbook;
+mod written;
 mod xlsb;
 mod xml;
 mod zip;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::finding::{Finding, RuleClass};
+use crate::finding::{Finding, RuleClass, Word};
 use crate::kind::Kind;
 use crate::{
     dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, table, tar, text, tiff, xlsb, xml, zip,
@@ -22,6 +22,9 @@ const EVIDENCE_MAX: usize = 64;
 const ESCAPES_MAX: u32 = 3;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
+
+/// Ends the place of what was found in a name; the offset stands behind it.
+pub(crate) const NAME_MARK: &str = " (name)";
 
 pub(crate) struct Look {
     pub findings: Vec<Finding>,
@@ -98,7 +101,7 @@ impl Look {
     /// A name is content: `4851490.419_29546865.276.jpg` carries a corner.
     pub(crate) fn name(&mut self, name: &str, at: &str) {
         let decoded = text::unescaped(name);
-        self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at} (name)"));
+        self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at}{NAME_MARK}"));
     }
 
     /// A file, by its content.
@@ -177,7 +180,8 @@ impl Look {
         if start.starts_with('<') {
             let opening: String = start.chars().take(1024).flat_map(char::to_lowercase).collect();
             if opening.contains("<html") || opening.starts_with("<!doctype html") {
-                self.markup(text, at, depth, false);
+                self.text(text, at, depth);
+                xml::look_as_page(self, text, at);
                 return Kind::Html;
             }
             self.drawing = opening.contains("<svg");
@@ -204,12 +208,15 @@ impl Look {
         if matches!(ending.as_str(), "csv" | "tsv") { Kind::Csv } else { Kind::Text }
     }
 
-    /// XML and HTML: as it stands, its elements, and the text a reader would see.
+    /// XML: as it stands, its elements, and the text a reader would see.
     fn markup(&mut self, text: &str, at: &str, depth: u8, strict: bool) -> bool {
         self.text(text, at, depth);
         let well_formed = xml::look(self, text, at);
         if strict && !well_formed {
             self.obstacle("malformed-xml", at);
+        } else if !well_formed {
+            // A piece of a page.
+            xml::look_as_page(self, text, at);
         }
         well_formed
     }
@@ -251,8 +258,10 @@ impl Look {
         }
     }
 
-    /// One pass over a text without escapes, full-width forms and single-spaced digits. Answers what was scanned.
+    /// Reads a text without escapes, full-width forms and what nobody sees; once more with its numbers in one piece.
+    /// Answers what was read.
     pub(crate) fn scan_text<'t>(&mut self, text: &'t str, at: &str) -> Cow<'t, str> {
+        let before = self.findings.len();
         let mut clear = Cow::Borrowed(text);
         // An answer inside a message inside a message is escaped as often.
         for _ in 0..ESCAPES_MAX {
@@ -264,24 +273,36 @@ impl Look {
         if let Some(narrow) = text::narrowed(&clear) {
             clear = Cow::Owned(narrow);
         }
-        let scanned = scan::scan(&clear);
-        let drawing = self.drawing;
-        for hit in scanned.hits.iter().filter(|hit| !(drawing && scan::is_lone(hit))) {
-            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
-        }
+        let spaced_digits = self.reading(&clear, at, &[]);
         if let Some(format) = geodata::mentioned(&clear) {
             self.finding("geodata-format", RuleClass::Structural, at, format);
         }
-        if let Some(hit) = table::look(&clear) {
-            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&clear, hit.at));
+        let known: Vec<Word> = self.findings.iter().skip(before).map(|finding| finding.rule).collect();
+        if let Some(joined) = text::ungrouped(&clear) {
+            self.reading(&joined, at, &known);
         }
-        if scanned.spaced_digits {
-            let closed = text::closed_up(&clear);
-            for hit in scan::scan(&closed).hits {
-                self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(&closed, hit.at));
-            }
+        if spaced_digits {
+            self.reading(&text::closed_up(&clear), at, &known);
         }
         clear
+    }
+
+    /// One reading of a text; answers whether its digits stand one by one. What another reading found is not told twice.
+    fn reading(&mut self, text: &str, at: &str, known: &[Word]) -> bool {
+        let scanned = scan::scan(text);
+        let drawing = self.drawing;
+        let told = |hit: &&scan::Hit| known.contains(&hit.rule) || drawing && scan::is_lone(hit);
+        for hit in scanned.hits.iter().filter(|hit| !told(hit)) {
+            self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(text, hit.at));
+        }
+        for hit in table::look(text).iter().filter(|hit| !known.contains(&hit.rule)) {
+            if hit.rule == table::SPENT {
+                self.obstacle(table::SPENT, at);
+            } else {
+                self.finding(hit.rule, hit.class, &format!("{at}:{}", hit.at), sample(text, hit.at));
+            }
+        }
+        scanned.spaced_digits
     }
 
     /// Printable runs of a binary: eight bits and UTF-16.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! word    letters, digits behind letters, '_' and everything beyond ASCII; the word before a number is its key
-//! number  digits, '.', digits, perhaps an exponent or thousands in quotes; a number inside a word is no number
+//! number  digits, '.', digits, perhaps an exponent; a number inside a word is no number
 //! ```
 //! Knows nothing of files. Bounds: a fixed window of numbers, and [`HITS_MAX`] hits.
 
@@ -185,8 +185,8 @@ impl<'a> Scan<'a> {
                 LETTER => {}
                 HIGH => ascii = false,
                 DIGIT if ascii => {
-                    if at - start <= 2 && self.is_fraction(at) {
-                        break; // X5071467.377: a letter and its number
+                    if self.is_glued(start, at) {
+                        break; // X5071467.377, XZB5071467.377: a key and its number
                     }
                     if at - start == 1 && matches!(self.byte(start), b'N' | b'E') && self.is_sexagesimal(at) {
                         break; // N23-07-55.53
@@ -211,6 +211,15 @@ impl<'a> Scan<'a> {
             }
         }
         at
+    }
+
+    /// Does a number begin here, right behind a letter or two or behind the name of an axis?
+    fn is_glued(&self, start: usize, at: usize) -> bool {
+        let is_key = || {
+            class(self.byte(at - 1)) == LETTER
+                && self.text.get(start..at).and_then(axis::of).is_some_and(|axis| !axis.is_weak())
+        };
+        at > start && self.is_fraction(at) && (at - start <= 2 || is_key())
     }
 
     /// Do the digits here have a point and a digit behind them?
@@ -241,17 +250,10 @@ impl<'a> Scan<'a> {
     fn number(&mut self, start: usize) -> usize {
         let (mut mantissa, mut whole, mut decimals, mut at) = (0_u64, 0_u8, 0_u8, start);
         while self.byte(at).is_ascii_digit() {
+            // 00004851490.419 is as large as without its noughts.
+            whole = if mantissa == 0 { 1 } else { whole.saturating_add(1) };
             mantissa = push_digit(mantissa, self.byte(at));
-            whole = whole.saturating_add(1);
             at += 1;
-        }
-        // 3,790,806.016: groups of three behind a short first group, when at least two follow.
-        if whole <= 3
-            && self.byte(at) == b','
-            && self.may_group(start)
-            && let Some((m, w, end)) = self.thousands(mantissa, whole, at)
-        {
-            (mantissa, whole, at) = (m, w, end);
         }
         if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
             at += 1;
@@ -284,32 +286,11 @@ impl<'a> Scan<'a> {
         if class(self.byte(at)) == LETTER && !unit {
             return self.code(start, at);
         }
-        self.spaced(start, at, whole, decimals);
+        self.spaced(start, at);
         let number = Number { value, whole, decimals, at: start, windows: Windows::of(value, whole, decimals) };
         let end = self.take(number, at);
         self.key = None;
         end
-    }
-
-    /// Behind a comma or at a line's start, commas separate columns: `13,636,119.653` is three of them.
-    fn may_group(&self, start: usize) -> bool {
-        start.checked_sub(1).is_some_and(|before| !matches!(self.byte(before), b',' | b'\n' | b';' | b'\t'))
-    }
-
-    fn thousands(&self, mut mantissa: u64, mut whole: u8, start: usize) -> Option<(u64, u8, usize)> {
-        let mut at = start;
-        let mut groups = 0;
-        while self.byte(at) == b',' && groups < 4 {
-            let group = self.bytes.get(at + 1..at + 4)?;
-            if !group.iter().all(u8::is_ascii_digit) || self.byte(at + 4).is_ascii_digit() {
-                break;
-            }
-            mantissa = group.iter().fold(mantissa, |m, d| push_digit(m, *d));
-            whole += 3;
-            groups += 1;
-            at += 4;
-        }
-        (groups >= 2).then_some((mantissa, whole, at))
     }
 
     fn exponent(&self, start: usize) -> Option<(i32, usize)> {
@@ -329,9 +310,9 @@ impl<'a> Scan<'a> {
 
     /// A lone letter behind a number is a unit or a hemisphere.
     fn is_unit(&self, at: usize) -> bool {
-        matches!(self.byte(at), b'm' | b'M' | b'N' | b'E' | b'S' | b'W' | b'L' | b'Y' | b'X' | b'C' | b'Z')
+        matches!(self.byte(at), b'm' | b'M' | b'N' | b'E' | b'S' | b'W' | b'L' | b'Y' | b'X' | b'C' | b'Z' | b'B')
             && (matches!(class(self.byte(at + 1)), OTHER | HIGH)
-                || (matches!(self.byte(at), b'L' | b'Y' | b'X' | b'C')
+                || (matches!(self.byte(at), b'L' | b'Y' | b'X' | b'C' | b'N' | b'E' | b'B')
                     && self.byte(at + 1).is_ascii_digit()
                     && self.is_fraction(at + 1)))
     }
@@ -351,8 +332,8 @@ impl<'a> Scan<'a> {
         at
     }
 
-    fn spaced(&mut self, start: usize, end: usize, whole: u8, decimals: u8) {
-        let single = whole == 1 && decimals == 0;
+    fn spaced(&mut self, start: usize, end: usize) {
+        let single = end == start + 1;
         if single && start == self.spaced_at + 1 && self.byte(self.spaced_at) == b' ' {
             self.spaced_run += 1;
             self.spaced_run_max = self.spaced_run_max.max(self.spaced_run);
@@ -406,7 +387,7 @@ impl<'a> Scan<'a> {
 
     /// `2513.7993,N,11020.1137,E`: degrees and minutes in one number, as receivers say it.
     fn receiver(&self, number: &Number, end: usize) -> bool {
-        if number.whole != 4 || number.decimals < 3 {
+        if end.saturating_sub(number.at) != 5 + usize::from(number.decimals) || number.decimals < 3 {
             return false;
         }
         let rest = self.bytes.get(end..).unwrap_or_default();
@@ -458,12 +439,9 @@ impl<'a> Scan<'a> {
 
     /// `33.333333`, `16.666667`: a share in percent, as thirds and sixths are written.
     fn is_share(&self, number: &Number) -> bool {
-        let written = self.bytes.get(number.at..).unwrap_or_default();
-        let whole = usize::from(number.whole) + 1;
-        let Some((last, rest)) = written.get(whole..whole + usize::from(number.decimals)).and_then(<[u8]>::split_last)
-        else {
-            return false;
-        };
+        let written = self.bytes.get(number.at..).unwrap_or_default().iter().take(24).copied();
+        let fraction: Vec<u8> = written.skip_while(u8::is_ascii_digit).skip(1).take_while(u8::is_ascii_digit).collect();
+        let Some((last, rest)) = fraction.split_last() else { return false };
         let digit = rest.first().copied().unwrap_or_default();
         matches!(digit, b'3' | b'6') && rest.iter().all(|b| *b == digit) && matches!(last, b'3' | b'6' | b'7')
     }
@@ -578,15 +556,14 @@ impl<'a> Scan<'a> {
         dms.end
     }
 
+    /// `E`, 东经, or the key of a longitude or latitude.
     fn hemisphere_before(&self, number_at: usize) -> bool {
         self.key.is_some_and(|(from, to)| {
-            number_at - to <= 3
-                && self.text.get(from..to).is_some_and(|k| {
-                    matches!(k, "E" | "N" | "e" | "n")
-                        || k.ends_with("东经")
-                        || k.ends_with("北纬")
-                        || k.ends_with("经度")
-                        || k.ends_with("纬度")
+            let gap = number_at - to;
+            gap <= KEY_GAP_MAX
+                && self.text.get(from..to).is_some_and(|key| {
+                    let near = gap <= 3 && matches!(key, "E" | "N" | "e" | "n");
+                    near || axis::of(key).is_some_and(|axis| axis.is_degrees() && !axis::is_short(key))
                 })
         })
     }
@@ -766,7 +743,6 @@ mod tests {
             "0,3541077,104,40388684,009\n1,3541056,295,40388641,844\n2,3541011,831,40388616,073\n3,3540959,981,40388621,111\n4,3540909,010,40388704,552",
             "0,4.526314695E+06,3.755550131E+07\n1,4.526318869E+06,3.755549956E+07\n2,4.526321688E+06,3.755546035E+07\n3,4.526315466E+06,3.755545705E+07\n",
             "3392315.526\n35408350.349\n3392314.471\n35408325.382\n",
-            "0,\"3,790,806.016\",\"36,584,539.176\"\n1,\"3,790,794.162\",\"36,584,430.997\"\n",
         ] {
             assert!(!rules(text).is_empty(), "{text}");
         }

@@ -13,6 +13,7 @@ use crate::axis::{self, Axis};
 use crate::kind::Kind;
 use crate::octets::{slice, tail, u16_be};
 use crate::pairs::{Windows, is_sheet_number};
+use crate::table::quoted_cells;
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
 /// What was taken out, by rule.
@@ -70,14 +71,14 @@ fn device_position((bytes, places): (Vec<u8>, u32), removed: &mut Removed) -> Ve
 fn csv(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
     let header = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty())?;
     let divider = [',', '\t', ';'].into_iter().find(|divider| header.contains(*divider))?;
-    let goes: Vec<bool> = cells(header, divider).map(crate::table::is_position_key).collect();
+    let goes: Vec<bool> = quoted_cells(header, divider).map(crate::table::is_position_key).collect();
     if !goes.contains(&true) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let row = line.trim_end_matches(['\r', '\n']);
-        let kept: Vec<&str> = cells(row, divider)
+        let kept: Vec<&str> = quoted_cells(row, divider)
             .enumerate()
             .filter(|(n, _)| !goes.get(*n).copied().unwrap_or(false))
             .map(|(_, cell)| cell)
@@ -87,15 +88,6 @@ fn csv(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
     }
     *removed.entry("axis-table").or_insert(0) += u32::try_from(goes.iter().filter(|gone| **gone).count()).unwrap_or(0);
     Some(out.into_bytes())
-}
-
-/// Cells as they are written, quotes and all; a divider inside quotes divides nothing.
-fn cells(row: &str, divider: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    row.split(move |c: char| {
-        quoted ^= c == '"';
-        c == divider && !quoted
-    })
 }
 
 /// Elements and keys that are geometry, if a number stands in them.

@@ -6,17 +6,24 @@
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::is_sheet_number;
+use crate::written::Written;
+use crate::xml::PICTURE_FIELDS;
 
-/// Header rows of one text that are held against the rows below them; a report has a few dozen tables.
-const HEADERS_MAX: usize = 2_000;
+/// Cells that are read below the headers of one text. The largest sheet has a million rows; a text that asks for more
+/// was made to.
+const CELLS_MAX: usize = 20_000_000;
+/// The word for a text that asks for more: nobody can look at it in full.
+pub(crate) const SPENT: &str = "too-many-headers";
 /// A row of keys is not longer than this.
 const HEADER_BYTES_MAX: usize = 4_096;
 /// Columns of one table.
 const COLUMNS_MAX: usize = 256;
-/// Columns of one table that may name an axis; a list of corners side by side has a few.
-const AXES_MAX: usize = 24;
-/// Rows below a header that are read.
+/// Pairs of columns of one table that may be positions; corners side by side make a few dozen.
+const PAIRS_MAX: usize = 300;
+/// Rows that are judged together: the first corners may stand below a page of nothing.
 const ROWS_MAX: usize = 48;
+/// Lines that are no rows, before a table and within it: units, dashes, the foot of a page.
+const GAP_MAX: usize = 48;
 /// Points of one job lie within this many metres.
 const NEAR: f64 = 20_000.0;
 /// Points that make a local grid: two may be a coincidence.
@@ -29,14 +36,16 @@ pub(crate) struct TableHit {
     pub at: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Divider {
     One(char),
+    /// One that divides nothing inside quotes.
+    Quoted(char),
     Blanks,
 }
 
 impl Divider {
-    const ALL: [Divider; 7] = [
+    const ALL: [Divider; 9] = [
         Divider::One('\t'),
         Divider::One(','),
         Divider::One(';'),
@@ -44,6 +53,8 @@ impl Divider {
         Divider::One('，'),
         Divider::One('、'),
         Divider::Blanks,
+        Divider::Quoted(','),
+        Divider::Quoted(';'),
     ];
 
     fn cells(self, line: &str) -> Vec<&str> {
@@ -52,37 +63,60 @@ impl Divider {
         }
         match self {
             Divider::One(divider) => line.split(divider).map(clean).take(COLUMNS_MAX).collect(),
+            Divider::Quoted(divider) => quoted_cells(line, divider).map(clean).take(COLUMNS_MAX).collect(),
             Divider::Blanks => line.split_whitespace().map(clean).take(COLUMNS_MAX).collect(),
         }
     }
 }
 
-/// Looks at every row that may be a header. The first that proves something decides.
-pub(crate) fn look(text: &str) -> Option<TableHit> {
-    let mut left = HEADERS_MAX;
+/// Cells as they are written, quotes and all; a divider inside quotes divides nothing.
+pub(crate) fn quoted_cells(row: &str, divider: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    row.split(move |c: char| {
+        quoted ^= c == '"';
+        c == divider && !quoted
+    })
+}
+
+/// What was proven of one table.
+type Proof = (&'static str, RuleClass);
+
+/// Looks at every row that may be a header. The first hit of each class is kept: two people may except what is
+/// heuristic, and a structural table below it must not go with it.
+pub(crate) fn look(text: &str) -> Vec<TableHit> {
+    let mut hits: Vec<TableHit> = Vec::new();
+    let mut cells_left = CELLS_MAX;
+    let has_quotes = memchr::memchr(b'"', text.as_bytes()).is_some();
     let mut at = 0;
     let mut before: Option<&str> = None;
     for line in text.split_inclusive('\n') {
         let start = at;
         at += line.len();
-        if left > 0 && may_be_keys(line) {
-            for divider in Divider::ALL {
+        if may_be_keys(line) {
+            let fits = |divider: &Divider| has_quotes || !matches!(divider, Divider::Quoted(_));
+            for divider in Divider::ALL.into_iter().filter(fits) {
                 let cells = divider.cells(line);
-                if cells.len() < 2 || !cells.iter().any(|cell| is_axis(cell) || is_sheet_key(cell)) {
+                if cells.len() < 2
+                    || !cells.iter().any(|cell| is_axis(cell) || is_sheet_key(cell) || is_picture_key(cell))
+                {
                     continue;
                 }
                 let below = text.get(at..).unwrap_or("");
-                let hit = under(&cells, divider, below).or_else(|| beside(before, &cells, divider));
-                if let Some((rule, class)) = hit {
-                    return Some(TableHit { rule, class, at: start });
+                let found = [under(&cells, divider, below, &mut cells_left), beside(before, &cells, divider)];
+                for (rule, class) in found.into_iter().flatten() {
+                    if !hits.iter().any(|hit| hit.class == class) {
+                        hits.push(TableHit { rule, class, at: start });
+                    }
+                }
+                if hits.iter().any(|hit| hit.class == RuleClass::Structural) {
+                    return hits;
                 }
             }
-            left -= 1;
         }
         // Paragraphs leave empty lines between the rows.
         before = if line.trim().is_empty() { before } else { Some(line) };
     }
-    None
+    hits
 }
 
 /// Words rather than numbers, or a first word that names an axis.
@@ -108,16 +142,28 @@ fn mentions_axis(bytes: &[u8]) -> bool {
     let letter = bytes.iter().any(|b| matches!(lower(b), b'x')) && bytes.iter().any(|b| matches!(lower(b), b'y'));
     let has = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
     letter
-        || (has("经".as_bytes()) && has("纬".as_bytes()))
+        || ((has("经".as_bytes()) || has("經".as_bytes())) && (has("纬".as_bytes()) || has("緯".as_bytes())))
         || has("坐标".as_bytes())
+        || has("坐標".as_bytes())
+        || (has("北向".as_bytes()) && has("东向".as_bytes()))
+        || (has_lone(bytes, b'N') && has_lone(bytes, b'E'))
         || has("图幅号".as_bytes())
         || has(b"TFH")
+        || PICTURE_FIELDS.iter().any(|field| has(field.as_bytes()))
         || (has_pair(bytes, &[b"lo", b"ln", b"jd", b"dj"]) && has_pair(bytes, &[b"la", b"wd", b"bw"]))
         || (has(b"ast") && has(b"orth"))
 }
 
 fn has_pair(bytes: &[u8], pairs: &[&[u8; 2]]) -> bool {
     bytes.windows(2).any(|window| pairs.iter().any(|pair| window.eq_ignore_ascii_case(*pair)))
+}
+
+/// A letter that is a cell of its own.
+fn has_lone(bytes: &[u8], letter: u8) -> bool {
+    memchr::memchr_iter(letter, bytes).any(|at| {
+        let beside = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+        !beside(at.checked_sub(1)) && !beside(Some(at + 1))
+    })
 }
 
 fn first_word(line: &str) -> &str {
@@ -127,7 +173,7 @@ fn first_word(line: &str) -> &str {
 }
 
 fn is_axis(cell: &str) -> bool {
-    axis_of(cell).is_some()
+    named_axis(cell).is_some()
 }
 
 /// The axis of a cell: `X(m)`, `纵坐标（米）`, `"lon"`.
@@ -141,92 +187,172 @@ pub(crate) fn key_of(cell: &str) -> &str {
     cell.split(['(', '（', '[', '/']).next().unwrap_or("").trim_matches(|c: char| c.is_whitespace() || c == '"')
 }
 
+/// The axis of a header and the key that names it. In a table `纵(X)` and `N` are keys too.
+fn named_axis(cell: &str) -> Option<(Axis, &str)> {
+    if let Some(axis) = axis_of(cell) {
+        return Some((axis, key_of(cell)));
+    }
+    match key_of(cell) {
+        key @ "N" => Some((Axis::WeakX, key)),
+        key @ "E" => Some((Axis::WeakY, key)),
+        _ => {
+            let inner = cell.split(['(', '（']).nth(1)?.trim_end_matches([')', '）']);
+            axis::of(inner).filter(|axis| axis.is_weak()).map(|axis| (axis, inner))
+        }
+    }
+}
+
 /// A header whose column holds a position or a part of one.
 pub(crate) fn is_position_key(cell: &str) -> bool {
-    is_axis(cell) || is_sheet_key(cell.trim_matches(|c: char| c.is_whitespace() || c == '"'))
+    let key = cell.trim_matches(|c: char| c.is_whitespace() || c == '"');
+    axis_of(cell).is_some() || is_sheet_key(key) || is_picture_key(key)
+}
+
+/// A field that holds a picture of the parcel.
+fn is_picture_key(cell: &str) -> bool {
+    PICTURE_FIELDS.contains(&cell)
 }
 
 fn is_sheet_key(cell: &str) -> bool {
     cell == "TFH" || cell.ends_with("图幅号")
 }
 
-/// Columns under a row of keys.
-fn under(header: &[&str], divider: Divider, below: &str) -> Option<(&'static str, RuleClass)> {
-    if let Some(column) = header.iter().position(|cell| is_sheet_key(cell)) {
-        let sheet = below
-            .lines()
-            .take(ROWS_MAX)
-            .any(|line| divider.cells(line).get(column).is_some_and(|cell| is_sheet_number(cell)));
-        if sheet {
-            return Some(("sheet-number", RuleClass::Structural));
-        }
-    }
-    let axes: Vec<(usize, Axis)> =
-        header.iter().enumerate().filter_map(|(n, cell)| Some((n, axis_of(cell)?))).take(AXES_MAX).collect();
-    let pairs = || {
-        let second = |first: usize| axes.iter().skip(first + 1);
-        axes.iter().enumerate().flat_map(move |(n, a)| second(n).map(move |b| (a, b)))
-    };
-    if !pairs().any(|(a, b)| a.1.completes(b.1)) {
-        return None;
-    }
-    let written = below.lines().take(ROWS_MAX * 2).filter(|line| !line.trim().is_empty());
-    let rows: Vec<Vec<&str>> = written.take(ROWS_MAX).map(|line| divider.cells(line)).collect();
-    pairs().filter(|(a, b)| a.1.completes(b.1)).find_map(|((i, axis), (j, _))| {
-        let mut points = Vec::new();
-        for cells in &rows {
-            let value = |n: usize| cells.get(n).and_then(|cell| Written::of(cell));
-            match (value(*i), value(*j)) {
-                (Some(a), Some(b)) => points.push((a, b)),
-                // A line of dashes, of units or of nothing.
-                _ if points.is_empty() => {}
-                _ => break,
+/// How an empty cell is written.
+fn is_nothing(cell: &str) -> bool {
+    matches!(cell, "" | "-" | "--" | "/" | "—" | "null" | "NULL" | "无")
+}
+
+/// Two columns of one table, and the points in them.
+struct Columns {
+    first: usize,
+    second: usize,
+    axis: Axis,
+    short: bool,
+    points: Vec<(Written, Written)>,
+    ended: bool,
+}
+
+/// What a line below a header is to two columns.
+enum Row {
+    Point(Written, Written),
+    /// Its cells are empty, or nought: no corner lies there.
+    Empty,
+    /// The header again: it is read for itself.
+    Header,
+    Other,
+}
+
+impl Columns {
+    fn row(&self, cells: &[&str]) -> Row {
+        let (Some(a), Some(b)) = (cells.get(self.first), cells.get(self.second)) else { return Row::Other };
+        match (Written::of(a), Written::of(b)) {
+            (Some(a), Some(b)) if a.value > 0.0 || b.value > 0.0 => Row::Point(a, b),
+            (None, _) if !a.is_empty() && a.parse::<f64>().is_err() && is_axis(a) => Row::Header,
+            (a_value, b_value) => {
+                let empty =
+                    |cell: &str, value: Option<Written>| value.is_some_and(|w| w.value == 0.0) || is_nothing(cell);
+                if empty(a, a_value) && empty(b, b_value) { Row::Empty } else { Row::Other }
             }
         }
-        proof(*axis, &points)
-    })
+    }
+
+    /// What the points so far prove; they are let go.
+    fn proof(&mut self) -> Option<Proof> {
+        let points = std::mem::take(&mut self.points);
+        proof(self.axis, self.short, &points)
+    }
+}
+
+/// Pairs of columns that name a position. `None`: more than any table has.
+fn columns(header: &[&str]) -> Option<Vec<Columns>> {
+    let axes: Vec<(usize, (Axis, &str))> =
+        header.iter().enumerate().filter_map(|(n, cell)| Some((n, named_axis(cell)?))).collect();
+    let mut pairs = Vec::new();
+    for (n, (first, one)) in axes.iter().enumerate() {
+        for (second, other) in axes.iter().skip(n + 1).filter(|(_, other)| axis::are_pair(*one, *other)) {
+            let short = one.0.is_degrees() && (axis::is_short(one.1) || axis::is_short(other.1));
+            let (first, second) = (*first, *second);
+            pairs.push(Columns { first, second, axis: one.0, short, points: Vec::new(), ended: false });
+        }
+        if pairs.len() > PAIRS_MAX {
+            return None;
+        }
+    }
+    Some(pairs)
+}
+
+/// Columns under a row of keys.
+fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize) -> Option<Proof> {
+    let spent = Some((SPENT, RuleClass::Structural));
+    let sheet = header.iter().position(|cell| is_sheet_key(cell));
+    let Some(mut pairs) = columns(header) else { return spent };
+    let picture = header.iter().position(|cell| is_picture_key(cell) && divider != Divider::Blanks);
+    if sheet.is_none() && picture.is_none() && pairs.is_empty() {
+        return None;
+    }
+    let mut heuristic = None;
+    let mut gap = 0;
+    for line in below.lines().filter(|line| !line.trim().is_empty()) {
+        let cells = divider.cells(line);
+        let Some(left) = cells_left.checked_sub(cells.len() + pairs.len()) else { return spent };
+        *cells_left = left;
+        let named = sheet.and_then(|column| cells.get(column)).copied();
+        if named.is_some_and(is_sheet_number) {
+            return Some(("sheet-number", RuleClass::Structural));
+        }
+        let pictured = picture.and_then(|column| cells.get(column)).copied();
+        if cells.len() == header.len() && pictured.is_some_and(|cell| !is_nothing(cell)) {
+            return Some(("parcel-picture", RuleClass::Structural));
+        }
+        let mut is_row = named.or(pictured).is_some_and(is_nothing);
+        for pair in pairs.iter_mut().filter(|pair| !pair.ended) {
+            match pair.row(&cells) {
+                Row::Point(a, b) => {
+                    pair.points.push((a, b));
+                    is_row = true;
+                }
+                Row::Empty => is_row = true,
+                Row::Header => pair.ended = true,
+                Row::Other => {}
+            }
+            if pair.points.len() >= ROWS_MAX || pair.ended {
+                let proof = pair.proof();
+                if proof.is_some_and(|(_, class)| class == RuleClass::Structural) {
+                    return proof;
+                }
+                heuristic = heuristic.or(proof);
+            }
+        }
+        gap = if is_row { 0 } else { gap + 1 };
+        if gap > GAP_MAX || (sheet.or(picture).is_none() && pairs.iter().all(|pair| pair.ended)) {
+            break;
+        }
+    }
+    let rest: Vec<Proof> = pairs.iter_mut().filter_map(Columns::proof).collect();
+    rest.iter().copied().find(|(_, class)| *class == RuleClass::Structural).or(heuristic).or(rest.first().copied())
 }
 
 /// Two rows, each led by its key.
-fn beside(before: Option<&str>, second: &[&str], divider: Divider) -> Option<(&'static str, RuleClass)> {
+fn beside(before: Option<&str>, second: &[&str], divider: Divider) -> Option<Proof> {
     let first = divider.cells(before?);
     // `| X | 1 | 2 |` begins with an empty cell.
     let lead = usize::from(second.first().is_some_and(|cell| cell.is_empty()));
-    let axis = |cells: &[&str]| cells.get(lead).and_then(|cell| axis_of(cell));
-    let (a, b) = (axis(&first)?, axis(second)?);
-    if !a.completes(b) {
+    let (a, b) = (named_axis(first.get(lead)?)?, named_axis(second.get(lead)?)?);
+    if !axis::are_pair(a, b) {
         return None;
     }
     let points: Vec<(Written, Written)> =
         first.iter().zip(second).skip(lead + 1).filter_map(|(a, b)| Some((Written::of(a)?, Written::of(b)?))).collect();
-    proof(a, &points)
-}
-
-/// A number in a cell.
-#[derive(Clone, Copy)]
-struct Written {
-    value: f64,
-    whole: usize,
-    decimals: usize,
-}
-
-impl Written {
-    fn of(cell: &str) -> Option<Written> {
-        let digits = cell.trim_start_matches(['-', '+']).trim_end_matches(['m', '°', '米', '度']);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        let all = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || whole.len() > 12 || !all(whole) || !all(fraction) {
-            return None;
-        }
-        Some(Written { value: digits.parse().ok()?, whole: whole.len(), decimals: fraction.len() })
-    }
+    proof(a.0, a.0.is_degrees() && axis::is_short(a.1), &points)
 }
 
 /// Are these points of a position, under keys of this sort?
-fn proof(axis: Axis, points: &[(Written, Written)]) -> Option<(&'static str, RuleClass)> {
+fn proof(axis: Axis, short: bool, points: &[(Written, Written)]) -> Option<Proof> {
     match axis {
         Axis::Longitude | Axis::Latitude => {
-            let good = points.iter().filter(|(a, b)| degrees(a, b) || degrees(b, a)).count();
+            // 进度 and 温度 are a jd and a wd: degrees have three decimals.
+            let fine = |w: &Written| !short || w.decimals >= 3 || w.whole >= 8;
+            let good = points.iter().filter(|(a, b)| fine(a) && fine(b) && (degrees(a, b) || degrees(b, a))).count();
             (good > 0 && good * 5 >= points.len() * 4).then_some(("axis-table", RuleClass::Structural))
         }
         Axis::SurveyX | Axis::SurveyY => {
@@ -274,7 +400,35 @@ mod tests {
     use super::*;
 
     fn rule(text: &str) -> Option<&'static str> {
-        look(text).map(|hit| hit.rule)
+        look(text).first().map(|hit| hit.rule)
+    }
+
+    #[test]
+    fn a_structural_table_is_found_below_a_heuristic_one() {
+        let corners = "J1,34512.417,51203.882\nJ2,34498.120,51233.004\nJ3,34477.871,51228.690\n";
+        let rules = |text: &str| look(text).iter().map(|hit| hit.rule).collect::<Vec<_>>();
+        assert_eq!(rules(&format!("点,X,Y\n{corners}\n点号,纵坐标,横坐标\n{corners}")), ["local-grid", "axis-table"]);
+        let side_by_side = "点,X,Y,纵坐标,横坐标\n1,34512.417,51203.882,34512.417,51203.882\n2,34498.120,51233.004,34498.120,51233.004\n3,34477.871,51228.690,34477.871,51228.690\n";
+        assert_eq!(rules(side_by_side), ["axis-table"]);
+    }
+
+    #[test]
+    fn no_header_is_too_many_and_no_row_too_deep() {
+        let corners = "J1,34512.417,51203.882\nJ2,34498.120,51233.004\nJ3,34477.871,51228.690\n";
+        let remarks = "备注 x type, y key 说明\n".repeat(2_500);
+        assert_eq!(rule(&format!("{remarks}点号,纵坐标,横坐标\n{corners}")), Some("axis-table"));
+        let empty = "甲,0.000,0.000\n乙,,\n".repeat(60);
+        assert_eq!(rule(&format!("点号,纵坐标,横坐标\n{empty}{corners}")), Some("axis-table"));
+        let small = "甲,1.5,2.5\n".repeat(100);
+        assert_eq!(rule(&format!("点号,X,Y\n{small}{corners}")), None, "three of a page are no grid");
+        let page = "J1,34512.417,51203.882\nJ2,34498.120,51233.004\n".repeat(48);
+        assert_eq!(rule(&format!("点号,X,Y\n{small}{page}")), Some("local-grid"));
+    }
+
+    #[test]
+    fn a_text_of_headers_alone_is_not_called_clean() {
+        let wide = format!("{}\n", "x,y,".repeat(20));
+        assert_eq!(rule(&wide), Some(SPENT));
     }
 
     #[test]
@@ -284,6 +438,10 @@ mod tests {
             "界址点号\tX(m)\tY(m)\nJ1\t3451.41\t5120.88\nJ2\t3449.12\t5123.00\nJ3\t3447.87\t5122.69",
             "| 点 | X | Y |\n|---|---|---|\n| J1 | 34512.417 | 51203.882 |\n| J2 | 34498.120 | 51233.004 |\n| J3 | 34477.871 | 51228.690 |",
             "表一\nX,34512.417,34498.120,34477.871\nY,51203.882,51233.004,51228.690",
+            "点,N,E\nJ1,34512.417,51203.882\nJ2,34498.120,51233.004\nJ3,34477.871,51228.690",
+            "界址点,纵(X),横(Y)\nJ1,34512.417,51203.882\nJ2,34498.120,51233.004\nJ3,34477.871,51228.690",
+            "点,X,Y\nJ1,=\"34512.417\",=\"51203.882\"\nJ2,'34498.120,'51233.004\nJ3,34477.871,51228.690",
+            "点,说明,X,Y\nJ1,\"甲,乙\",34512.417,51203.882\nJ2,\"甲,乙\",34498.120,51233.004\nJ3,\"甲,乙\",34477.871,51228.690",
             "点,X(km),Y(km)\n1,4851.490419,29546.865276\n2,4851.357613,29546.783929\n3,4851.300001,29546.701122",
         ] {
             assert_eq!(rule(text), Some("local-grid"), "{text}");
@@ -299,10 +457,18 @@ mod tests {
             "名称,经度,纬度\n甲,113.34,23.13\n乙,116.40,39.90",
             "name;lat;lon\nA;23.13;113.34",
             "lon,lat\n113347776,23139564",
+            "点號,縱坐標,橫坐標\nJ1,34512.417,51203.882",
+            "点号,X坐标值,Y坐标值\nJ1,34512.417,51203.882",
+            "点号,N坐标,E坐标\nJ1,34512.417,51203.882",
+            "点号;纵坐标;横坐标\nJ1;34512,417;51203,882",
+            "点号,经度,纬度\nA,113-20-51.99,23-08-22.43",
+            "名称,经度,纬度\na,0,0\nb,113.3412,23.1304\nc,0,0\nd,116.4011,39.9002",
         ] {
             assert_eq!(rule(text), Some("axis-table"), "{text}");
         }
         assert_eq!(rule("宗地,图幅号\n1,51.50-46.25"), Some("sheet-number"));
+        assert_eq!(rule("宗地,ZDT\n1,\n2,a/b.png"), Some("parcel-picture"));
+        assert_eq!(rule("宗地,ZDT\n1,\n2,无"), None);
     }
 
     #[test]
@@ -316,6 +482,9 @@ mod tests {
             "x,y\n34512.41,51203.88\n91234.55,2203.10\n1234.55,99203.10",
             "x,y\n34512.41,51203.88\n34512.41,51203.88\n34512.41,51203.88",
             "图幅号,备注\n,无\n",
+            "姓名,tax,salary\n张,1200.55,15000.25\n王,1213.65,15211.55\n李,1226.75,15422.85",
+            "业务号,SX,YJFY\n1,1200.55,15000.25\n2,1213.65,15211.55\n3,1226.75,15422.85",
+            "任务,jd,wd\n1,100.0,36.65\n2,95.5,36.70",
             "",
             "X\nY",
         ] {

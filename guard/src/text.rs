@@ -86,24 +86,143 @@ fn utf32(body: &[u8], read: fn([u8; 4]) -> u32) -> Option<String> {
     words.iter().map(|w| char::from_u32(read(*w))).collect()
 }
 
-/// Full-width forms to ASCII and Chinese numerals to digits, if there are any worth it.
+/// Full-width forms to ASCII, digits of any script and Chinese numerals to digits, and without what nobody sees, if there
+/// is any of it.
 pub(crate) fn narrowed(text: &str) -> Option<String> {
     let wide = memchr::memmem::find_iter(text.as_bytes(), b"\xEF\xBC")
         .any(|at| matches!(text.as_bytes().get(at + 2), Some(0x90..=0x99)));
     let numerals = has_numeral_run(text);
-    if !wide && !numerals {
+    let rings = has_ring_run(text);
+    let foreign = || text.chars().any(|c| is_unseen(c) || c == '\u{a0}' || foreign_digit(c).is_some());
+    if !wide && !numerals && !rings && !foreign() {
         return None;
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let c = match c {
-            '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-            _ if numerals => numeral(c).unwrap_or(c),
-            _ => c,
+            '\0'..='\x7f' => c,
+            '\u{a0}' => ' ',
+            _ if is_unseen(c) => continue,
+            '\u{ff01}'..='\u{ff5e}' if wide || numerals => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+            _ => foreign_digit(c)
+                .or_else(|| ring_digit(c).filter(|_| rings))
+                .or_else(|| numeral(c).filter(|_| numerals))
+                .unwrap_or(c),
         };
         out.push(c);
     }
     Some(out)
+}
+
+/// Word and web pages put them where a line may break, even inside a number.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{180e}' | '\u{34f}')
+}
+
+/// The noughts of scripts that have decimal digits of their own; nine digits follow each.
+const NOUGHTS: [u32; 33] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1b50, 0x1bb0, 0x1c40, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
+    0x1d7f6, 0x1fbf0, 0xa620,
+];
+
+fn foreign_digit(c: char) -> Option<char> {
+    let code = u32::from(c);
+    if code < 0x660 || (0x2000..0xa620).contains(&code) {
+        return None;
+    }
+    let digit = NOUGHTS.iter().find_map(|nought| code.checked_sub(*nought).filter(|digit| *digit < 10))?;
+    char::from_digit(digit, 10)
+}
+
+/// Digits in rings, brackets and with dots, raised and lowered: ①, ⑴, ⒈, ❶, ¹, ₁.
+fn ring_digit(c: char) -> Option<char> {
+    const ONES: [u32; 7] = [0x2460, 0x2474, 0x2488, 0x24f5, 0x2776, 0x2780, 0x278a];
+    let code = u32::from(c);
+    let digit = match code {
+        0x24ea | 0x24ff | 0x2070 => 0,
+        0xb9 => 1,
+        0xb2 => 2,
+        0xb3 => 3,
+        0x2074..=0x2079 => code - 0x2070,
+        0x2080..=0x2089 => code - 0x2080,
+        0x2460..=0x2793 => ONES.iter().find_map(|one| code.checked_sub(*one).filter(|n| *n < 9))? + 1,
+        _ => return None,
+    };
+    char::from_digit(digit, 10)
+}
+
+/// Four in a row are a number; one is the mark of a list, or a square metre.
+fn has_ring_run(text: &str) -> bool {
+    let may = |lead: u8| memchr::memchr(lead, text.as_bytes()).is_some();
+    if !may(0xe2) && !may(0xc2) {
+        return false;
+    }
+    let mut run = 0;
+    text.chars().any(|c| {
+        run = if ring_digit(c).is_some() { run + 1 } else { 0 };
+        run >= 4
+    })
+}
+
+/// The text with its numbers in one piece, if any of them is written in groups of three: `4,851,490.419`,
+/// `4 851 490.419`, `4'851'490.419`. A second reading: behind commas the same signs may be columns.
+pub(crate) fn ungrouped(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let mut out = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        if !digit(at) {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while digit(at) {
+            at += 1;
+        }
+        let before = start.checked_sub(1).and_then(|i| bytes.get(i)).copied().unwrap_or(b'\n');
+        if at - start > 3 || before.is_ascii_alphanumeric() || matches!(before, b'.' | b',' | b'_') {
+            continue;
+        }
+        let Some((groups, end)) = groups(bytes, start, at) else { continue };
+        out.push_str(text.get(copied..start).unwrap_or(""));
+        out.extend(groups.iter().filter(|b| b.is_ascii_digit()).map(|b| char::from(*b)));
+        (copied, at) = (end, end);
+    }
+    out.push_str(text.get(copied..).unwrap_or(""));
+    (copied > 0).then_some(out)
+}
+
+/// Signs that part groups of three digits: GB/T 15835 has a thin space, Excel a comma, a Swiss instrument a high comma.
+const GROUP_SIGNS: [&str; 8] = [",", " ", "'", "\u{2009}", "\u{202f}", "\u{2019}", "，", "\u{2007}"];
+
+/// The groups of a number whose first ends at `at`, without its fraction.
+fn groups(bytes: &[u8], start: usize, at: usize) -> Option<(&[u8], usize)> {
+    let rest = |at: usize| bytes.get(at..).unwrap_or_default();
+    let sign = GROUP_SIGNS.iter().find(|sign| rest(at).starts_with(sign.as_bytes()))?.as_bytes();
+    let is_group = |at: usize| {
+        rest(at).strip_prefix(sign).and_then(|b| b.get(..3)).is_some_and(|b| b.iter().all(u8::is_ascii_digit))
+            && !rest(at).get(sign.len() + 3).is_some_and(u8::is_ascii_digit)
+    };
+    let (mut count, mut end) = (0, at);
+    while count < 4 && is_group(end) {
+        count += 1;
+        end += sign.len() + 3;
+    }
+    let fraction = match rest(end) {
+        [b'.', fraction @ ..] => fraction.iter().take_while(|b| b.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let behind = rest(end + usize::from(fraction > 0) + fraction);
+    // Columns of three digits go on behind it.
+    let goes_on = behind.strip_prefix(sign).is_some_and(|b| b.first().is_some_and(u8::is_ascii_digit));
+    let holds = match sign {
+        b"," => !goes_on && (count >= 2 || (count == 1 && (1..=4).contains(&fraction))),
+        b" " => fraction > 0 && (count >= 2 || (count == 1 && fraction <= 4 && !goes_on)),
+        _ => count >= 2 || (count == 1 && fraction > 0),
+    };
+    holds.then(|| (bytes.get(start..end).unwrap_or_default(), end))
 }
 
 /// Seven numerals in a row, one of them the point, are a measured value and no year or street number.
@@ -256,6 +375,39 @@ mod tests {
         assert_eq!(narrowed("Ｘ＝４８５１").as_deref(), Some("X=4851"));
         assert_eq!(narrowed("北坐标三二八六九六九点〇二").as_deref(), Some("北坐标3286969.02"));
         assert_eq!(narrowed("二〇二四年三点一刻"), None);
+    }
+
+    #[test]
+    fn what_nobody_sees_and_digits_of_other_scripts_are_read() {
+        assert_eq!(narrowed("4851\u{200b}490.\u{ad}419\u{a0}m").as_deref(), Some("4851490.419 m"));
+        assert_eq!(narrowed("٤٨٥١٤٩٠.𝟒𝟏𝟗").as_deref(), Some("4851490.419"));
+        assert_eq!(narrowed("④⑧⑤①④⑨⓪.④").as_deref(), Some("4851490.4"));
+        assert_eq!(narrowed("① 面积 120.5m²，② 价格"), None);
+    }
+
+    #[test]
+    fn groups_of_three_are_one_number_and_columns_are_not() {
+        for (text, plain) in [
+            ("J1,\"4,851,490.419\",\"546,865.276\"", "J1,\"4851490.419\",\"546865.276\""),
+            ("J1\t4,851,490.419\t546,865.276\n", "J1\t4851490.419\t546865.276\n"),
+            ("4 851 490.419  29 546 865.276", "4851490.419  29546865.276"),
+            ("X 4'851'490.419", "X 4851490.419"),
+            ("4\u{2009}851\u{2009}490.419", "4851490.419"),
+            ("3,790,806", "3790806"),
+        ] {
+            assert_eq!(ungrouped(text).as_deref(), Some(plain), "{text}");
+        }
+        for text in [
+            "1,113.347776,23.139564",
+            "J1,851,490.419",
+            "J1 851 490",
+            "a 1 113.347 23.139",
+            "2024,851,490",
+            "13,636,119,653,1",
+            "10.0.100.200",
+        ] {
+            assert_eq!(ungrouped(text), None, "{text}");
+        }
     }
 
     #[test]

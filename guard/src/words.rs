@@ -22,6 +22,8 @@ enum Behind {
     Comma,
     /// A quote, and then at least six letters and digits.
     Code,
+    /// `":` and a text that is not empty; the word itself in capitals.
+    Filled,
 }
 
 const WORDS: &[(&str, &str, Behind)] = &[
@@ -30,6 +32,12 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("ktt_gy_jzd", "national-element", Behind::Markup),
     ("ktt_gy_jzx", "national-element", Behind::Markup),
     ("ktf_zh_yhydzb", "national-element", Behind::Markup),
+    ("zdt", "parcel-picture", Behind::Filled),
+    ("fct", "parcel-picture", Behind::Filled),
+    ("fcfht", "parcel-picture", Behind::Filled),
+    ("zht", "parcel-picture", Behind::Filled),
+    ("qrzdt", "parcel-picture", Behind::Filled),
+    ("qrfcfht", "parcel-picture", Behind::Filled),
     ("coordinates", "geometry", Behind::Positions),
     ("poslist", "geometry", Behind::Positions),
     ("encodeoffsets", "encoded-geometry", Behind::Markup),
@@ -103,6 +111,7 @@ pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> 
         Behind::Bracket => rest.starts_with(b"[\"") || rest.starts_with(b"[ \"") || rest.starts_with(b"[\\\""),
         Behind::Comma => rest.first() == Some(&b',') && rest.iter().skip(1).take(12).any(u8::is_ascii_digit),
         Behind::Code => code_follows(rest),
+        Behind::Filled => word.bytes().all(|b| b.is_ascii_uppercase()) && text_follows(rest),
     };
     holds.then_some((*rule, RuleClass::Structural))
 }
@@ -157,6 +166,19 @@ fn points_follow(rest: &[u8]) -> bool {
     number > 0
         && rest.first().is_some_and(u8::is_ascii_whitespace)
         && rest.get(1).is_some_and(|b| matches!(b, b'0'..=b'9' | b'-' | b'.' | b' '))
+}
+
+/// `":"a`, `": ["a`: a member of a message with something in it.
+fn text_follows(rest: &[u8]) -> bool {
+    let Some(rest) = rest.strip_prefix(b"\"") else { return false };
+    let gap = rest
+        .iter()
+        .take(VALUE_GAP_MAX)
+        .take_while(|b| matches!(b, b':' | b'[' | b'{') || b.is_ascii_whitespace())
+        .count();
+    let (before, value) = rest.split_at(gap);
+    let is_filled = |b: &u8| !matches!(b, b'"' | b']' | b'}' | b',') && !b.is_ascii_whitespace();
+    before.contains(&b':') && value.first() == Some(&b'"') && value.get(1).is_some_and(is_filled)
 }
 
 fn code_follows(rest: &[u8]) -> bool {
@@ -231,6 +253,18 @@ mod tests {
         assert!(hits("POLYGON ((600005.4637441012 5204032.296556676, 1 2))"));
         assert!(hits("MULTILINESTRING ( ( 0 0, 1 1), ( 0 0, 1 1) )"));
         assert!(!hits("Point(1, 2)"));
+    }
+
+    #[test]
+    fn a_picture_of_the_parcel_in_a_message_is_found_and_an_empty_field_is_not() {
+        for text in [r#"{"ywh":"1","ZDT":"iVBORw0K"}"#, r#"{"ZDT": ["a/b.png"]}"#, "{\"FCFHT\" :\n \"x\"}"] {
+            assert!(hits(text), "{text}");
+        }
+        for text in
+            [r#"{"ZDT":""}"#, r#"{"ZDT":null}"#, r#"{"ZDT": [], "a": "b"}"#, r#"{"zdt":"x"}"#, "the field ZDT: \"x\""]
+        {
+            assert!(!hits(text), "{text}");
+        }
     }
 
     #[test]

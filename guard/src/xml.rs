@@ -41,7 +41,7 @@ const GEOMETRY_ELEMENTS: [&str; 22] = [
 const GEODATA_ROOTS: [&str; 5] = ["kml", "gpx", "TrainingCenterDatabase", "osm", "LandXML"];
 
 /// Tags inside a word or number: they separate nothing.
-const INLINE: [&str; 24] = [
+const INLINE: [&str; 43] = [
     "t",
     "r",
     "rPr",
@@ -66,43 +66,87 @@ const INLINE: [&str; 24] = [
     "noProof",
     "kern",
     "bookmarkStart",
+    "bookmarkEnd",
+    "lastRenderedPageBreak",
+    "hyperlink",
+    "smartTag",
+    "sdt",
+    "sdtContent",
+    "ins",
+    "del",
+    "fldSimple",
+    "noBreakHyphen",
+    "softHyphen",
+    "permStart",
+    "permEnd",
+    "commentRangeStart",
+    "commentRangeEnd",
+    "commentReference",
+    "mark",
+    "code",
+    "strike",
 ];
 
-/// Names deeper than this are not kept for the evidence; the nesting itself is bounded by the file's size.
+/// What a word processor says about a run, a paragraph or a cell; there is no text in it.
+const PROPERTIES: [&str; 7] = ["rPr", "pPr", "tcPr", "trPr", "tblPr", "sectPr", "sdtPr"];
+
+/// Elements of HTML that have no end.
+const VOID: [&str; 14] =
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"];
+
+/// Names deeper than this are not shown in the evidence.
 const PATH_DEPTH_SHOWN: usize = 16;
+/// Names deeper than this are not kept; pages nest their boxes a few dozen deep, and all nesting is bounded by the size.
+const PATH_DEPTH_MAX: usize = 64;
+/// How often reading begins again behind what is no tag; a page from a word processor has one such mark a paragraph.
+const RESTARTS_MAX: u32 = 20_000;
 
 /// Looks at elements, attributes and the text in between. False: not well-formed.
 pub(crate) fn look(look: &mut Look, text: &str, at: &str) -> bool {
+    let mut walk = Walk::new(look, text, at, false);
     let mut reader = Reader::from_str(text);
-    let mut walk = Walk {
-        look,
-        at,
-        path: Vec::new(),
-        seen: String::with_capacity(text.len() / 2),
-        depth: 0,
-        roots: 0,
-        sheet: None,
-    };
     let well_formed = loop {
         match reader.read_event() {
-            Ok(Event::Start(start)) => walk.open(&start, false),
-            Ok(Event::Empty(start)) => walk.open(&start, true),
-            Ok(Event::End(end)) => walk.close(end.local_name().as_ref()),
-            Ok(Event::Text(text)) => walk.text(&text),
-            Ok(Event::CData(text)) => walk.text(&text),
-            Ok(Event::GeneralRef(reference)) => {
-                if let Ok(Some(c)) = reference.resolve_char_ref() {
-                    walk.seen.push(c);
-                }
-            }
-            Ok(Event::Eof) => break walk.depth == 0 && walk.roots == 1,
-            Ok(_) => {}
+            Ok(Event::Eof) => break walk.depth == 0 && walk.roots == 1 && !walk.has_unknown,
+            Ok(event) => walk.event(&event),
             Err(_) => break false,
         }
     };
-    let seen = std::mem::take(&mut walk.seen);
-    look.scan_text(&seen, &format!("{at} (text)"));
+    walk.finish();
     well_formed
+}
+
+/// Looks at a page as a browser reads it: ends may be missing, and what is no tag is passed over.
+pub(crate) fn look_as_page(look: &mut Look, text: &str, at: &str) {
+    let mut walk = Walk::new(look, text, at, true);
+    let mut rest = text;
+    for restart in 0.. {
+        let mut reader = Reader::from_str(rest);
+        let config = reader.config_mut();
+        (config.check_end_names, config.allow_unmatched_ends, config.allow_dangling_amp) = (false, true, true);
+        let stopped = loop {
+            match reader.read_event() {
+                Ok(Event::Eof) => break None,
+                Ok(event) => walk.event(&event),
+                Err(_) => break Some(reader.error_position().max(1)),
+            }
+        };
+        let Some(stopped) = stopped.and_then(|at| usize::try_from(at).ok()) else { break };
+        let behind = memchr::memchr(b'>', crate::octets::tail(rest.as_bytes(), stopped)).map(|end| stopped + end + 1);
+        match behind.and_then(|behind| rest.get(behind..)) {
+            Some(behind) if restart < RESTARTS_MAX => rest = behind,
+            Some(_) => {
+                walk.look.obstacle("malformed-xml", at);
+                break;
+            }
+            // No tag ends behind it: the rest is text.
+            None => {
+                walk.seen.push_str(rest.get(stopped..).unwrap_or(""));
+                break;
+            }
+        }
+    }
+    walk.finish();
 }
 
 struct Walk<'a> {
@@ -112,6 +156,14 @@ struct Walk<'a> {
     seen: String,
     depth: usize,
     roots: u32,
+    /// Read as a browser does.
+    page: bool,
+    /// A reference to something that is declared elsewhere, or nowhere.
+    has_unknown: bool,
+    /// Inside properties: how deep they began, and what would separate a text in them from the one before.
+    properties: Option<(usize, String)>,
+    /// Inside a field that holds a picture of the parcel: how deep it began.
+    picture: Option<usize>,
     /// In a sheet of a workbook: where the next cell stands, and whether its value is the number of a shared string.
     sheet: Option<Cell>,
 }
@@ -132,7 +184,53 @@ fn column_of(place: &str) -> Option<usize> {
     number.checked_sub(1).filter(|column| *column < COLUMNS_MAX)
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(look: &'a mut Look, text: &str, at: &'a str, page: bool) -> Self {
+        Walk {
+            look,
+            at,
+            path: Vec::new(),
+            seen: String::with_capacity(text.len() / 2),
+            depth: 0,
+            roots: 0,
+            page,
+            has_unknown: false,
+            properties: None,
+            picture: None,
+            sheet: None,
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Start(start) => {
+                let empty = self.page && VOID.iter().any(|name| start.local_name().as_ref().eq_ignore_ascii_case(name));
+                self.open(start, empty);
+            }
+            Event::Empty(start) => self.open(start, true),
+            Event::End(end) => self.close(end.local_name().as_ref()),
+            Event::Text(text) => self.text(text),
+            Event::CData(text) => self.text(text),
+            Event::GeneralRef(reference) => match (reference.resolve_char_ref(), &**reference) {
+                (Ok(Some(c)), _) => self.seen.push(c),
+                (_, "amp") => self.seen.push('&'),
+                (_, "lt") => self.seen.push('<'),
+                (_, "gt") => self.seen.push('>'),
+                (_, "quot") => self.seen.push('"'),
+                (_, "apos") => self.seen.push('\''),
+                _ if self.page => self.seen.push(' '),
+                _ => self.has_unknown = true,
+            },
+            // Entities put a number together where it is shown; nobody in this trade declares any.
+            Event::DocType(declared) if declared.contains("<!ENTITY") => self.look.obstacle("malformed-xml", self.at),
+            _ => {}
+        }
+    }
+
+    fn finish(self) {
+        self.look.scan_text(&self.seen, &format!("{} (text)", self.at));
+    }
+
     fn open(&mut self, start: &BytesStart<'_>, empty: bool) {
         let local = start.local_name();
         let name: &str = local.as_ref();
@@ -151,16 +249,20 @@ impl Walk<'_> {
         if name == "Signature" || name == "SignatureValue" {
             self.look.signed = true;
         }
-        if name.len() <= 3 || name.starts_with("K") || name.contains('_') {
-            self.pictures(start, name);
+        self.pictures(start, name);
+        if self.properties.is_none() && !empty && PROPERTIES.contains(&name) {
+            self.properties = Some((self.depth, String::new()));
+        }
+        if !empty && self.picture.is_none() && PICTURE_FIELDS.contains(&name) {
+            self.picture = Some(self.depth);
         }
         if self.sheet.is_some() && matches!(name, "c" | "v" | "is" | "row" | "f") {
             self.cell(start, name);
-        } else if !INLINE.contains(&name) {
-            self.seen.push(self.separator(name));
+        } else {
+            self.separate(name);
         }
         if !empty {
-            if self.path.len() < PATH_DEPTH_SHOWN {
+            if self.path.len() < PATH_DEPTH_MAX {
                 self.path.push(name.to_owned());
             }
             self.depth += 1;
@@ -201,16 +303,41 @@ impl Walk<'_> {
     }
 
     fn close(&mut self, name: &str) {
-        if self.depth <= self.path.len() {
-            self.path.pop();
+        if self.page {
+            // An end closes what was left open inside.
+            if let Some(at) = self.path.iter().rposition(|open| open == name) {
+                self.path.truncate(at);
+            }
+            self.depth = self.path.len();
+        } else {
+            if self.depth <= self.path.len() {
+                self.path.pop();
+            }
+            self.depth = self.depth.saturating_sub(1);
         }
-        self.depth = self.depth.saturating_sub(1);
+        let depth = self.depth;
+        self.picture = self.picture.filter(|began| *began < depth);
         if self.sheet.is_some() && matches!(name, "c" | "v" | "is" | "row" | "f") {
             if name == "f" {
                 self.seen.push(' ');
             }
-        } else if !INLINE.contains(&name) {
-            self.seen.push(self.separator(name));
+        } else {
+            self.separate(name);
+        }
+        if self.properties.as_ref().is_some_and(|(began, _)| *began >= depth) {
+            self.properties = None;
+        }
+    }
+
+    /// Parts what stands before and behind a tag. Properties part nothing, as long as there is no text in them.
+    fn separate(&mut self, name: &str) {
+        if INLINE.contains(&name) || PROPERTIES.contains(&name) {
+            return;
+        }
+        let separator = self.separator(name);
+        match &mut self.properties {
+            Some((_, waiting)) => waiting.push(separator),
+            None => self.seen.push(separator),
         }
     }
 
@@ -221,6 +348,16 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, text: &str) {
+        let is_blank = text.trim().is_empty();
+        // One field is one finding, however many pieces its text comes in.
+        if !is_blank && self.picture.take().is_some() {
+            let place = self.place("");
+            self.look.finding("parcel-picture", RuleClass::Structural, &place, "");
+        }
+        if let Some((_, waiting)) = self.properties.as_mut().filter(|_| !is_blank) {
+            self.seen.push_str(waiting);
+            waiting.clear();
+        }
         if let Some(name) = self.path.last() {
             // Bounding boxes nest the number one element deeper.
             let inside = |name: &String| GEOMETRY_ELEMENTS.contains(&name.as_str());
@@ -230,7 +367,7 @@ impl Walk<'_> {
                 .bytes()
                 .next()
                 .is_some_and(|b| b.is_ascii_digit() || b == b'-' || b == b'.' || b == b'+');
-            if number && self.depth <= PATH_DEPTH_SHOWN && (inside(name) || above) && self.is_position(text) {
+            if number && self.depth <= PATH_DEPTH_MAX && (inside(name) || above) && self.is_position(text) {
                 let place = self.place("");
                 self.look.finding("geometry", RuleClass::Structural, &place, text.trim());
             }
@@ -252,7 +389,8 @@ impl Walk<'_> {
 
     fn place(&self, name: &str) -> String {
         let mut place = self.at.to_owned();
-        for part in self.path.iter().map(String::as_str).chain([name]).filter(|p| !p.is_empty()) {
+        for part in self.path.iter().take(PATH_DEPTH_SHOWN).map(String::as_str).chain([name]).filter(|p| !p.is_empty())
+        {
             place.push('/');
             place.push_str(part);
         }
@@ -262,7 +400,7 @@ impl Walk<'_> {
 
 /// Cells stand beside each other, everything else below.
 fn separator(name: &str) -> char {
-    if matches!(name, "c" | "v" | "td" | "th" | "tc" | "table-cell" | "is" | "p") { '\t' } else { '\n' }
+    if matches!(name, "c" | "v" | "td" | "th" | "tc" | "table-cell" | "is" | "p" | "tab") { '\t' } else { '\n' }
 }
 
 /// The strings that the cells of a workbook share, in order.
@@ -295,6 +433,65 @@ pub(crate) fn shared_strings(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rules(text: &str) -> Vec<String> {
+        crate::detect("a.xml", text.as_bytes()).findings.iter().map(|finding| finding.rule.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_number_split_over_runs_of_a_letter_is_one_number() {
+        let run = |properties: &str, text: &str| format!("<w:r><w:rPr>{properties}</w:rPr><w:t>{text}</w:t></w:r>");
+        for properties in
+            ["<w:bCs/>", "<w:highlight w:val=\"yellow\"/>", "<w:rStyle w:val=\"a\"/>", "<w:spacing w:val=\"1\"/>"]
+        {
+            let number = |a: &str, b: &str| run(properties, a) + "<w:bookmarkEnd/>" + &run(properties, b);
+            let text = format!(
+                "<?xml version=\"1.0\"?><w:p>{}<w:r><w:tab/></w:r>{}</w:p>",
+                number("4851", "490.419"),
+                number("29546", "865.276")
+            );
+            assert!(rules(&text).contains(&"precise-pair".to_owned()), "{text}");
+        }
+        let hidden = "<?xml version=\"1.0\"?><a><rPr><x>4851490.419</x><y>29546865.276</y></rPr></a>";
+        assert!(!rules(hidden).is_empty(), "a text in properties is read as any other");
+    }
+
+    #[test]
+    fn a_field_with_a_picture_of_the_parcel_is_found_by_its_name() {
+        for text in [
+            "<?xml version=\"1.0\"?><Message><ZDT>iVBORw0K</ZDT></Message>",
+            "<?xml version=\"1.0\"?><Message><ZDT><![CDATA[a/b.png]]></ZDT></Message>",
+            "<?xml version=\"1.0\"?><Message><Parcel ZDT=\"a/b.png\"/></Message>",
+        ] {
+            assert_eq!(rules(text), ["parcel-picture"], "{text}");
+        }
+        assert!(rules("<?xml version=\"1.0\"?><Message><ZDT> </ZDT><FCT/><P ZDT=\"\"/><A>1</A></Message>").is_empty());
+    }
+
+    #[test]
+    fn entities_are_not_looked_through() {
+        let text = "<?xml version=\"1.0\"?><!DOCTYPE m [<!ENTITY a \"4851\">]><m>&a;490.419</m>";
+        assert_eq!(rules(text), ["malformed-xml"]);
+        assert_eq!(rules("<?xml version=\"1.0\"?><m>&a;490.419</m>"), ["malformed-xml"]);
+        assert!(rules("<?xml version=\"1.0\"?><m>&amp;&lt;&#52;</m>").is_empty());
+    }
+
+    #[test]
+    fn a_page_is_read_as_a_browser_reads_it() {
+        let cell = |text: &str| {
+            format!("<td style='mso-style-parent:style0;padding:0cm 5.4pt;border:solid windowtext 1.0pt'>{text}")
+        };
+        let row = |a: &str, b: &str, c: &str| format!("<tr>{}{}{}", cell(a), cell(b), cell(c));
+        let page = format!(
+            "<html><head><meta charset=utf-8></head><body><![if !vml]><p>a & b&nbsp;<br><table>{}{}</table></body></html>",
+            row("点号", "纵坐标", "横坐标"),
+            row("J1", "34512.417", "51203.882")
+        );
+        let found = crate::detect("a.html", page.as_bytes());
+        assert!(found.findings.iter().any(|finding| finding.rule == "axis-table"), "{:?}", found.findings);
+        let plain = crate::detect("a.html", b"<html><body><p>1 < 2 & <3<br><!-- open");
+        assert!(plain.findings.is_empty(), "{:?}", plain.findings);
+    }
 
     #[test]
     fn cells_have_columns() {
