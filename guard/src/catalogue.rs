@@ -61,6 +61,8 @@ pub const OBSTACLES: &[&str] = &[
     "worker-late",
     "worker-garbled",
     "worker-absent",
+    "not-rebuilt",
+    "second-reader",
     "malformed-zip",
     "malformed-gzip",
     "malformed-bzip2",
