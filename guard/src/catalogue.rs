@@ -62,6 +62,8 @@ pub const OBSTACLES: &[&str] = &[
     "worker-late",
     "worker-garbled",
     "worker-absent",
+    "not-rebuilt",
+    "second-reader",
     "malformed-zip",
     "malformed-gzip",
     "malformed-bzip2",

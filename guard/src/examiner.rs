@@ -14,6 +14,7 @@ use crate::kind::Kind;
 use crate::label;
 use crate::look::Look;
 use crate::rules::Schema;
+use crate::second;
 use crate::strip::{self, Stripped};
 
 /// Words of one question or answer: the paths of a batch, the evidence of its files. More is no answer.
@@ -96,6 +97,8 @@ enum Question {
     Look { names: Vec<String>, files: Vec<Asked> },
     /// The one content without its coordinates.
     Strip { kind: Kind },
+    /// Does a second reader see no coordinate in the one content, which a strip has made?
+    Confirm,
     /// Does the one content keep to this, and which labels has it?
     Outline { kind: Kind, schema: Schema },
 }
@@ -110,6 +113,7 @@ struct Asked {
 enum Said {
     Look { names: Vec<Vec<Finding>>, files: Vec<Seen>, outlined: Vec<Option<Outlined>> },
     Strip { removed: Option<Vec<(String, u32)>> },
+    Confirm { agrees: bool },
     Outline { outlined: Option<Outlined> },
 }
 
@@ -169,6 +173,7 @@ pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
                 }),
             }
         }
+        Question::Confirm => Said::Confirm { agrees: second::agrees(contents.first()?) },
         Question::Outline { kind, schema } => Said::Outline { outlined: outline(kind, contents.first()?, &schema) },
         Question::Look { .. } => return None,
     };
@@ -239,6 +244,17 @@ pub(crate) fn strip_by(examiner: &mut dyn Examiner, kind: Kind, bytes: &[u8]) ->
     examiner.retire();
     match told? {
         (Said::Strip { removed }, body) => Ok(removed.map(|removed| (body, removed))),
+        _ => Err(Silence::Garbled),
+    }
+}
+
+/// Asks the second reader about what a strip made, in a worker that has seen nothing else.
+pub(crate) fn confirm_by(examiner: &mut dyn Examiner, bytes: &[u8]) -> Result<bool, Silence> {
+    examiner.retire();
+    let told = ask(examiner, &Question::Confirm, &[bytes]);
+    examiner.retire();
+    match told?.0 {
+        Said::Confirm { agrees } => Ok(agrees),
         _ => Err(Silence::Garbled),
     }
 }

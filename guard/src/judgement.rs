@@ -360,6 +360,10 @@ pub fn inspect_by<P: Parcel>(
         Weighed::Strips(files) => return Judgement::Strip { parcel, files },
         Weighed::Held(reason) => return Judgement::Quarantine { parcel, reason, findings: inspected.findings() },
         Weighed::Fails(reason) => return refused(parcel, reason, inspected.findings()),
+        Weighed::NotUsed(reason, why) => {
+            let findings = std::iter::once(why).chain(inspected.findings()).collect();
+            return refused(parcel, reason, findings);
+        }
     };
     let labels = match schema(examiner, parcel_type, &parcel, question, &mut inspected) {
         Ok(labels) => labels,
@@ -519,6 +523,8 @@ enum Weighed {
     Strips(Vec<StrippedFile>),
     Held(Reason),
     Fails(Reason),
+    /// A strip was tried, and its result is not used.
+    NotUsed(Reason, Finding),
 }
 
 fn weigh<P: Parcel>(
@@ -577,10 +583,13 @@ fn strip_all<P: Parcel>(
             Ok(bytes) => bytes,
             Err(reason) => return Weighed::Fails(reason),
         };
+        let not_used =
+            |reason, rule| Weighed::NotUsed(reason, Finding::new(rule, RuleClass::Structural, facts.path.clone(), ""));
+        let unheard = |silence: Silence| not_used(Reason::NotInspectable, silence.rule());
         let (stripped, removed) = match examiner::strip_by(examiner, seen.kind, &bytes) {
             Ok(Some(stripped)) => stripped,
-            Ok(None) => return Weighed::Fails(Reason::Coordinates),
-            Err(_) => return Weighed::Fails(Reason::NotInspectable),
+            Ok(None) => return not_used(Reason::Coordinates, "not-rebuilt"),
+            Err(silence) => return unheard(silence),
         };
         // Whoever rewrote it has retired: another looks at the result, from its first byte.
         let again = match examiner::look(
@@ -589,10 +598,16 @@ fn strip_all<P: Parcel>(
             &[examiner::File { path: &facts.path, bytes: &stripped, schema: None }],
         ) {
             Ok(looked) => looked.files.into_iter().next(),
-            Err(_) => return Weighed::Fails(Reason::NotInspectable),
+            Err(silence) => return unheard(silence),
         };
         if again.is_none_or(|again| again.kind != seen.kind || again.verdict() != DetectVerdict::Clean) {
-            return Weighed::Fails(Reason::Coordinates);
+            return not_used(Reason::Coordinates, "not-rebuilt");
+        }
+        // And a second one, by another way, in a third worker: both must see nothing.
+        match examiner::confirm_by(examiner, &stripped) {
+            Ok(true) => {}
+            Ok(false) => return not_used(Reason::Coordinates, "second-reader"),
+            Err(silence) => return unheard(silence),
         }
         files.push(StrippedFile { index, bytes: stripped, removed });
     }
@@ -747,11 +762,14 @@ mod tests {
         assert!(findings.iter().any(|f| f.rule == "worker-died"));
         assert!(matches!(ask(plain, 1), Judgement::Released(_)), "its schema goes with the first question");
         let point = "<m><XZB>4851490.4193</XZB><YZB>29546865.2760</YZB></m>";
-        for answers in [1, 2] {
-            let Judgement::Refused { reason, .. } = ask(point, answers) else { unreachable!("it is refused") };
+        for answers in [1, 2, 3] {
+            let Judgement::Refused { reason, findings, .. } = ask(point, answers) else {
+                unreachable!("it is refused")
+            };
             assert_eq!(reason, Reason::NotInspectable);
+            assert!(findings.iter().any(|f| f.rule == "worker-died"));
         }
-        assert!(matches!(ask(point, 3), Judgement::Strip { .. }));
+        assert!(matches!(ask(point, 4), Judgement::Strip { .. }));
     }
 
     /// Counts questions, and who was retired.

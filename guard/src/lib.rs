@@ -34,6 +34,7 @@ mod pdf;
 mod picture;
 mod rules;
 mod scan;
+mod second;
 mod seven;
 mod strip;
 mod table;

@@ -132,6 +132,25 @@ fn a_review_result_is_stripped_and_then_crosses_as_stripped() {
 }
 
 #[test]
+fn where_the_second_reader_sees_a_corner_the_strip_is_not_used() {
+    // A pair to the decimetre, alone: the first reader calls it clean.
+    let rest = "<Message><Head/><Data><a>4563112.3</a><b>40512233.1</b></Data></Message>";
+    assert_eq!(detect("m.xml", rest.as_bytes()).verdict, DetectVerdict::Clean);
+    let message = rest.replace("<Data>", "<Data><KTT_GY_JZD XZBZ=\"4851490.4193\" YZBZ=\"29546865.2760\"/>");
+    let rules = shipped("intranet-extranet");
+    let types = [name("review-result")];
+    let question =
+        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+    match inspect(&question, Drop::of("m.xml", &[("m.xml", message.as_bytes())])) {
+        Judgement::Refused { reason, findings, .. } => {
+            assert_eq!(reason, Reason::Coordinates);
+            assert_eq!(findings.first().map(|f| f.rule), Some("second-reader"));
+        }
+        _ => unreachable!("the readers disagree"),
+    }
+}
+
+#[test]
 fn what_was_stripped_once_is_not_stripped_again() {
     let message = message_with_points();
     let drop = Drop::of("m.xml", &[("m.xml", message.as_bytes())]);

@@ -426,6 +426,10 @@ impl Door {
                     cause: std::io::Error::other(error.to_string()),
                 })?;
                 match self.judge(station, again, true, now)? {
+                    // What both readers saw is what was written, and what will be sealed.
+                    Judgement::Released(released) if !are_as_seen(station, &released, &files) => {
+                        refused(drop, Reason::Changed, &[])
+                    }
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
@@ -575,6 +579,11 @@ fn not_registered(parcel: Drop) -> Judgement<Drop> {
 
 fn shown(findings: &[guard::Finding]) -> Vec<String> {
     findings.iter().take(FINDINGS_SHOWN).map(|finding| format!("{} at {}", finding.rule, finding.at)).collect()
+}
+
+fn are_as_seen(station: &Station, released: &Released<Drop>, files: &[StrippedFile]) -> bool {
+    let seen = |file: &StrippedFile| protocol::tree::root_of(station.suite, &file.bytes);
+    files.iter().all(|file| released.digests().get(file.index).is_some_and(|(_, digest)| *digest == seen(file)))
 }
 
 fn stripped_place(station: &Station, parcel: ParcelId) -> PathBuf {
