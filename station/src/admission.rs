@@ -148,7 +148,7 @@ impl Admission {
                     station.retries.done(&item);
                     unclear.remove(&route);
                 }
-                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) if error.concerns_all(&station.spool) => return Err(error),
                 Err(error) => {
                     tracing::error!(%route, %error, "an outlet cannot be reached");
                     station.retries.failed("outlet", &item, &error, now);
@@ -167,7 +167,9 @@ impl Admission {
                 let noted = group.iter().zip(all).map(|(task, went)| self.note(station, task, went, now));
                 noted.sum()
             }
-            Err(error) if others.is_empty() || error.concerns_all() => self.note(station, first, Err(error), now),
+            Err(error) if others.is_empty() || error.concerns_all(&station.spool) => {
+                self.note(station, first, Err(error), now)
+            }
             Err(error) => {
                 tracing::warn!(%error, bundles = group.len(), "a group failed; each is tried by itself");
                 group.chunks(1).map(|task| self.deal_with(station, task, now)).sum()
@@ -203,7 +205,7 @@ impl Admission {
                 owed.insert(checked, Some(route));
                 Ok(0)
             }
-            Err(error) if error.concerns_all() => {
+            Err(error) if error.concerns_all(&station.spool) => {
                 self.owed = None;
                 Err(error)
             }

@@ -139,7 +139,7 @@ impl Intake {
             }
             match door.step(station, self.workers, now, &mut done) {
                 Ok(()) => {}
-                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) if error.concerns_all(&station.spool) => return Err(error),
                 // What one drop or one inlet has met holds up no other.
                 Err(error) => first = first.or(Some(error)),
             }
@@ -269,7 +269,7 @@ impl Door {
                 Err(error) => failed.push((*stuck, error)),
             }
         }
-        match failed.iter().position(|(_, error)| error.concerns_all()) {
+        match failed.iter().position(|(_, error)| error.concerns_all(&station.spool)) {
             Some(at) => Err(failed.swap_remove(at).1),
             None => Ok(failed),
         }

@@ -20,7 +20,7 @@ use spool::{Outlet, Seen, State, is_litter};
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::receipts::Came;
-use crate::station::{Station, StationError};
+use crate::station::{Station, StationError, is_no_room};
 
 /// A bundle is read in pieces of this size.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -129,7 +129,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         &station.keyring.opening,
         &mut Staging::new(station, &place),
     )
-    .map_err(|error| wipe(obstacle(path, error)))?;
+    .map_err(|error| {
+        // Only writing meets a full disk, and it may be a mount of the outlet's own.
+        let full = matches!(&error, BundleError::Io(cause) if is_no_room(cause));
+        wipe(obstacle(if full { &place } else { path }, error))
+    })?;
 
     let held =
         Drop::read_as(&place, opened.manifest.name.as_ref(), NameEncoding::Utf8).map_err(|error| match error {

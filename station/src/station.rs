@@ -63,24 +63,31 @@ pub enum StationError {
 }
 
 impl StationError {
-    /// Would the next parcel meet it as well? A full disk, a ledger or index that takes nothing. Everything else may be
-    /// about one parcel only, and must not hold up those behind it.
+    /// Would the next parcel meet it as well? The spool's own disk full, a ledger or index that takes nothing. Everything
+    /// else may be about one parcel or one route only, and must not hold up those behind it: folders of apps may be
+    /// mounts with a room of their own.
     #[must_use]
-    pub fn concerns_all(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let whole = |cause: &io::Error| matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem);
+    pub fn concerns_all(&self, spool: &Spool) -> bool {
+        let whole = |path: &Path, cause: &io::Error| {
+            is_no_room(cause) && (!spool.layout().is_shared(path) || spool.room(0).is_err())
+        };
         match self {
-            StationError::Spool(SpoolError::Disk { source, .. }) => whole(source),
+            StationError::Spool(SpoolError::Disk { path, source }) => whole(path, source),
+            // Not enough for one that is large is enough for others.
+            StationError::Spool(SpoolError::Full { .. }) => spool.room(0).is_err(),
             StationError::Spool(
-                SpoolError::Full { .. }
-                | SpoolError::LedgerFull { .. }
-                | SpoolError::Poisoned { .. }
-                | SpoolError::Index { .. },
+                SpoolError::LedgerFull { .. } | SpoolError::Poisoned { .. } | SpoolError::Index { .. },
             ) => true,
-            StationError::Io { cause, .. } => whole(cause),
+            StationError::Io { path, cause } => whole(path, cause),
             _ => false,
         }
     }
+}
+
+/// Did a disk take nothing, for want of room or of leave?
+pub(crate) fn is_no_room(cause: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// What a station is built from.
