@@ -316,7 +316,7 @@ pub fn stage(
     let earlier: Option<BTreeSet<String>> = before.as_ref().map(|trip| ids(trip).into_iter().collect());
     let waits = !station.spool.outbox(crossing).entries()?.is_empty();
     let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
-    if earlier.is_none() && (waits || misses || receipts::waits(station, crossing, &target)?) {
+    if earlier.is_none() && (waits || misses || receipts::waits(station, crossing, &target, now)?) {
         // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
         receipts::batch(station, crossing, &target, true, now)?;
     }
