@@ -340,6 +340,7 @@ impl Inlet {
                 continue;
             };
             match self.stand(&candidate, sight, now) {
+                Stand::Take if self.is_too_large_now(&candidate) => self.waits(&name, Wait::NoRoom, now),
                 Stand::Take => {
                     self.waits_no_more(&name);
                     whole.push(candidate);
@@ -355,6 +356,13 @@ impl Inlet {
         }
         self.publish();
         whole
+    }
+
+    /// Is there room, but not for this one? Once claimed its app could not take it back, and sealing it would fill the disk
+    /// again and again. Where there is no room at all, the stage stops by itself.
+    fn is_too_large_now(&self, candidate: &Candidate) -> bool {
+        let full = |bytes| matches!(self.spool.room(bytes), Err(SpoolError::Full { .. }));
+        full(candidate.bytes) && !full(0)
     }
 
     fn stand(&mut self, candidate: &Candidate, sight: Sight, now: Timestamp) -> Stand {

@@ -920,6 +920,15 @@ impl Spool {
         })
     }
 
+    /// The same for what is to be written below `place`. A mount of its own has a room of its own: whoever fills that
+    /// learns it by itself, and takes nothing from the ledger.
+    pub fn room_at(&self, place: &Path, bytes: u64) -> Result<(), SpoolError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).ok();
+        let own = device(place).is_none_or(|device_there| device(self.0.layout.root()) == Some(device_there));
+        if own { self.room(bytes) } else { Ok(()) }
+    }
+
     /// Sets the floor of free space.
     pub fn set_floor(&self, floor: Floor) {
         *self.0.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;

@@ -117,6 +117,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         move |cause| Obstacle::Later(StationError::Io { path, cause })
     };
     station.spool.disk().remove_tree(&place).map_err(io_at(&place))?;
+    // Once opened it stands there beside the bundle.
+    let (bytes, above) = (std::fs::metadata(path).map_err(io_at(path))?.len(), place.parent().unwrap_or(&place));
+    if bytes > spool::SMALL_BYTES_MAX as u64 {
+        station.spool.room_at(above, bytes).map_err(|error| Obstacle::Later(error.into()))?;
+    }
     let wipe = |obstacle: Obstacle| match station.spool.disk().remove_tree(&place) {
         Ok(()) => obstacle,
         Err(cause) => Obstacle::Later(StationError::Io { path: place.clone(), cause }),
