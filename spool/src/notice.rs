@@ -434,12 +434,9 @@ fn parcel_of(path: &Path) -> Option<String> {
     read(path)?.get("parcel")?.as_str().map(str::to_owned)
 }
 
+/// Apps may exchange what stands there at any moment: no link is followed, and no pipe waited for.
 fn read(path: &Path) -> Option<Value> {
-    let about = fs::symlink_metadata(path).ok()?;
-    if !about.is_file() || about.len() > NOTICE_BYTES_MAX {
-        return None;
-    }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&crate::disk::read_plain(path, NOTICE_BYTES_MAX).ok()?).ok()
 }
 
 #[cfg(test)]

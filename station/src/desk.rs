@@ -27,7 +27,7 @@ use crate::{admission, backup, housekeeping, receipts, report, trips};
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
 /// A request with all its arguments is far below this.
-const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// A label has at most 256 bytes; a longer argument is none.
 const LABEL_BYTES_MAX: usize = 256;
 /// A local part holds 32 of them.
@@ -148,17 +148,7 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
 /// Reads a small file out of a folder that a group may write: a link is not followed, a pipe not waited for, and no
 /// more is read than was agreed.
 pub(crate) fn read_small(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
-    use rustix::fs::{Mode, OFlags};
-    use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.len() > bytes_max {
-        return Err(std::io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = Vec::new();
-    file.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    spool::disk::read_plain(path, bytes_max)
 }
 
 /// Reads a request and checks who asks.

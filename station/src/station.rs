@@ -26,6 +26,9 @@ use crate::witness::Witness;
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
 
+/// Of routes that are off: a line each, with a sentence.
+const SWITCHES_BYTES_MAX: u64 = 1 << 20;
+
 /// A neighbour's clock is measured at least this often where it is measured at all.
 const LISTEN_AFTER_MS: u64 = 15_000;
 
@@ -447,7 +450,8 @@ impl Station {
     }
 
     fn load_switches(&self) {
-        let text = std::fs::read_to_string(self.switch_file()).unwrap_or_default();
+        let bytes = crate::desk::read_small(&self.switch_file(), SWITCHES_BYTES_MAX).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let read = |line: &str| {
             let mut fields = line.splitn(4, '\t');
             let name = Name::new(fields.next()?).ok()?;
