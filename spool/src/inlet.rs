@@ -167,6 +167,7 @@ impl Inlet {
         if !claimed.is_dir() {
             return Err(SpoolError::NotSetUp { what: format!("the inlet of route {route}") });
         }
+        spool.is_reached(&dir, &claimed)?;
         spool.notice_nobody_waits(route)?;
         let hints = Hints::open(&dir, spool.shared_bell());
         let quiet_ms = match &mode {
