@@ -131,7 +131,7 @@ pub use crate::{
     outlet::Outlet,
     scrub::Progress,
     snapshot::{Item, Snapshot},
-    spool::{Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
+    spool::{DESK_TRIPS_MODE, Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
     version::STATE_VERSION,
 };

@@ -42,6 +42,8 @@ use crate::segment::Stored;
 use crate::state::{ParcelState, State};
 use crate::version;
 
+/// Of `desk/trips`, in which the group of the ferry may add and move away nothing of the daemon's.
+pub const DESK_TRIPS_MODE: u32 = 0o3770;
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// A parcel of 50,000 files must not take the last inode from the ledger.
@@ -322,9 +324,11 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
         }
         shared(layout.notices(&dirs.route), 0o2770)?;
     }
-    for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_trips(), layout.desk_incoming()] {
+    for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_incoming()] {
         shared(desk, 0o2770)?;
     }
+    // Sticky: nobody moves a trip's folder away and another, or a link, into its place.
+    shared(layout.desk_trips(), DESK_TRIPS_MODE)?;
     // Written by the daemon alone, read by the group of auditors.
     shared(layout.desk_exports(), 0o2750)?;
     shared(layout.status(), 0o2750)?;

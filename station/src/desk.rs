@@ -198,7 +198,10 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let carrier =
                 name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
             let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
-            let staged = trips::stage(station, &medium, &carrier, person, again, now)?;
+            let staged = match trips::stage(station, &medium, &carrier, person, again, now) {
+                Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
+                other => other?,
+            };
             Ok(staged.map(|trip| {
                 let folder = station.layout().desk_trips().join(trip.trip.to_string());
                 json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed })
@@ -249,6 +252,17 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
     }
+}
+
+/// Is it the disk's word about one file or folder? The next try is a person's to make.
+fn is_of_the_disk(error: &StationError) -> bool {
+    use spool::SpoolError::{Disk, Full};
+    matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
+}
+
+fn disk_error(error: &StationError) -> Refusal {
+    Refusal::new("disk-error", &error.to_string(), "磁盘读写失败，未导出")
+        .with_remedy("look at the disk and at `trips`, then ask again", "请检查磁盘并查看 trips，然后重新申请")
 }
 
 /// One of the two words that an exception needs.
