@@ -383,7 +383,8 @@ pub(crate) fn forget(
             break;
         }
         if endings.iter().any(|end| name.ends_with(end.as_bytes())) && has_rested(&path) {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+            // A tree: whoever laid a folder under such a name must not keep the others from going.
+            disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
             gone += 1;
         }
     }

@@ -724,11 +724,20 @@ fn may_be_duplicate(parcel: ParcelId, origin: &Name, now: Timestamp) -> Record {
     record
 }
 
+fn checked_place(station: &Station, bundle: &BundleId) -> PathBuf {
+    station.layout().checked().join(format!("{bundle}.bundle"))
+}
+
+/// Does its bundle still stand where an operator's word was awaited?
+pub(crate) fn is_owed(station: &Station, known: &ParcelState) -> bool {
+    known.came.as_ref().is_some_and(|came| checked_place(station, &came.bundle).exists())
+}
+
 /// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
 /// and the parcel arrived, or closed.
 pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: Timestamp) -> Result<(), StationError> {
     let Some(came) = &known.came else { return Ok(()) };
-    let path = station.layout().checked().join(format!("{}.bundle", came.bundle));
+    let path = checked_place(station, &came.bundle);
     if !path.exists() {
         return Ok(());
     }

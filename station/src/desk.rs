@@ -5,7 +5,7 @@
 //! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
@@ -488,6 +488,14 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
         Some(parcel) => station.spool.parcel(&parcel)?,
         None => None,
     };
+    let admit = request.action.as_str() == "duplicate-admit";
+    // The same word again, after an error between its record and what it owes.
+    if let Some(said) = state.as_ref().filter(|state| is_said(state, admit))
+        && admission::is_owed(station, said)
+    {
+        admission::decided(station, said, admit, now)?;
+        return Ok(Ok(json!({ "parcel": said.parcel.to_string(), "admitted": admit })));
+    }
     let Some(state) = state.filter(|state| state.state == spool::State::MayBeDuplicate) else {
         return Ok(Err(Refusal::new(
             "not-waiting",
@@ -495,7 +503,6 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
             "没有处于“可能重复”状态的该投递件；请查看 list --state may-be-duplicate",
         )));
     };
-    let admit = request.action.as_str() == "duplicate-admit";
     let event = if admit { Event::DuplicateAdmitted } else { Event::DuplicateClosed };
     let mut record = Record::new(event, now);
     record.parcel = Some(state.parcel);
@@ -505,6 +512,11 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     station.spool.record(record, Local { name: None, labels: reason(request) })?;
     admission::decided(station, &state, admit, now)?;
     Ok(Ok(json!({ "parcel": state.parcel.to_string(), "admitted": admit })))
+}
+
+/// Is this word of an operator's about the parcel on record?
+fn is_said(state: &spool::ParcelState, admit: bool) -> bool {
+    if admit { state.admitted && state.state == spool::State::Arrived } else { state.state == spool::State::Duplicate }
 }
 
 fn reason(request: &Request) -> Vec<Label> {
@@ -796,8 +808,8 @@ fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 /// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
-    tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now)?;
-    tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now)
+    let answers = tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now);
+    answers.and(tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now))
 }
 
 fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -> Result<(), StationError> {
@@ -806,6 +818,7 @@ fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -
         // The tree of an older program, until the next init.
         return Ok(());
     }
+    let mut done = Ok(());
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
@@ -813,9 +826,10 @@ fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
         if age > kept_ms {
-            let path: PathBuf = entry.path();
-            station.spool.disk().remove_file(&path).map_err(io)?;
+            // A tree: somebody may have laid a folder there. One that cannot be removed keeps no other.
+            let removed = station.spool.disk().remove_tree(&entry.path());
+            done = done.and(removed.map_err(io));
         }
     }
-    Ok(())
+    done
 }
