@@ -90,12 +90,10 @@ impl Arrivals {
         if self.have(id, kind)? {
             return disk.remove_file(path).map_err(at);
         }
-        let about = fs::symlink_metadata(path).map_err(at)?;
-        if !about.is_file() {
-            return Err(at(std::io::ErrorKind::InvalidInput.into()));
-        }
+        // Somebody may have put a link or a pipe where a file was listed a moment ago.
+        let file = crate::disk::open_plain(path).map_err(at)?;
         self.spool.room(0)?;
-        if let Err(error) = disk.sync_file(&File::open(path).map_err(at)?) {
+        if let Err(error) = disk.sync_file(&file) {
             // No later sync of this file can be believed: it goes, and whoever brought it brings it again.
             let _gone = disk.remove_file(path);
             return Err(at(error));

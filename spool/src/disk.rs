@@ -534,10 +534,15 @@ impl Disk {
     /// The same with bytes from anywhere.
     pub fn copy_from(&self, from: &mut impl io::Read, to: &Path) -> io::Result<()> {
         let aside = aside(to);
-        let mut file = self.create_aside(&aside)?;
-        io::copy(from, &mut file)?;
-        self.sync_file(&file)?;
-        self.rename_new(&aside, to)
+        let written = self.create_aside(&aside).and_then(|mut file| {
+            io::copy(from, &mut file)?;
+            self.sync_file(&file)?;
+            self.rename_new(&aside, to)
+        });
+        written.inspect_err(|_| {
+            // Nobody else would: the folder may be a share, and it may be full.
+            let _gone = self.remove_file(&aside);
+        })
     }
 
     /// Moves a file under a name that must not exist, by rename or, across file systems, by copy and removal.
@@ -628,6 +633,27 @@ impl Disk {
         let inodes = if about.f_files == 0 { u64::MAX } else { about.f_favail };
         Ok(Free { bytes: about.f_bavail.saturating_mul(about.f_frsize), inodes })
     }
+}
+
+/// Opens a plain file in a folder that others may write: a link is not followed, a pipe not waited for.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => return Err(io::ErrorKind::InvalidData.into()),
+        other => File::from(other?),
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// A link, a pipe, or what is too large, is [`io::ErrorKind::InvalidData`]. Reads a small plain file there, and no more than was agreed.
+pub fn read_plain(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = open_plain(path)?;
+    if file.metadata()?.len() > bytes_max {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, bytes_max), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Names that [`Disk::write`] makes on its way; what is left of them after a death may be thrown away.

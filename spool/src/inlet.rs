@@ -167,6 +167,7 @@ impl Inlet {
         if !claimed.is_dir() {
             return Err(SpoolError::NotSetUp { what: format!("the inlet of route {route}") });
         }
+        spool.is_reached(&dir, &claimed)?;
         spool.notice_nobody_waits(route)?;
         let hints = Hints::open(&dir, spool.shared_bell());
         let quiet_ms = match &mode {
@@ -298,14 +299,17 @@ impl Inlet {
         let (mut entries, mut ignored, mut more) = (0, 0, false);
         let mut names = BinaryHeap::new();
         for entry in fs::read_dir(&self.dir).map_err(at)? {
-            let mut name = entry.map_err(at)?.file_name();
+            let entry = entry.map_err(at)?;
+            let mut name = entry.file_name();
             if name == crate::layout::CLAIMED {
                 continue;
             }
             entries += 1;
             if let IntakeMode::Ready { suffix } = &self.mode {
+                // A folder or a link of that name marks nothing.
+                let plain = || entry.file_type().is_ok_and(|kind| kind.is_file());
                 match name.as_bytes().strip_suffix(suffix.as_bytes()) {
-                    Some(drop) if !drop.is_empty() => name = OsStr::from_bytes(drop).to_owned(),
+                    Some(drop) if !drop.is_empty() && plain() => name = OsStr::from_bytes(drop).to_owned(),
                     _ => {
                         ignored += u64::from(is_passed_over(&name));
                         continue;
@@ -340,6 +344,7 @@ impl Inlet {
                 continue;
             };
             match self.stand(&candidate, sight, now) {
+                Stand::Take if self.is_too_large_now(&candidate) => self.waits(&name, Wait::NoRoom, now),
                 Stand::Take => {
                     self.waits_no_more(&name);
                     whole.push(candidate);
@@ -355,6 +360,13 @@ impl Inlet {
         }
         self.publish();
         whole
+    }
+
+    /// Is there room, but not for this one? Once claimed its app could not take it back, and sealing it would fill the disk
+    /// again and again. Where there is no room at all, the stage stops by itself.
+    fn is_too_large_now(&self, candidate: &Candidate) -> bool {
+        let full = |bytes| matches!(self.spool.room(bytes), Err(SpoolError::Full { .. }));
+        full(candidate.bytes) && !full(0)
     }
 
     fn stand(&mut self, candidate: &Candidate, sight: Sight, now: Timestamp) -> Stand {
@@ -395,7 +407,7 @@ impl Inlet {
     fn marker_of(&self, name: &OsStr) -> Option<(u64, i64, i64)> {
         let IntakeMode::Ready { suffix } = &self.mode else { return None };
         let about = fs::symlink_metadata(self.dir.join(marker(name, suffix))).ok()?;
-        Some((about.ino(), about.ctime(), about.ctime_nsec()))
+        about.is_file().then(|| (about.ino(), about.ctime(), about.ctime_nsec()))
     }
 
     // A notice that cannot be written holds up no drop: it is tried again at the next look, and that the disk takes
@@ -448,14 +460,17 @@ impl Inlet {
     pub fn claim_all(&self, wanted: &[(&Candidate, ParcelId)]) -> Result<Vec<Result<Claim, SpoolError>>, SpoolError> {
         let disk = self.spool.disk();
         let sync = |path: &Path| disk.sync_dir(path).map_err(|source| SpoolError::disk(path, source));
+        let mut markers: Vec<Result<(), SpoolError>> = wanted.iter().map(|_| Ok(())).collect();
         if let IntakeMode::Ready { suffix } = &self.mode {
-            for (candidate, parcel) in wanted {
-                self.take_marker(&marker(&candidate.name, suffix), *parcel)?;
+            for ((candidate, parcel), taken) in wanted.iter().zip(&mut markers) {
+                *taken = self.take_marker(&marker(&candidate.name, suffix), *parcel);
             }
             sync(&self.claimed)?;
             sync(&self.dir)?;
         }
-        let claims: Vec<_> = wanted.iter().map(|(candidate, parcel)| self.take(candidate, *parcel)).collect();
+        let wanted = wanted.iter().zip(markers);
+        let claims: Vec<_> =
+            wanted.map(|((candidate, parcel), taken)| taken.and_then(|()| self.take(candidate, *parcel))).collect();
         if let Err(error) = sync(&self.claimed).and_then(|()| sync(&self.dir)) {
             // Each goes back, as far as such a disk still does anything; one that does not is claimed, and listed.
             for claim in claims.iter().flatten() {
@@ -466,21 +481,37 @@ impl Inlet {
         Ok(claims)
     }
 
+    /// Where the ready marker of a claim stands.
+    fn marker_place(&self, marker: &OsStr, parcel: ParcelId) -> PathBuf {
+        if ID_CHARS + 1 + marker.len() > FILE_NAME_BYTES_MAX {
+            return self.claimed.join(parcel.to_string()).join(MARKER).join(marker);
+        }
+        self.claimed.join(with_id(parcel, "-", marker))
+    }
+
+    /// Takes the marker of one drop. One that cannot be taken, or is none, leaves its drop in the inlet.
     fn take_marker(&self, marker: &OsStr, parcel: ParcelId) -> Result<(), SpoolError> {
         let disk = self.spool.disk();
-        let mut kept = self.claimed.join(with_id(parcel, "-", marker));
-        if ID_CHARS + 1 + marker.len() > FILE_NAME_BYTES_MAX {
-            let folder = self.claimed.join(parcel.to_string()).join(MARKER);
-            disk.create_dir_private(&folder).map_err(|source| SpoolError::disk(&folder, source))?;
-            kept = folder.join(marker);
+        let (stood, kept) = (self.dir.join(marker), self.marker_place(marker, parcel));
+        let own = kept.parent().filter(|folder| *folder != self.claimed);
+        if let Some(folder) = own {
+            disk.create_dir_private(folder).map_err(|source| SpoolError::disk(folder, source))?;
         }
-        match disk.rename_new_unsynced(&self.dir.join(marker), &kept) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::disk(&kept, error)),
-            _ => kept
-                .parent()
-                .filter(|folder| *folder != self.claimed)
-                .map_or(Ok(()), |folder| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source))),
+        let cannot = |source| {
+            let _undone = self.give_back(parcel);
+            Err(SpoolError::CannotClaim { path: stood.clone(), source })
+        };
+        match disk.rename_new_unsynced(&stood, &kept) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return cannot(error),
+            // Looked at again where its app cannot exchange it any more.
+            Ok(()) if !fs::symlink_metadata(&kept).is_ok_and(|about| about.is_file()) => {
+                let _taken_back = disk.rename_new_unsynced(&kept, &stood);
+                return cannot(io::ErrorKind::InvalidInput.into());
+            }
+            Ok(()) => {}
         }
+        own.map_or(Ok(()), |folder| disk.sync_dir(folder).map_err(|source| SpoolError::disk(folder, source)))
     }
 
     fn take(&self, candidate: &Candidate, parcel: ParcelId) -> Result<Claim, SpoolError> {
@@ -576,7 +607,7 @@ impl Inlet {
             for path in children(&self.claimed)? {
                 let marker = path.file_name().and_then(split_id);
                 if marker.is_some_and(|(other, rest)| other == parcel && rest.as_bytes().starts_with(b"-")) {
-                    disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+                    disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
                 }
             }
         }
@@ -586,13 +617,14 @@ impl Inlet {
     /// Lets a drop go for good, once its bundle is durable and recorded, or its refusal is.
     pub fn discard(&self, claim: &Claim) -> Result<(), SpoolError> {
         let disk = self.spool.disk();
-        if let IntakeMode::Ready { suffix } = &self.mode {
-            let kept = self.claimed.join(with_id(claim.parcel, "-", &marker(&claim.name, suffix)));
-            disk.remove_file(&kept).map_err(|source| SpoolError::disk(&kept, source))?;
-        }
+        let remove = |path: &Path| disk.remove_tree(path).map_err(|source| SpoolError::disk(path, source));
         let home = self.claimed.join(claim.parcel.to_string());
-        let gone = if claim.path.starts_with(&home) { home } else { claim.path.clone() };
-        disk.remove_tree(&gone).map_err(|source| SpoolError::disk(&gone, source))
+        // The marker first: without its drop it would go back, for the next one of the same name.
+        if let IntakeMode::Ready { suffix } = &self.mode {
+            remove(&self.marker_place(&marker(&claim.name, suffix), claim.parcel))?;
+        }
+        remove(&claim.path)?;
+        remove(&home)
     }
 }
 

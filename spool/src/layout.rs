@@ -75,6 +75,11 @@ impl Layout {
     pub fn notices(&self, route: &Name) -> PathBuf {
         self.at(&["notices", route.as_str()])
     }
+    /// Does a path lie in a folder of apps? Each of them may be a mount, with a room and a fate of its own.
+    #[must_use]
+    pub fn is_shared(&self, path: &Path) -> bool {
+        ["inlet", "outlet", "notices"].into_iter().any(|folder| path.starts_with(self.root.join(folder)))
+    }
     /// `queues/outbox/<crossing>`: sealed, numbered, to be sent.
     #[must_use]
     pub fn outbox(&self, crossing: Crossing) -> PathBuf {

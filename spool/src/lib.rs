@@ -33,6 +33,8 @@
 //! - **What a power cut brings back is known**: files and marks whose removal was not synced. An entry is then sent once
 //!   more, a claim finished once more, and a delivered name may stand in the outlet once more, which the consumer
 //!   contract says.
+//! - **A start syncs before it builds.** What stands in a folder that a dead process renamed into counts when that folder
+//!   is synced. Where a route's folder is a share that is away, the route waits for that, and the node does not.
 //! - **Groups share syncs, never promises.** All of a group is durable in one form before any of it takes the next.
 //!
 //! Without the feature `owner` only the layout, the desk and the reading of ledger segments are left: what `ferry`
@@ -130,7 +132,7 @@ pub use crate::{
     outlet::{Outlet, Standing},
     scrub::Progress,
     snapshot::{Item, Snapshot},
-    spool::{Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
+    spool::{DESK_TRIPS_MODE, Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},
     version::STATE_VERSION,
 };

@@ -42,11 +42,13 @@ pub enum Wait {
     StillOpen,
     /// With `ready`: its marker was there before it.
     OldMarker,
+    /// Sealed beside it, it would take the room that is kept for the node itself.
+    NoRoom,
 }
 
 impl Wait {
     /// All of them.
-    pub const ALL: [Wait; 4] = [Wait::NoAccess, Wait::Unfinished, Wait::StillOpen, Wait::OldMarker];
+    pub const ALL: [Wait; 5] = [Wait::NoAccess, Wait::Unfinished, Wait::StillOpen, Wait::OldMarker, Wait::NoRoom];
 
     /// The code word.
     #[must_use]
@@ -56,6 +58,7 @@ impl Wait {
             Wait::Unfinished => "unfinished",
             Wait::StillOpen => "still-open",
             Wait::OldMarker => "old-marker",
+            Wait::NoRoom => "no-room",
         }
     }
 
@@ -77,6 +80,10 @@ impl Wait {
             Wait::OldMarker => (
                 "Not taken yet: its marker was there before it. Write the marker again, after the drop.",
                 "尚未领取:就绪标记早于投递件。请在投递完成之后重新写入标记。",
+            ),
+            Wait::NoRoom => (
+                "Not taken yet: the node has no room for one so large. It is taken as soon as there is room.",
+                "尚未领取:节点磁盘空间不足以处理如此大的投递件。一旦有空间即会领取。",
             ),
         }
     }
@@ -376,7 +383,8 @@ pub(crate) fn forget(
             break;
         }
         if endings.iter().any(|end| name.ends_with(end.as_bytes())) && has_rested(&path) {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+            // A tree: whoever laid a folder under such a name must not keep the others from going.
+            disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
             gone += 1;
         }
     }
@@ -427,12 +435,9 @@ fn parcel_of(path: &Path) -> Option<String> {
     read(path)?.get("parcel")?.as_str().map(str::to_owned)
 }
 
+/// Apps may exchange what stands there at any moment: no link is followed, and no pipe waited for.
 fn read(path: &Path) -> Option<Value> {
-    let about = fs::symlink_metadata(path).ok()?;
-    if !about.is_file() || about.len() > NOTICE_BYTES_MAX {
-        return None;
-    }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&crate::disk::read_plain(path, NOTICE_BYTES_MAX).ok()?).ok()
 }
 
 #[cfg(test)]

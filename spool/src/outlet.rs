@@ -52,6 +52,7 @@ impl Outlet {
         if !staging.is_dir() {
             return Err(SpoolError::NotSetUp { what: format!("the outlet of route {route}") });
         }
+        spool.is_reached(&dir, &staging)?;
         Ok(Outlet { spool: spool.clone(), dir, staging })
     }
 

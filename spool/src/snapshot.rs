@@ -267,14 +267,21 @@ impl Lister<'_> {
     /// that is not of the moment is read as it is by then.
     fn file(&mut self, path: &Path, frozen: Option<&Frozen<'_>>) -> io::Result<()> {
         let Some(frozen) = frozen else { return self.line(path, path, WHOLE) };
-        let size = fs::metadata(path)?.len().to_string();
         let second = self.dir.join(self.links.to_string());
+        // Apps pick up at any moment, and no gate of ours stops them.
+        let picked_up =
+            |error: &io::Error| error.kind() == io::ErrorKind::NotFound && path.starts_with(self.root.join("outlet"));
+        let size = match fs::symlink_metadata(path) {
+            Err(error) if picked_up(&error) => return Ok(()),
+            about => about?.len().to_string(),
+        };
         match frozen.link(path, &second) {
             Ok(()) => {
                 self.links += 1;
                 self.line(path, &second, &size)
             }
             Err(error) if refuses_links(&error) => self.line(path, path, &size),
+            Err(error) if picked_up(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }

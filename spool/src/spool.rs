@@ -30,7 +30,7 @@ use crate::evidence::Kept;
 use crate::gaps::Seen;
 use crate::index::{Filter, Index};
 use crate::inlet::InletLook;
-use crate::layout::Layout;
+use crate::layout::{Layout, STAGING};
 use crate::ledger::{Ledger, Sizes};
 use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice, Wait};
@@ -42,6 +42,8 @@ use crate::segment::Stored;
 use crate::state::{ParcelState, State};
 use crate::version;
 
+/// Of `desk/trips`, in which the group of the ferry may add and move away nothing of the daemon's.
+pub const DESK_TRIPS_MODE: u32 = 0o3770;
 /// Room kept so that the node can still record, refuse and answer when apps have filled the disk.
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// A parcel of 50,000 files must not take the last inode from the ledger.
@@ -322,9 +324,11 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
         }
         shared(layout.notices(&dirs.route), 0o2770)?;
     }
-    for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_trips(), layout.desk_incoming()] {
+    for desk in [layout.desk_requests(), layout.desk_answers(), layout.desk_incoming()] {
         shared(desk, 0o2770)?;
     }
+    // Sticky: nobody moves a trip's folder away and another, or a link, into its place.
+    shared(layout.desk_trips(), DESK_TRIPS_MODE)?;
     // Written by the daemon alone, read by the group of auditors.
     shared(layout.desk_exports(), 0o2750)?;
     shared(layout.status(), 0o2750)?;
@@ -374,6 +378,8 @@ struct Inner {
     restored: Option<Restored>,
     /// Signs checkpoints of snapshots.
     key: SigningKey,
+    /// Folders of routes that could not be synced at the start: nobody builds on what stands there before they are.
+    away: Mutex<BTreeSet<PathBuf>>,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
     notices: Mutex<()>,
     /// What the last looks at the inlets saw; for people, and made anew by the next look.
@@ -403,7 +409,7 @@ impl Spool {
         if layout.restoring().exists() {
             return Err(SpoolError::Unfinished { path: layout.restoring() });
         }
-        sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
+        let away = sweep(&disk, &layout, &setup.routes, &setup.crossings)?;
         crate::evidence::settle(&disk, &layout.evidence())?;
         let (ledger, wrong) = Ledger::open(&disk, &layout.ledger(), &setup.node, &setup.key, sizes)?;
         let restored = restored(&ledger)?;
@@ -435,6 +441,7 @@ impl Spool {
             restored,
             key: setup.key,
             notices: Mutex::default(),
+            away: Mutex::new(away),
             inlets: Mutex::default(),
             scrub: Mutex::default(),
             wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
@@ -920,9 +927,28 @@ impl Spool {
         })
     }
 
+    /// The same for what is to be written below `place`. A mount of its own has a room of its own: whoever fills that
+    /// learns it by itself, and takes nothing from the ledger.
+    pub fn room_at(&self, place: &Path, bytes: u64) -> Result<(), SpoolError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).ok();
+        let own = device(place).is_none_or(|device_there| device(self.0.layout.root()) == Some(device_there));
+        if own { self.room(bytes) } else { Ok(()) }
+    }
+
     /// Sets the floor of free space.
     pub fn set_floor(&self, floor: Floor) {
         *self.0.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    /// Sees to it that what stands in a folder of a route is durable, where the start could not.
+    pub(crate) fn is_reached(&self, folder: &Path, own: &Path) -> Result<(), SpoolError> {
+        let mut away = locked(&self.0.away);
+        if away.contains(folder) {
+            sync_folder(&self.0.disk, folder, own)?;
+            away.remove(folder);
+        }
+        Ok(())
     }
 
     /// Tells the app what became of its drop.
@@ -1030,7 +1056,13 @@ fn last_moment(ledger: &Ledger) -> Result<Option<Timestamp>, SpoolError> {
 
 /// Throws away what an interrupted process left half made. `queues/sealing` is not swept here: a bundle in it may be
 /// recorded and only its rename owed, and whoever seals knows that.
-fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossing]) -> Result<(), SpoolError> {
+/// Gives the folders of routes that cannot be reached.
+fn sweep(
+    disk: &Disk,
+    layout: &Layout,
+    routes: &[RouteDirs],
+    crossings: &[Crossing],
+) -> Result<BTreeSet<PathBuf>, SpoolError> {
     let second_names = layout.snapshot();
     disk.remove_tree(&second_names).map_err(|source| SpoolError::disk(&second_names, source))?;
     for path in children(&layout.opening())? {
@@ -1038,7 +1070,10 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
     }
     let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
     swept.extend([layout.evidence(), layout.heads()]);
-    swept.extend(routes.iter().map(|dirs| layout.notices(&dirs.route)));
+    for dirs in routes {
+        // Waste of a share that is away waits for a start that finds it.
+        let _left = sweep_aside(disk, &layout.notices(&dirs.route));
+    }
     for crossing in crossings {
         swept.extend([layout.outbox(*crossing), layout.complete(*crossing), layout.receipts(*crossing)]);
     }
@@ -1049,19 +1084,36 @@ fn sweep(disk: &Disk, layout: &Layout, routes: &[RouteDirs], crossings: &[Crossi
     for one in crossings {
         built_on.extend([layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]);
     }
-    for dirs in routes {
-        if dirs.inlet {
-            built_on.extend([layout.inlet(&dirs.route), layout.claimed(&dirs.route)]);
-        }
-        if dirs.outlet {
-            built_on.extend([layout.outlet(&dirs.route), layout.outlet_staging(&dirs.route)]);
-            built_on.extend(children(&layout.outlet_staging(&dirs.route))?.into_iter().filter(|path| path.is_dir()));
-        }
-    }
     for dir in built_on {
         disk.sync_dir(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
     }
-    sweep_after_boot(disk, layout, routes, crossings)
+    // A share that is not there yet holds up its own route and not the node.
+    let mut away = BTreeSet::new();
+    for dirs in routes {
+        let inlet = dirs.inlet.then(|| (layout.inlet(&dirs.route), layout.claimed(&dirs.route)));
+        let outlet = dirs.outlet.then(|| (layout.outlet(&dirs.route), layout.outlet_staging(&dirs.route)));
+        for (folder, own) in inlet.into_iter().chain(outlet) {
+            if sync_folder(disk, &folder, &own).is_err() {
+                away.insert(folder);
+            }
+        }
+    }
+    sweep_after_boot(disk, layout, routes, crossings)?;
+    Ok(away)
+}
+
+/// Makes durable what stands in a folder of apps, and in what the daemon keeps there: claims, or deliveries made ready.
+fn sync_folder(disk: &Disk, folder: &Path, own: &Path) -> Result<(), SpoolError> {
+    let sync = |dir: &Path| disk.sync_dir(dir).map_err(|source| SpoolError::disk(dir, source));
+    sync(folder)?;
+    sync(own)?;
+    let staging = own.ends_with(STAGING);
+    let below = if staging { children(own)? } else { Vec::new() };
+    below.iter().filter(|path| is_folder(path)).try_for_each(|path| sync(path))
+}
+
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|about| about.is_dir())
 }
 
 /// Removes files written aside. Names are looked at one by one and not kept: where nobody takes notices away, there is
@@ -1099,17 +1151,25 @@ fn sweep_after_boot(
             disk.remove_file(&partial).map_err(|source| SpoolError::disk(&partial, source))?;
         }
     }
-    for dirs in routes {
-        notice::sweep(disk, &layout.notices(&dirs.route))?;
-        for staged in children(&layout.outlet_staging(&dirs.route))? {
-            let former = staged.symlink_metadata().is_ok_and(|about| about.is_dir())
-                && !staged.as_os_str().as_encoded_bytes().ends_with(ITEM.as_bytes());
-            if former && children(&staged)?.is_empty() {
-                disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
-            }
-        }
+    let swept = routes.iter().map(|dirs| {
+        notice::sweep(disk, &layout.notices(&dirs.route)).and(sweep_staging(disk, &layout.outlet_staging(&dirs.route)))
+    });
+    // Of a share that is away the next start sweeps.
+    if swept.filter(Result::is_err).count() > 0 {
+        return Ok(());
     }
     disk.write(&path, &boot).map_err(|source| SpoolError::disk(&path, source))
+}
+
+/// Removes emptied folders of an older form.
+fn sweep_staging(disk: &Disk, staging: &Path) -> Result<(), SpoolError> {
+    for staged in children(staging)? {
+        let item = staged.as_os_str().as_encoded_bytes().ends_with(ITEM.as_bytes());
+        if !item && is_folder(&staged) && children(&staged)?.is_empty() {
+            disk.remove_dir(&staged).map_err(|source| SpoolError::disk(&staged, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// The paths in a directory; none where it is missing.

@@ -1073,3 +1073,55 @@ fn an_index_whose_sync_failed_is_made_anew_in_another_file() {
     intake(&spool, Timestamp(1_795_305_600_000)).unwrap();
     assert_eq!(power.broken(), None);
 }
+
+#[test]
+fn a_spool_opens_while_folders_of_a_route_are_away_and_nobody_builds_on_them_before_they_are_back() {
+    let world = World::new();
+    let layout = Layout::new(world.dir.path());
+    let (outlet, inlet) = (layout.outlet(&name("cases")), layout.inlet(&name("cases")));
+    let aside = |folder: &Path| folder.with_extension("aside");
+    for folder in [&outlet, &inlet] {
+        fs::rename(folder, aside(folder)).unwrap();
+    }
+    let spool = world.open();
+    let opened = |spool: &Spool| {
+        let inlet = Inlet::open(spool, &name("cases"), IntakeMode::Rename);
+        (Outlet::open(spool, &name("cases")).is_ok(), inlet.is_ok())
+    };
+    assert_eq!(opened(&spool), (false, false));
+    for folder in [&outlet, &inlet] {
+        fs::rename(aside(folder), folder).unwrap();
+    }
+    assert_eq!(opened(&spool), (true, true));
+    drop(spool);
+    // A file that somebody laid into the staging is nothing that keeps a node from starting.
+    fs::write(layout.outlet_staging(&name("cases")).join("somebodys"), b"").unwrap();
+    fs::remove_file(layout.queues().join("boot")).unwrap();
+    drop(world.open());
+}
+
+#[test]
+fn a_copy_that_fails_leaves_nothing_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, b"1").unwrap();
+    fs::write(&to, b"2").unwrap();
+    for _ in 0..3 {
+        assert_eq!(Disk::real().copy(&from, &to).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_opened_in_a_folder_of_apps() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    fs::write(place("plain"), b"1234").unwrap();
+    std::os::unix::fs::symlink("plain", place("link")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, place("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert_eq!(disk::read_plain(&place("plain"), 4).unwrap(), b"1234");
+    for other in ["link", "pipe", "."] {
+        assert_eq!(disk::read_plain(&place(other), 4).unwrap_err().kind(), std::io::ErrorKind::InvalidData, "{other}");
+    }
+    assert!(disk::read_plain(&place("plain"), 3).is_err());
+}

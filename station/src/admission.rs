@@ -151,7 +151,7 @@ impl Admission {
                     station.retries.done(&item);
                     unclear.remove(&route);
                 }
-                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) if error.concerns_all(&station.spool) => return Err(error),
                 Err(error) => {
                     tracing::error!(%route, %error, "an outlet cannot be reached");
                     station.retries.failed("outlet", &item, &error, now);
@@ -170,7 +170,9 @@ impl Admission {
                 let noted = group.iter().zip(all).map(|(task, went)| self.note(station, task, went, now));
                 noted.sum()
             }
-            Err(error) if others.is_empty() || error.concerns_all() => self.note(station, first, Err(error), now),
+            Err(error) if others.is_empty() || error.concerns_all(&station.spool) => {
+                self.note(station, first, Err(error), now)
+            }
             Err(error) => {
                 tracing::warn!(%error, bundles = group.len(), "a group failed; each is tried by itself");
                 group.chunks(1).map(|task| self.deal_with(station, task, now)).sum()
@@ -206,7 +208,7 @@ impl Admission {
                 owed.insert(checked, Some(route));
                 Ok(0)
             }
-            Err(error) if error.concerns_all() => {
+            Err(error) if error.concerns_all(&station.spool) => {
                 self.owed = None;
                 Err(error)
             }
@@ -753,11 +755,20 @@ fn may_be_duplicate(parcel: ParcelId, origin: &Name, now: Timestamp) -> Record {
     record
 }
 
+fn checked_place(station: &Station, bundle: &BundleId) -> PathBuf {
+    station.layout().checked().join(format!("{bundle}.bundle"))
+}
+
+/// Does its bundle still stand where an operator's word was awaited?
+pub(crate) fn is_owed(station: &Station, known: &ParcelState) -> bool {
+    known.came.as_ref().is_some_and(|came| checked_place(station, &came.bundle).exists())
+}
+
 /// The operator's word is on record. Dying before the end of this is safe: the next start finds the bundle in `checked`
 /// and the parcel arrived, or closed.
 pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: Timestamp) -> Result<(), StationError> {
     let Some(came) = &known.came else { return Ok(()) };
-    let path = station.layout().checked().join(format!("{}.bundle", came.bundle));
+    let path = checked_place(station, &came.bundle);
     if !path.exists() {
         return Ok(());
     }

@@ -440,6 +440,7 @@ impl<W: Write> Archive<'_, W> {
     }
 
     fn item(&mut self, item: &Item) -> Result<(), BackupError> {
+        use io::ErrorKind::{InvalidData, NotFound};
         if self.stop.load(Ordering::SeqCst) {
             return Err(BackupError::Stopped);
         }
@@ -448,8 +449,9 @@ impl<W: Write> Archive<'_, W> {
             let mut header = self.header(tar::EntryType::Directory, 0, 0o700);
             return self.tar.append_data(&mut header, &item.path, io::empty()).map_err(io);
         }
-        let file = match File::open(&item.source) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let file = match open_listed(item) {
+            // What stands there now is another thing than was listed: a link, a pipe.
+            Err(error) if matches!(error.kind(), NotFound | InvalidData) => {
                 self.gone += 1;
                 return Ok(());
             }
@@ -466,6 +468,28 @@ impl<W: Write> Archive<'_, W> {
             .append_data(&mut header, &item.path, content)
             .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })
     }
+}
+
+/// Opens what was listed a while ago. What has no second name of ours lies where its app may exchange it, or the folder
+/// it stands in, for a link to anything, a private key among it: it must still stand where it was listed.
+fn open_listed(item: &Item) -> io::Result<File> {
+    use std::os::fd::AsRawFd as _;
+    let opened = Path::new("/proc/self/fd");
+    if item.source.starts_with(opened) {
+        return File::open(&item.source);
+    }
+    let file = spool::disk::open_plain(&item.source)?;
+    let root = item.source.ancestors().nth(item.path.components().count());
+    if let Some(root) = root.filter(|root| root.join(&item.path) == item.source) {
+        // Down to here only the node's own account decides what stands there, and it may be a mount or a link to one.
+        let top: PathBuf = item.path.components().take(2).collect();
+        let below = item.path.strip_prefix(&top).map_err(io::Error::other)?;
+        let there = root.join(&top).canonicalize()?.join(below);
+        if std::fs::read_link(opened.join(file.as_raw_fd().to_string()))? != there {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(file)
 }
 
 /// As many bytes as were there at the moment: what was appended since is left away, and what is missing (only ever of a
@@ -554,4 +578,29 @@ pub(crate) fn watch(station: &Station, since: Timestamp, now: Timestamp) {
     let last = read_state(&station.spool).good.map_or(since, |good| Timestamp(good.at_ms));
     let overdue = is_due(now, last, u64::from(settings.overdue_h) * HOUR_MS);
     station.alarms.stands(now, Alarm::BackupOverdue, overdue);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "an app exchanges a folder for a link")]
+    fn a_backup_reads_nothing_through_a_link_that_took_the_place_of_what_was_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let (drop, keys) = (root.path().join("inlet/cases/drop"), root.path().join("keys"));
+        for folder in [&drop, &keys] {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join("node.key"), b"1").unwrap();
+        }
+        let path = PathBuf::from("inlet/cases/drop/node.key");
+        let item = Item { source: root.path().join(&path), path, folder: false, bytes: Some(1) };
+        open_listed(&item).unwrap();
+        std::fs::rename(&drop, root.path().join("inlet/cases/moved")).unwrap();
+        std::os::unix::fs::symlink(&keys, &drop).unwrap();
+        assert_eq!(open_listed(&item).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let second = Item { source: root.path().join("link"), ..item };
+        std::os::unix::fs::symlink(keys.join("node.key"), &second.source).unwrap();
+        assert_eq!(open_listed(&second).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 }

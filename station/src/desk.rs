@@ -5,7 +5,7 @@
 //! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
@@ -27,7 +27,7 @@ use crate::{admission, backup, housekeeping, key_life, receipts, report, reseal,
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
 /// A request with all its arguments is far below this.
-const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// A label has at most 256 bytes; a longer argument is none.
 const LABEL_BYTES_MAX: usize = 256;
 /// A local part holds 32 of them.
@@ -148,17 +148,7 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
 /// Reads a small file out of a folder that a group may write: a link is not followed, a pipe not waited for, and no
 /// more is read than was agreed.
 pub(crate) fn read_small(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
-    use rustix::fs::{Mode, OFlags};
-    use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.len() > bytes_max {
-        return Err(std::io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = Vec::new();
-    file.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    spool::disk::read_plain(path, bytes_max)
 }
 
 /// Reads a request and checks who asks.
@@ -209,7 +199,10 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let carrier =
                 name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
             let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
-            let staged = trips::stage(station, &medium, &carrier, person, again, now)?;
+            let staged = match trips::stage(station, &medium, &carrier, person, again, now) {
+                Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
+                other => other?,
+            };
             Ok(staged.map(|trip| {
                 let folder = station.layout().desk_trips().join(trip.trip.to_string());
                 json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "exceptions": trip.exceptions, "held": trip.held })
@@ -273,6 +266,17 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
     }
+}
+
+/// Is it the disk's word about one file or folder? The next try is a person's to make.
+fn is_of_the_disk(error: &StationError) -> bool {
+    use spool::SpoolError::{Disk, Full};
+    matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
+}
+
+fn disk_error(error: &StationError) -> Refusal {
+    Refusal::new("disk-error", &error.to_string(), "磁盘读写失败，未导出")
+        .with_remedy("look at the disk and at `trips`, then ask again", "请检查磁盘并查看 trips，然后重新申请")
 }
 
 /// One of the two words that an exception needs.
@@ -523,6 +527,14 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
         Some(parcel) => station.spool.parcel(&parcel)?,
         None => None,
     };
+    let admit = request.action.as_str() == "duplicate-admit";
+    // The same word again, after an error between its record and what it owes.
+    if let Some(said) = state.as_ref().filter(|state| is_said(state, admit))
+        && admission::is_owed(station, said)
+    {
+        admission::decided(station, said, admit, now)?;
+        return Ok(Ok(json!({ "parcel": said.parcel.to_string(), "admitted": admit })));
+    }
     let Some(state) = state.filter(|state| state.state == spool::State::MayBeDuplicate) else {
         return Ok(Err(Refusal::new(
             "not-waiting",
@@ -530,7 +542,6 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
             "没有处于“可能重复”状态的该投递件；请查看 list --state may-be-duplicate",
         )));
     };
-    let admit = request.action.as_str() == "duplicate-admit";
     let event = if admit { Event::DuplicateAdmitted } else { Event::DuplicateClosed };
     let mut record = Record::new(event, now);
     record.parcel = Some(state.parcel);
@@ -540,6 +551,11 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     station.spool.record(record, Local { name: None, labels: reason(request) })?;
     admission::decided(station, &state, admit, now)?;
     Ok(Ok(json!({ "parcel": state.parcel.to_string(), "admitted": admit })))
+}
+
+/// Is this word of an operator's about the parcel on record?
+fn is_said(state: &spool::ParcelState, admit: bool) -> bool {
+    if admit { state.admitted && state.state == spool::State::Arrived } else { state.state == spool::State::Duplicate }
 }
 
 fn reason(request: &Request) -> Vec<Label> {
@@ -831,8 +847,8 @@ fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 /// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
-    tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now)?;
-    tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now)
+    let answers = tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now);
+    answers.and(tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now))
 }
 
 fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -> Result<(), StationError> {
@@ -841,6 +857,7 @@ fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -
         // The tree of an older program, until the next init.
         return Ok(());
     }
+    let mut done = Ok(());
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
@@ -848,9 +865,10 @@ fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
         if age > kept_ms {
-            let path: PathBuf = entry.path();
-            station.spool.disk().remove_file(&path).map_err(io)?;
+            // A tree: somebody may have laid a folder there. One that cannot be removed keeps no other.
+            let removed = station.spool.disk().remove_tree(&entry.path());
+            done = done.and(removed.map_err(io));
         }
     }
-    Ok(())
+    done
 }

@@ -74,19 +74,21 @@ impl Housekeeping {
         done?;
         if is_due(now, self.retained, RETAIN_EVERY_MS) && station.clock.may_end_things() {
             self.retained = now;
-            missing::look(station, now)?;
-            desk::tidy(station, now)?;
+            let looked = missing::look(station, now);
+            let tidied = desk::tidy(station, now);
             retain(station, now)?;
+            looked.and(tidied)?;
         }
         Ok(0)
     }
 
     fn look_around(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
-        trips::step(station, now)?;
-        watch(station, now)?;
-        self.tell_rounds(station, now)?;
+        // Each by itself: what one of them meets must not switch off the watch.
+        let trips = trips::step(station, now).map(drop);
+        let watched = watch(station, now);
+        let told = self.tell_rounds(station, now);
         self.queues = waiting::queues(station, now)?;
-        Ok(())
+        trips.and(watched).and(told)
     }
 
     fn mind(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
@@ -140,26 +142,20 @@ impl Housekeeping {
 
     /// One-way crossings answer nothing; what the app may know is how often its parcel went out.
     fn tell_rounds(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
-        let mut waiting = BTreeMap::new();
+        let (mut told, mut done) = (BTreeMap::new(), Ok(()));
         for peer in station.peers.iter().filter(|peer| !peer.send.is_two_way()) {
             let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
             for (bundle, round, of) in station.spool.outbox(crossing).rounds() {
-                waiting.insert(bundle, round);
-                if self.told.get(&bundle) == Some(&round) {
-                    continue;
-                }
-                let parcel = station.spool.parcel_of_bundle(&bundle)?;
-                let Some(state) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
-                    continue;
-                };
-                if state.origin == station.node && !state.custody_passed {
-                    let details = json!({ "round": round, "of": of, "confirmed": false });
-                    receipts::notify(station, &state, NoticeState::Sent, None, details, now)?;
+                let known = self.told.get(&bundle) == Some(&round);
+                match if known { Ok(()) } else { tell_round(station, &bundle, round, of, now) } {
+                    Ok(()) => drop(told.insert(bundle, round)),
+                    // Told with the next look; the others' apps hear of theirs.
+                    Err(error) => done = done.and(Err(error)),
                 }
             }
         }
-        self.told = waiting;
-        Ok(())
+        self.told = told;
+        done
     }
 
     /// Writes the snapshots that other programs read, where they changed.
@@ -249,6 +245,18 @@ impl Housekeeping {
             self.last.insert(path.to_owned(), text);
         }
         Ok(())
+    }
+}
+
+fn tell_round(station: &Station, bundle: &BundleId, round: u32, of: u32, now: Timestamp) -> Result<(), StationError> {
+    let parcel = station.spool.parcel_of_bundle(bundle)?;
+    let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    match state.filter(|state| state.origin == station.node && !state.custody_passed) {
+        Some(state) => {
+            let details = json!({ "round": round, "of": of, "confirmed": false });
+            receipts::notify(station, &state, NoticeState::Sent, None, details, now)
+        }
+        None => Ok(()),
     }
 }
 
@@ -368,9 +376,12 @@ fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), 
 /// The day in a name is the claim of the node where a parcel began, and that node's clock may stand in another century:
 /// what the name calls old goes only where the disk says the same of it.
 fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    retain_evidence(station, now).and(retain_quarantine(station, now)).and(retain_notices(station, now))
+}
+
+fn retain_evidence(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let disk = station.spool.disk();
     let evidence_ms = u64::from(station.settings.evidence_days) * DAY_MS;
-    let quarantine_ms = u64::from(station.settings.quarantine_days) * DAY_MS;
     let oldest_kept = Timestamp(now.0.saturating_sub(evidence_ms)).to_string();
     let oldest_kept = oldest_kept.get(..10).unwrap_or_default().to_owned();
     let mut removed = 0;
@@ -387,21 +398,34 @@ fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
             }
         }
     }
+    Ok(())
+}
+
+fn retain_quarantine(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    let quarantine_ms = u64::from(station.settings.quarantine_days) * DAY_MS;
     let folder = station.layout().quarantine();
     let io = |cause| StationError::Io { path: folder.clone(), cause };
+    let mut done = Ok(());
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(protocol::ParcelId::from_hex);
         let old = id.is_some_and(|id| now.since(protocol::id::moment_of(&id)) > quarantine_ms);
         if old && has_rested(&path, now, quarantine_ms) {
-            disk.remove_tree(&path).map_err(io)?;
+            done = done.and(station.spool.disk().remove_tree(&path).map_err(io));
         }
     }
+    done
+}
+
+fn retain_notices(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let notice_ms = u64::from(station.settings.notice_days) * DAY_MS;
+    let mut done = Ok(());
     for route in station.routes.iter().filter(|route| route.path.first() == Some(&station.node)) {
-        station.spool.forget_notices(&route.name, &|path| has_rested(path, now, notice_ms), NOTICES_A_PASS)?;
+        let has_rested = |path: &Path| has_rested(path, now, notice_ms);
+        let forgotten = station.spool.forget_notices(&route.name, &has_rested, NOTICES_A_PASS);
+        done = done.and(forgotten.map(drop).map_err(StationError::from));
     }
-    Ok(())
+    done
 }
 
 /// Was nothing put into it, renamed or written for so long?

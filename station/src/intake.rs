@@ -40,7 +40,34 @@ const FINDINGS_SHOWN: usize = 20;
 /// The inlets of a node, or those of one priority.
 pub struct Intake {
     doors: Vec<Door>,
+    /// Inlets that could not be opened yet: shares that are away.
+    closed: Vec<Closed>,
     workers: usize,
+}
+
+struct Closed {
+    route: RouteSettings,
+    hop: Hop,
+    mode: IntakeMode,
+}
+
+impl Closed {
+    /// The name under which its failures are noted.
+    fn item(&self) -> String {
+        format!("inlet {}", self.route.name)
+    }
+
+    fn open(&self, station: &Station) -> Result<Door, StationError> {
+        let inlet = Inlet::open(&station.spool, &self.route.name, self.mode.clone())?;
+        Ok(Door {
+            route: self.route.clone(),
+            hop: self.hop.clone(),
+            inlet,
+            waiting: VecDeque::new(),
+            listed: false,
+            stuck: Vec::new(),
+        })
+    }
 }
 
 struct Door {
@@ -100,17 +127,19 @@ struct Told {
 impl Intake {
     /// The inlets of every route that begins here, the most urgent first, worked off by the calling thread alone.
     pub fn new(station: &Station) -> Result<Intake, StationError> {
-        let mut doors = Vec::new();
+        let mut all = Intake { doors: Vec::new(), closed: Vec::new(), workers: 1 };
         for priority in Priority::ALL {
-            doors.extend(Intake::of(station, priority, 1)?.doors);
+            let intake = Intake::of(station, priority, 1)?;
+            all.doors.extend(intake.doors);
+            all.closed.extend(intake.closed);
         }
-        Ok(Intake { doors, workers: 1 })
+        Ok(all)
     }
 
     /// The inlets of one priority. Each priority has a thread of its own: a large bulk drop takes minutes to seal, and
     /// an urgent one must not wait for it.
     pub fn of(station: &Station, priority: Priority, workers: usize) -> Result<Intake, StationError> {
-        let mut doors = Vec::new();
+        let mut intake = Intake { doors: Vec::new(), closed: Vec::new(), workers };
         let begins_here = |route: &&RouteSettings| route.path.first() == Some(&station.node);
         for route in station.routes.iter().filter(begins_here).filter(|route| route.priority == priority) {
             let (Some(word), Some(hop)) = (route.intake, station.next_hop(route)) else { continue };
@@ -119,27 +148,41 @@ impl Intake {
                 IntakeWord::Ready => IntakeMode::Ready { suffix: ".ready".to_owned() },
                 IntakeWord::Settle => IntakeMode::Settle { quiet_ms: u64::from(route.settle_s) * 1000 },
             };
-            let inlet = Inlet::open(&station.spool, &route.name, mode)?;
-            doors.push(Door {
-                route: route.clone(),
-                hop,
-                inlet,
-                waiting: VecDeque::new(),
-                listed: false,
-                stuck: Vec::new(),
-            });
+            intake.closed.push(Closed { route: route.clone(), hop, mode });
         }
-        Ok(Intake { doors, workers })
+        intake.open_doors(station, station.clock.wall());
+        Ok(intake)
+    }
+
+    /// Opens what is closed. One share that is away holds up its own route only.
+    fn open_doors(&mut self, station: &Station, now: Timestamp) {
+        for closed in std::mem::take(&mut self.closed) {
+            let item = closed.item();
+            match station.retries.is_due(&item, now).then(|| closed.open(station)) {
+                Some(Ok(door)) => {
+                    station.retries.done(&item);
+                    self.doors.push(door);
+                    continue;
+                }
+                Some(Err(error)) => {
+                    tracing::error!(route = %closed.route.name, %error, "an inlet cannot be reached");
+                    station.retries.failed("intake", &item, &error, now);
+                }
+                None => {}
+            }
+            self.closed.push(closed);
+        }
     }
 
     /// Is there any inlet?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.doors.is_empty()
+        self.doors.is_empty() && self.closed.is_empty()
     }
 
     /// Takes what is ready. Returns how many drops came to an end.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
+        self.open_doors(station, now);
         let (mut done, mut first) = (0, None);
         for door in &mut self.doors {
             if station.is_off(&door.route.name) {
@@ -147,7 +190,7 @@ impl Intake {
             }
             match door.step(station, self.workers, now, &mut done) {
                 Ok(()) => {}
-                Err(error) if error.concerns_all() => return Err(error),
+                Err(error) if error.concerns_all(&station.spool) => return Err(error),
                 // What one drop or one inlet has met holds up no other.
                 Err(error) => first = first.or(Some(error)),
             }
@@ -277,7 +320,7 @@ impl Door {
                 Err(error) => failed.push((*stuck, error)),
             }
         }
-        match failed.iter().position(|(_, error)| error.concerns_all()) {
+        match failed.iter().position(|(_, error)| error.concerns_all(&station.spool)) {
             Some(at) => Err(failed.swap_remove(at).1),
             None => Ok(failed),
         }

@@ -20,7 +20,7 @@ use spool::{Outlet, Seen, State, is_litter};
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::receipts::Came;
-use crate::station::{Station, StationError};
+use crate::station::{Station, StationError, is_no_room};
 
 /// A bundle is read in pieces of this size.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -117,6 +117,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         move |cause| Obstacle::Later(StationError::Io { path, cause })
     };
     station.spool.disk().remove_tree(&place).map_err(io_at(&place))?;
+    // Once opened it stands there beside the bundle.
+    let (bytes, above) = (std::fs::metadata(path).map_err(io_at(path))?.len(), place.parent().unwrap_or(&place));
+    if bytes > spool::SMALL_BYTES_MAX as u64 {
+        station.spool.room_at(above, bytes).map_err(|error| Obstacle::Later(error.into()))?;
+    }
     let wipe = |obstacle: Obstacle| match station.spool.disk().remove_tree(&place) {
         Ok(()) => obstacle,
         Err(cause) => Obstacle::Later(StationError::Io { path: place.clone(), cause }),
@@ -129,7 +134,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         station.keyring.opening_for(&envelope.recipient),
         &mut Staging::new(station, &place),
     )
-    .map_err(|error| wipe(obstacle(path, error)))?;
+    .map_err(|error| {
+        // Only writing meets a full disk, and it may be a mount of the outlet's own.
+        let full = matches!(&error, BundleError::Io(cause) if is_no_room(cause));
+        wipe(obstacle(if full { &place } else { path }, error))
+    })?;
 
     let held =
         Drop::read_as(&place, opened.manifest.name.as_ref(), NameEncoding::Utf8).map_err(|error| match error {

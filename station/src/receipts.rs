@@ -3,7 +3,8 @@
 //!
 //! Why it may die anywhere: a receipt is a file named after its parcel and outcome, so making it twice makes it once.
 //! A batch is recorded under its number before it enters the outbox; its receipts are removed after that. Taking a
-//! batch twice records the same facts twice and changes nothing.
+//! batch twice changes nothing. It stays in `complete` until all of it is done; once its own number is recorded, all its
+//! receipts are recorded and passed on, and only evidence, notices and removals may be owed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,15 @@ use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX,
 
 use crate::alarm::Alarm;
 use crate::clock::is_due;
-use crate::config::Carrier;
+use crate::config::{Carrier, PeerSettings};
+use crate::desk::read_small;
 use crate::parallel::in_parallel;
 use crate::sealing;
 use crate::station::{Station, StationError};
 use crate::witness;
 
+/// The name under which failures of this stage are noted.
+const STAGE: &str = "receipts";
 /// A receipt file is one signed receipt of a few hundred bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
 /// Receipts gather this long before they take a number of a one-way crossing: a batch costs a record and a frame.
@@ -177,69 +181,97 @@ pub struct Receipts {
 impl Receipts {
     /// Sends what has gathered. Returns how many batches left.
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
-        let mut sent = finish_owed(station)?;
-        tell_again(station)?;
+        let mut first = First::default();
+        forget_removed(station);
+        let mut sent = finish_owed(station, &mut first)?;
+        tell_again(station, &mut first)?;
         for peer in &station.peers {
-            let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
-            if peer.send == Carrier::Ferry {
-                continue;
-            }
-            let waiting = waiting(station, crossing, &peer.name)?;
-            let unsaid = !station.spool.withdrawn(crossing).is_empty()
-                && !peer.send.is_two_way()
-                && !self.gathering.contains_key(&peer.name);
-            // What came by ferry is confirmed by a gap report the other way, once all of the trip is taken: a batch of
-            // receipts has no other receipt.
-            let report = peer.receive == Carrier::Ferry
-                && owed(station).contains(&peer.name)
-                && !station.spool.progress(&peer.name, crossing.back()).is_empty()
-                && station.spool.arrivals(crossing.back()).completed()?.is_empty();
-            if waiting.is_empty() && !unsaid && !report {
-                continue;
-            }
-            let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
-            if !peer.send.is_two_way() && !is_due(now, since, GATHER_MS) && waiting.len() < BATCH_RECEIPTS_MAX {
-                continue;
-            }
-            if batch(station, crossing, &peer.name, report, now)?.is_some() {
-                sent += 1;
-            }
-            if report {
-                owed(station).remove(&peer.name);
-            }
-            self.gathering.insert(peer.name.clone(), now);
+            let left = self.send_to(station, peer, now);
+            sent += usize::from(first.note(station, left)?.unwrap_or_default());
         }
-        retire(station, now)?;
+        first.note(station, retire(station, now))?;
+        first.0.map_or(Ok(sent), Err)
+    }
+
+    /// Did a batch leave for this peer?
+    fn send_to(&mut self, station: &Station, peer: &PeerSettings, now: Timestamp) -> Result<bool, StationError> {
+        let Some(crossing) = Crossing::between(station.zone, peer.zone) else { return Ok(false) };
+        if peer.send == Carrier::Ferry {
+            return Ok(false);
+        }
+        let waiting = waiting(station, crossing, &peer.name, now)?;
+        let unsaid = !station.spool.withdrawn(crossing).is_empty()
+            && !peer.send.is_two_way()
+            && !self.gathering.contains_key(&peer.name);
+        // What came by ferry is confirmed by a gap report the other way, once all of the trip is taken: a batch of
+        // receipts has no other receipt.
+        let report = peer.receive == Carrier::Ferry
+            && owed(station).contains(&peer.name)
+            && !station.spool.progress(&peer.name, crossing.back()).is_empty()
+            && station.spool.arrivals(crossing.back()).completed()?.is_empty();
+        if waiting.is_empty() && !unsaid && !report {
+            return Ok(false);
+        }
+        let since = *self.gathering.entry(peer.name.clone()).or_insert(now);
+        if !peer.send.is_two_way() && !is_due(now, since, GATHER_MS) && waiting.len() < BATCH_RECEIPTS_MAX {
+            return Ok(false);
+        }
+        let sent = batch(station, crossing, &peer.name, report, now)?.is_some();
+        if report {
+            owed(station).remove(&peer.name);
+        }
+        self.gathering.insert(peer.name.clone(), now);
         Ok(sent)
     }
 }
 
+/// A receipt that failed and that somebody took away by hand fails no more.
+fn forget_removed(station: &Station) {
+    if station.retries.failures() == 0 {
+        return;
+    }
+    let crossings = station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone));
+    let folders: Vec<PathBuf> = crossings.map(|crossing| station.layout().receipts(crossing)).collect();
+    station.retries.forget(STAGE, |name| folders.iter().any(|folder| folder.join(name).exists()));
+}
+
 /// Whoever offers over a two-way crossing what we have settled lacks our receipts: they are kept with the evidence, and
 /// sent once more. (A one-way link repeats everything in rounds, which says nothing.)
-fn tell_again(station: &Station) -> Result<(), StationError> {
+fn tell_again(station: &Station, first: &mut First) -> Result<(), StationError> {
     for (crossing, bundle) in station.spool.offered_again() {
-        let two_way = station.peers_sending(crossing).any(|peer| peer.receive.is_two_way() && peer.send.is_two_way());
-        let parcel = station.spool.parcel_of_bundle(&bundle)?.filter(|_| two_way);
-        let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
-        let Some(state) = state else { continue };
-        let Some(came) = state.came.as_ref().filter(|came| came.bundle == bundle) else { continue };
-        let kept = sealing::kept_receipts(station, &state.parcel, &bundle)?.into_iter().filter_map(|bytes| {
-            let receipt = Signed::parse::<Receipt>(&bytes).ok()?.read_unverified::<Receipt>().ok()?;
-            Some(Left::new(crossing.back(), &came.peer, &receipt, bytes))
-        });
-        leave(station, &kept.collect::<Vec<_>>())?;
+        // What is not told now is told when it is offered the next time.
+        first.note(station, tell_of(station, crossing, bundle))?;
     }
     Ok(())
 }
 
-/// Batches that were recorded and then could not enter their outbox.
-fn finish_owed(station: &Station) -> Result<usize, StationError> {
+fn tell_of(station: &Station, crossing: Crossing, bundle: BundleId) -> Result<(), StationError> {
+    let two_way = station.peers_sending(crossing).any(|peer| peer.receive.is_two_way() && peer.send.is_two_way());
+    let parcel = station.spool.parcel_of_bundle(&bundle)?.filter(|_| two_way);
+    let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    let Some(state) = state else { return Ok(()) };
+    let Some(came) = state.came.as_ref().filter(|came| came.bundle == bundle) else { return Ok(()) };
+    let kept = sealing::kept_receipts(station, &state.parcel, &bundle)?.into_iter().filter_map(|bytes| {
+        let receipt = Signed::parse::<Receipt>(&bytes).ok()?.read_unverified::<Receipt>().ok()?;
+        Some(Left::new(crossing.back(), &came.peer, &receipt, bytes))
+    });
+    leave(station, &kept.collect::<Vec<_>>())
+}
+
+/// Batches that were recorded and then could not enter their outbox. One that is gone is in the outbox: it was moved there
+/// before an error, and leaves with the next start.
+fn finish_owed(station: &Station, first: &mut First) -> Result<usize, StationError> {
     let mut owed = station.owed_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut done = 0;
-    while let Some(path) = owed.last() {
-        finish(station, path)?;
-        owed.pop();
-        done += 1;
+    for path in std::mem::take(&mut *owed) {
+        match finish(station, &path) {
+            Ok(_) => done += 1,
+            Err(StationError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                owed.push(path);
+                first.0.get_or_insert(error);
+            }
+        }
     }
     Ok(done)
 }
@@ -292,18 +324,20 @@ pub fn let_go(station: &Station) -> Result<(), StationError> {
 }
 
 /// Does any receipt wait for a batch to this peer?
-pub fn waits(station: &Station, crossing: Crossing, peer: &Name) -> Result<bool, StationError> {
-    Ok(!waiting(station, crossing, peer)?.is_empty())
+pub fn waits(station: &Station, crossing: Crossing, peer: &Name, now: Timestamp) -> Result<bool, StationError> {
+    Ok(!waiting(station, crossing, peer, now)?.is_empty())
 }
 
-fn waiting(station: &Station, crossing: Crossing, peer: &Name) -> Result<Vec<PathBuf>, StationError> {
+/// The receipts for a peer, but for those that could not be read a moment ago.
+fn waiting(station: &Station, crossing: Crossing, peer: &Name, now: Timestamp) -> Result<Vec<PathBuf>, StationError> {
     let folder = station.layout().receipts(crossing);
     let io = |cause| StationError::Io { path: folder.clone(), cause };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".receipt") && name.split('.').next() == Some(peer.as_str()) {
+        let ours = name.ends_with(".receipt") && name.split('.').next() == Some(peer.as_str());
+        if ours && station.retries.is_due(&name, now) {
             files.push(path);
         }
         if files.len() >= BATCH_RECEIPTS_MAX {
@@ -323,14 +357,22 @@ pub fn batch(
     reports: bool,
     now: Timestamp,
 ) -> Result<Option<BundleId>, StationError> {
-    let files = waiting(station, crossing, peer)?;
+    let (mut files, mut receipts) = (Vec::new(), Vec::new());
     let octets = |bytes: Vec<u8>| OctetString::new(bytes).ok();
-    let mut receipts: Vec<OctetString> = Vec::new();
-    for path in &files {
-        let io = |cause| StationError::Io { path: path.clone(), cause };
-        // One that the disk does not give now must not be removed below as if it had been sent.
-        let small = std::fs::metadata(path).map_err(io)?.len() <= RECEIPT_BYTES_MAX;
-        receipts.extend(if small { octets(std::fs::read(path).map_err(io)?) } else { None });
+    for path in waiting(station, crossing, peer, now)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match read_small(&path, RECEIPT_BYTES_MAX) {
+            Ok(bytes) => {
+                receipts.extend(octets(bytes));
+                station.retries.done(&name);
+                files.push(path);
+            }
+            // Not removed below as if it had been sent, and no reason to keep the others back.
+            Err(cause) => {
+                tracing::error!(receipt = name, %cause, "a receipt cannot be read");
+                station.retries.failed(STAGE, &name, &cause, now);
+            }
+        }
     }
     let mut gap_reports = Vec::new();
     if reports {
@@ -456,19 +498,22 @@ pub fn take(
         let target = station.layout().quarantine().join(path.file_name().unwrap_or_default());
         return station.spool.disk().rename(path, &target).map_err(io);
     };
-    if station.spool.seen(&batch.source, crossing, batch.epoch, batch.sequence)? == Seen::New {
-        // Each by itself: what one of them lacks in form must not cost the others.
-        let mut read = Vec::with_capacity(batch.receipts.len());
-        for bytes in &batch.receipts {
-            match Signed::parse::<Receipt>(bytes.as_bytes()) {
-                Ok(signed) => read.push(signed),
-                Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
-            }
+    // Also of a batch whose number is taken: one of its receipts may have met an error, or a death.
+    let (mut first, seen) =
+        (First::default(), station.spool.seen(&batch.source, crossing, batch.epoch, batch.sequence)?);
+    // Each by itself: what one of them lacks in form must not cost the others.
+    let mut read = Vec::with_capacity(batch.receipts.len());
+    for bytes in &batch.receipts {
+        match Signed::parse::<Receipt>(bytes.as_bytes()) {
+            Ok(signed) => read.push(signed),
+            Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
         }
-        let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
-        for turn in turns(station, read, now) {
-            take_receipts(station, turn, now)?;
-        }
+    }
+    let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
+    for turn in turns(station, read, now) {
+        take_receipts(station, turn, seen != Seen::New, &mut first, now)?;
+    }
+    if seen == Seen::New {
         for bytes in &batch.gap_reports {
             match Signed::parse::<GapReport>(bytes.as_bytes()) {
                 Ok(signed) => take_gap_report(station, &batch.source, &signed, now)?,
@@ -491,7 +536,10 @@ pub fn take(
             owed(station).insert(batch.source.clone());
         }
     }
-    station.spool.disk().remove_file(path).map_err(io)
+    match first.0 {
+        Some(error) => Err(error),
+        None => station.spool.disk().remove_file(path).map_err(io),
+    }
 }
 
 fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Option<ReceiptBatch> {
@@ -541,21 +589,50 @@ struct Taking {
     bytes: Vec<u8>,
     /// What still stands in the outbox.
     entry: Option<Entry>,
+    /// Its batch comes once more: it is on record, and was passed on to the node before.
+    passed_on: bool,
 }
 
-/// Receipts about as many parcels: recorded, kept as evidence, and only then the bundles go. What is about a parcel that
-/// did not pass here is ignored.
-fn take_receipts(station: &Station, receipts: Vec<(Receipt, Vec<u8>)>, now: Timestamp) -> Result<(), StationError> {
+/// Keeps the first error of several, while the others go on.
+#[derive(Default)]
+struct First(Option<StationError>);
+
+impl First {
+    fn note<T>(&mut self, station: &Station, result: Result<T, StationError>) -> Result<Option<T>, StationError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.concerns_all(&station.spool) => Err(error),
+            Err(error) => {
+                self.0.get_or_insert(error);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Receipts about as many parcels: recorded, passed on, kept as evidence, and only then the bundles go. What is about a
+/// parcel that did not pass here is ignored. What fails for one of them alone (its notice, its evidence) is left undone
+/// for that one and noted: the batch comes `again`, and then records nothing that it recorded before.
+fn take_receipts(
+    station: &Station,
+    receipts: Vec<(Receipt, Vec<u8>)>,
+    again: bool,
+    first: &mut First,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let mut taking = Vec::with_capacity(receipts.len());
     for (receipt, bytes) in receipts {
-        taking.extend(fitting(station, receipt, bytes, now)?);
+        taking.extend(first.note(station, fitting(station, receipt, bytes, again, now))?.flatten());
     }
     let mut records = Vec::with_capacity(2 * taking.len());
-    for Taking { sent, receipt, entry, .. } in &taking {
-        records.push((said_by(Event::ReceiptTaken, receipt, now), Local::none()));
+    for Taking { state, sent, receipt, entry, passed_on, .. } in &taking {
+        // Still in the outbox although it passed on: an earlier take of this batch came no further.
+        if !(*passed_on || entry.is_some() && is_known(state, receipt)) {
+            records.push((said_by(Event::ReceiptTaken, receipt, now), Local::none()));
+        }
         // The next node, or one behind it, answers for it now, whatever it did with it: our copy may go. The next node's
         // own receipt may have been lost where this one was not.
-        if entry.is_some() {
+        if entry.is_some() && !state.custody_passed {
             let mut passed = Record::new(Event::CustodyPassed, now);
             passed.parcel = Some(receipt.parcel);
             passed.bundle = Some(sent.bundle);
@@ -565,22 +642,50 @@ fn take_receipts(station: &Station, receipts: Vec<(Receipt, Vec<u8>)>, now: Time
         }
     }
     station.spool.record_all(records)?;
-    let proofs = taking.iter().map(|taking| {
-        sealing::proof_of_sent(station, &taking.receipt.parcel, &taking.sent, vec![taking.bytes.clone()])
+    let on = taking.iter().filter(|taking| !taking.passed_on).filter_map(|Taking { state, receipt, bytes, .. }| {
+        let came = state.came.as_ref()?;
+        Some(Left::new(came.crossing.back(), &came.peer, receipt, bytes.clone()))
     });
-    let proofs: Vec<_> = proofs.collect::<Result<_, _>>()?;
-    sealing::keep_evidence(station, proofs.into_iter().flatten().collect())?;
-    let mut left = Vec::new();
-    for Taking { state, sent, receipt, bytes, entry } in taking {
-        if let Some(entry) = entry {
-            station.spool.outbox(sent.crossing).remove(&entry)?;
+    leave(station, &on.collect::<Vec<_>>())?;
+    let proven = keep_proofs(station, &taking, first)?;
+    for (Taking { state, sent, receipt, entry, .. }, proven) in taking.iter().zip(proven) {
+        if let Some(entry) = entry.as_ref().filter(|_| proven) {
+            let removed = station.spool.outbox(sent.crossing).remove(entry);
+            first.note(station, removed.map_err(StationError::from))?;
         }
-        match &state.came {
-            Some(came) => left.push(Left::new(came.crossing.back(), &came.peer, &receipt, bytes)),
-            None => tell(station, &state, &receipt, now)?,
+        if state.came.is_none() {
+            first.note(station, tell(station, state, receipt, now))?;
         }
     }
-    leave(station, &left)
+    Ok(())
+}
+/// Does the ledger say already what this receipt says?
+fn is_known(state: &ParcelState, receipt: &Receipt) -> bool {
+    let ended = state.state.is_terminal() && state.state != spool::State::Expired;
+    state.custody_passed && (ended || matches!(receipt.outcome, Outcome::Arrived | Outcome::Duplicate))
+}
+
+/// Keeps the evidence of all, and says of which it is kept or not to be had any more. Where what they share fails, each is
+/// tried by itself.
+fn keep_proofs(station: &Station, taking: &[Taking], first: &mut First) -> Result<Vec<bool>, StationError> {
+    let mut proofs = Vec::with_capacity(taking.len());
+    for Taking { sent, receipt, bytes, .. } in taking {
+        proofs.push(first.note(station, sealing::proof_of_sent(station, &receipt.parcel, sent, vec![bytes.clone()]))?);
+    }
+    match sealing::keep_evidence(station, proofs.iter().flatten().flatten().cloned().collect()) {
+        Ok(()) => Ok(proofs.iter().map(Option::is_some).collect()),
+        Err(error) if error.concerns_all(&station.spool) => Err(error),
+        Err(_) => {
+            let alone = proofs.into_iter().map(|proof| match proof {
+                Some(proof) => {
+                    let kept = sealing::keep_evidence(station, proof.into_iter().collect());
+                    first.note(station, kept).map(|kept| kept.is_some())
+                }
+                None => Ok(false),
+            });
+            alone.collect()
+        }
+    }
 }
 
 /// A record of what a receipt said.
@@ -601,6 +706,7 @@ fn fitting(
     station: &Station,
     receipt: Receipt,
     bytes: Vec<u8>,
+    again: bool,
     now: Timestamp,
 ) -> Result<Option<Taking>, StationError> {
     let known = station.spool.parcel(&receipt.parcel)?;
@@ -618,7 +724,8 @@ fn fitting(
         return Ok(None);
     }
     let entry = station.spool.outbox(sent.crossing).find(&sent.bundle)?;
-    Ok(Some(Taking { state, sent, receipt, bytes, entry }))
+    let passed_on = again && is_known(&state, &receipt);
+    Ok(Some(Taking { state, sent, receipt, bytes, entry, passed_on }))
 }
 
 /// After a restore: a receipt about a parcel that went on from here after the backup. Its record went with the disk; that

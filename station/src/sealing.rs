@@ -172,6 +172,9 @@ pub(crate) fn seal_to(
     hop: &Hop,
     now: Timestamp,
 ) -> Result<Staged, StationError> {
+    if !is_small(papers.manifest) {
+        station.spool.room(papers.manifest.content_bytes())?;
+    }
     let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
     let entry = CustodyEntry {
         version: VERSION,
@@ -214,9 +217,14 @@ pub(crate) fn seal_to(
     }
 }
 
+/// Is it sealed in memory?
+fn is_small(manifest: &Manifest) -> bool {
+    manifest.content_bytes() <= SMALL_CONTENT_BYTES_MAX && manifest.files.len() <= SMALL_FILES_MAX
+}
+
 fn write_out(station: &Station, plan: &SealPlan<'_>, drop: &Drop) -> Result<Place, StationError> {
     let manifest = plan.manifest;
-    if manifest.content_bytes() <= SMALL_CONTENT_BYTES_MAX && manifest.files.len() <= SMALL_FILES_MAX {
+    if is_small(manifest) {
         let mut bytes = Vec::with_capacity(usize::try_from(manifest.content_bytes()).unwrap_or(0) + 8 * 1024);
         bundle::seal(plan, &mut bytes, opener(drop)).map_err(|error| match error {
             BundleError::Io(cause) => StationError::Io { path: drop.place().to_owned(), cause },
@@ -567,7 +575,12 @@ pub fn quarantine(
     let aside = station.layout().sealing().join(format!("{parcel}.quarantine"));
     let io = |cause| StationError::Io { path: place.clone(), cause };
     disk.remove_file(&aside).map_err(io)?;
-    write(station, &aside, &plan, drop)?;
+    station.spool.room(manifest.content_bytes())?;
+    if let Err(error) = write(station, &aside, &plan, drop) {
+        // Until the next try its room is for others; what the disk says now is the first error.
+        let _gone = disk.remove_file(&aside);
+        return Err(error);
+    }
     disk.rename(&aside, &place).map_err(io)
 }
 
@@ -590,7 +603,7 @@ pub fn recover(station: &Station) -> Result<(), StationError> {
         match finish(station, &path) {
             Ok(true) => {}
             Ok(false) => station.spool.disk().remove_tree(&path).map_err(io)?,
-            Err(error) if error.concerns_all() => return Err(error),
+            Err(error) if error.concerns_all(&station.spool) => return Err(error),
             Err(error) => tracing::error!(path = %path.display(), %error, "left until it can be read"),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::parcel::ParcelStatement;
@@ -26,6 +26,9 @@ use crate::witness::Witness;
 
 /// redb may keep this much of the index in memory; look-ups of a day's parcels fit.
 const INDEX_CACHE_BYTES: usize = 32 << 20;
+
+/// Of routes that are off: a line each, with a sentence.
+const SWITCHES_BYTES_MAX: u64 = 1 << 20;
 
 /// A neighbour's clock is measured at least this often where it is measured at all.
 const LISTEN_AFTER_MS: u64 = 15_000;
@@ -69,24 +72,31 @@ pub enum StationError {
 }
 
 impl StationError {
-    /// Would the next parcel meet it as well? A full disk, a ledger or index that takes nothing. Everything else may be
-    /// about one parcel only, and must not hold up those behind it.
+    /// Would the next parcel meet it as well? The spool's own disk full, a ledger or index that takes nothing. Everything
+    /// else may be about one parcel or one route only, and must not hold up those behind it: folders of apps may be
+    /// mounts with a room of their own.
     #[must_use]
-    pub fn concerns_all(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let whole = |cause: &io::Error| matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem);
+    pub fn concerns_all(&self, spool: &Spool) -> bool {
+        let whole = |path: &Path, cause: &io::Error| {
+            is_no_room(cause) && (!spool.layout().is_shared(path) || spool.room(0).is_err())
+        };
         match self {
-            StationError::Spool(SpoolError::Disk { source, .. }) => whole(source),
+            StationError::Spool(SpoolError::Disk { path, source }) => whole(path, source),
+            // Not enough for one that is large is enough for others.
+            StationError::Spool(SpoolError::Full { .. }) => spool.room(0).is_err(),
             StationError::Spool(
-                SpoolError::Full { .. }
-                | SpoolError::LedgerFull { .. }
-                | SpoolError::Poisoned { .. }
-                | SpoolError::Index { .. },
+                SpoolError::LedgerFull { .. } | SpoolError::Poisoned { .. } | SpoolError::Index { .. },
             ) => true,
-            StationError::Io { cause, .. } => whole(cause),
+            StationError::Io { path, cause } => whole(path, cause),
             _ => false,
         }
     }
+}
+
+/// Did a disk take nothing, for want of room or of leave?
+pub(crate) fn is_no_room(cause: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(cause.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// What a station is built from.
@@ -442,7 +452,8 @@ impl Station {
     }
 
     fn load_switches(&self) {
-        let text = std::fs::read_to_string(self.switch_file()).unwrap_or_default();
+        let bytes = crate::desk::read_small(&self.switch_file(), SWITCHES_BYTES_MAX).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let read = |line: &str| {
             let mut fields = line.splitn(4, '\t');
             let name = Name::new(fields.next()?).ok()?;

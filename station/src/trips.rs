@@ -10,6 +10,7 @@
 //! in the outbox until their receipts come, so a trip that is lost is staged again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, TryLockError};
 
@@ -22,7 +23,7 @@ use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillL
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use spool::{EntryKind, Kept, TripOnRecord, TripStage, Way};
+use spool::{Entry, EntryKind, Kept, SpoolError, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
 use crate::budget::Budgets;
@@ -38,6 +39,8 @@ const TRIPS_MAX: usize = 10_000;
 const APPROVALS_MAX: usize = 16;
 /// A trip of as many lines as a waybill can have, each an id of 32 digits.
 const TRIP_BYTES_MAX: u64 = 8 << 20;
+/// Of a trip's folders.
+const TRIP_MODE: u32 = 0o3770;
 /// The waybill's file name, at the desk as on a medium.
 const WAYBILL: &str = "waybill";
 /// The refusal after which the same medium is simply read again.
@@ -324,14 +327,28 @@ pub fn stage(
     };
     let ids = |trip: &TripOnRecord| on_record(station, trip, paper(station, &trip.record).as_ref()).ids;
     let earlier: Option<BTreeSet<String>> = before.as_ref().map(|trip| ids(trip).into_iter().collect());
-    let waits = !station.spool.outbox(crossing).entries()?.is_empty();
+    let outbox = station.spool.outbox(crossing);
+    let open = |trip: &&TripOnRecord| !trip.stage.is_over() && Some(trip.trip) != again;
+    let travelling: BTreeSet<String> = mine.iter().filter(open).flat_map(ids).collect();
+    // Nothing new under an old number: where the first medium did arrive, the number is turned away as repeated, and
+    // whatever was new would wait for ever.
+    let goes = |entry: &Entry| {
+        let id = entry.id.to_string();
+        !travelling.contains(&id) && earlier.as_ref().is_none_or(|earlier| earlier.contains(&id))
+    };
+    let waiting = outbox.entries()?;
+    // Asked before anything is made: copies that fill the disk would stop the whole node.
+    let bytes: u64 = waiting.iter().filter(|entry| goes(entry)).take(WAYBILL_LINES_MAX).map(|entry| entry.size).sum();
+    if let Err(SpoolError::Full { .. }) = station.spool.room_at(&station.layout().desk_trips(), bytes) {
+        let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
+        return Ok(Err(Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
+            .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")));
+    }
     let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
-    if earlier.is_none() && (waits || misses || receipts::waits(station, crossing, &target)?) {
+    if earlier.is_none() && (!waiting.is_empty() || misses || receipts::waits(station, crossing, &target, now)?) {
         // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
         receipts::batch(station, crossing, &target, true, now)?;
     }
-    let open = |trip: &&TripOnRecord| !trip.stage.is_over() && Some(trip.trip) != again;
-    let travelling: BTreeSet<String> = mine.iter().filter(open).flat_map(ids).collect();
     // After a restore the operator has said which numbers the lost disk may have used.
     let used = station.spool.restored().map_or(0, |restored| restored.trip);
     let highest = mine.first().map_or(0, |trip| trip.trip);
@@ -339,10 +356,6 @@ pub fn stage(
     let place = place(station, crossing, Way::Out, number);
     let disk = station.spool.disk();
     disk.remove_tree(&place).map_err(io_at(&place))?;
-    disk.create_dir_all(&place.join("approvals")).map_err(io_at(&place))?;
-    open_to_group(&place.join("approvals")).map_err(io_at(&place))?;
-    open_to_group(&place).map_err(io_at(&place))?;
-
     let today = |trip: &&TripOnRecord| {
         trip.stage != TripStage::Expired && Some(trip.trip) != again && day(trip.record.at) == day(now)
     };
@@ -351,32 +364,14 @@ pub fn stage(
         lines.into_iter().filter(|line| line.kind == LineKind::Bundle).map(|line| line.id)
     };
     let mut budgets = Budgets::new(station, station.rules.get(&crossing), mine.iter().filter(today).flat_map(bundles))?;
-    let mut lines = Vec::new();
-    let outbox = station.spool.outbox(crossing);
-    for entry in outbox.entries()? {
-        let id = entry.id.to_string();
-        // Nothing new under an old number: where the first medium did arrive, the number is turned away as repeated, and
-        // whatever was new would wait for ever.
-        let new = earlier.as_ref().is_some_and(|earlier| !earlier.contains(&id));
-        if new || travelling.contains(&id) || lines.len() >= WAYBILL_LINES_MAX {
-            continue;
-        }
-        let kind = match entry.kind {
-            EntryKind::Bundle => LineKind::Bundle,
-            EntryKind::Receipts => LineKind::Receipts,
-        };
-        if kind == LineKind::Bundle && !budgets.lets(&entry.id, earlier.is_some())? {
-            continue;
-        }
-        let digest =
-            digest_of(station, &mut outbox.content(&entry).map_err(io_at(&entry.path))?).map_err(io_at(&entry.path))?;
-        let line =
-            WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
-        let copy = place.join(line_file_name(&line));
-        // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
-        disk.copy_from(&mut outbox.content(&entry).map_err(io_at(&entry.path))?, &copy).map_err(io_at(&copy))?;
-        lines.push(line);
-    }
+    let mut lets = |entry: &Entry| {
+        Ok(goes(entry) && (entry.kind != EntryKind::Bundle || budgets.lets(&entry.id, earlier.is_some())?))
+    };
+    let copied = open_place(station, &place).and_then(|()| copy_lines(station, crossing, &place, &mut lets, now));
+    let lines = copied.inspect_err(|_| {
+        // Its room is for others until somebody asks again.
+        let _gone = disk.remove_tree(&place);
+    })?;
     station.alarms.stands(now, Alarm::ExportBudget, !budgets.held.is_empty());
     if lines.is_empty() {
         disk.remove_tree(&place).map_err(io_at(&place))?;
@@ -438,10 +433,76 @@ fn over_budget(held: &BTreeMap<String, u64>) -> Refusal {
     )
 }
 
-/// `ferry` runs as a person in the desk's group and puts approvals here.
+/// Copies what goes into a trip's folder. One entry that the disk does not give stays in the outbox and keeps no other
+/// from the only carrier of its crossing.
+fn copy_lines(
+    station: &Station,
+    crossing: Crossing,
+    place: &Path,
+    lets: &mut dyn FnMut(&Entry) -> Result<bool, StationError>,
+    now: Timestamp,
+) -> Result<Vec<WaybillLine>, StationError> {
+    let outbox = station.spool.outbox(crossing);
+    let (mut lines, mut unread) = (Vec::new(), None);
+    for entry in &outbox.entries()? {
+        if lines.len() >= WAYBILL_LINES_MAX {
+            break;
+        }
+        if !lets(entry)? {
+            continue;
+        }
+        let kind = match entry.kind {
+            EntryKind::Bundle => LineKind::Bundle,
+            EntryKind::Receipts => LineKind::Receipts,
+        };
+        let digest = match outbox.content(entry).and_then(|mut content| digest_of(station, &mut content)) {
+            Ok(digest) => digest,
+            Err(cause) => {
+                tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
+                station.alarms.raise(now, Alarm::DiskError);
+                unread = unread.or(Some(io_at(&entry.path)(cause)));
+                continue;
+            }
+        };
+        let line =
+            WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
+        let copy = place.join(line_file_name(&line));
+        let mut content = outbox.content(entry).map_err(io_at(&entry.path))?;
+        // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
+        station.spool.disk().copy_from(&mut content, &copy).map_err(io_at(&copy))?;
+        lines.push(line);
+    }
+    // Nothing waits is something else than nothing can be read.
+    match unread.filter(|_| lines.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(lines),
+    }
+}
+
+/// Makes a trip's folders, or sees to it that they are ours. `ferry` runs as a person in the desk's group, reads here
+/// and puts approvals here. The group may write beside them, so another thing may stand in their place, such as a link to
+/// a folder that nobody may read; that is left alone.
+fn open_place(station: &Station, place: &Path) -> Result<(), StationError> {
+    for folder in [place, &place.join("approvals")] {
+        station.spool.disk().create_dir_all(folder).map_err(io_at(folder))?;
+        open_to_group(folder).map_err(io_at(folder))?;
+    }
+    Ok(())
+}
+
+/// Sticky: the group may add what is its own, and move away nothing of ours.
 fn open_to_group(place: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o2770))
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = std::fs::File::from(rustix::fs::open(place, flags, Mode::empty())?);
+    let about = folder.metadata()?;
+    if about.uid() != rustix::process::geteuid().as_raw() {
+        return Err(std::io::ErrorKind::PermissionDenied.into());
+    }
+    if about.mode() & 0o7777 != TRIP_MODE {
+        folder.set_permissions(std::fs::Permissions::from_mode(TRIP_MODE))?;
+    }
+    Ok(())
 }
 
 fn check_medium(station: &Station, medium: &Name, wanted: Direction) -> Result<(), Refusal> {
@@ -480,12 +541,7 @@ fn trip_record(
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
     // In the desk somebody may have put a link or a pipe where a file was listed a moment ago.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io_at(path)(error.into()))?;
-    let mut file = std::fs::File::from(opened);
-    if !file.metadata().map_err(io_at(path))?.is_file() {
-        return Err(io_at(path)(std::io::ErrorKind::InvalidInput.into()));
-    }
+    let mut file = spool::disk::open_plain(path).map_err(io_at(path))?;
     digest_of(station, &mut file).map_err(io_at(path))
 }
 
@@ -521,15 +577,32 @@ fn approvers(
     Ok(people)
 }
 
-fn read_waybill(station: &Station, place: &Path) -> Result<Option<(Waybill, Digest)>, StationError> {
-    let Ok(bytes) = read_small(&place.join(WAYBILL), Waybill::BYTES_MAX as u64) else { return Ok(None) };
-    let read = || -> Option<(Waybill, Digest)> {
-        let signed = Signed::parse::<Waybill>(&bytes).ok()?;
-        let claimed: Waybill = signed.read_unverified().ok()?;
-        let waybill = station.trust.verify_from_node::<Waybill>(&signed, &claimed.source).ok()?;
-        Some((waybill, signed.digest()))
-    };
-    Ok(read())
+fn read_waybill(station: &Station, place: &Path) -> Option<(Waybill, Digest)> {
+    let bytes = read_small(&place.join(WAYBILL), Waybill::BYTES_MAX as u64).ok()?;
+    let signed = Signed::parse::<Waybill>(&bytes).ok()?;
+    let claimed: Waybill = signed.read_unverified().ok()?;
+    let waybill = station.trust.verify_from_node::<Waybill>(&signed, &claimed.source).ok()?;
+    Some((waybill, signed.digest()))
+}
+
+/// A trip that was laid into `desk/incoming`, in a folder that its people may exchange at any moment for a link to one of
+/// ours: what was read is dealt with in the folder it was read in.
+struct Brought {
+    waybill: Waybill,
+    digest: Digest,
+    place: PathBuf,
+    /// Open as long as `place` leads to it.
+    _folder: OwnedFd,
+}
+
+impl Brought {
+    fn open(station: &Station, place: &Path) -> Option<Brought> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(place, flags, Mode::empty()).ok()?;
+        let place = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
+        let (waybill, digest) = read_waybill(station, &place)?;
+        Some(Brought { waybill, digest, place, _folder: folder })
+    }
 }
 
 /// How many people must have agreed: what this node is set to, or what the paper says where that is more. Never what a
@@ -632,8 +705,7 @@ pub fn import(
     now: Timestamp,
 ) -> Result<Result<(Trip, bool), Refusal>, StationError> {
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = place(station, crossing, Way::In, number);
-    let paper = read_waybill(station, &place)?;
+    let paper = Brought::open(station, &place(station, crossing, Way::In, number));
     let taken = take(station, crossing, number, paper.as_ref(), person, asked, now)?;
     // Where a file is missing it is not turned away: ferry brings it again.
     if let Err(refusal) = &taken
@@ -641,8 +713,8 @@ pub fn import(
     {
         let mut refused = Record::new(Event::TripRefused, now);
         (refused.trip, refused.crossing, refused.person) = (Some(number), Some(crossing), Some(person.clone()));
-        refused.medium = paper.as_ref().map(|(waybill, _)| waybill.medium.clone());
-        refused.digest = paper.map(|(_, digest)| digest);
+        refused.medium = paper.as_ref().map(|paper| paper.waybill.medium.clone());
+        refused.digest = paper.map(|paper| paper.digest);
         station.spool.record(refused, Local::none())?;
     }
     Ok(taken)
@@ -652,13 +724,12 @@ fn take(
     station: &Station,
     crossing: Crossing,
     number: u64,
-    paper: Option<&(Waybill, Digest)>,
+    paper: Option<&Brought>,
     person: &Name,
     asked: Timestamp,
     now: Timestamp,
 ) -> Result<Result<(Trip, bool), Refusal>, StationError> {
-    let place = place(station, crossing, Way::In, number);
-    let Some((waybill, digest)) = paper else {
+    let Some(Brought { waybill, digest, place, .. }) = paper else {
         return Ok(Err(Refusal::new(
             "not-authentic",
             "the waybill does not verify against the trust folder",
@@ -679,8 +750,8 @@ fn take(
     if let Some(known) = station.spool.trip(crossing, Way::In, number)? {
         let trip = on_record(station, &known, self::paper(station, &known.record).as_ref());
         // Its note is gone, or was never written; what ferry laid down meanwhile is nobody's.
-        drop_files(station, &place, &trip)?;
-        save(station, &place, &trip)?;
+        drop_files(station, place, &trip)?;
+        save(station, place, &trip)?;
         // We died before we could answer: whoever asked before it was on record asked for this very import.
         let same = known.record.digest == Some(*digest) && known.record.person.as_ref() == Some(person);
         if same && asked <= known.record.at {
@@ -705,7 +776,7 @@ fn take(
             )));
         }
     }
-    let people = approvers(station, &place, waybill, digest)?;
+    let people = approvers(station, place, waybill, digest)?;
     if people.len() < needed(station, waybill) {
         return Ok(Err(Refusal::new(
             "approvals-missing",
@@ -749,7 +820,7 @@ fn take(
     let known = TripOnRecord { trip: number, crossing, stage: TripStage::Imported, record: imported };
     let mut trip = of_waybill(station, waybill, &known);
     (trip.state, trip.approvals) = (TripState::Imported, people.iter().map(Name::to_string).collect());
-    save(station, &place, &trip)?;
+    save(station, place, &trip)?;
     station.alarms.clear(now, Alarm::TripOrder);
     station.spool.bell().ring();
     Ok(Ok((trip, skipped)))
@@ -810,8 +881,9 @@ fn look(station: &Station, known: &TripOnRecord, now: Timestamp) -> Result<bool,
     };
     // Before the state that nobody looks at again, and so that no cut of power brings them back after it.
     remove_receipts_of(station, crossing, &trip, done)?;
-    drop_files(station, &place, &trip)?;
-    if place.is_dir() {
+    let ours = is_ours(&place);
+    if ours {
+        drop_files(station, &place, &trip)?;
         station.spool.disk().sync_dir(&place).map_err(io_at(&place))?;
     }
     let mut over = Record::new(event, now);
@@ -819,8 +891,17 @@ fn look(station: &Station, known: &TripOnRecord, now: Timestamp) -> Result<bool,
     over.medium = Name::new(&trip.medium).ok();
     over.digest = known.record.digest;
     station.spool.record(over, Local::none())?;
-    save(station, &place, &trip)?;
+    if ours {
+        save(station, &place, &trip)?;
+    }
     Ok(true)
+}
+
+/// Is it a folder that this account made, and no link to one?
+fn is_ours(place: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::symlink_metadata(place).is_ok_and(|about| about.is_dir() && about.uid() == own)
 }
 
 /// Is the bundle not ours to carry any more?
@@ -841,11 +922,8 @@ fn mend(station: &Station, place: &Path, trip: &Trip, paper: Option<&Paper>) -> 
     if stands && noted {
         return Ok(false);
     }
+    open_place(station, place)?;
     if !stands {
-        let approvals = place.join("approvals");
-        disk.create_dir_all(&approvals).map_err(io_at(&approvals))?;
-        open_to_group(&approvals).map_err(io_at(&approvals))?;
-        open_to_group(place).map_err(io_at(place))?;
         disk.remove_tree(&waybill).map_err(io_at(&waybill))?;
         disk.write(&waybill, &paper.bytes).map_err(io_at(&waybill))?;
     }

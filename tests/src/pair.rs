@@ -117,14 +117,22 @@ impl<'a> Pair<'a> {
 
     /// Starts a node on its disk, made where it is missing.
     pub fn start(&mut self, at: usize) -> Result<(), StationError> {
+        let config = self.config(at);
+        let (crossings, keyring) = (config.crossings(ZONES[at]), self.office.keyring(at));
+        let wall = self.reading(at).wall;
+        let setup =
+            station::station::setup(&config.node, ZONES[at], &config.routes, &crossings, &keyring, Disk::real(), wall);
+        spool::create(&setup)?;
+        self.restart(at)
+    }
+
+    /// Starts a node on its disk as that is.
+    pub fn restart(&mut self, at: usize) -> Result<(), StationError> {
         let zone = ZONES[at];
         let config = self.config(at);
         let crossings = config.crossings(zone);
         let keyring = self.office.keyring(at);
         let wall = self.reading(at).wall;
-        let setup =
-            station::station::setup(&config.node, zone, &config.routes, &crossings, &keyring, Disk::real(), wall);
-        spool::create(&setup)?;
         let plan = Plan {
             sandbox: station::sandbox::Sandbox::in_process(),
             scanner: None,

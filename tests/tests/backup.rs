@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::backup::BackupReader;
 use protocol::keys::{OpeningKey, SigningKey};
-use protocol::ledger::Event;
+use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
 use protocol::{Crossing, ParcelId, Signed, Suite, Timestamp, Zone};
@@ -219,6 +219,10 @@ fn a_receiver_put_back_delivers_nothing_twice_names_what_it_lost_and_goes_on() {
 
     // The operator looks: it was not delivered.
     let fourth = waiting.first().unwrap();
+    // The word came on record once before, and then the disk moved nothing.
+    let mut said = Record::new(Event::DuplicateAdmitted, now);
+    said.parcel = Some(*fourth);
+    to.station.spool.record(said, Local::none()).unwrap();
     assert!(ask(extranet, &to, "duplicate-admit", fourth, now).done);
     assert_eq!(ask(extranet, &to, "duplicate-close", fourth, now).code, "not-waiting");
     together(&mut from, &mut to, &mut now);

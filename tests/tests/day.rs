@@ -8,13 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use protocol::Suite;
 use protocol::ledger::Event;
+use protocol::{Crossing, Suite};
 use spool::Answer;
 use station::alarm::Alarm;
 use station::clock::Why;
 use tests::pair::{HERE, Pair, THERE};
 use tests::papers;
+use tests::volume::Volume;
 use tests::world::Office;
 
 const YEAR_MS: i64 = 365 * 24 * 60 * 60 * 1000;
@@ -521,6 +522,177 @@ fn a_bundle_that_the_disk_lost_in_silence_is_named_and_costs_no_other() {
     let told = forms.iter().filter(|form| pair.told("forms", form).as_deref() == Some("delivered")).count();
     assert_eq!(told, 2);
     assert!(pair.stands(HERE, Alarm::BundleMissing));
+}
+
+/// Lets both forms be delivered in one trip of receipts, with something in the way of the first one's notice.
+fn two_delivered_of_which_one_cannot_be_told<'a>(root: &Path) -> (Pair<'a>, [String; 2], [PathBuf; 2]) {
+    let mut pair = pair(root, "");
+    pair.joined = false;
+    let told = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let parcel = pair.ask(HERE, "list", &[]).unwrap().details[0]["parcel"].as_str().unwrap().to_owned();
+    let other = pair.drop_form("bulk-forms").unwrap();
+    pair.minutes(1).unwrap();
+    let notices = root.join("internet/notices/forms");
+    let in_the_way = [format!("{told}.delivered.json"), format!("{told}.{parcel}.delivered.json")];
+    let in_the_way = in_the_way.map(|name| notices.join(name));
+    in_the_way.iter().for_each(|place| fs::create_dir(place).unwrap());
+    pair.joined = true;
+    pair.minutes(6).unwrap();
+    (pair, [told, other], in_the_way)
+}
+
+#[test]
+fn a_notice_that_cannot_be_written_holds_up_no_other_receipt_and_is_recorded_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut pair, [told, other], in_the_way) = two_delivered_of_which_one_cannot_be_told(root.path());
+    assert_eq!(pair.told("bulk-forms", &other).as_deref(), Some("delivered"), "of another route, in the same batch");
+    assert!(pair.station(HERE).spool.outbox(Crossing::InternetToExtranet).entries().unwrap().is_empty());
+    let records =
+        |pair: &Pair<'_>| (pair.recorded(HERE, Event::ReceiptTaken), pair.recorded(HERE, Event::CustodyPassed));
+    let once = records(&pair);
+    let size = pair.station(HERE).spool.head().size;
+    pair.minutes(60).unwrap();
+    assert_eq!(format!("{:?}", records(&pair)), format!("{once:?}"), "an hour of retries");
+    assert!(pair.station(HERE).spool.head().size - size < 10);
+    assert!(pair.stands(HERE, Alarm::Retrying));
+    in_the_way.iter().for_each(|place| fs::remove_dir(place).unwrap());
+    pair.start(HERE).unwrap();
+    pair.minutes(2).unwrap();
+    assert_eq!(pair.told("forms", &told).as_deref(), Some("delivered"), "it was kept until it could be told");
+    assert_eq!(files_below(&pair.station(HERE).layout().complete(Crossing::ExtranetToInternet)), 0);
+}
+
+#[test]
+fn a_receipt_that_cannot_be_read_keeps_no_other_back() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    let bad = pair.station(THERE).layout().receipts(Crossing::ExtranetToInternet).join("internet.0.extranet.x.receipt");
+    fs::create_dir(&bad).unwrap();
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(10).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    assert!(pair.stands(THERE, Alarm::Retrying) && bad.exists());
+    fs::remove_dir(&bad).unwrap();
+    pair.minutes(12).unwrap();
+    assert!(!pair.stands(THERE, Alarm::Retrying));
+}
+
+/// Leaves no byte of a small disk.
+fn fill(place: &Path) {
+    let filled = fs::write(place.join("fill"), vec![0; 1 << 20]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_full_share_of_one_outlet_holds_up_its_own_route_only() {
+    let Ok(root) = tests::volume::ground("outlet") else {
+        eprintln!("SKIPPED: needs root and mounts");
+        return;
+    };
+    let mut pair = pair(root.path(), "");
+    let outlet = root.path().join("extranet/outlet/forms");
+    let share = Volume::memory(&outlet, 64 << 10, 16).unwrap();
+    fs::create_dir(outlet.join(".staging")).unwrap();
+    fill(&outlet);
+    let stuck = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let others: Vec<_> = (0..3).map(|_| pair.drop_form("bulk-forms").unwrap()).collect();
+    pair.minutes(4).unwrap();
+    for other in &others {
+        assert_eq!(pair.told("bulk-forms", other).as_deref(), Some("delivered"));
+    }
+    assert_ne!(pair.told("forms", &stuck).as_deref(), Some("delivered"));
+    fs::remove_file(outlet.join("fill")).unwrap();
+    pair.minutes(12).unwrap();
+    assert_eq!(pair.told("forms", &stuck).as_deref(), Some("delivered"));
+    drop(share);
+}
+
+#[test]
+fn a_full_share_of_one_notices_folder_holds_up_its_own_route_only() {
+    let Ok(root) = tests::volume::ground("notices") else {
+        eprintln!("SKIPPED: needs root and mounts");
+        return;
+    };
+    let mut pair = pair(root.path(), "");
+    pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let notices = root.path().join("internet/notices/forms");
+    let share = Volume::memory(&notices, 64 << 10, 16).unwrap();
+    fill(&notices);
+    let other = pair.drop_form("bulk-forms").unwrap();
+    pair.minutes(6).unwrap();
+    assert_eq!(pair.told("bulk-forms", &other).as_deref(), Some("delivered"));
+    assert!(pair.station(HERE).spool.outbox(Crossing::InternetToExtranet).entries().unwrap().is_empty());
+    drop(share);
+}
+
+#[test]
+fn a_node_starts_while_the_shares_of_one_route_are_away_and_serves_the_others() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    pair.joined = false;
+    let before = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    let shares = ["internet/inlet/forms", "internet/notices/forms", "extranet/outlet/forms"];
+    let (shares, aside) = (shares.map(|share| root.path().join(share)), root.path().join("aside"));
+    fs::create_dir(&aside).unwrap();
+    for (number, share) in shares.iter().enumerate() {
+        fs::rename(share, aside.join(number.to_string())).unwrap();
+    }
+    pair.joined = true;
+    for node in [HERE, THERE] {
+        pair.stop(node);
+        pair.restart(node).unwrap();
+    }
+    let other = pair.drop_form("bulk-forms").unwrap();
+    pair.minutes(8).unwrap();
+    assert_eq!(pair.told("bulk-forms", &other).as_deref(), Some("delivered"));
+    assert!(pair.stands(HERE, Alarm::Retrying) && pair.stands(THERE, Alarm::Retrying));
+    for (number, share) in shares.iter().enumerate() {
+        fs::rename(aside.join(number.to_string()), share).unwrap();
+    }
+    pair.minutes(12).unwrap();
+    let after = pair.drop_form("forms").unwrap();
+    pair.minutes(12).unwrap();
+    for form in [before, after] {
+        assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    }
+    assert_eq!(pair.outlet("forms").len(), 2);
+    assert!(!pair.stands(HERE, Alarm::Retrying) && !pair.stands(THERE, Alarm::Retrying));
+}
+
+#[test]
+fn a_folder_laid_among_the_answers_keeps_nothing_from_being_forgotten() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    let answers = pair.station(HERE).layout().desk_answers();
+    for old in ["a", "b/c"] {
+        fs::create_dir_all(answers.join(old)).unwrap();
+    }
+    for old in ["a", "b"] {
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_millis(pair.now.0 - 3 * DAY_MS);
+        fs::File::open(answers.join(old)).unwrap().set_modified(long_ago).unwrap();
+    }
+    pair.hours(2).unwrap();
+    assert_eq!(files_below(&answers), 0);
+    assert_eq!(fs::read_dir(&answers).unwrap().count(), 0);
+}
+
+#[test]
+fn a_pipe_in_the_status_folder_holds_up_no_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    for file in ["routes-off", "exceptions"] {
+        let path = pair.station(HERE).layout().status().join(file);
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+    pair.start(HERE).unwrap();
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
 }
 
 // ---- what may be asked ----

@@ -314,3 +314,70 @@ fn acts_come_a_page_at_a_time() {
     assert_eq!(times(&second), (0..500).rev().collect::<Vec<_>>());
     assert!(second["next"].is_null());
 }
+
+#[test]
+fn a_link_in_the_place_of_a_trips_folder_opens_no_folder_of_ours_to_the_group() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    stage(&running, now);
+    let layout = office.intranet.layout();
+    let (place, secret) = (layout.desk_trips().join("1"), layout.opening());
+    assert_eq!((mode(&layout.desk_trips()), mode(&place), mode(&place.join("approvals"))), (0o3770, 0o3770, 0o3770));
+    let before = mode(&secret);
+    fs::rename(&place, layout.desk_trips().join("moved")).unwrap();
+    std::os::unix::fs::symlink(&secret, &place).unwrap();
+    assert!(trips::step(&running.station, now).is_err());
+    assert_eq!((mode(&secret), fs::read_dir(&secret).unwrap().count()), (before, 0));
+    // One folder deeper.
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    std::os::unix::fs::symlink(&secret, place.join("approvals")).unwrap();
+    assert!(trips::step(&running.station, now).is_err());
+    assert_eq!((mode(&secret), fs::read_dir(&secret).unwrap().count()), (before, 0));
+    fs::remove_file(place.join("approvals")).unwrap();
+    trips::step(&running.station, now).unwrap();
+    assert_eq!(mode(&place.join("approvals")), 0o3770);
+    assert!(place.join("waybill").exists());
+}
+
+#[test]
+fn an_export_for_which_there_is_no_room_is_refused_before_anything_is_made() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let spool = &running.station.spool;
+    let arguments = [("medium", DISC), ("carrier", "sun")];
+    let before = spool.outbox(OUTWARD).load();
+    spool.set_floor(spool::Floor { bytes: u64::MAX / 2, inodes: 0 });
+    for _ in 0..3 {
+        now = now.plus_ms(1);
+        assert_eq!(office.ask(&running, "export", &arguments, now).code, "no-room");
+    }
+    assert_eq!((spool.outbox(OUTWARD).load(), names(&office.intranet.layout().desk_trips()).len()), (before, 0));
+    spool.set_floor(spool::Floor { bytes: 0, inodes: 0 });
+    assert!(office.ask(&running, "export", &arguments, now.plus_ms(1)).done);
+}
+
+#[test]
+fn an_export_that_meets_an_error_of_the_disk_is_answered_and_not_repeated() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let trips = office.intranet.layout().desk_trips();
+    fs::remove_dir(&trips).unwrap();
+    fs::write(&trips, "no folder").unwrap();
+    let arguments = [("medium", DISC), ("carrier", "sun")];
+    assert_eq!(office.ask(&running, "export", &arguments, now).code, "disk-error");
+    let size = running.station.spool.head().size;
+    for _ in 0..10 {
+        now = now.plus_ms(2_000);
+        station::desk::step(&running.station, now).unwrap();
+    }
+    assert_eq!(running.station.spool.head().size, size);
+    fs::remove_file(&trips).unwrap();
+    fs::create_dir(&trips).unwrap();
+    assert!(office.ask(&running, "export", &arguments, now).done);
+}

@@ -187,6 +187,72 @@ fn a_marker_that_stood_alone_says_nothing_of_the_drop_that_comes_later() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_marker_marks_nothing_and_holds_up_no_other_drop() {
+    let mut door = door(ready());
+    fs::write(door.dir.join("a.json"), b"{}").unwrap();
+    fs::create_dir(door.dir.join("a.json.ready")).unwrap();
+    std::os::unix::fs::symlink("a.json", door.dir.join("a.json.ready.ready")).unwrap();
+    fs::write(door.dir.join("b.json"), b"{}").unwrap();
+    fs::write(door.dir.join("b.json.ready"), b"").unwrap();
+    assert_eq!(door.names(0), ["b.json"]);
+}
+
+#[test]
+fn a_marker_that_becomes_a_folder_before_the_claim_costs_its_own_drop_only() {
+    let mut door = door(ready());
+    for drop in ["a.json", "b.json"] {
+        fs::write(door.dir.join(drop), b"{}").unwrap();
+        fs::write(door.dir.join(format!("{drop}.ready")), b"").unwrap();
+    }
+    let found = door.inlet.scan(at(0)).unwrap();
+    let marker = door.dir.join("a.json.ready");
+    fs::remove_file(&marker).unwrap();
+    fs::create_dir_all(marker.join("inside")).unwrap();
+    let claims = door.inlet.claim_all(&[(&found[0], id(1)), (&found[1], id(2))]).unwrap();
+    assert!(matches!(claims[0], Err(SpoolError::CannotClaim { .. })), "{claims:?}");
+    assert_eq!(claims[1].as_ref().unwrap().name, "b.json");
+    assert_eq!(door.inlet.claimed().unwrap().len(), 1);
+    assert!(door.dir.join("a.json").exists() && marker.is_dir(), "left as they were");
+    // One that an older version took along goes like everything else of its claim.
+    let claimed = door.spool.layout().claimed(&name("cases"));
+    fs::create_dir_all(claimed.join(format!("{}-gone.json.ready/inside", id(3)))).unwrap();
+    assert_eq!(door.inlet.claimed().unwrap().len(), 1);
+    door.inlet.discard(claims[1].as_ref().unwrap()).unwrap();
+    assert_eq!(fs::read_dir(claimed).unwrap().count(), 0);
+}
+
+#[test]
+fn a_marked_drop_is_let_go_whatever_the_length_of_its_name() {
+    let mut door = door(ready());
+    let claimed = door.spool.layout().claimed(&name("cases"));
+    for (number, length) in [1, 200, 215, 216, 217, 221, 222, 223, 230, 249].into_iter().enumerate() {
+        let file = "x".repeat(length);
+        fs::write(door.dir.join(&file), b"1").unwrap();
+        fs::write(door.dir.join(format!("{file}.ready")), b"").unwrap();
+        let found = door.inlet.scan(at(number as u64)).unwrap();
+        let claim = door.inlet.claim(&found[0], id(number as u8)).unwrap();
+        assert_eq!(door.inlet.claimed().unwrap(), std::slice::from_ref(&claim), "{length}");
+        door.inlet.discard(&claim).unwrap_or_else(|error| panic!("{length}: {error}"));
+        assert_eq!(fs::read_dir(&claimed).unwrap().count(), 0, "{length}");
+        assert_eq!(fs::read_dir(&door.dir).unwrap().count(), 1, "{length}");
+    }
+}
+
+#[test]
+fn a_drop_for_which_there_is_no_room_stays_with_its_app_and_holds_up_no_other() {
+    let mut door = door(IntakeMode::Rename);
+    let large = door.dir.join("large.zip");
+    File::create(&large).unwrap().set_len(1 << 43).unwrap();
+    fs::write(door.dir.join("small.xml"), b"1").unwrap();
+    assert_eq!(door.names(0), ["small.xml"]);
+    let (file, notice) = door.notices().pop().unwrap();
+    assert_eq!((file.as_str(), &notice["reason"]), ("large.zip.waiting.json", &"no-room".into()));
+    File::create(&large).unwrap().set_len(1 << 10).unwrap();
+    assert_eq!(door.names(1), ["large.zip", "small.xml"]);
+    assert_eq!(door.notices(), [], "it waits no more");
+}
+
+#[test]
 fn a_ready_marker_of_a_folder_takes_the_folder_as_one() {
     let mut door = door(ready());
     fs::create_dir_all(door.dir.join("case/scans")).unwrap();

@@ -74,11 +74,18 @@ fn owners<L: Links>(zone: Zone, config: &Config<L>, notes: &mut Vec<String>) {
     notes.extend(own(&config.node.keys, DAEMON_USER, true));
     notes.extend(own(&config.node.spool, &format!("{DAEMON_USER}:{DAEMON_USER}"), true));
     let layout = spool::Layout::new(&config.node.spool);
-    let desk = layout.desk_requests();
-    for folder in [desk, layout.desk_answers(), layout.desk_trips(), layout.desk_incoming(), layout.status()] {
+    let shared = [
+        (layout.desk_requests(), 0o2770),
+        (layout.desk_answers(), 0o2770),
+        (layout.desk_trips(), spool::DESK_TRIPS_MODE),
+        (layout.desk_incoming(), 0o2770),
+        // Read by the group and written by the daemon alone, which believes what it finds there.
+        (layout.status(), 0o2750),
+    ];
+    for (folder, mode) in shared {
         if run("getent", &["group", "trilock-ferry"]) {
             notes.extend(own(&folder, &format!("{DAEMON_USER}:trilock-ferry"), false));
-            set_mode(&folder, 0o2770);
+            set_mode(&folder, mode);
         }
     }
     if run("getent", &["group", "trilock-audit"]) {
