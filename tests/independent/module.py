@@ -22,6 +22,7 @@ LAYOUTS = {
     "Approval": papers.APPROVAL,
     "Request": papers.REQUEST,
     "Rollover": papers.ROLLOVER,
+    "TrustList": papers.TRUST_LIST,
     "HeadStatement": papers.HEAD_STATEMENT,
     "HeadLink": papers.LINK,
     "LogStart": papers.LOG_START,
