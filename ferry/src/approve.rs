@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use protocol::parcel::VERSION;
+use protocol::signer::SignError;
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind};
 use protocol::{Signed, Timestamp};
@@ -90,7 +91,7 @@ impl Approve {
         let already = read_approval(&staged, &file).map_err(MediumError::from)?;
         let own = already.filter(|bytes| is_ours(&papers, &person, bytes, &file));
         let new = own.is_none();
-        let bytes = own.unwrap_or_else(|| sign(&papers, &person, now));
+        let bytes = own.map_or_else(|| sign(&papers, &person, now).map_err(DeskError::from), Ok)?;
         // The same checks the daemon will make, so that the person hears it from us in their language.
         papers.check_approval(&bytes, &file, None)?;
         let disk = Disk::real();
@@ -178,7 +179,7 @@ fn is_ours(papers: &Papers, person: &Person, bytes: &[u8], file: &str) -> bool {
         })
 }
 
-fn sign(papers: &Papers, person: &Person, now: Timestamp) -> Vec<u8> {
+fn sign(papers: &Papers, person: &Person, now: Timestamp) -> Result<Vec<u8>, SignError> {
     let approval = Approval {
         version: VERSION,
         waybill: papers.digest,
@@ -186,7 +187,7 @@ fn sign(papers: &Papers, person: &Person, now: Timestamp) -> Vec<u8> {
         person: person.card.holder.clone(),
         at: now,
     };
-    Signed::make(&person.key, &approval).to_bytes()
+    Ok(Signed::make_by(&*person.key, &approval)?.to_bytes())
 }
 
 /// Puts a countersignature into a trip's folder; whole or not at all.

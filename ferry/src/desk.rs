@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use protocol::keys::random;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
+use protocol::signer::SignError;
 use protocol::suite::Digest;
 use protocol::{Name, Signed, Timestamp, Zone};
 use serde::Deserialize;
@@ -39,6 +40,9 @@ pub(crate) enum DeskError {
     /// No spool was named and none, or several, are in the usual place.
     #[error("no spool was named, and {found} are under {SPOOLS}")]
     WhichSpool { found: usize },
+    /// The person's device did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A snapshot or folder cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -201,7 +205,7 @@ impl Desk {
             at: now,
             arguments: arguments.iter().map(|(word, value)| Label { name: name(word), value: value.clone() }).collect(),
         };
-        let signed = Signed::make(&person.key, &request).to_bytes();
+        let signed = Signed::make_by(&*person.key, &request)?.to_bytes();
         let answer = spool::desk::ask(&self.layout, &request.id, &signed, wait_ms)?;
         if answer.done { Ok(answer) } else { Err(DeskError::Refused(Box::new(answer))) }
     }

@@ -5,12 +5,14 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use protocol::Name;
-use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, SigningKey};
+use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, SigningKey, VerifyingKey};
+use protocol::signer::Signer;
 use protocol::trust::{KeyCard, Use};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::device::Program;
 use crate::folder::{self, FolderError};
 use crate::trustdir::{self, TrustDirError};
 
@@ -36,6 +38,9 @@ pub(crate) enum KeyFileError {
     /// The card belongs to another key.
     #[error("{} is the card of another key than {}", card.display(), key.display())]
     OtherCard { key: PathBuf, card: PathBuf },
+    /// A device is known by its card.
+    #[error("exec:PROGRAM needs --card: what it signs is verified with the card")]
+    NoCard,
     /// The key is not for signing.
     #[error("the key of {holder} is for use {found}, not for signing")]
     NotForSigning { holder: Name, found: Use },
@@ -58,7 +63,7 @@ pub(crate) struct Person {
     /// Who.
     pub(crate) card: KeyCard,
     /// With what.
-    pub(crate) key: SigningKey,
+    pub(crate) key: Box<dyn Signer>,
 }
 
 /// Where a passphrase may come from.
@@ -72,7 +77,7 @@ pub(crate) struct PassphraseFrom {
 /// Which key signs.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct KeyFrom {
-    /// The person's private key: <holder>.key.pem
+    /// The person's private key: <holder>.key.pem; or exec:/PATH/OF/PROGRAM for a Ukey or signature server, with --card
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
     /// Its key card; by default <holder>.pub.pem beside it
@@ -113,13 +118,13 @@ impl PassphraseFrom {
 impl KeyFrom {
     /// Opens the key, with its card beside it.
     pub(crate) fn open(&self, prompt: &str) -> Result<Person, KeyFileError> {
+        if let Some(program) = Program::named(&self.key) {
+            return self.by_program(program);
+        }
         let card_path = self.card.clone().unwrap_or_else(|| card_beside(&self.key));
         let bytes = Zeroizing::new(folder::read_file(&self.key, KEY_FILE_BYTES_MAX)?);
         let pem = String::from_utf8_lossy(&bytes);
-        let card = trustdir::read_card(&card_path)?;
-        if card.usage != Use::Sign {
-            return Err(KeyFileError::NotForSigning { holder: card.holder, found: card.usage });
-        }
+        let card = card_for_signing(&card_path)?;
         let passphrase = if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
             Some(match self.passphrase.said()? {
                 Some(said) => said,
@@ -133,7 +138,24 @@ impl KeyFrom {
         if key.public().id() != card.id() {
             return Err(KeyFileError::OtherCard { key: self.key.clone(), card: card_path });
         }
-        Ok(Person { card, key })
+        Ok(Person { card, key: Box::new(key) })
+    }
+
+    fn by_program(&self, program: PathBuf) -> Result<Person, KeyFileError> {
+        let Some(card) = &self.card else { return Err(KeyFileError::NoCard) };
+        let public = |card: &KeyCard| VerifyingKey::from_spki(&card.spki);
+        let card_of = card_for_signing(card)?;
+        let key = public(&card_of).map_err(|cause| KeyFileError::Key { path: card.clone(), cause })?;
+        Ok(Person { card: card_of, key: Box::new(Program::new(program, key)) })
+    }
+}
+
+fn card_for_signing(path: &Path) -> Result<KeyCard, KeyFileError> {
+    let card = trustdir::read_card(path)?;
+    if card.usage == Use::Sign {
+        Ok(card)
+    } else {
+        Err(KeyFileError::NotForSigning { holder: card.holder, found: card.usage })
     }
 }
 

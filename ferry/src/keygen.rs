@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use protocol::keys::{KeyError, SigningKey};
+use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, SigningKey, VerifyingKey};
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Name, Suite, Zone};
 use serde_json::json;
 use spool::Disk;
 
+use crate::folder;
 use crate::keyfile::{KeyFileError, PassphraseFrom};
 use crate::words::{Voice, groups, say};
 
@@ -30,6 +31,9 @@ pub(crate) enum KeygenError {
     /// The disk.
     #[error("writing {}: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
+    /// The device's key is not of the suite that was asked for.
+    #[error("the public key is of another suite than --suite")]
+    OtherSuite,
     /// A key that opens bundles has no business here.
     #[error("ferry makes no key of use {0}: only a node's init makes keys that open or connect")]
     NotHere(Use),
@@ -53,6 +57,9 @@ pub(crate) struct Keygen {
     /// An existing folder for the two files
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// The public key of a device (PEM): only its card is made, for `--key exec:PROGRAM`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<PathBuf>,
     /// Only sign is made here
     #[arg(long = "use", value_name = "USE", default_value = "sign")]
     pub(crate) usage: Use,
@@ -74,20 +81,21 @@ impl Keygen {
             let cause = io::Error::from(io::ErrorKind::NotFound);
             return Err(KeygenError::Write { path: self.out.clone(), cause });
         }
+        let device = self.public_key.as_deref().map(|path| self.of_device(path)).transpose()?;
         let private = self.out.join(format!("{}.key.pem", self.holder));
         let public = self.out.join(format!("{}.pub.pem", self.holder));
-        for path in [&private, &public] {
+        for path in [Some(&private).filter(|_| device.is_none()), Some(&public)].into_iter().flatten() {
             if path.symlink_metadata().is_ok() {
                 return Err(KeygenError::Exists { path: path.clone() });
             }
         }
-        let passphrase = if self.role == Role::Node {
+        let passphrase = if self.role == Role::Node || device.is_some() {
             None
         } else {
             let prompts = language.pick(("passphrase for the new key", "once more"), ("新密钥的口令", "再输入一次"));
             Some(self.passphrase.choose(&private, prompts)?)
         };
-        let key = SigningKey::generate(self.suite);
+        let made = if device.is_none() { Some(SigningKey::generate(self.suite)) } else { None };
         let card = KeyCard {
             zone: self.zone,
             holder: self.holder.clone(),
@@ -96,27 +104,37 @@ impl Keygen {
             suite: self.suite,
             from: jiff::Zoned::now().date().to_string(),
             until: self.until.map(|day| day.to_string()),
-            spki: key.public().to_spki(),
+            spki: device.or(made.as_ref().map(SigningKey::public)).ok_or(KeygenError::OtherSuite)?.to_spki(),
         };
-        write_new(&private, key.to_pem(passphrase.as_ref().map(|said| said.as_str()))?.as_bytes(), 0o600)?;
+        if let Some(key) = &made {
+            write_new(&private, key.to_pem(passphrase.as_ref().map(|said| said.as_str()))?.as_bytes(), 0o600)?;
+        }
         write_new(&public, card.to_text().as_bytes(), 0o644)?;
         Disk::real().sync_dir(&self.out).map_err(|cause| KeygenError::Write { path: self.out.clone(), cause })?;
-        self.tell(voice, &private, &public, &card);
+        self.tell(voice, made.is_some().then_some(private.as_path()), &public, &card);
         Ok(())
     }
 
-    fn tell(&self, voice: Voice, private: &Path, public: &Path, card: &KeyCard) {
+    fn of_device(&self, path: &Path) -> Result<VerifyingKey, KeygenError> {
+        let bytes = folder::read_file(path, KEY_FILE_BYTES_MAX).map_err(KeyFileError::from)?;
+        let key = VerifyingKey::from_pem(&String::from_utf8_lossy(&bytes))?;
+        if key.suite() == self.suite { Ok(key) } else { Err(KeygenError::OtherSuite) }
+    }
+
+    fn tell(&self, voice: Voice, private: Option<&Path>, public: &Path, card: &KeyCard) {
         let language = voice.language;
-        let (private_shown, public_shown, fingerprint) = (private.display(), public.display(), groups(&card.id()));
+        let (public_shown, fingerprint) = (public.display(), groups(&card.id()));
         voice.object(&json!({
             "key": private, "card": public, "holder": self.holder, "role": self.role.to_string(), "zone": self.zone.name(),
             "suite": self.suite.name(), "fingerprint": fingerprint,
         }));
-        voice.line(&say!(
-            language,
-            "private key  {private_shown}  (0600; keep it with its holder)",
-            "私钥  {private_shown}（0600，由本人保管）"
-        ));
+        if let Some(private) = private.map(Path::display) {
+            voice.line(&say!(
+                language,
+                "private key  {private}  (0600; keep it with its holder)",
+                "私钥  {private}（0600，由本人保管）"
+            ));
+        }
         voice.line(&say!(
             language,
             "key card     {public_shown}  (copy it into the trust folders)",

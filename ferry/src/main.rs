@@ -11,6 +11,7 @@ mod confirm;
 mod copying;
 mod crew;
 mod desk;
+mod device;
 mod except;
 mod export;
 mod failure;
@@ -157,7 +158,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
-        Some(Command::Trust(trust)) => trust.run(voice).map_err(AnyError::from),
+        Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),

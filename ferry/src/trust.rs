@@ -1,16 +1,19 @@
-//! Changes of a trust folder that need no person's eye on a fingerprint: a key that is believed names its successor.
+//! Changes of a trust folder: a key that is believed names its successor, and key administrators sign what the folder holds.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::Statement as _;
 use protocol::parcel::ParcelError;
 use protocol::rollover::{Rolled, Rollover};
-use protocol::trust::KeyCard;
+use protocol::trust::{KeyCard, Role};
+use protocol::trust_list::TrustList;
+use protocol::{Name, Signed, Statement as _, Timestamp};
 use serde_json::json;
 use spool::Disk;
 
+use crate::desk::DeskError;
 use crate::folder::{self, FolderError};
+use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::trustdir::{self, TrustDirError};
 use crate::words::{Voice, groups, say};
 
@@ -26,6 +29,15 @@ pub(crate) enum TrustCommandError {
     /// It proves nothing by the cards here.
     #[error("{}: {cause}", path.display())]
     Rollover { path: PathBuf, cause: ParcelError },
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The device.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    /// Not this person.
+    #[error("{person} has role {role}; only a key administrator signs a trust folder")]
+    NotAKeyAdmin { person: Name, role: Role },
     /// The disk.
     #[error("writing {}: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
@@ -42,30 +54,72 @@ pub(crate) enum TrustCommand {
         #[arg(long, value_name = "DIR")]
         trust: PathBuf,
     },
+    /// 签署信任库: a key administrator signs what the folder holds now; a node that asks for it needs two
+    Sign {
+        /// The trust folder
+        #[arg(long, value_name = "DIR")]
+        trust: PathBuf,
+        #[command(flatten)]
+        key: KeyFrom,
+    },
 }
 
 impl TrustCommand {
     /// Does it.
-    pub(crate) fn run(&self, voice: Voice) -> Result<(), TrustCommandError> {
-        let TrustCommand::Import { rollover, trust } = self;
-        let bytes = folder::read_file(rollover, Rollover::BYTES_MAX)?;
-        let believed = trustdir::read(trust)?;
-        let rolled = Rollover::verify(&bytes, &believed)
-            .map_err(|cause| TrustCommandError::Rollover { path: rollover.clone(), cause })?;
-        take(trust, &rolled)?;
-        let (node, usage) = (&rolled.new.holder, rolled.new.usage);
-        let (new, old) = (groups(&rolled.new.id()), groups(&rolled.old.id()));
-        let until = rolled.old.until.clone().unwrap_or_default();
-        voice.object(&json!({
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), TrustCommandError> {
+        match self {
+            TrustCommand::Import { rollover, trust } => import(rollover, trust, voice),
+            TrustCommand::Sign { trust, key } => sign(trust, key, voice, now),
+        }
+    }
+}
+
+fn import(rollover: &Path, trust: &Path, voice: Voice) -> Result<(), TrustCommandError> {
+    let bytes = folder::read_file(rollover, Rollover::BYTES_MAX)?;
+    let believed = trustdir::read(trust)?;
+    let rolled = Rollover::verify(&bytes, &believed)
+        .map_err(|cause| TrustCommandError::Rollover { path: rollover.to_owned(), cause })?;
+    take(trust, &rolled)?;
+    let (node, usage) = (&rolled.new.holder, rolled.new.usage);
+    let (new, old) = (groups(&rolled.new.id()), groups(&rolled.old.id()));
+    let until = rolled.old.until.clone().unwrap_or_default();
+    voice.object(&json!({
             "node": node, "use": usage.to_string(), "new": rolled.new.id().to_string(), "old": rolled.old.id().to_string(), "until": until,
         }));
-        voice.line(&say!(
+    voice.line(&say!(
             voice.language,
             "{node}'s next {usage} key is believed: {new}\nthe old one, {old}, is used until {until}\nreload the daemon that reads this folder",
             "已信任 {node} 的下一把 {usage} 密钥：{new}\n旧密钥 {old} 使用至 {until}\n请重新加载使用该信任库的守护进程"
         ));
-        Ok(())
+    Ok(())
+}
+
+/// Shows every card, then signs the list of them.
+fn sign(folder: &Path, key: &KeyFrom, voice: Voice, now: Timestamp) -> Result<(), TrustCommandError> {
+    let trust = trustdir::read(folder)?;
+    let person = key.open(voice.language.pick("passphrase", "口令"))?;
+    if person.card.role != Role::KeyAdmin {
+        return Err(TrustCommandError::NotAKeyAdmin { person: person.card.holder, role: person.card.role });
     }
+    let mut cards: Vec<&KeyCard> = trust.cards().collect();
+    cards.sort_by_key(|card| (&card.holder, card.usage, &card.from));
+    for card in &cards {
+        let KeyCard { holder, role, zone, usage, from, until, .. } = card;
+        let (until, print) = (until.as_deref().unwrap_or("–"), groups(&card.id()));
+        voice.line(&format!("{holder}  {role} {zone} {usage}  {from} – {until}  {print}"));
+    }
+    let list = TrustList::of(&trust, &person.card.holder, person.key.public().suite(), now);
+    let signed = Signed::make_by(&*person.key, &list).map_err(DeskError::from)?;
+    let path = folder.join(format!("{}.trust-list", person.card.holder));
+    put(&path, &signed.to_bytes())?;
+    let (count, file) = (list.cards.len(), path.display().to_string());
+    voice.object(&json!({ "person": person.card.holder, "cards": count, "list": file }));
+    voice.line(&say!(
+        voice.language,
+        "{count} cards signed: {file}; any change of a card needs new lists",
+        "已签署 {count} 张公钥卡：{file}；任何变更都须重新签署"
+    ));
+    Ok(())
 }
 
 /// The new card first: whoever dies between the two writes believes both keys, and the same command ends the old one.
@@ -79,9 +133,13 @@ fn take(folder: &Path, rolled: &Rolled) -> Result<(), TrustCommandError> {
 }
 
 fn write(path: &Path, card: &KeyCard) -> Result<(), TrustCommandError> {
+    put(path, card.to_text().as_bytes())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<(), TrustCommandError> {
     use std::os::unix::fs::PermissionsExt;
-    let written = Disk::real().write(path, card.to_text().as_bytes());
-    // A card is for everybody, whatever the mask of the session.
+    let written = Disk::real().write(path, bytes);
+    // A card or list is for everybody, whatever the mask of the session.
     let open = |()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
     written.and_then(open).map_err(|cause| TrustCommandError::Write { path: path.to_owned(), cause })
 }

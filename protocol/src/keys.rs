@@ -2,7 +2,7 @@
 //!
 //! Private keys are PKCS#8, public ones SPKI. A key's id is the digest of its SPKI in its own suite. Keys are made
 //! from the operating system's randomness and from nothing else: a seeded world may replay a wire, never a key.
-//! An SDF device (GM/T 0018) would stand behind these same types.
+//! A device that keeps its key to itself signs behind [`crate::signer`].
 
 use der::asn1::{AnyRef, BitStringRef, OctetStringRef};
 use der::oid::ObjectIdentifier;

@@ -24,9 +24,11 @@ mod aside;
 pub mod keys;
 pub mod rollover;
 pub mod signed;
+pub mod signer;
 pub mod suite;
 pub mod tree;
 pub mod trust;
+pub mod trust_list;
 
 // Words.
 pub mod der_types;

@@ -11,6 +11,7 @@ use der::asn1::OctetString;
 use crate::der_types::{self, DerError, OBJECT_BYTES_MAX};
 use crate::keys::{KeyError, SigningKey, VerifyingKey};
 use crate::parcel::VERSION;
+use crate::signer::{SignError, Signer};
 use crate::suite::{Digest, Suite};
 
 /// An object that is only ever read from under a signature.
@@ -80,8 +81,19 @@ impl Signed {
     pub fn make<T: Statement>(key: &SigningKey, object: &T) -> Signed {
         let body = der_types::encode(object);
         let signature = key.sign(&signed_bytes(T::DOMAIN, &body));
+        Signed::of(&key.public(), body, signature)
+    }
+
+    /// The same by somebody who may refuse: a device.
+    pub fn make_by<T: Statement>(signer: &dyn Signer, object: &T) -> Result<Signed, SignError> {
+        let body = der_types::encode(object);
+        let signature = signer.try_sign(&signed_bytes(T::DOMAIN, &body))?;
+        Ok(Signed::of(&signer.public(), body, signature))
+    }
+
+    fn of(key: &VerifyingKey, body: Vec<u8>, signature: Vec<u8>) -> Signed {
         let octets = |bytes| OctetString::new(bytes).expect("bounded far below the limit of DER lengths");
-        Signed { suite: key.suite(), signer: key.public().id(), body: octets(body), signature: octets(signature) }
+        Signed { suite: key.suite(), signer: key.id(), body: octets(body), signature: octets(signature) }
     }
 
     /// Reads the outer form of a signed `T`; nothing is verified yet.

@@ -23,6 +23,7 @@ LAYOUTS = {
     "Endorsement": papers.ENDORSEMENT,
     "Request": papers.REQUEST,
     "Rollover": papers.ROLLOVER,
+    "TrustList": papers.TRUST_LIST,
     "HeadStatement": papers.HEAD_STATEMENT,
     "HeadLink": papers.LINK,
     "LogStart": papers.LOG_START,

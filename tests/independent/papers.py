@@ -167,6 +167,7 @@ ROLLOVER = [
     number("at"),
     number("until"),
 ]
+TRUST_LIST = [VERSION, name("person"), number("at"), many("cards", 0x04, der.fixed(32))]
 LINK = [group("from", HEAD), many("proof", 0x04, der.fixed(32))]
 HEAD_STATEMENT = [
     VERSION,
@@ -256,6 +257,7 @@ OBJECTS = {
     "endorsement of rules": ("endorsement", 4 << 10, ENDORSEMENT),
     "request": ("request", OBJECT_MAX, REQUEST),
     "rollover": ("rollover", 4 << 10, ROLLOVER),
+    "trust list": ("trust-list", OBJECT_MAX, TRUST_LIST),
     "link key": ("link-key", 800, INTRODUCTION),
     "folder beacon": ("folder-beacon", 4096, FOLDER_BEACON),
     "ledger head": ("head", 32 << 10, HEAD_STATEMENT),

@@ -64,6 +64,7 @@ SINGLE = {
     "ledger head": heads.statement,
     "request": files.request,
     "rollover": files.rollover,
+    "trust list": lambda trust, data: trust.verify(Signed("trust list", data), "person", role="key-admin")[0],
     "link key": files.introduction,
     "folder beacon": files.folder_beacon,
     "start of a log": lambda trust, data: trust.verify(Signed("start of a log", data), role=None)[0],

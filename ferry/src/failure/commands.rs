@@ -43,6 +43,12 @@ pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
                 l.pick("--out must be an existing folder of yours", "--out 须为本人可写的已有目录"),
             )
         }
+        KeygenError::OtherSuite => failure(
+            USAGE,
+            "other-suite",
+            l.pick("the public key is of another suite than --suite", "公钥与 --suite 不符").to_owned(),
+            l.pick("name the suite of the device's key", "请使用设备密钥的套件"),
+        ),
         KeygenError::NotHere(usage) => failure(
             USAGE,
             "not-here",
@@ -134,6 +140,18 @@ pub(super) fn trust(error: &TrustCommandError, l: Language) -> Failure {
     match error {
         TrustCommandError::Trust(e) => things::trust(e, l),
         TrustCommandError::Folder(e) => folder(e, l),
+        TrustCommandError::Key(e) => key(e, l),
+        TrustCommandError::Desk(e) => desk(e, l),
+        TrustCommandError::NotAKeyAdmin { person, role } => failure(
+            REFUSED,
+            "not-a-key-admin",
+            say!(
+                l,
+                "{person} has role {role}; only a key administrator signs a trust folder",
+                "{person} 的角色是 {role}；只有密钥管理员可签署信任库"
+            ),
+            l.pick("a key administrator signs with their own key", "请由密钥管理员用本人密钥签署"),
+        ),
         TrustCommandError::Rollover { path, cause } => {
             let p = path.display();
             failure(

@@ -8,6 +8,7 @@ use crate::medium::MediumError;
 use crate::papers::PapersError;
 use crate::trustdir::TrustDirError;
 use crate::words::{Language, say, shown, size};
+use protocol::signer::SignError;
 
 use super::{DISK, Failure, REFUSED, USAGE, failure};
 
@@ -226,6 +227,19 @@ pub(super) fn medium(error: &MediumError, l: Language) -> Failure {
     }
 }
 
+fn device(error: &SignError, l: Language) -> Failure {
+    let code = match error {
+        SignError::Refused { .. } => "device-refused",
+        SignError::Failed(_) => "device-failed",
+        SignError::Foreign(_) => "device-other-key",
+    };
+    let remedy = l.pick(
+        "nothing was asked or changed; check the device, its PIN, and that --card is the card of its key",
+        "未提出任何请求；请检查设备与口令，并确认 --card 为该设备密钥的公钥卡",
+    );
+    failure(REFUSED, code, say!(l, "not signed: {error}", "未签名：{error}"), remedy)
+}
+
 pub(super) fn desk(error: &DeskError, l: Language) -> Failure {
     let daemon = l.pick(
         "is the daemon running? `systemctl status` its unit; are you in group trilock-ferry?",
@@ -242,6 +256,7 @@ pub(super) fn desk(error: &DeskError, l: Language) -> Failure {
             ),
             l.pick("name it: --spool DIR, or TRILOCK_SPOOL", "请用 --spool DIR 或 TRILOCK_SPOOL 指定"),
         ),
+        DeskError::Sign(e) => device(e, l),
         DeskError::Folder(e) => {
             let told = folder(e, l);
             Failure { remedy: daemon.to_owned(), ..told }
@@ -381,6 +396,12 @@ pub(super) fn key(error: &KeyFileError, l: Language) -> Failure {
                 l.pick("name the right card with --card", "请用 --card 指定正确的公钥卡"),
             )
         }
+        KeyFileError::NoCard => failure(
+            USAGE,
+            "no-card",
+            l.pick("exec:PROGRAM needs --card", "exec:PROGRAM 须同时给出 --card").to_owned(),
+            l.pick("name the key card of the key in the device", "请用 --card 指定设备中密钥的公钥卡"),
+        ),
         KeyFileError::NotForSigning { holder, found } => failure(
             USAGE,
             "not-for-signing",

@@ -13,6 +13,7 @@ use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::rollover::Rollover;
 use protocol::signed::{SignedError, Statement};
 use protocol::trust::{Role, TrustError, Use};
+use protocol::trust_list::TrustList;
 use protocol::waybill::{Approval, WAYBILL_LINES_MAX, Waybill, line_file_name};
 use protocol::witness::{Fault, HeadStatement, LogStart};
 use protocol::{Name, Signed, Trust};
@@ -133,6 +134,7 @@ fn walk(kind: &str, bytes: &[u8], trust: &Trust) -> Judged<()> {
             let request = by_person::<Request>(bytes, trust, |it| &it.person, |role| role != Role::Node)?;
             over("arguments", request.arguments.len(), ARGUMENTS_MAX)
         }
+        "trust list" => TrustList::verify(bytes, trust).map(drop).map_err(said),
         "rollover" => Rollover::verify(bytes, trust).map(drop).map_err(|error| {
             word(&BundleError::Parcel(match error {
                 ParcelError::Der(cause) => ParcelError::Trust(SignedError::from(cause).into()),
@@ -435,6 +437,7 @@ mod make {
         list.extend(heads(&office));
         list.extend(desks_and_links(&office));
         list.extend(rollovers(&office));
+        list.extend(trust_lists(&office));
         list.extend(kept(&office, &parts.envelope, &parts.footer));
         list.extend(books(&office));
         list
@@ -696,6 +699,40 @@ mod make {
             }),
             ("rollover-version-two", "rollover", "version rollover", "A rollover of version 2.", {
                 sign(node, &Rollover { version: 2, ..said() })
+            }),
+        ]
+    }
+
+    fn trust_lists(office: &Office<'_>) -> Vec<Made> {
+        let admin = &office.keys.key_admin;
+        let cards = vec![Octets([1; 32]), Octets([2; 32])];
+        let said = || TrustList { version: VERSION, person: name("key-admin-he"), at: AT, cards: cards.clone() };
+        let ok = sign(admin, &said());
+        vec![
+            ("trust-list-ok", "trust list", "ok", "A key administrator signs two cards.", ok.clone()),
+            (
+                "trust-list-by-an-operator",
+                "trust list",
+                "wrong-signer trust list",
+                "An operator signed and is named.",
+                { sign(&office.keys.operator, &TrustList { person: name("operator-ma"), ..said() }) },
+            ),
+            (
+                "trust-list-for-another-person",
+                "trust list",
+                "wrong-signer trust list",
+                "It names another administrator than the one who signed.",
+                sign(admin, &TrustList { person: name("key-admin-zhou"), ..said() }),
+            ),
+            (
+                "trust-list-changed",
+                "trust list",
+                "bad-signature trust list",
+                "The last bit of the signature is changed.",
+                { changed(&ok, ok.len() - 1) },
+            ),
+            ("trust-list-version-two", "trust list", "version trust list", "A list of version 2.", {
+                sign(admin, &TrustList { version: 2, ..said() })
             }),
         ]
     }

@@ -1,0 +1,190 @@
+//! `exec:PROGRAM` in the place of a key file: a Ukey or a signature server, reached by a program of the office's own.
+//!
+//! One question, one answer, a line of JSON each, on the program's standard input and output; no shell, no arguments. The
+//! program may talk to the person on the terminal and on standard error. What it answers is verified with the card.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use base64ct::{Base64, Encoding};
+use protocol::keys::VerifyingKey;
+use protocol::signer::{SignError, Signer, checked, sm2_digest};
+use serde_json::{Value, json};
+
+/// What stands before the program where a key is named.
+const PREFIX: &str = "exec:";
+/// A person looks for the token and types a PIN, perhaps twice.
+const WITHIN: Duration = Duration::from_secs(120);
+/// A request at a desk has at most 64 KiB; an approval far less.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// A signature has 72 bytes, and a person's sentence fits in the rest.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024;
+/// So much of a device's own words is shown.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// A program that signs for a person.
+pub(crate) struct Program {
+    path: PathBuf,
+    public: VerifyingKey,
+    within: Duration,
+}
+
+impl Program {
+    /// The program that is named in the place of a key file, if one is.
+    pub(crate) fn named(key: &Path) -> Option<PathBuf> {
+        key.to_str()?.strip_prefix(PREFIX).map(PathBuf::from)
+    }
+
+    /// A program, and the key that it is to sign with.
+    pub(crate) fn new(path: PathBuf, public: VerifyingKey) -> Program {
+        Program { path, public, within: WITHIN }
+    }
+
+    fn ask(&self, question: String) -> Result<Vec<u8>, SignError> {
+        let failed =
+            |what: &str, error: std::io::Error| SignError::Failed(format!("{}: {what}: {error}", self.path.display()));
+        if !self.path.is_absolute() {
+            return Err(SignError::Failed(format!("{} is no absolute path", self.path.display())));
+        }
+        let mut child = Command::new(&self.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed("cannot be started", error))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let (sender, answer) = mpsc::channel();
+        // A program that reads nothing would hold the writer up, and one that says nothing the reader.
+        std::thread::spawn(move || {
+            if let Some(mut stdin) = stdin {
+                // One that answers without reading to the end has its reasons; its answer counts.
+                let _written = stdin.write_all(question.as_bytes());
+            }
+        });
+        std::thread::spawn(move || {
+            let mut line = Vec::new();
+            let read = stdout.map(|out| BufReader::new(out.take(ANSWER_BYTES_MAX)).read_until(b'\n', &mut line));
+            let _heard = sender.send(read.map_or(Ok(Vec::new()), |read| read.map(|_| line)));
+        });
+        let answer = answer.recv_timeout(self.within);
+        // It has answered or never will. What it still does is its own affair no longer.
+        let _killed = child.kill();
+        let _ended = child.wait();
+        match answer {
+            Ok(read) => read.map_err(|error| failed("its answer cannot be read", error)),
+            Err(_) => Err(SignError::Failed(format!(
+                "{} gave no answer within {} s",
+                self.path.display(),
+                self.within.as_secs()
+            ))),
+        }
+    }
+}
+
+impl Signer for Program {
+    fn public(&self) -> VerifyingKey {
+        self.public.clone()
+    }
+
+    fn try_sign(&self, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(SignError::Failed(format!("{} bytes are more than a device is asked to sign", bytes.len())));
+        }
+        let digest = sm2_digest(&self.public, bytes).map(|digest| digest.to_string());
+        let question = json!({
+            "trilock": 1, "op": "sign", "suite": self.public.suite().name(), "key": self.public.id().to_string(),
+            "digest": digest, "message": Base64::encode_string(bytes),
+        });
+        let answer = self.ask(format!("{question}\n"))?;
+        let nonsense = || SignError::Failed(format!("{} gave an answer that is none", self.path.display()));
+        let said: Value = serde_json::from_slice(&answer).map_err(|_| nonsense())?;
+        let words = |name: &str| {
+            let text = said.get(name).and_then(Value::as_str).unwrap_or_default();
+            text.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect::<String>()
+        };
+        if said.get("error").is_some() {
+            return Err(SignError::Refused { word: words("error"), message: words("message") });
+        }
+        let signature = said.get("signature").and_then(Value::as_str).and_then(|text| Base64::decode_vec(text).ok());
+        checked(&self.public, bytes, signature.ok_or_else(nonsense)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test writes programs")]
+    use super::*;
+    use protocol::Suite;
+    use protocol::keys::SigningKey;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn program(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("sign");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("trilock-device-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_program_that_hangs_talks_nonsense_or_refuses_signs_nothing_and_is_named() {
+        let folder = folder("bad");
+        let key = SigningKey::generate(Suite::Gm).public();
+        let asked = |text: &str| {
+            let program =
+                Program { within: Duration::from_secs(5), ..Program::new(program(&folder, text), key.clone()) };
+            program.try_sign(b"bytes").unwrap_err().to_string()
+        };
+        let late = Program {
+            within: Duration::from_millis(200),
+            ..Program::new(program(&folder, "#!/bin/sh\nexec tail -f /dev/null\n"), key.clone())
+        };
+        assert!(late.try_sign(b"bytes").unwrap_err().to_string().contains("no answer within"));
+        assert!(asked("#!/bin/sh\nexit 1\n").contains("is none"));
+        assert!(asked("#!/bin/sh\necho hello\n").contains("is none"));
+        assert!(asked("#!/bin/sh\nexec yes\n").contains("is none"));
+        assert!(asked("#!/bin/sh\nexec cat /dev/zero\n").contains("is none"), "without an end of a line");
+        assert!(asked("#!/bin/sh\necho '{\"signature\": \"AAAA\"}'\n").contains("no signature by key"));
+        assert_eq!(
+            asked("#!/bin/sh\nread q\necho '{\"error\": \"wrong-pin\", \"message\": \"2 left\\u001b\"}'\n"),
+            "the device refuses: wrong-pin 2 left"
+        );
+        assert!(
+            Program::new("sign".into(), key.clone()).try_sign(b"bytes").unwrap_err().to_string().contains("absolute")
+        );
+        let long = vec![0; MESSAGE_BYTES_MAX + 1];
+        assert!(Program::new("/bin/true".into(), key.clone()).try_sign(&long).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// The program of the documentation, which keeps its key in a file and signs with OpenSSL.
+    #[test]
+    fn the_sample_program_signs_for_both_suites_by_message() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/exec-key.py");
+        for tool in ["python3", "openssl"] {
+            if Command::new(tool).arg("--help").output().is_err() {
+                println!("SKIPPED: {tool} is not installed, docs/samples/exec-key.py was not run");
+                return;
+            }
+        }
+        for suite in Suite::ALL {
+            let folder = folder(suite.name());
+            let key = SigningKey::generate(suite);
+            std::fs::write(folder.join("key.pem"), key.to_pem(None).unwrap().as_bytes()).unwrap();
+            let text = format!("#!/bin/sh\nEXEC_KEY_FILE={:?} exec python3 {sample:?}\n", folder.join("key.pem"));
+            let signer = Program::new(program(&folder, &text), SigningKey::public(&key));
+            let signature = signer.try_sign(b"a request").unwrap();
+            assert_eq!(SigningKey::public(&key).verify(b"a request", &signature), Ok(()));
+            let other = Program::new(signer.path.clone(), SigningKey::generate(suite).public());
+            assert!(matches!(other.try_sign(b"a request"), Err(SignError::Refused { .. } | SignError::Foreign(_))));
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}
