@@ -15,7 +15,7 @@ PREFIX ?= /usr
 # Passed on to the demo where set, on the command line or in the environment (never exported here: an unset variable
 # would arrive as an empty one):  SUITE=std|gm   CARRIER=diode|folder   INPUT=DIR   KEEP=1
 
-.PHONY: help demo test bench soak spike disguise fmt lint doc units deny prerequisites packages python install
+.PHONY: help demo test bench soak fuzz spike disguise fmt lint doc units deny prerequisites packages python install
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,12 +51,16 @@ bench: ## Figures beside their baselines, in one run; they go into docs/measurem
 	$(CARGO) build --release -q $(addprefix -p ,$(PROGRAMS))
 	$(CARGO) run --release -q -p tests --bin bench
 
-soak: prerequisites ## The long variants of the tests: thousands of kills, simulated power cuts, lossy wires
+soak: prerequisites ## The long variants of the tests: thousands of kills, power cuts, lossy wires, hours of mutants
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		TRILOCK_SOAK=1 $(CARGO) nextest run --profile soak --release --workspace --no-fail-fast; \
 	else \
 		TRILOCK_SOAK=1 $(CARGO) test --release --workspace --no-fail-fast; \
 	fi
+	$(MAKE) --no-print-directory fuzz
+
+fuzz: ## Every decoder and parser under libFuzzer, led by coverage: TRILOCK_FUZZ_SECONDS each (15)
+	$(CARGO) run -q -p tests --bin fuzz
 
 spike: ## One boundary point into each document of the sample office: all must be stopped
 	$(CARGO) run -q -p tests --bin spike

@@ -6,7 +6,7 @@
 
 use std::io::{Cursor, Read};
 
-use sevenz_rust2::{Archive, ArchiveReader, Error, Password};
+use sevenz_rust2::{Archive, ArchiveEntry, BlockDecoder, Error, Password};
 
 use crate::look::Look;
 use crate::octets::{head, length, slice, tail, u32_le, u64_le};
@@ -29,8 +29,8 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
 
 fn members(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Result<(), &'static str> {
     bounds(bytes)?;
-    let mut reader = ArchiveReader::new(Cursor::new(bytes), Password::empty()).map_err(obstacle)?;
-    let archive: &Archive = reader.archive();
+    let (mut source, nobodys) = (Cursor::new(bytes), Password::empty());
+    let archive = Archive::read(&mut source, &nobodys).map_err(obstacle)?;
     if archive.files.len() > MEMBERS_MAX {
         return Err("too-many-members");
     }
@@ -43,10 +43,12 @@ fn members(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Result<(), &'s
     if all > limit {
         return Err("expands-too-far");
     }
+    let place = |name: &str| format!("{at}!{name}");
+    for file in &archive.files {
+        look.name(file.name(), &place(file.name()));
+    }
     let mut trouble = None;
-    let read = reader.for_each_entries(|entry, content| {
-        let place = format!("{at}!{}", entry.name());
-        look.name(entry.name(), &place);
+    let mut each = |entry: &ArchiveEntry, content: &mut dyn Read| {
         if entry.is_directory() || !entry.has_stream() {
             return Ok(true);
         }
@@ -56,10 +58,17 @@ fn members(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Result<(), &'s
             trouble = Some("malformed-7z");
             return Ok(false);
         }
-        look.file(entry.name(), &out, &place, depth + 1);
+        look.file(entry.name(), &out, &place(entry.name()), depth + 1);
         Ok(true)
-    });
-    read.map_err(obstacle)?;
+    };
+    for block in 0..archive.blocks.len() {
+        // Block by block and by one thread: the library's reader asks how many processors there are, for which it opens
+        // a file, and starts threads; a locked worker dies of either.
+        let decoder = BlockDecoder::new(1, block, &archive, &nobodys, &mut source);
+        if !decoder.for_each_entries(&mut each).map_err(obstacle)? {
+            break;
+        }
+    }
     trouble.map_or(Ok(()), Err)
 }
 

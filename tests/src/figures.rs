@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "they print a report")]
 
+pub mod guard;
 pub mod history;
 pub mod intake;
 pub mod peers;

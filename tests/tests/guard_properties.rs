@@ -45,6 +45,18 @@ fn the_same_bytes_are_judged_the_same_twice() {
     }
 }
 
+/// A parser that needs what its locks take away - a file, a thread - is killed by them, and what it reads here in a test
+/// nobody reads in an office.
+#[test]
+fn a_locked_worker_sees_what_is_seen_without_locks() {
+    let sandbox = Sandbox::started_by(Start { program: program("intranet-node"), ..Start::default() });
+    for (name, bytes) in all_documents() {
+        let by_worker = guard::detect_by(&mut sandbox.visit(Crossing::InternetToExtranet), &name, &bytes).unwrap();
+        assert_eq!(said(&detect(&name, &bytes)), said(&by_worker), "{name}");
+    }
+    assert_eq!(sandbox.failures(), 0, "no worker died");
+}
+
 fn shuffled<T>(noise: &mut Noise, mut things: Vec<T>) -> Vec<T> {
     for last in (1..things.len()).rev() {
         things.swap(last, noise.below(last as u64 + 1) as usize);

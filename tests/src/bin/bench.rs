@@ -37,6 +37,9 @@ fn run() -> io::Result<()> {
     if wanted("verifying") {
         figures::verifying::run(&root)?;
     }
+    if wanted("guard") {
+        figures::guard::run(&root)?;
+    }
     if wanted("sandbox") {
         figures::sandbox::run(&root)?;
     }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use protocol::aead::fresh_key;
-use protocol::backup::{self, BackupPlan, BackupWriter};
+use protocol::backup::{self, BackupFoot, BackupHead, BackupPlan, BackupWriter};
 use protocol::bundle;
 use protocol::der_types::Octets;
 use protocol::envelope::Envelope;
@@ -14,7 +14,7 @@ use protocol::parcel::{FileEntry, Label, Manifest, ParcelStatement, VERSION};
 use protocol::tree::root_of;
 use protocol::{Crossing, Signed, Suite, Timestamp, Trust};
 
-use super::papers::{head, receipt};
+use super::papers::{self, head, receipt};
 use super::{Target, both, name, octets, vectors};
 use crate::seals::Seals;
 
@@ -145,7 +145,24 @@ pub(super) fn backups() -> Vec<Target> {
         assert!(!held || known.iter().any(|sample| sample == bytes), "a changed backup verifies");
         held
     });
-    vec![backup.beside(vectors("backup"))]
+    let head = papers::of(|world| BackupHead {
+        version: VERSION,
+        suite: world.suite(),
+        id: Octets([6; 16]),
+        node: name("internet"),
+        at: Timestamp(7),
+        state_version: 2,
+        ledger: head(),
+        recipient: world.opening().public().id(),
+        wrapped_key: octets(world.opening().public().wrap_key(&fresh_key(world.suite()), b"context").unwrap()),
+    });
+    let foot = papers::of(|world| BackupFoot {
+        version: VERSION,
+        head: world.statement.digest(),
+        root: world.statement.digest(),
+        bytes: 65_552,
+    });
+    [backup.beside(vectors("backup"))].into_iter().chain(head).chain(foot).collect()
 }
 
 pub(super) fn keys() -> Vec<Target> {

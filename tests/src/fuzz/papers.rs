@@ -16,7 +16,7 @@ use super::bundles::Samples;
 use super::{Target, both, name, octets, vectors};
 
 /// A signed paper and its body: whatever is taken is canonical, and nothing changed verifies.
-fn of<T: Statement>(make: impl Fn(&Samples) -> T) -> [Target; 2] {
+pub(super) fn of<T: Statement>(make: impl Fn(&Samples) -> T) -> [Target; 2] {
     let worlds = both();
     let whole: Vec<Vec<u8>> = worlds.iter().map(|w| Signed::make(w.signing(), &make(w)).to_bytes()).collect();
     let bodies: Vec<Vec<u8>> = worlds.iter().map(|w| der_types::encode(&make(w))).collect();
