@@ -31,6 +31,7 @@ mod parcel;
 mod pattern;
 mod pdf;
 mod picture;
+mod repaint;
 mod rules;
 mod scan;
 mod second;
