@@ -95,8 +95,8 @@ impl Examiner for InProcess {
 enum Question {
     /// What stands in these files, in these names? And how does a message among them stand to its schema?
     Look { names: Vec<String>, files: Vec<Asked> },
-    /// The one content without its coordinates.
-    Strip { kind: Kind },
+    /// The one content without its coordinates; a picture painted anew, where a quality is given.
+    Strip { kind: Kind, repaint: Option<u8> },
     /// Does a second reader see no coordinate in the one content, which a strip has made?
     Confirm,
     /// Does the one content keep to this, and which labels has it?
@@ -164,8 +164,8 @@ pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
                 files: seen,
             }
         }
-        Question::Strip { kind } => {
-            let stripped = strip::strip(kind, contents.first()?);
+        Question::Strip { kind, repaint } => {
+            let stripped = strip::strip(kind, contents.first()?, repaint);
             Said::Strip {
                 removed: stripped.map(|(bytes, removed)| {
                     body = bytes;
@@ -238,9 +238,14 @@ pub(crate) fn look_if_all_clean(examiner: &mut dyn Examiner, names: &[&str], fil
     look(examiner, names, files).ok().filter(Looked::is_clean)
 }
 
-/// Asks for a file without its coordinates. Whoever rewrote it judges nothing afterwards.
-pub(crate) fn strip_by(examiner: &mut dyn Examiner, kind: Kind, bytes: &[u8]) -> Result<Option<Stripped>, Silence> {
-    let told = ask(examiner, &Question::Strip { kind }, &[bytes]);
+/// Asks for a file without its coordinates, or a picture painted anew. Whoever rewrote it judges nothing afterwards.
+pub(crate) fn strip_by(
+    examiner: &mut dyn Examiner,
+    kind: Kind,
+    bytes: &[u8],
+    repaint: Option<u8>,
+) -> Result<Option<Stripped>, Silence> {
+    let told = ask(examiner, &Question::Strip { kind, repaint }, &[bytes]);
     examiner.retire();
     match told? {
         (Said::Strip { removed }, body) => Ok(removed.map(|removed| (body, removed))),

@@ -535,6 +535,11 @@ fn weigh<P: Parcel>(
     inspected: &Inspected,
 ) -> Weighed {
     let (coordinates, obstacles) = (inspected.has_coordinates(), inspected.has_obstacles());
+    // Toward the extranet no picture goes as it was made: whatever rides on it stays inside. That is no setting.
+    let only_pictures = !coordinates || inspected.only_device_position();
+    if only_pictures && !obstacles && inspected.seen.iter().any(|seen| is_painted(question, seen)) {
+        return strip_all(examiner, question, parcel_type, parcel, inspected);
+    }
     if !coordinates && !obstacles {
         return Weighed::Passes(if question.stripped { Verdict::Stripped } else { Verdict::Released });
     }
@@ -562,7 +567,13 @@ fn weigh<P: Parcel>(
     }
 }
 
-/// Takes coordinates out of every file that has them. The result of each must be clean, or the parcel is refused.
+/// Is this a picture that is painted anew on this crossing?
+fn is_painted(question: &Question<'_>, seen: &Seen) -> bool {
+    let outward = question.rules.crossing() == Crossing::IntranetToExtranet && question.moment == Moment::Intake;
+    outward && !question.stripped && seen.kind.is_picture()
+}
+
+/// Takes coordinates out of every file that has them, and paints pictures anew. The result of each must be clean, or the parcel is refused.
 fn strip_all<P: Parcel>(
     examiner: &mut dyn Examiner,
     question: &Question<'_>,
@@ -572,7 +583,8 @@ fn strip_all<P: Parcel>(
 ) -> Weighed {
     let mut files = Vec::new();
     for (index, (facts, seen)) in parcel.files().iter().zip(&inspected.seen).enumerate() {
-        if seen.findings.is_empty() {
+        let repaint = is_painted(question, seen).then_some(parcel_type.jpeg_quality);
+        if seen.findings.is_empty() && repaint.is_none() {
             continue;
         }
         let drop_signature = parcel_type.on_signature == OnSignature::Drop && seen.kind == Kind::Xml;
@@ -586,8 +598,10 @@ fn strip_all<P: Parcel>(
         let not_used =
             |reason, rule| Weighed::NotUsed(reason, Finding::new(rule, RuleClass::Structural, facts.path.clone(), ""));
         let unheard = |silence: Silence| not_used(Reason::NotInspectable, silence.rule());
-        let (stripped, removed) = match examiner::strip_by(examiner, seen.kind, &bytes) {
+        let (stripped, removed) = match examiner::strip_by(examiner, seen.kind, &bytes, repaint) {
             Ok(Some(stripped)) => stripped,
+            // Clean, but of a kind that is not painted, or broken in a way that only shows when it is decoded.
+            Ok(None) if seen.findings.is_empty() => return not_used(Reason::NotInspectable, "not-rebuilt"),
             Ok(None) => return not_used(Reason::Coordinates, "not-rebuilt"),
             Err(silence) => return unheard(silence),
         };
@@ -600,6 +614,10 @@ fn strip_all<P: Parcel>(
             Ok(looked) => looked.files.into_iter().next(),
             Err(silence) => return unheard(silence),
         };
+        // What is still signed in it was signed as it stood: a document inside a message, a second signature.
+        if again.as_ref().is_some_and(|again| again.signed) {
+            return Weighed::Fails(Reason::SignedNeedsReissue);
+        }
         if again.is_none_or(|again| again.kind != seen.kind || again.verdict() != DetectVerdict::Clean) {
             return not_used(Reason::Coordinates, "not-rebuilt");
         }

@@ -112,6 +112,11 @@ impl Kind {
         }
     }
 
+    /// A picture by itself.
+    pub(crate) const fn is_picture(self) -> bool {
+        matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::Bmp | Kind::Tiff | Kind::Webp | Kind::Heic)
+    }
+
     /// Every word that a rule file may list.
     pub(crate) const WORDS: [&'static str; 38] = [
         "empty",

@@ -32,6 +32,7 @@ mod parcel;
 mod pattern;
 mod pdf;
 mod picture;
+mod repaint;
 mod rules;
 mod scan;
 mod second;

@@ -158,7 +158,11 @@ impl Look {
             Kind::Signature => self.signature(bytes, at, depth),
             Kind::XlsbPart => xlsb::look(self, bytes, at),
             Kind::Ole => ole::look(self, bytes, at, depth),
-            Kind::Pdf => pdf::look(self, bytes, at, depth),
+            Kind::Pdf => {
+                // A signature says in the clear which bytes it covers; that is what makes it one.
+                self.signed |= memchr::memmem::find(bytes, b"/ByteRange").is_some();
+                pdf::look(self, bytes, at, depth);
+            }
             Kind::Rtf => self.rtf(bytes, at, depth),
             Kind::Dbf => {
                 if let Some(table) = dbf::text(bytes) {

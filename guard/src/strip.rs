@@ -26,7 +26,13 @@ const DEPTH_MAX: u32 = 96;
 pub(crate) type Stripped = (Vec<u8>, Vec<(String, u32)>);
 
 /// The bytes without coordinates, if this kind of file can be rewritten.
-pub(crate) fn strip(kind: Kind, bytes: &[u8]) -> Option<Stripped> {
+///
+/// With a quality, a picture is painted anew instead.
+pub(crate) fn strip(kind: Kind, bytes: &[u8], repaint: Option<u8>) -> Option<Stripped> {
+    if let Some(quality) = repaint {
+        let painted = crate::repaint::repaint(kind, bytes, quality)?;
+        return Some((painted, vec![("image-re-encoded".to_owned(), 1)]));
+    }
     let mut removed = Removed::new();
     let stripped = match kind {
         Kind::Xml => xml(&crate::text::decode(bytes)?, &mut removed)?,
@@ -48,13 +54,11 @@ fn rebuilt(bytes: Vec<u8>, removed: &mut Removed) -> Vec<u8> {
     bytes
 }
 
-/// A picture inside a letter, without its metadata.
+/// A picture inside a letter, painted anew.
 pub(crate) fn picture(kind: Kind, bytes: &[u8], removed: &mut Removed) -> Option<Vec<u8>> {
-    match kind {
-        Kind::Jpeg => jpeg(bytes, removed),
-        Kind::Png => Some(crate::cut::png(bytes).map_or_else(|| bytes.to_vec(), |cut| device_position(cut, removed))),
-        _ => None,
-    }
+    let painted = crate::repaint::repaint(kind, bytes, crate::rules::JPEG_QUALITY)?;
+    count(removed, "image-re-encoded");
+    Some(painted)
 }
 
 pub(crate) fn count(removed: &mut Removed, rule: &'static str) {
@@ -107,7 +111,7 @@ const GEOMETRY_NAMES: [&str; 13] = [
     "boundedBy",
 ];
 /// What no longer holds once something is missing.
-const SIGNATURE_NAMES: [&str; 2] = ["Signature", "SignedInfo"];
+const SIGNATURE_NAMES: [&str; 3] = ["Signature", "SignedInfo", "SignatureValue"];
 
 /// Why a named value goes, if it goes.
 pub(crate) fn rule_for(name: &str, value: &str) -> Option<&'static str> {
@@ -506,7 +510,7 @@ fn jpeg(bytes: &[u8], removed: &mut Removed) -> Option<Vec<u8>> {
 }
 
 /// The orientation tag of the first directory.
-fn orientation(tiff: &[u8]) -> Option<u8> {
+pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
     use crate::octets::{u16_le, u32_be, u32_le};
     let little = tiff.starts_with(b"II");
     let short = |at| if little { u16_le(tiff, at) } else { u16_be(tiff, at) };
@@ -528,7 +532,7 @@ mod tests {
     use super::*;
 
     fn text(kind: Kind, input: &str) -> String {
-        let (bytes, _) = strip(kind, input.as_bytes()).expect("something to strip");
+        let (bytes, _) = strip(kind, input.as_bytes(), None).expect("something to strip");
         String::from_utf8(bytes).expect("text in, text out")
     }
 
@@ -583,8 +587,8 @@ mod tests {
             "点号,\"X坐标\",纵坐标,备注,图幅号\r\nJ1,4851490.419,1,\"a,b\",50.25-30.75\r\nJ2,2,3,,\r\n",
         );
         assert_eq!(out, "点号,备注\r\nJ1,\"a,b\"\r\nJ2,\r\n");
-        assert!(strip(Kind::Csv, "房号,面积\n1,2\n".as_bytes()).is_none());
-        assert!(strip(Kind::Csv, b"").is_none());
+        assert!(strip(Kind::Csv, "房号,面积\n1,2\n".as_bytes(), None).is_none());
+        assert!(strip(Kind::Csv, b"", None).is_none());
     }
 
     #[test]
@@ -593,7 +597,7 @@ mod tests {
             b"\xFF\xD8\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
         let pixels = b"\xFF\xDA\x00\x02\x12\x34\xFF\xD9";
         photo.extend_from_slice(pixels);
-        let (out, removed) = strip(Kind::Jpeg, &photo).expect("metadata");
+        let (out, removed) = strip(Kind::Jpeg, &photo, None).expect("metadata");
         assert!(out.ends_with(pixels));
         assert_eq!(out, photo);
         assert_eq!(removed, [("device-position".to_owned(), 1)]);

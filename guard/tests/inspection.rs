@@ -517,3 +517,113 @@ fn a_json_file_keeps_to_the_schema_of_its_type_or_the_parcel_is_refused() {
         assert_eq!(judged(&[("a.json", good), ("b.json", bad.as_bytes())]), "refused schema-mismatch", "{bad}");
     }
 }
+
+/// A letter with these paragraphs and these parts beside it.
+fn letter(paragraphs: &[&str], more: &[(&str, &str)]) -> Vec<u8> {
+    let body: String = paragraphs.iter().map(|text| format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>")).collect();
+    let word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
+    let document = format!("<w:document xmlns:w=\"{word}\"><w:body>{body}</w:body></w:document>");
+    let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in [("[Content_Types].xml", "<Types/>"), ("word/document.xml", &document)].iter().chain(more) {
+        out.start_file(*name, zip::write::SimpleFileOptions::default()).expect("memory takes it");
+        out.write_all(text.as_bytes()).expect("memory takes it");
+    }
+    out.finish().expect("memory takes it").into_inner()
+}
+
+fn outward(kinds: &str, more: &str) -> Rules {
+    let text =
+        format!("crossing = \"intranet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\nkinds = {kinds}\n{more}\n");
+    Rules::parse(&text).expect("loads")
+}
+
+#[test]
+fn both_readers_agree_to_a_letter_that_lost_its_corner() {
+    let rules = outward("[\"docx\"]", "on_coordinates = \"strip\"");
+    let bad = letter(
+        &["Area 112.38", "J1 4563112.347 40512233.118"],
+        &[("customXml/item1.xml", "<a>4563112.347 40512233.118</a>")],
+    );
+    let types = [name("t")];
+    let question =
+        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+    match inspect(&question, Drop::of("a.docx", &[("a.docx", &bad)])) {
+        Judgement::Strip { files, .. } => {
+            let file = files.first().expect("one file");
+            for (what, count) in [("paragraph", 1), ("custom-xml", 1), ("rebuilt", 1)] {
+                assert!(file.removed.contains(&(what.to_owned(), count)), "{:?}", file.removed);
+            }
+            assert_eq!(detect("a.docx", &file.bytes).verdict, DetectVerdict::Clean);
+        }
+        Judgement::Refused { findings, .. } => {
+            unreachable!("{:?}", findings.iter().map(|f| f.rule).collect::<Vec<_>>())
+        }
+        _ => unreachable!("it is stripped"),
+    }
+}
+
+#[test]
+fn a_signed_letter_or_pdf_is_never_rewritten() {
+    let rules = outward("[\"docx\", \"pdf\"]", "on_coordinates = \"strip\"\nsignature = \"drop\"");
+    let signature = [("_xmlsignatures/sig1.xml", "<Signature><SignatureValue>AAAA</SignatureValue></Signature>")];
+    let ask = |name: &str, bytes: &[u8]| ask(&rules, &["t"], Moment::Intake, false, Drop::of(name, &[(name, bytes)]));
+    assert_eq!(ask("a.docx", &letter(&["J1 4563112.347 40512233.118"], &signature)), "refused signed-needs-reissue");
+    assert_eq!(ask("a.docx", &letter(&["Area 112.38"], &signature)), "Released t");
+    let pdf = |text: &str| {
+        format!(
+            "%PDF-1.4\n1 0 obj\n<</Type/Sig/ByteRange[0 1 2 3]/Reason({text})>>\nendobj\ntrailer\n<</Root 1 0 R>>\n%%EOF\n"
+        )
+    };
+    assert_eq!(ask("a.pdf", pdf("J1 4563112.347 40512233.118").as_bytes()), "refused signed-needs-reissue");
+}
+
+#[test]
+fn a_signature_goes_only_where_the_type_says_so_and_is_counted() {
+    let message =
+        message_with_points().replace("</Data>", "</Data><Signature><SignatureValue>A</SignatureValue></Signature>");
+    let ask_by = |more: &str| {
+        let rules = outward("[\"xml\"]", &format!("on_coordinates = \"strip\"\n{more}"));
+        let types = [name("t")];
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        match inspect(&question, Drop::of("m.xml", &[("m.xml", message.as_bytes())])) {
+            Judgement::Strip { files, .. } => Ok(files),
+            Judgement::Refused { reason, .. } => Err(reason),
+            _ => unreachable!("neither held nor released"),
+        }
+    };
+    for more in ["", "signature = \"refuse\""] {
+        assert_eq!(ask_by(more), Err(Reason::SignedNeedsReissue));
+    }
+    let files = ask_by("signature = \"drop\"").expect("the type says so");
+    let file = files.first().expect("one file");
+    assert!(file.removed.contains(&("signature".to_owned(), 1)), "{:?}", file.removed);
+    assert!(!String::from_utf8_lossy(&file.bytes).contains("Signature"));
+}
+
+#[test]
+fn a_picture_leaves_the_internal_zone_painted_anew_whatever_its_type_says() {
+    let mut picture = Vec::new();
+    let pixels: Vec<u8> = (0..64 * 64_u32).map(|n| u8::try_from(n / 64 * 3).expect("small")).collect();
+    jpeg_encoder::Encoder::new(&mut picture, 95)
+        .encode(&pixels, 64, 64, jpeg_encoder::ColorType::Luma)
+        .expect("memory takes it");
+    let remark = [&picture[..2], b"\xFF\xFE\x00\x0Bremarks 1", &picture[2..]].concat();
+    let rules = outward("[\"jpeg\", \"gif\"]", "");
+    let types = [name("t")];
+    let question =
+        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+    let Judgement::Strip { files, .. } = inspect(&question, Drop::of("a.jpg", &[("a.jpg", &remark)])) else {
+        unreachable!("it is painted anew")
+    };
+    let file = files.first().expect("one file");
+    assert_eq!(file.removed, [("image-re-encoded".to_owned(), 1)]);
+    assert!(!file.bytes.windows(6).any(|w| w == b"remark") && file.bytes.ends_with(b"\xFF\xD9"));
+    let again = ask(&rules, &["t"], Moment::Intake, true, Drop::of("a.jpg", &[("a.jpg", &file.bytes)]));
+    assert_eq!(again, "Stripped t");
+    let gif = b"GIF89a\x01\0\x01\0\0\0\0;";
+    assert_eq!(
+        ask(&rules, &["t"], Moment::Intake, false, Drop::of("a.gif", &[("a.gif", gif)])),
+        "refused not-inspectable"
+    );
+}
