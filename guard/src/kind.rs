@@ -244,6 +244,15 @@ const MAGICS: &[(&[u8], Kind)] = &[
     (b"VCLMTF", Kind::Metafile),
 ];
 
+/// The words of all that are named by their first bytes.
+#[cfg(test)]
+pub(crate) fn magic_words() -> impl Iterator<Item = &'static str> {
+    MAGICS.iter().filter_map(|(_, kind)| match kind {
+        Kind::Opaque(word) | Kind::Encrypted(word) => Some(*word),
+        _ => None,
+    })
+}
+
 /// One DER sequence from the first byte to the last: certificates, signed values, seals.
 fn signature_whole(bytes: &[u8]) -> bool {
     let (Some(0x30), Some(first)) = (bytes.first(), bytes.get(1)) else { return false };

@@ -169,6 +169,7 @@ impl Look {
 
     fn text_file(&mut self, name: &str, text: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
         if let Some(format) = geodata::text_format(text) {
+            debug_assert!(crate::catalogue::word(format).is_some(), "format {format} is not in the catalogue");
             self.finding("geodata-format", RuleClass::Structural, at, format);
             return Kind::Geodata(format);
         }
