@@ -71,6 +71,7 @@ pub const OBSTACLES: &[&str] = &[
     "malformed-pdf",
     "malformed-jpeg",
     "malformed-png",
+    "malformed-gif",
     "malformed-tiff",
     "malformed-webp",
     "malformed-bmp",

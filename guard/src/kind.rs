@@ -107,6 +107,24 @@ impl Kind {
         }
     }
 
+    /// Most of its bytes are pixels, outlines or sounds, which nobody here reads.
+    pub(crate) const fn is_passed_over(self) -> bool {
+        matches!(
+            self,
+            Kind::Jpeg
+                | Kind::Png
+                | Kind::Gif
+                | Kind::Bmp
+                | Kind::Tiff
+                | Kind::Webp
+                | Kind::Heic
+                | Kind::Media
+                | Kind::Audio
+                | Kind::Font
+                | Kind::Metafile
+        )
+    }
+
     /// Every word that a rule file may list.
     pub(crate) const WORDS: [&'static str; 38] = [
         "empty",
@@ -158,7 +176,7 @@ impl Kind {
             return Some(Kind::Geodata(what));
         }
         for (magic, kind) in MAGICS {
-            if bytes.starts_with(magic) {
+            if bytes.starts_with(magic) && (*kind != Kind::Font || crate::font::looks_like(bytes)) {
                 return Some(*kind);
             }
         }

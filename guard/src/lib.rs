@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod axis;
+mod buried;
 pub mod catalogue;
 mod cut;
 mod dbf;
@@ -13,6 +14,7 @@ mod encoded;
 mod examiner;
 mod exception;
 mod finding;
+mod font;
 mod geodata;
 mod judgement;
 mod kind;
@@ -21,6 +23,7 @@ mod look;
 mod mail;
 mod media;
 mod octets;
+mod ofd;
 mod ole;
 mod packed;
 mod pairs;
@@ -28,6 +31,7 @@ mod parcel;
 mod pattern;
 mod pdf;
 mod picture;
+mod rtf;
 mod rules;
 mod scan;
 mod seven;
