@@ -10,6 +10,7 @@ use protocol::{Crossing, Name, Signed, Timestamp};
 use serde_json::json;
 use spool::Disk;
 
+use crate::desk::DeskError;
 use crate::folder::{self, Folder, FolderError};
 use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::trustdir::{self, TrustDirError};
@@ -26,6 +27,9 @@ pub(crate) enum RulesError {
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The device that holds it, as the desk would say it.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
     /// The rule file or a signature.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -96,7 +100,7 @@ impl Sign {
         if !matches!(role, Role::Security | Role::Approver) {
             return Err(RulesError::Role { person: holder, role });
         }
-        let digest = person.key.suite().digest(&file.bytes);
+        let digest = person.key.public().suite().digest(&file.bytes);
         let said = Endorsement {
             version: VERSION,
             crossing: file.crossing,
@@ -108,7 +112,8 @@ impl Sign {
         let path = self.file.with_file_name(file_name(file.crossing, &holder));
         let disk = Disk::real();
         let failed = |cause| RulesError::Write { path: path.clone(), cause };
-        disk.write(&path, &Signed::make(&person.key, &said).to_bytes()).map_err(failed)?;
+        let signed = Signed::make_by(&*person.key, &said).map_err(DeskError::from)?;
+        disk.write(&path, &signed.to_bytes()).map_err(failed)?;
         // It is no secret, and the daemon reads it under an account of its own.
         disk.set_mode(&path, 0o644).map_err(failed)?;
         let (crossing, version, place, shown_digest) = (file.crossing, &file.version, path.display(), groups(&digest));

@@ -74,6 +74,7 @@ pub const OBSTACLES: &[&str] = &[
     "malformed-pdf",
     "malformed-jpeg",
     "malformed-png",
+    "malformed-gif",
     "malformed-tiff",
     "malformed-webp",
     "malformed-bmp",
@@ -97,7 +98,63 @@ pub const OBSTACLES: &[&str] = &[
     "woff2",
 ];
 
+/// Formats that carry positions, by the words under which they are named.
+pub(crate) const FORMATS: &[&str] = &[
+    "arrow",
+    "ascii-grid",
+    "bufr",
+    "dgn",
+    "dwg",
+    "dxf",
+    "erdas-img",
+    "feather",
+    "flatgeobuf",
+    "geo-jpeg2000",
+    "geopackage-blob",
+    "grib",
+    "hdf",
+    "hdf4",
+    "iso8211",
+    "land-survey-text",
+    "las",
+    "mapinfo-mif",
+    "mapinfo-tab",
+    "netcdf",
+    "osm-pbf",
+    "parquet",
+    "pmtiles",
+    "shapefile",
+    "sqlite",
+    "vct",
+    "vector-tile",
+    "wkb",
+    "world-file",
+];
+
+/// Envelopes that are locked by their own header.
+const ENVELOPES: &[&str] = &["age", "luks", "openssl", "pgp"];
+
+/// The code word that reads like this. An examiner may say these, and nothing else is ever kept of what it says.
+pub(crate) fn word(text: &str) -> Option<&'static str> {
+    let rules = FINDINGS.iter().map(|(rule, _)| rule);
+    rules.chain(OBSTACLES).chain(FORMATS).chain(ENVELOPES).copied().find(|word| *word == text)
+}
+
 /// Is this one of ours, in this class?
 pub(crate) fn is_known(rule: &str, class: RuleClass) -> bool {
     FINDINGS.contains(&(rule, class)) || (class == RuleClass::Structural && OBSTACLES.contains(&rule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_by_its_first_bytes_has_its_word_here() {
+        for word in crate::geodata::magic_words().chain(crate::kind::magic_words()) {
+            assert_eq!(super::word(word), Some(word));
+        }
+        assert_eq!(word("no-such-rule"), None);
+        assert_eq!(word(""), None);
+    }
 }

@@ -8,19 +8,20 @@ use crate::octets::head;
 pub(crate) const RUN_BYTES_MIN: usize = 24;
 /// A run is sampled at this stride: every run of the least length contains a sample.
 const STRIDE: usize = RUN_BYTES_MIN;
-/// Runs of one text that are decoded and looked at; more is a table of digests or an attack, and the rest is joined.
-const RUNS_MAX: usize = 20_000;
+/// Runs of one text that are decoded: as many of the least length as fit into the largest text, each a microsecond.
+const RUNS_MAX: usize = 4 << 20;
 
 fn in_alphabet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// Decoded runs with the offset at which each began.
-pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) {
+/// Decoded runs with the offset at which each began. False: there are more than are decoded.
+#[must_use]
+pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) -> bool {
     let mut at = 0;
     let mut left = RUNS_MAX;
     let mut joined_until = 0;
-    while at < text.len() && left > 0 {
+    while at < text.len() {
         let inside = text.get(at).copied().is_some_and(in_alphabet);
         if !inside {
             at += STRIDE;
@@ -31,6 +32,9 @@ pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) {
         if end - start < RUN_BYTES_MIN {
             at = end.max(at + 1).max(start + STRIDE);
             continue;
+        }
+        if left == 0 {
+            return false;
         }
         left -= 1;
         // Folded lines of a mail, or pieces of an array, make one value; else each run is its own. A row of runs is
@@ -52,6 +56,7 @@ pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) {
         }
         at += 1;
     }
+    true
 }
 
 fn run_end(text: &[u8], at: usize) -> usize {
@@ -264,7 +269,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        runs(text.as_bytes(), |_, bytes| all.push(bytes));
+        assert!(runs(text.as_bytes(), |_, bytes| all.push(bytes)));
         all
     }
 

@@ -1,8 +1,6 @@
 //! What was found and where. Evidence stays in its zone: `Debug` never prints the sample, and the sample is masked.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -60,28 +58,11 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Code words that an examiner may name in one life of this process; there are some hundred rules and formats.
-const WORDS_MAX: usize = 1024;
-/// Bytes of a code word.
-const WORD_BYTES_MAX: usize = 64;
-
-/// A code word out of an examiner's answer. It is kept for good, so only what has the form of one is taken, and only so
-/// many: an examiner that lost its mind cannot fill the memory here.
+/// A code word out of an examiner's answer: one of the catalogue's, and nothing of what was said is kept. An examiner
+/// that lost its mind cannot fill the memory here, nor take the place of a word that another needs.
 pub(crate) fn known_word<'de, D: Deserializer<'de>>(answer: D) -> Result<Word, D::Error> {
-    static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
     let text = String::deserialize(answer)?;
-    let formed = text.len() <= WORD_BYTES_MAX
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b' ' | b'+'));
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    match known.get(text.as_str()) {
-        Some(word) => Ok(word),
-        None if formed && known.len() < WORDS_MAX => {
-            let word: Word = Box::leak(text.into_boxed_str());
-            known.insert(word);
-            Ok(word)
-        }
-        None => Err(serde::de::Error::custom("no code word")),
-    }
+    crate::catalogue::word(&text).ok_or_else(|| serde::de::Error::custom("no code word"))
 }
 
 /// Keeps the first two digits and the last of every run of digits; the rest become `#`.
@@ -109,6 +90,17 @@ mod tests {
     #[test]
     fn a_sample_keeps_two_digits_and_the_last() {
         assert_eq!(masked("X=4851490.4193"), "X=48#####.###3");
+    }
+
+    #[test]
+    fn only_words_of_the_catalogue_are_taken_from_an_answer() {
+        let answer = |rule: &str| format!(r#"{{"rule":"{rule}","class":"Structural","at":"a","sample":""}}"#);
+        let read: Finding = serde_json::from_str(&answer("encrypted")).expect("a rule of ours");
+        assert_eq!(read.rule, "encrypted");
+        for n in 0..2_000 {
+            assert!(serde_json::from_str::<Finding>(&answer(&format!("rubbish-{n}"))).is_err());
+        }
+        assert!(serde_json::from_str::<Finding>(&answer("unknown-kind")).is_ok(), "rubbish took no place");
     }
 
     #[test]

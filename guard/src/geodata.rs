@@ -2,33 +2,41 @@
 
 use crate::octets::{f64_le, head, slice, tail, u32_be, u32_le};
 
+/// Formats by their first bytes.
+const MAGICS: &[(&[u8], &str)] = &[
+    (b"SQLite format 3\0", "sqlite"),
+    (b"fgb\x03fgb", "flatgeobuf"),
+    (b"PAR1", "parquet"),
+    (b"PARE", "parquet"),
+    (b"ARROW1\0\0", "arrow"),
+    (b"FEA1", "feather"),
+    (b"LASF", "las"),
+    (b"\x89HDF\r\n\x1a\n", "hdf"),
+    (b"\x0e\x03\x13\x01", "hdf4"),
+    (b"CDF\x01", "netcdf"),
+    (b"CDF\x02", "netcdf"),
+    (b"CDF\x05", "netcdf"),
+    (b"GRIB", "grib"),
+    (b"BUFR", "bufr"),
+    (b"AutoCAD Binary DXF", "dxf"),
+    (b"!table", "mapinfo-tab"),
+    (b"GP\0\0", "geopackage-blob"),
+    (b"GP\0\x01", "geopackage-blob"),
+    (b"PMTiles", "pmtiles"),
+    (b"EHFA_HEADER_TAG", "erdas-img"),
+    (b"\x08\x09\xfe\x02", "dgn"),
+    (b"\x08\x09\xfe\x03", "dgn"),
+    (b"\xc8\x09\xfe\x02", "dgn"),
+];
+
+/// The words of all of them.
+#[cfg(test)]
+pub(crate) fn magic_words() -> impl Iterator<Item = &'static str> {
+    MAGICS.iter().map(|(_, name)| *name)
+}
+
 /// The name of the geodata format that these bytes open, if they open one.
 pub(crate) fn magic(bytes: &[u8]) -> Option<&'static str> {
-    const MAGICS: &[(&[u8], &str)] = &[
-        (b"SQLite format 3\0", "sqlite"),
-        (b"fgb\x03fgb", "flatgeobuf"),
-        (b"PAR1", "parquet"),
-        (b"PARE", "parquet"),
-        (b"ARROW1\0\0", "arrow"),
-        (b"FEA1", "feather"),
-        (b"LASF", "las"),
-        (b"\x89HDF\r\n\x1a\n", "hdf"),
-        (b"\x0e\x03\x13\x01", "hdf4"),
-        (b"CDF\x01", "netcdf"),
-        (b"CDF\x02", "netcdf"),
-        (b"CDF\x05", "netcdf"),
-        (b"GRIB", "grib"),
-        (b"BUFR", "bufr"),
-        (b"AutoCAD Binary DXF", "dxf"),
-        (b"!table", "mapinfo-tab"),
-        (b"GP\0\0", "geopackage-blob"),
-        (b"GP\0\x01", "geopackage-blob"),
-        (b"PMTiles", "pmtiles"),
-        (b"EHFA_HEADER_TAG", "erdas-img"),
-        (b"\x08\x09\xfe\x02", "dgn"),
-        (b"\x08\x09\xfe\x03", "dgn"),
-        (b"\xc8\x09\xfe\x02", "dgn"),
-    ];
     for (magic, name) in MAGICS {
         if bytes.starts_with(magic) {
             return Some(name);
@@ -279,7 +287,7 @@ fn is_gsi(line: &str) -> bool {
 pub(crate) fn mentioned(text: &str) -> Option<&'static str> {
     let bytes = text.as_bytes();
     let find = |word: &str| memchr::memmem::find(bytes, word.as_bytes());
-    for at in memchr::memmem::find_iter(bytes, b"SECTION").take(64) {
+    for at in memchr::memmem::find_iter(bytes, b"SECTION") {
         let before = text.get(..at).unwrap_or("").trim_end_matches([' ', '\t']);
         let group = before.trim_end_matches(['\r', '\n']).trim_end_matches([' ', '\t']);
         let code = group.strip_suffix('0').map(|rest| rest.trim_end_matches([' ', '\t']));

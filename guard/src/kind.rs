@@ -117,6 +117,24 @@ impl Kind {
         matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::Bmp | Kind::Tiff | Kind::Webp | Kind::Heic)
     }
 
+    /// Most of its bytes are pixels, outlines or sounds, which nobody here reads.
+    pub(crate) const fn is_passed_over(self) -> bool {
+        matches!(
+            self,
+            Kind::Jpeg
+                | Kind::Png
+                | Kind::Gif
+                | Kind::Bmp
+                | Kind::Tiff
+                | Kind::Webp
+                | Kind::Heic
+                | Kind::Media
+                | Kind::Audio
+                | Kind::Font
+                | Kind::Metafile
+        )
+    }
+
     /// Every word that a rule file may list.
     pub(crate) const WORDS: [&'static str; 38] = [
         "empty",
@@ -168,7 +186,7 @@ impl Kind {
             return Some(Kind::Geodata(what));
         }
         for (magic, kind) in MAGICS {
-            if bytes.starts_with(magic) {
+            if bytes.starts_with(magic) && (*kind != Kind::Font || crate::font::looks_like(bytes)) {
                 return Some(*kind);
             }
         }
@@ -253,6 +271,15 @@ const MAGICS: &[(&[u8], Kind)] = &[
     (b"\x01\0\x09\0\0\x03", Kind::Metafile),
     (b"VCLMTF", Kind::Metafile),
 ];
+
+/// The words of all that are named by their first bytes.
+#[cfg(test)]
+pub(crate) fn magic_words() -> impl Iterator<Item = &'static str> {
+    MAGICS.iter().filter_map(|(_, kind)| match kind {
+        Kind::Opaque(word) | Kind::Encrypted(word) => Some(*word),
+        _ => None,
+    })
+}
 
 /// One DER sequence from the first byte to the last: certificates, signed values, seals.
 fn signature_whole(bytes: &[u8]) -> bool {

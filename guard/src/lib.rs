@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod axis;
+mod buried;
 pub mod catalogue;
 mod cut;
 mod dbf;
@@ -13,6 +14,7 @@ mod encoded;
 mod examiner;
 mod exception;
 mod finding;
+mod font;
 mod geodata;
 mod grid;
 mod json_schema;
@@ -24,6 +26,7 @@ mod look;
 mod mail;
 mod media;
 mod octets;
+mod ofd;
 mod ole;
 mod package;
 mod packed;
@@ -33,6 +36,7 @@ mod pattern;
 mod pdf;
 mod picture;
 mod repaint;
+mod rtf;
 mod rules;
 mod scan;
 mod second;

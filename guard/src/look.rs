@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use crate::finding::{Finding, RuleClass, Word};
 use crate::kind::Kind;
 use crate::{
-    dbf, encoded, geodata, mail, media, ole, packed, pdf, picture, scan, seven, table, tar, text, tiff, xlsb, xml, zip,
+    buried, dbf, encoded, font, geodata, mail, media, ole, packed, pdf, picture, rtf, scan, seven, table, tar, text,
+    tiff, xlsb, xml, zip,
 };
 
 /// Boxes in boxes: an application folder holds a mail with a zip with a docx with a sheet. Eight is twice that.
@@ -18,8 +19,8 @@ const EXPANDED_BYTES_MAX: usize = 512 << 20;
 const MEMBERS_MAX: u32 = 60_000;
 /// Pieces of evidence kept; a survey file would give one per line.
 const EVIDENCE_MAX: usize = 64;
-/// Messages escaped in messages: JSON in JSON in XML.
-const ESCAPES_MAX: u32 = 3;
+/// Messages escaped in messages: JSON in JSON in XML is three.
+const ESCAPES_MAX: u32 = 8;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
 
@@ -115,7 +116,8 @@ impl Look {
             self.obstacle("nested-too-deep", at);
             return Kind::Unknown;
         }
-        match Kind::of_magic(bytes) {
+        // What reads as a text is one, whatever letters it begins with, if nobody reads that kind from end to end.
+        match Kind::of_magic(bytes).filter(|kind| !kind.is_passed_over() || text::decode(bytes).is_none()) {
             Some(kind) => self.known(kind, name, bytes, at, depth),
             None => match text::decode(bytes) {
                 Some(text) => self.text_file(name, &text, bytes, at, depth),
@@ -151,10 +153,12 @@ impl Look {
             Kind::Jpeg => picture::jpeg(self, bytes, at, depth),
             Kind::Png => picture::png(self, bytes, at, depth),
             Kind::Webp => picture::webp(self, bytes, at, depth),
-            Kind::Gif | Kind::Bmp => picture::plain(self, kind, bytes, at),
-            Kind::Tiff => tiff::look(self, bytes, at, true),
-            Kind::Heic | Kind::Media => media::look(self, bytes, at),
-            Kind::Audio | Kind::Font | Kind::Metafile => self.strings(bytes, at),
+            Kind::Gif => picture::gif(self, bytes, at, depth),
+            Kind::Bmp => picture::bmp(self, bytes, at, depth),
+            Kind::Tiff => tiff::file(self, bytes, at, depth),
+            Kind::Heic | Kind::Media => media::look(self, kind, bytes, at, depth),
+            Kind::Audio | Kind::Metafile => self.strings(bytes, at),
+            Kind::Font => font::look(self, bytes, at),
             Kind::Signature => self.signature(bytes, at, depth),
             Kind::XlsbPart => xlsb::look(self, bytes, at),
             Kind::Ole => ole::look(self, bytes, at, depth),
@@ -163,7 +167,7 @@ impl Look {
                 self.signed |= memchr::memmem::find(bytes, b"/ByteRange").is_some();
                 pdf::look(self, bytes, at, depth);
             }
-            Kind::Rtf => self.rtf(bytes, at, depth),
+            Kind::Rtf => rtf::look(self, bytes, at, depth),
             Kind::Dbf => {
                 if let Some(table) = dbf::text(bytes) {
                     self.raw_text(&table, at, depth);
@@ -171,11 +175,15 @@ impl Look {
             }
             _ => {}
         }
+        if kind.is_passed_over() {
+            buried::look(self, bytes, at, depth);
+        }
         kind
     }
 
     fn text_file(&mut self, name: &str, text: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
         if let Some(format) = geodata::text_format(text) {
+            debug_assert!(crate::catalogue::word(format).is_some(), "format {format} is not in the catalogue");
             self.finding("geodata-format", RuleClass::Structural, at, format);
             return Kind::Geodata(format);
         }
@@ -236,11 +244,13 @@ impl Look {
     /// A decoded text, with everything that may be encoded inside it.
     pub(crate) fn text(&mut self, text: &str, at: &str, depth: u8) {
         let clear = self.scan_text(text, at);
-        if depth >= DEPTH_MAX {
-            return;
-        }
         let mut inner: Vec<(usize, Vec<u8>)> = Vec::new();
-        encoded::runs(clear.as_bytes(), |offset, bytes| inner.push((offset, bytes)));
+        if !encoded::runs(clear.as_bytes(), |offset, bytes| inner.push((offset, bytes))) {
+            self.obstacle("too-many-members", at);
+        }
+        if depth >= DEPTH_MAX && !inner.is_empty() {
+            return self.obstacle("nested-too-deep", at);
+        }
         for (offset, bytes) in inner {
             if !self.member(bytes.len(), at) {
                 return;
@@ -268,9 +278,10 @@ impl Look {
         let before = self.findings.len();
         let mut clear = Cow::Borrowed(text);
         // An answer inside a message inside a message is escaped as often.
-        for _ in 0..ESCAPES_MAX {
+        for level in 0..=ESCAPES_MAX {
             match text::unescaped(&clear) {
-                Some(plain) if plain != *clear => clear = Cow::Owned(plain),
+                Some(plain) if plain != *clear && level < ESCAPES_MAX => clear = Cow::Owned(plain),
+                Some(plain) if plain != *clear => self.obstacle("nested-too-deep", at),
                 _ => break,
             }
         }
@@ -345,11 +356,14 @@ impl Look {
                 _ => return,
             };
             let Some(body) = crate::octets::slice(bytes, header, size) else { return };
-            if tag & 0x20 != 0 && level < LEVEL_MAX {
+            if level >= LEVEL_MAX {
+                return self.obstacle("nested-too-deep", at);
+            }
+            if tag & 0x20 != 0 {
                 self.octet_strings(body, at, depth, level + 1);
             } else if matches!(tag, 0x04 | 0x80) {
                 match Kind::of_magic(body) {
-                    Some(Kind::Signature) if level < LEVEL_MAX => self.octet_strings(body, at, depth, level + 1),
+                    Some(Kind::Signature) => self.octet_strings(body, at, depth, level + 1),
                     Some(kind) if body.len() >= 64 && !matches!(kind, Kind::Tar | Kind::Dbf | Kind::Font) => {
                         self.member_file("", body, &format!("{at} (sealed)"), depth + 1, true);
                     }
@@ -358,39 +372,6 @@ impl Look {
             }
             bytes = crate::octets::tail(bytes, header + size);
         }
-    }
-
-    /// Rich text: control words between the digits, hex pictures and objects inside.
-    fn rtf(&mut self, bytes: &[u8], at: &str, depth: u8) {
-        let raw = String::from_utf8_lossy(bytes);
-        let mut plain = String::with_capacity(raw.len() / 2);
-        let mut rest: &str = &raw;
-        while let Some(position) = memchr::memchr3(b'\\', b'{', b'}', rest.as_bytes()) {
-            let (before, escape) = rest.split_at(position);
-            plain.extend(before.chars().filter(|c| !matches!(c, '\r' | '\n')));
-            let Some(word) = escape.strip_prefix('\\') else {
-                rest = escape.get(1..).unwrap_or("");
-                continue;
-            };
-            let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
-            let digits = word.bytes().skip(letters).take_while(|b| b.is_ascii_digit() || *b == b'-').count();
-            let control = word.get(..letters).unwrap_or("");
-            if matches!(control, "par" | "line" | "row") {
-                plain.push('\n');
-            } else if matches!(control, "cell" | "tab") {
-                plain.push('\t');
-            }
-            let mut skip = letters + digits;
-            if skip == 0 {
-                // \'hh and escaped signs
-                skip = if word.starts_with('\'') { 3 } else { word.chars().next().map_or(0, char::len_utf8) };
-            } else if word.as_bytes().get(skip) == Some(&b' ') {
-                skip += 1;
-            }
-            rest = word.get(skip..).unwrap_or("");
-        }
-        plain.push_str(rest);
-        self.text(&plain, at, depth);
     }
 }
 

@@ -48,7 +48,11 @@ impl<'a> Compound<'a> {
         };
         file.read_fat()?;
         let directory = file.chain(u32_le(bytes, 48)?, usize::MAX)?;
-        for raw in directory.chunks_exact(128).take(ENTRIES_MAX) {
+        // What is beyond the limit would not be looked at.
+        if directory.len() / 128 > ENTRIES_MAX {
+            return None;
+        }
+        for raw in directory.chunks_exact(128) {
             let name_bytes = usize::from(u16_le(raw, 64)?).min(64).saturating_sub(2);
             let (name, _) = encoding_rs::UTF_16LE.decode_without_bom_handling(slice(raw, 0, name_bytes)?);
             let kind = *raw.get(66)?;
@@ -159,7 +163,9 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
                 }
                 look.strings(&content, &place);
             }
-            "\u{1}Ole10Native" | "Package" | "CONTENTS" => embedded(look, &content, &place, depth),
+            "\u{1}Ole10Native" | "Package" | "CONTENTS" => {
+                embedded(look, &content, &place, depth);
+            }
             "Current User" => {
                 // A header token of F3D1C4DF says that the presentation is encrypted.
                 if u32_le(&content, 12) == Some(0xF3D1_C4DF) {
@@ -174,20 +180,21 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     }
 }
 
-/// An object that was dropped into the document: a header of names, then the file.
-fn embedded(look: &mut Look, content: &[u8], at: &str, depth: u8) {
+/// An object that was dropped into the document: a header of names, then the file. False: no file is known in it.
+pub(crate) fn embedded(look: &mut Look, content: &[u8], at: &str, depth: u8) -> bool {
     look.strings(content, at);
     if let Some((name, inner)) = packaged(content) {
         look.file(&name, inner, at, depth + 1);
-        return;
+        return true;
     }
     let magics: [&[u8]; 4] = [b"PK\x03\x04", b"%PDF-", b"\xFF\xD8\xFF", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"];
     for magic in magics {
         if let Some(start) = memchr::memmem::find(content, magic) {
             look.file("", tail(content, start), at, depth + 1);
-            return;
+            return true;
         }
     }
+    false
 }
 
 /// size(4) flags(2) label NUL path NUL reserved(4) length(4) path size(4) file: how Packager wraps a file.

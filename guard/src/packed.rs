@@ -2,7 +2,7 @@
 //! place where one reader stops and another goes on, and is not let by.
 
 use std::cell::Cell;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bzip2_rs::decoder::DecoderReader;
 
@@ -17,14 +17,16 @@ const RATIO_FROM_BYTES: usize = 4 << 20;
 const PIECE_BYTES: usize = 1 << 16;
 /// Memory for a dictionary or window. The strongest preset of `xz` asks for 64 MiB, `zstd --ultra` for 128.
 pub(crate) const WINDOW_BYTES_MAX: usize = 64 << 20;
-/// Frames of one zst file, of which each is begun anew.
+/// Frames of one zst file, or streams of one gzip, of which each is begun anew.
 const FRAMES_MAX: u32 = 10_000;
 
 /// Looks at the file inside.
 pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &str, depth: u8) {
     let limit = look.expanded_left().min(bytes.len().saturating_mul(RATIO_MAX).max(RATIO_FROM_BYTES));
     let mut out = Vec::new();
-    let result = unpack(kind, bytes, limit, &mut out);
+    let mut notes = Vec::new();
+    let result = unpack(kind, bytes, limit, &mut out, &mut notes);
+    look.raw_text(&notes, &format!("{at} (header)"), depth + 1);
     if out.len() > limit || !look.member(out.len(), at) {
         return look.obstacle("expands-too-far", at);
     }
@@ -39,7 +41,7 @@ pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &s
 }
 
 /// What comes out stays in `out` even where the end is broken: it may be evidence.
-fn unpack(kind: Kind, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn unpack(kind: Kind, bytes: &[u8], limit: usize, out: &mut Vec<u8>, notes: &mut Vec<u8>) -> Result<(), &'static str> {
     let taken = Cell::new(0);
     let mut packed = Packed { rest: bytes, taken: &taken };
     match kind {
@@ -51,8 +53,28 @@ fn unpack(kind: Kind, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(
             whole(packed.rest, limit, out)
         }
         Kind::Zstd => zstd(packed, limit, out),
-        _ => drain(flate2::read::MultiGzDecoder::new(packed), &taken, limit, out, "malformed-gzip"),
+        _ => gzip(packed, limit, out, notes),
     }
+}
+
+/// Stream by stream; what their headers say goes into the notes, a line each.
+fn gzip(mut packed: Packed<'_, '_>, limit: usize, out: &mut Vec<u8>, notes: &mut Vec<u8>) -> Result<(), &'static str> {
+    let taken = packed.taken;
+    for _ in 0..FRAMES_MAX {
+        let mut stream = flate2::bufread::GzDecoder::new(&mut packed);
+        let drained = drain(&mut stream, taken, limit, out, "malformed-gzip");
+        if let Some(header) = stream.header() {
+            for said in [header.filename(), header.comment(), header.extra()].into_iter().flatten() {
+                notes.extend_from_slice(said);
+                notes.push(b'\n');
+            }
+        }
+        drained?;
+        if packed.rest.is_empty() || out.len() > limit {
+            return Ok(());
+        }
+    }
+    Err("too-many-members")
 }
 
 /// Packed bytes, and how many were taken: so that a bomb is known by its first megabytes and not by its last.
@@ -66,6 +88,17 @@ impl Read for Packed<'_, '_> {
         let read = self.rest.read(into)?;
         self.taken.set(self.taken.get() + read);
         Ok(read)
+    }
+}
+
+impl BufRead for Packed<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.rest)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.rest = crate::octets::tail(self.rest, count);
+        self.taken.set(self.taken.get() + count);
     }
 }
 

@@ -4,16 +4,19 @@
 //! object that nobody points to is looked at, and an object that only the cross-reference shows, inside the bytes of
 //! another, is looked at too. So no viewer sees what was not seen here. Not a renderer.
 
+mod coding;
 mod filter;
 mod glyphs;
 mod lock;
 mod object;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use coding::Coding;
 use filter::Filter;
 pub(crate) use filter::inflate_zlib;
-use glyphs::{Drawn, UnicodeMap};
+use glyphs::{Drawn, Reading, UnicodeMap};
 use lock::Lock;
 use object::{Dictionary, Lexer, Object, whole};
 
@@ -32,11 +35,19 @@ const TABLE_FROM: usize = 4;
 const DICTIONARY_BYTES_MAX: usize = 8192;
 /// Typed strings are looked at in portions of this size.
 const TYPED_BYTES: usize = 1 << 20;
-/// Fonts of one name whose maps are tried on the glyphs of the document.
-const MAPS_MAX: usize = 64;
-/// Names of resources that are kept; short ones, as fonts have.
-const NAMES_MAX: usize = 100_000;
-const NAME_BYTES_MAX: usize = 24;
+/// All readings of a document's glyphs together: a merged file of a thousand pages, each with a font of its own under
+/// the same name, has a thousand readings of a megabyte.
+const READ_BYTES_MAX: usize = 1 << 30;
+/// Names of resources that are kept: as many as there may be objects, and some of them twice.
+const NAMES_MAX: usize = 1_000_000;
+/// Names are no longer by the standard; what is longer is told apart by its front.
+const NAME_BYTES_MAX: usize = 127;
+/// From a font to its descendant, to what that says of its collection, each in an object of its own.
+const HOPS_MAX: u8 = 6;
+/// Text of all pages together that is looked at once more as one; beyond it each stream has been looked at by itself.
+const SHOWN_BYTES_MAX: usize = 64 << 20;
+/// Numbers in an array that may be a measured place: corners of pages and widths of letters are smaller.
+const MEASURED_FROM: f64 = 10_000.0;
 /// The header stands within the first kilobyte, or it is no PDF to any viewer.
 const HEADER_WITHIN: usize = 1024;
 /// Fewer stray bytes than this are what broken writers leave; a place does not fit into them.
@@ -69,12 +80,16 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
         stray: Vec::new(),
         number: 0,
         maps: BTreeMap::new(),
-        fonts: BTreeMap::new(),
+        says: BTreeMap::new(),
         names: BTreeMap::new(),
         names_left: NAMES_MAX,
+        direct: u32::MAX,
         drawn: Drawn::default(),
+        shown: String::new(),
+        pages: 0,
         attached: BTreeSet::new(),
-        wanted: Vec::new(),
+        wanted: BTreeSet::new(),
+        scripts: BTreeSet::new(),
     };
     pdf.unlock();
     if !pdf.locked {
@@ -168,18 +183,33 @@ struct Pdf<'l, 'a> {
     stray: Vec<u8>,
     /// The object that is looked at.
     number: u32,
-    /// Maps by the number of their stream.
-    maps: BTreeMap<u32, UnicodeMap>,
-    /// Fonts with a map: which stream it is.
-    fonts: BTreeMap<u32, u32>,
+    /// Maps by the number of their stream; of an object that was written anew, each.
+    maps: BTreeMap<u32, Vec<UnicodeMap>>,
+    /// What fonts, and the objects they point to, say of their characters.
+    says: BTreeMap<u32, BTreeSet<Says>>,
     /// What pages call an object; fonts among them.
     names: BTreeMap<Vec<u8>, BTreeSet<u32>>,
     names_left: usize,
+    /// Numbers for fonts that stand where they are used and have none; downward.
+    direct: u32,
     drawn: Drawn,
-    /// Numbers of embedded files that were looked at.
-    attached: BTreeSet<u32>,
-    /// Numbers of embedded files that somebody names.
-    wanted: Vec<u32>,
+    /// The text of all pages.
+    shown: String,
+    pages: u32,
+    /// Numbers of streams that were looked at; true: as files.
+    attached: BTreeSet<(u32, bool)>,
+    /// Numbers of embedded files and scripts that somebody names.
+    wanted: BTreeSet<u32>,
+    /// Scripts among them, which may be strings as well.
+    scripts: BTreeSet<u32>,
+}
+
+/// How the glyphs of a font become characters, or who says it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Says {
+    Map(u32),
+    Coding(Coding),
+    See(u32),
 }
 
 /// Whose strings and streams these are: the key of a lock depends on it. `None`: they stand in the clear.
@@ -282,6 +312,7 @@ impl<'a> Pdf<'_, 'a> {
         let end = lexer.at;
         self.comments(self.bytes.get(place..end).unwrap_or_default());
         let Object::Dictionary(dictionary) = object else {
+            self.coding_elsewhere(&object);
             self.value(&object, owner);
             return end;
         };
@@ -330,6 +361,26 @@ impl<'a> Pdf<'_, 'a> {
         })
     }
 
+    /// The bytes of a stream without its lock; recorded, if it has one that does not open.
+    fn unlocked<'r>(
+        &mut self,
+        dictionary: &Dictionary<'a>,
+        raw: &'r [u8],
+        owner: (u32, u32),
+        place: &str,
+    ) -> Option<Cow<'r, [u8]>> {
+        match &self.lock {
+            Some(lock) if !dictionary.is(b"Type", b"XRef") && !filter::chain(dictionary).contains(&Filter::Crypt) => {
+                let opened = lock.stream(owner.0, owner.1, raw, dictionary.is(b"Type", b"Metadata"));
+                if opened.is_none() {
+                    self.look.obstacle("malformed-pdf", place);
+                }
+                opened.map(Cow::Owned)
+            }
+            _ => Some(Cow::Borrowed(raw)),
+        }
+    }
+
     fn stream(&mut self, dictionary: &Dictionary<'a>, raw: &[u8], offset: usize, owner: (u32, u32)) {
         let place = format!("{}:{offset} (stream)", self.at);
         if dictionary.has(b"F") && !matches!(dictionary.get(b"F"), Some(Object::Name(_))) {
@@ -337,19 +388,12 @@ impl<'a> Pdf<'_, 'a> {
         }
         let table = dictionary.is(b"Type", b"XRef");
         let filters = filter::chain(dictionary);
-        let unlocked = match &self.lock {
-            Some(lock) if !table && !filters.contains(&Filter::Crypt) => {
-                let opened = lock.stream(owner.0, owner.1, raw, dictionary.is(b"Type", b"Metadata"));
-                let Some(opened) = opened else { return self.look.obstacle("malformed-pdf", &place) };
-                Some(opened)
-            }
-            _ => None,
-        };
-        let raw = unlocked.as_deref().unwrap_or(raw);
+        let Some(raw) = self.unlocked(dictionary, raw, owner, &place) else { return };
+        let file = dictionary.is(b"Type", b"EmbeddedFile");
         let coded = matches!(filters.last(), Some(Filter::Jpeg | Filter::Picture));
-        let bitmap = dictionary.is(b"Subtype", b"Image") && !coded;
+        let bitmap = dictionary.is(b"Subtype", b"Image") && !coded && !file;
         let limit = if bitmap { BITMAP_FRONT } else { self.look.expanded_left() };
-        let Some(content) = filter::undo(raw, dictionary, limit) else {
+        let Some(content) = filter::undo(&raw, dictionary, limit) else {
             return self.look.obstacle("unknown-compression", &place);
         };
         if !bitmap && content.len() >= filter::STREAM_BYTES_MAX.min(limit) && !filters.is_empty() && !coded {
@@ -358,27 +402,33 @@ impl<'a> Pdf<'_, 'a> {
         if !self.look.member(content.len(), self.at) {
             return;
         }
-        self.attached.insert(owner.0);
-        if filters.last() == Some(&Filter::Jpeg) || content.starts_with(b"\xFF\xD8\xFF") {
+        self.attached.insert((owner.0, file));
+        if file {
+            self.look.file("", &content, &place, self.depth + 1);
+        } else if filters.last() == Some(&Filter::Jpeg) || content.starts_with(b"\xFF\xD8\xFF") {
             self.jpeg(&content, &place);
         } else if filters.last() == Some(&Filter::Picture) {
             crate::picture::scan_for_exif(self.look, head(&content, 1 << 16), &place);
         } else if bitmap {
             // Pixels are no text; a text that calls itself pixels is read.
             if content.len() > 64 && content.iter().all(|b| (0x20..0x7F).contains(b) || object::is_space(*b)) {
-                self.look.raw_text(raw, &place, self.depth + 1);
+                self.look.raw_text(&raw, &place, self.depth + 1);
                 self.look.raw_text(&content, &place, self.depth + 1);
             }
-        } else if dictionary.is(b"Type", b"EmbeddedFile") {
-            self.look.file("", &content, &place, self.depth + 1);
         } else if dictionary.is(b"Type", b"ObjStm") {
             self.packed(dictionary, &content, &place);
         } else if table {
             self.table(dictionary, &content);
         } else if glyph_program(&content) {
-            // Outlines of letters.
+            // Outlines of letters, and words between them.
+            self.look.strings(&content, &place);
         } else if memchr::memmem::find(&content, b"begincmap").is_some() {
-            self.maps.insert(owner.0, UnicodeMap::parse(&content));
+            let map = UnicodeMap::parse(&content);
+            if map.crowded {
+                self.look.obstacle("too-many-members", &place);
+            }
+            self.maps.entry(owner.0).or_default().push(map);
+            self.look.raw_text(&content, &place, self.depth + 1);
         } else {
             self.content(&content, &place);
         }
@@ -399,11 +449,21 @@ impl<'a> Pdf<'_, 'a> {
                 self.look.text(text, &format!("{place} (text)"), self.depth + 1);
             }
         }
+        self.typed.push_str(&drawn.asides);
+        if drawn.is_page() {
+            self.pages += 1;
+            let shown = if drawn.joined.is_empty() { &drawn.text } else { &drawn.joined };
+            if self.shown.len() + shown.len() <= SHOWN_BYTES_MAX {
+                self.shown.push_str(shown);
+                self.shown.push('\n');
+            }
+        }
+        let page = drawn.is_page();
         if !drawn.is_plain() && !self.drawn.append(&mut drawn) {
             self.look.obstacle("expands-too-far", place);
         }
         let opening = content.trim_ascii_start();
-        if opening.starts_with(b"<") || content.starts_with(b"\xEF\xBB\xBF") || !is_page(content) {
+        if opening.starts_with(b"<") || content.starts_with(b"\xEF\xBB\xBF") || !page {
             match Kind::of_magic(content) {
                 Some(Kind::Empty) => {}
                 Some(_) => {
@@ -411,6 +471,28 @@ impl<'a> Pdf<'_, 'a> {
                 }
                 None => self.look.raw_text(content, place, self.depth + 1),
             }
+        }
+    }
+
+    /// A stream that somebody attaches or runs, but that did not say what it is: looked at once more, as a file.
+    fn as_file(&mut self, number: u32) {
+        let places: Vec<usize> = self.places.iter().filter(|(n, _)| *n == number).map(|(_, place)| *place).collect();
+        for offset in places {
+            let mut lexer = Lexer::new(self.bytes, offset);
+            let (Some(owner), Some(Object::Dictionary(dictionary))) = (lexer.header(), lexer.object()) else {
+                continue;
+            };
+            if !lexer.keyword(b"stream") {
+                continue;
+            }
+            let place = format!("{}:{offset} (attached)", self.at);
+            let Some((raw, _)) = self.extent(lexer.at, &dictionary) else { continue };
+            let Some(raw) = self.unlocked(&dictionary, raw, owner, &place) else { continue };
+            let Some(content) = filter::undo(&raw, &dictionary, self.look.expanded_left()) else { continue };
+            if !self.look.member(content.len(), self.at) {
+                return;
+            }
+            self.look.file("", &content, &place, self.depth + 1);
         }
     }
 
@@ -429,6 +511,7 @@ impl<'a> Pdf<'_, 'a> {
                 // Strings in here are not locked by themselves: the whole stream was.
                 Some(object) => {
                     self.number = number;
+                    self.coding_elsewhere(&object);
                     self.value(&object, None);
                 }
                 None => self.look.raw_text(tail(content, at), place, self.depth + 1),
@@ -511,6 +594,9 @@ impl<'a> Pdf<'_, 'a> {
     /// Objects where a cross-reference points and nothing was read: inside the bytes of another.
     fn hidden(&mut self) {
         let pointed = std::mem::take(&mut self.pointed);
+        if pointed.len() >= OBJECTS_MAX {
+            self.look.obstacle("too-many-members", self.at);
+        }
         let (mut found, mut nowhere) = (0, 0);
         let all = pointed.values().filter(|streamed| **streamed).count();
         for (offset, streamed) in pointed {
@@ -548,12 +634,32 @@ impl<'a> Pdf<'_, 'a> {
             Object::Text(text) => self.string(text, owner),
             Object::Name(name) => self.word(name),
             Object::Array(items) => {
+                self.measured(items);
                 for item in items {
                     self.value(item, owner);
                 }
             }
             Object::Dictionary(dictionary) => self.dictionary(dictionary, owner),
             Object::Word(_) | Object::Number(_) | Object::Reference(_) => {}
+        }
+    }
+
+    /// Numbers beside each other that are too large for a page.
+    fn measured(&mut self, items: &[Object<'_>]) {
+        let number = |object: &Object<'_>| match object {
+            Object::Number(value) => Some(*value),
+            _ => None,
+        };
+        let large = |pair: &[Object<'_>]| {
+            let mut numbers = pair.iter().filter_map(number);
+            numbers.clone().count() == 2 && numbers.all(|value| value.abs() >= MEASURED_FROM)
+        };
+        if items.windows(2).any(large) {
+            for value in items.iter().filter_map(number) {
+                crate::geodata::print_number(value, &mut self.typed);
+                self.typed.push(' ');
+            }
+            self.typed.push('\n');
         }
     }
 
@@ -571,15 +677,22 @@ impl<'a> Pdf<'_, 'a> {
         if let Some(files) = dictionary.dictionary(b"EF") {
             for (_, file) in &files.0 {
                 match file {
-                    Object::Reference(number) => self.wanted.push(*number),
+                    Object::Reference(number) => {
+                        self.wanted.insert(*number);
+                    }
                     _ => self.look.obstacle("attachment-missing", self.at),
                 }
             }
         }
-        if let Some(Object::Reference(map)) = dictionary.get(b"ToUnicode") {
-            self.fonts.insert(self.number, *map);
+        if let Some(Object::Reference(script)) = dictionary.get(b"JS") {
+            self.wanted.insert(*script);
+            self.scripts.insert(*script);
         }
-        self.names(dictionary);
+        let said = self.font(dictionary, owner);
+        if !said.is_empty() {
+            self.says.entry(self.number).or_default().extend(said);
+        }
+        self.names(dictionary, owner);
         let signature = dictionary.has(b"ByteRange");
         self.look.signed |= signature;
         for (key, value) in &dictionary.0 {
@@ -604,27 +717,95 @@ impl<'a> Pdf<'_, 'a> {
         }
     }
 
+    /// What a font, its descendant, its collection or a map says of characters.
+    fn font(&self, dictionary: &Dictionary<'_>, owner: Owner) -> Vec<Says> {
+        let mut said = Vec::new();
+        match dictionary.get(b"ToUnicode") {
+            Some(Object::Reference(map)) => said.push(Says::Map(*map)),
+            // The codes are characters already.
+            Some(Object::Name(_)) => said.push(Says::Coding(Coding::Utf16)),
+            _ => {}
+        }
+        for key in [&b"Encoding"[..], b"UseCMap", b"CIDSystemInfo"] {
+            match dictionary.get(key) {
+                Some(Object::Name(name)) => said.extend(Coding::of(name).map(Says::Coding)),
+                Some(Object::Reference(number)) => said.push(Says::See(*number)),
+                Some(Object::Dictionary(inner)) => said.extend(self.font(inner, owner)),
+                _ => {}
+            }
+        }
+        match dictionary.get(b"DescendantFonts") {
+            Some(Object::Reference(number)) => said.push(Says::See(*number)),
+            Some(Object::Array(fonts)) => said.extend(self.descendants(fonts, owner)),
+            _ => {}
+        }
+        if let Some(ordering) = dictionary.text(b"Ordering") {
+            let opened = self.opened(ordering, owner);
+            said.extend(Coding::of_collection(&opened).map(Says::Coding));
+        }
+        said
+    }
+
+    fn descendants(&self, fonts: &[Object<'_>], owner: Owner) -> Vec<Says> {
+        let one = |font: &Object<'_>| match font {
+            Object::Reference(number) => vec![Says::See(*number)],
+            Object::Dictionary(font) => self.font(font, owner),
+            _ => Vec::new(),
+        };
+        fonts.iter().flat_map(one).collect()
+    }
+
+    /// The encoding of a font, or the list of its descendants, as an object of its own.
+    fn coding_elsewhere(&mut self, object: &Object<'_>) {
+        let said = match object {
+            Object::Name(name) => Coding::of(name).map(Says::Coding).into_iter().collect(),
+            Object::Array(fonts) if fonts.len() == 1 => self.descendants(fonts, None),
+            _ => return,
+        };
+        self.says.entry(self.number).or_default().extend(said);
+    }
+
     /// What names a page may call an object by. A font that stands in the page's own dictionary counts as one.
-    fn names(&mut self, dictionary: &Dictionary<'_>) {
+    fn names(&mut self, dictionary: &Dictionary<'_>, owner: Owner) {
         for (key, value) in &dictionary.0 {
             let number = match value {
                 Object::Reference(number) => *number,
-                Object::Dictionary(font) => match font.get(b"ToUnicode") {
-                    Some(Object::Reference(map)) => {
-                        self.fonts.insert(*map, *map);
-                        *map
-                    }
-                    _ => continue,
-                },
+                Object::Dictionary(font) if font.has(b"ToUnicode") || font.has(b"Encoding") => {
+                    let said = self.font(font, owner);
+                    self.direct -= 1;
+                    self.says.insert(self.direct, said.into_iter().collect());
+                    self.direct
+                }
                 _ => continue,
             };
-            if key.len() <= NAME_BYTES_MAX
-                && self.names_left > 0
-                && self.names.entry(key.to_vec()).or_default().insert(number)
-            {
+            if self.names_left == 0 {
+                return self.look.obstacle("too-many-members", self.at);
+            }
+            if self.names.entry(head(key, NAME_BYTES_MAX).to_vec()).or_default().insert(number) {
                 self.names_left -= 1;
             }
         }
+    }
+
+    /// Every way in which the strings of a font may read.
+    fn readings<'m>(&self, name: &[u8], maps: &'m BTreeMap<u32, Vec<UnicodeMap>>) -> Vec<Reading<'m>> {
+        let mut said = BTreeSet::new();
+        let mut asked: BTreeSet<u32> = self.names.get(head(name, NAME_BYTES_MAX)).cloned().unwrap_or_default();
+        for _ in 0..HOPS_MAX {
+            let answers = asked.iter().filter_map(|number| self.says.get(number)).flatten();
+            let answers: BTreeSet<Says> = answers.copied().collect();
+            asked =
+                answers.iter().filter_map(|s| if let Says::See(number) = s { Some(*number) } else { None }).collect();
+            said.extend(answers);
+        }
+        let read = |says: Says| -> Vec<Reading<'m>> {
+            match says {
+                Says::Map(stream) => maps.get(&stream).into_iter().flatten().map(Reading::Map).collect(),
+                Says::Coding(coding) => vec![Reading::Coding(coding)],
+                Says::See(_) => Vec::new(),
+            }
+        };
+        said.into_iter().flat_map(read).collect()
     }
 
     fn word(&mut self, name: &[u8]) {
@@ -634,15 +815,20 @@ impl<'a> Pdf<'_, 'a> {
         }
     }
 
-    fn string(&mut self, text: &[u8], owner: Owner) {
+    /// A string without its lock.
+    fn opened<'t>(&self, text: &'t [u8], owner: Owner) -> Cow<'t, [u8]> {
         let opened = match (&self.lock, owner) {
             (Some(lock), Some((number, generation))) => lock.text(number, generation, text),
             _ => None,
         };
-        let text = opened.as_deref().unwrap_or(text);
-        match crate::text::decode(text) {
+        opened.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    fn string(&mut self, text: &[u8], owner: Owner) {
+        let text = self.opened(text, owner);
+        match crate::text::decode(&text) {
             Some(text) => self.typed.push_str(&text),
-            None => self.typed.push_str(&String::from_utf8_lossy(text)),
+            None => self.typed.push_str(&String::from_utf8_lossy(&text)),
         }
         self.typed.push('\n');
     }
@@ -655,23 +841,36 @@ impl<'a> Pdf<'_, 'a> {
         }
     }
 
+    /// Strings of glyph numbers, in every reading that their fonts allow.
+    fn glyphs(&mut self) {
+        let place = format!("{} (glyphs)", self.at);
+        let (drawn, maps) = (std::mem::take(&mut self.drawn), std::mem::take(&mut self.maps));
+        let readings: Vec<Vec<Reading<'_>>> = drawn.fonts().iter().map(|name| self.readings(name, &maps)).collect();
+        let all = readings.iter().map(Vec::len).max().unwrap_or(0);
+        if drawn.crowded || all.saturating_mul(drawn.bytes()) > READ_BYTES_MAX {
+            return self.look.obstacle("expands-too-far", &place);
+        }
+        for nth in 0..all {
+            let read = drawn.read_by(&readings, nth);
+            self.look.scan_text(&read, &place);
+        }
+    }
+
     /// What can only be said at the end: glyphs once all maps are known, attachments that are not there, stray bytes.
     fn finish(&mut self) {
         self.flush(1);
-        let place = format!("{} (glyphs)", self.at);
-        let of = |name: &Vec<u8>| {
-            let numbers = self.names.get(name).into_iter().flatten().filter_map(|number| self.fonts.get(number));
-            let streams: BTreeSet<&u32> = numbers.collect();
-            streams.into_iter().filter_map(|stream| self.maps.get(stream)).take(MAPS_MAX).collect::<Vec<_>>()
-        };
-        let maps: Vec<Vec<&UnicodeMap>> = self.drawn.fonts().iter().map(of).collect();
-        let readings = maps.iter().map(Vec::len).max().unwrap_or(0);
-        for nth in 0..readings {
-            let read = self.drawn.read_by(&maps, nth);
-            self.look.scan_text(&read, &place);
+        self.glyphs();
+        if self.pages > 1 {
+            // A row may be drawn by two streams of one page.
+            let shown = std::mem::take(&mut self.shown);
+            self.look.scan_text(&shown, &format!("{} (all pages)", self.at));
         }
-        if self.wanted.iter().any(|number| !self.attached.contains(number)) {
-            self.look.obstacle("attachment-missing", self.at);
+        for number in std::mem::take(&mut self.wanted) {
+            if self.attached.contains(&(number, false)) {
+                self.as_file(number);
+            } else if !self.attached.contains(&(number, true)) && !self.scripts.contains(&number) {
+                self.look.obstacle("attachment-missing", self.at);
+            }
         }
         if self.stray.len() >= STRAY_BYTES_MAX {
             let stray = std::mem::take(&mut self.stray);
@@ -686,17 +885,8 @@ impl<'a> Pdf<'_, 'a> {
 
 /// TrueType, OpenType, collections, Type 1 and bare CFF.
 fn glyph_program(content: &[u8]) -> bool {
-    let openings: [&[u8]; 8] =
-        [b"\0\x01\0\0", b"OTTO", b"true", b"ttcf", b"%!PS-AdobeFont", b"%!FontType", b"\x80\x01", b"\x01\0\x04"];
-    openings.iter().any(|opening| content.starts_with(opening))
-}
-
-/// Drawing operators stand in it: then its strings are its text, and its numbers are ink.
-fn is_page(content: &[u8]) -> bool {
-    let front = head(content, 4096);
-    let operators: [&[u8]; 12] =
-        [b"BT", b"ET", b" re", b" cm", b" Tf", b" Do", b" rg", b" gs", b" RG", b" w", b"q\n", b" m"];
-    operators.iter().any(|word| memchr::memmem::find(front, word).is_some())
+    let openings: [&[u8]; 4] = [b"%!PS-AdobeFont", b"%!FontType", b"\x80\x01", b"\x01\0\x04"];
+    crate::font::looks_like(content) || openings.iter().any(|opening| content.starts_with(opening))
 }
 
 /// A DER value without what pads it.

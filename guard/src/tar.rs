@@ -11,7 +11,9 @@ pub(crate) fn looks_like(bytes: &[u8]) -> bool {
 }
 
 struct Header {
+    /// With the folder that newer archives keep in a field of its own.
     name: String,
+    link: String,
     size: usize,
     kind: u8,
 }
@@ -23,10 +25,15 @@ fn header(block: &[u8]) -> Option<Header> {
     if octal(block.get(148..156)?)? != sum {
         return None;
     }
-    let name = block.get(..100)?;
-    let name = name.split(|b| *b == 0).next().unwrap_or_default();
+    let text = |from: usize, to: usize| {
+        let field = block.get(from..to).unwrap_or_default().split(|b| *b == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(field).into_owned()
+    };
+    let (name, prefix) = (text(0, 100), text(345, 500));
+    let ustar = block.get(257..262) == Some(b"ustar") && !prefix.is_empty();
     Some(Header {
-        name: String::from_utf8_lossy(name).into_owned(),
+        name: if ustar { format!("{prefix}/{name}") } else { name },
+        link: text(157, 257),
         size: usize::try_from(octal(block.get(124..136)?)?).ok()?,
         kind: *block.get(156)?,
     })
@@ -54,19 +61,29 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
         }
         members += 1;
         let place = format!("{at}!{}", header.name);
+        look.name(&header.name, &place);
+        look.name(&header.link, &place);
         match header.kind {
             0 | b'0' | b'7' => {
-                look.name(&header.name, &place);
                 look.file(&header.name, content, &place, depth + 1);
             }
             // Long names and extended headers are texts like any other.
             b'L' | b'K' | b'x' | b'g' => look.raw_text(content, &place, depth + 1),
-            b'5' => look.name(&header.name, &place),
-            // Links and devices: their names are all there is.
-            b'1' | b'2' => look.name(&header.name, &place),
+            // Folders and links are names; some programs pass over the content of one, and some unpack it.
+            b'1' | b'2' | b'5' if content.is_empty() => {}
+            b'1' | b'2' | b'5' => {
+                look.file(&header.name, content, &place, depth + 1);
+                look.obstacle("bytes-between-members", &place);
+            }
             _ => look.obstacle("unknown-tar-member", &place),
         }
-        rest = tail(rest, BLOCK + header.size.div_ceil(BLOCK) * BLOCK);
+        let padded = header.size.div_ceil(BLOCK) * BLOCK;
+        let padding = slice(rest, BLOCK + header.size, padded - header.size).unwrap_or_default();
+        if padding.iter().any(|b| *b != 0) {
+            look.raw_text(padding, &place, depth + 1);
+            look.obstacle("trailing-bytes", &place);
+        }
+        rest = tail(rest, BLOCK + padded);
     }
     if members == 0 || head(rest, rest.len()).iter().any(|b| *b != 0) {
         look.obstacle("trailing-bytes", at);

@@ -14,6 +14,11 @@ const DIRECTORIES_MAX: usize = 4096;
 /// Camera makers use about a hundred.
 const ENTRIES_MAX: u64 = 4096;
 
+/// Strips and tiles of one file: a map of a metre's width in tiles of 256 has a few thousand.
+const STRIPS_MAX: usize = 1_000_000;
+/// Fewer bytes between two strips are padding.
+const GAP_BYTES_MIN: usize = 8;
+
 const TAG_GPS: u16 = 0x8825;
 const TAG_EXIF: u16 = 0x8769;
 const TAG_SUB_IFDS: u16 = 0x014A;
@@ -29,6 +34,9 @@ struct Bytes<'a> {
     bytes: &'a [u8],
     little: bool,
     big_tiff: bool,
+    /// Of strips and tiles of pixels.
+    starts: Vec<usize>,
+    sizes: Vec<usize>,
 }
 
 impl Bytes<'_> {
@@ -47,21 +55,52 @@ impl Bytes<'_> {
     }
 }
 
-/// Looks at every directory. `file`: it is a whole TIFF, so that what cannot be read is an obstacle.
+/// A whole TIFF: its directories, and every byte that is no pixel.
+pub(crate) fn file(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
+    let mut pixels = walk(look, bytes, at, true);
+    if pixels.len() > STRIPS_MAX {
+        look.obstacle("too-many-members", at);
+    }
+    pixels.sort_unstable();
+    let mut end = 0;
+    let mut between = Vec::new();
+    for (from, to) in pixels.into_iter().chain([(bytes.len(), bytes.len())]) {
+        if let Some(gap) = bytes.get(end..from).filter(|gap| !gap.is_empty()) {
+            between.extend_from_slice(gap);
+            between.push(0);
+            if gap.len() >= GAP_BYTES_MIN && crate::text::decode(gap).is_some() {
+                look.raw_text(gap, at, depth + 1);
+            }
+        }
+        end = end.max(to);
+    }
+    look.strings(&between, at);
+}
+
+/// Looks at every directory of an EXIF; what cannot be read is passed over.
 pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, file: bool) {
+    walk(look, bytes, at, file);
+}
+
+/// Looks at every directory, and answers where pixels lie. `file`: what cannot be read is an obstacle.
+fn walk(look: &mut Look, bytes: &[u8], at: &str, file: bool) -> Vec<(usize, usize)> {
     let little = bytes.starts_with(b"II");
-    let mut tiff = Bytes { bytes, little, big_tiff: false };
+    let mut tiff = Bytes { bytes, little, big_tiff: false, starts: Vec::new(), sizes: Vec::new() };
     tiff.big_tiff = tiff.u16(2) == Some(43);
     let first = tiff.offset(if tiff.big_tiff { 8 } else { 4 });
     let mut queue: Vec<(usize, bool)> = first.map(|o| (o, false)).into_iter().collect();
     let mut seen = Vec::new();
     let mut readable = 0;
     while let Some((offset, gps)) = queue.pop() {
-        if offset == 0 || seen.contains(&offset) || seen.len() >= DIRECTORIES_MAX {
+        if offset == 0 || seen.contains(&offset) {
             continue;
         }
+        if seen.len() >= DIRECTORIES_MAX {
+            look.obstacle("too-many-members", at);
+            break;
+        }
         seen.push(offset);
-        match directory(look, &tiff, offset, gps, at, &mut queue) {
+        match directory(look, &mut tiff, offset, gps, at, &mut queue) {
             Some(()) => readable += 1,
             None if file => look.obstacle("malformed-tiff", at),
             None => {}
@@ -70,11 +109,12 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, file: bool) {
     if file && readable == 0 {
         look.obstacle("malformed-tiff", at);
     }
+    tiff.starts.iter().zip(&tiff.sizes).map(|(start, size)| (*start, start.saturating_add(*size))).collect()
 }
 
 fn directory(
     look: &mut Look,
-    tiff: &Bytes<'_>,
+    tiff: &mut Bytes<'_>,
     offset: usize,
     gps: bool,
     at: &str,
@@ -99,7 +139,7 @@ fn directory(
 
 fn entry_of(
     look: &mut Look,
-    tiff: &Bytes<'_>,
+    tiff: &mut Bytes<'_>,
     entry: usize,
     gps: bool,
     at: &str,
@@ -139,6 +179,9 @@ fn entry_of(
                 }
             }
         }
+        // Strips, tiles, and the picture in JPEG of old scanners: where they begin, and how long they are.
+        273 | 324 | 513 => tiff.starts.extend(values_of(tiff, kind, data, values)),
+        279 | 325 | 514 => tiff.sizes.extend(values_of(tiff, kind, data, values)),
         TAG_XMP | TAG_IPTC | TAG_PHOTOSHOP => {
             if let Some(value) = slice(tiff.bytes, data, bytes) {
                 look.raw_text(value, &format!("{at} (tag {tag})"), 6);
@@ -155,6 +198,17 @@ fn entry_of(
         _ => {}
     }
     Some(())
+}
+
+/// Whole numbers of two, four or eight bytes.
+fn values_of(tiff: &Bytes<'_>, kind: u16, at: usize, count: usize) -> Vec<usize> {
+    let one = |n: usize| match kind {
+        3 => tiff.u16(at.checked_add(n * 2)?).map(usize::from),
+        4 | 13 => tiff.u32(at.checked_add(n * 4)?).map(|v| length(u64::from(v))),
+        16 | 18 => tiff.u64(at.checked_add(n * 8)?).map(length),
+        _ => None,
+    };
+    (0..count.min(STRIPS_MAX + 1)).map_while(one).collect()
 }
 
 fn pointer(tiff: &Bytes<'_>, kind: u16, at: usize) -> Option<usize> {

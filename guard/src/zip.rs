@@ -9,6 +9,7 @@
 //! ```
 
 use std::io::Read;
+use std::ops::Range;
 
 use crate::kind::Kind;
 use crate::look::Look;
@@ -21,6 +22,11 @@ const RATIO_MAX: u64 = 400;
 const RATIO_FROM_BYTES: u64 = 4 << 20;
 /// More entries than a fifty-thousand-file parcel may have.
 const ENTRIES_MAX: usize = 60_000;
+/// An extra field that nobody here knows may be so long: an owner, a time, a checksum.
+const FIELD_BYTES_MAX: usize = 64;
+/// End record of a ZIP64 without anything of somebody's own, and the locator behind it.
+const ZIP64_RECORD_BYTES: u64 = 44;
+const ZIP64_END_BYTES: usize = 56 + 20;
 
 pub(crate) struct Entry {
     pub name: String,
@@ -30,6 +36,9 @@ pub(crate) struct Entry {
     pub size: u64,
     local: usize,
     crc: u32,
+    /// Extra fields and comment, where the directory keeps them.
+    extra: Range<usize>,
+    comment: Range<usize>,
 }
 
 /// Why an archive cannot be looked into; the words are rule names.
@@ -66,7 +75,18 @@ pub(crate) fn directory(bytes: &[u8]) -> Result<Vec<Entry>, Obstacle> {
         at = next;
     }
     covers(bytes, &entries, start)?;
+    if at != end && !is_zip64_end(bytes, at, end) {
+        return Err("bytes-between-members");
+    }
     Ok(entries)
+}
+
+/// Between the directory and the end record may stand the end record of a ZIP64, and nothing else.
+fn is_zip64_end(bytes: &[u8], at: usize, end: usize) -> bool {
+    at.checked_add(ZIP64_END_BYTES) == Some(end)
+        && slice(bytes, at, 4) == Some(b"PK\x06\x06")
+        && u64_le(bytes, at + 4) == Some(ZIP64_RECORD_BYTES)
+        && slice(bytes, at + 56, 4) == Some(b"PK\x06\x07")
 }
 
 fn end_record(bytes: &[u8]) -> Option<usize> {
@@ -82,7 +102,8 @@ fn central(bytes: &[u8], at: usize) -> Option<(Entry, usize)> {
     let (name_bytes, extra_bytes, comment_bytes) =
         (usize::from(u16_le(header, 28)?), usize::from(u16_le(header, 30)?), usize::from(u16_le(header, 32)?));
     let name = slice(bytes, at + 46, name_bytes)?;
-    let extra = slice(bytes, at + 46 + name_bytes, extra_bytes)?;
+    let extra_at = at + 46 + name_bytes;
+    let extra = slice(bytes, extra_at, extra_bytes)?;
     let mut size = u64::from(u32_le(header, 24)?);
     let mut compressed = u64::from(u32_le(header, 20)?);
     let mut local = u64::from(u32_le(header, 42)?);
@@ -100,8 +121,10 @@ fn central(bytes: &[u8], at: usize) -> Option<(Entry, usize)> {
         size,
         local: length(local),
         crc: u32_le(header, 16)?,
+        extra: extra_at..extra_at + extra_bytes,
+        comment: extra_at + extra_bytes..extra_at + extra_bytes + comment_bytes,
     };
-    Some((entry, at + 46 + name_bytes + extra_bytes + comment_bytes))
+    Some((entry, extra_at + extra_bytes + comment_bytes))
 }
 
 /// Field 0x0001 holds, in order, what did not fit into 32 bits.
@@ -125,32 +148,49 @@ fn zip64(mut extra: &[u8], fields: &mut [&mut u64]) {
 fn covers(bytes: &[u8], entries: &[Entry], directory: usize) -> Result<(), Obstacle> {
     let mut order: Vec<&Entry> = entries.iter().collect();
     order.sort_by_key(|e| e.local);
-    let mut expected = 0_usize;
+    let (mut expected, mut before) = (0_usize, None);
     for entry in order {
         if entry.local < expected {
             return Err("overlapping-members");
         }
         let gap = slice(bytes, expected, entry.local - expected).ok_or("malformed-zip")?;
-        if !is_descriptor(gap) {
+        if !is_descriptor(gap, before) {
             return Err(if expected == 0 { "leading-bytes" } else { "bytes-between-members" });
         }
-        let (data, _) = local(bytes, entry).ok_or("local-header-disagrees")?;
-        expected = data.checked_add(entry.compressed).ok_or("malformed-zip")?;
+        let local = local(bytes, entry).ok_or("local-header-disagrees")?;
+        expected = local.data.checked_add(entry.compressed).ok_or("malformed-zip")?;
+        before = Some(entry);
     }
     let gap = directory.checked_sub(expected).and_then(|n| slice(bytes, expected, n)).ok_or("malformed-zip")?;
-    if is_descriptor(gap) { Ok(()) } else { Err(if expected == 0 { "leading-bytes" } else { "bytes-between-members" }) }
+    let covered = is_descriptor(gap, before);
+    if covered { Ok(()) } else { Err(if expected == 0 { "leading-bytes" } else { "bytes-between-members" }) }
 }
 
-/// Between members only a data descriptor may stand: 12 to 24 bytes, with or without its signature, or padding.
-fn is_descriptor(gap: &[u8]) -> bool {
-    gap.is_empty()
-        || (gap.starts_with(b"PK\x07\x08") && matches!(gap.len(), 16 | 24))
-        || matches!(gap.len(), 12 | 20)
-        || (gap.len() < 8192 && gap.iter().all(|b| *b == 0))
+/// Between members only the descriptor of the one before may stand: 12 to 24 bytes, with or without its signature, or
+/// padding.
+fn is_descriptor(gap: &[u8], before: Option<&Entry>) -> bool {
+    if gap.is_empty() || (gap.len() < 8192 && gap.iter().all(|b| *b == 0)) {
+        return true;
+    }
+    let told = gap.strip_prefix(b"PK\x07\x08").unwrap_or(gap);
+    let sizes = match told.len() {
+        12 => [u32_le(told, 4).map(u64::from), u32_le(told, 8).map(u64::from)],
+        20 => [u64_le(told, 4), u64_le(told, 12)],
+        _ => return false,
+    };
+    before.is_some_and(|entry| {
+        u32_le(told, 0) == Some(entry.crc) && sizes == [Some(entry.compressed as u64), Some(entry.size)]
+    })
 }
 
-/// Where the data of a member begins, if its local header tells the same as the directory.
-fn local(bytes: &[u8], entry: &Entry) -> Option<(usize, u16)> {
+/// The local header of a member: where its data begins, and its extra fields.
+struct Local {
+    data: usize,
+    extra: Range<usize>,
+}
+
+/// The local header, if it tells the same as the directory.
+fn local(bytes: &[u8], entry: &Entry) -> Option<Local> {
     let header = slice(bytes, entry.local, 30)?;
     if !header.starts_with(b"PK\x03\x04") || u16_le(header, 8)? != entry.method {
         return None;
@@ -169,7 +209,8 @@ fn local(bytes: &[u8], entry: &Entry) -> Option<(usize, u16)> {
         return None;
     }
     let extra_bytes = usize::from(u16_le(header, 28)?);
-    Some((entry.local + 30 + name_bytes + extra_bytes, flags))
+    let extra_at = entry.local + 30 + name_bytes;
+    Some(Local { data: extra_at + extra_bytes, extra: extra_at..extra_at + extra_bytes })
 }
 
 /// The bytes of a member.
@@ -177,7 +218,7 @@ pub(crate) fn content(bytes: &[u8], entry: &Entry) -> Result<Vec<u8>, Obstacle> 
     if entry.flags & 0x2041 != 0 || entry.method == 99 {
         return Err("encrypted");
     }
-    let (data, _) = local(bytes, entry).ok_or("local-header-disagrees")?;
+    let data = local(bytes, entry).ok_or("local-header-disagrees")?.data;
     let raw = slice(bytes, data, entry.compressed).ok_or("malformed-zip")?;
     if entry.size > MEMBER_BYTES_MAX {
         return Err("expands-too-far");
@@ -203,6 +244,10 @@ fn inflate(raw: &[u8], size: u64) -> Result<Vec<u8>, Obstacle> {
     let mut out = Vec::with_capacity(length(size.min(raw.len() as u64 * 16)));
     let mut reader = flate2::read::DeflateDecoder::new(raw).take(size + 1);
     reader.read_to_end(&mut out).map_err(|_| "malformed-zip")?;
+    // Behind the end of the packed stream nobody unpacks anything.
+    if out.len() as u64 == size && reader.get_ref().total_in() != raw.len() as u64 {
+        return Err("trailing-bytes");
+    }
     Ok(out)
 }
 
@@ -241,10 +286,46 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Kind {
         }
     };
     let kind = flavour(&entries, bytes);
+    look.raw_text(comment(bytes), &format!("{at} (comment)"), depth + 1);
     let outside = look.workbook((kind == Kind::Xlsx).then(|| shared_strings(bytes, &entries)));
     members(look, bytes, &entries, kind, at, depth);
     look.workbook(outside);
     kind
+}
+
+/// What the archive says of itself behind its end record.
+fn comment(bytes: &[u8]) -> &[u8] {
+    end_record(bytes).map(|end| tail(bytes, end + 22)).unwrap_or_default()
+}
+
+/// What is said beside a member: its comment, and its extra fields in both directories.
+fn beside(look: &mut Look, bytes: &[u8], entry: &Entry, at: &str, depth: u8) {
+    look.raw_text(bytes.get(entry.comment.clone()).unwrap_or_default(), &format!("{at} (comment)"), depth + 1);
+    let local = local(bytes, entry).map(|local| local.extra).unwrap_or_default();
+    for range in [entry.extra.clone(), local] {
+        let extra = bytes.get(range).unwrap_or_default();
+        if extra.len() > FIELD_BYTES_MAX / 2 {
+            look.strings(extra, &format!("{at} (extra field)"));
+        }
+        if !is_known_extra(extra) {
+            look.obstacle("bytes-between-members", at);
+        }
+    }
+}
+
+/// Fields nobody knows are small, or padding of zeros.
+fn is_known_extra(mut extra: &[u8]) -> bool {
+    while let (Some(id), Some(size)) = (u16_le(extra, 0), u16_le(extra, 2)) {
+        let Some(field) = slice(extra, 4, usize::from(size)) else { return extra.len() <= FIELD_BYTES_MAX };
+        // Names and comments once more in Unicode, padding by which a file may grow, and permissions.
+        let known = matches!(id, 0x7075 | 0x6375 | 0xA11E | 0xA220 | 0x4453 | 0x0000);
+        let zeros = field.iter().skip(4).all(|b| *b == 0);
+        if field.len() > FIELD_BYTES_MAX && !known && !zeros {
+            return false;
+        }
+        extra = tail(extra, 4 + field.len());
+    }
+    true
 }
 
 /// The words of a workbook stand in a part of their own; without them its columns have no names.
@@ -255,10 +336,12 @@ fn shared_strings(bytes: &[u8], entries: &[Entry]) -> Vec<String> {
 }
 
 fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &str, depth: u8) {
+    let packaged = entries.iter().any(|entry| entry.name == "[Content_Types].xml");
     for entry in entries {
         let place = format!("{at}!{}", entry.name);
         look.name(&entry.name, &place);
-        if entry.name.ends_with('/') && entry.size == 0 {
+        beside(look, bytes, entry, &place, depth);
+        if entry.name.ends_with('/') && entry.size == 0 && entry.compressed == 0 {
             continue;
         }
         if !look.member(length(entry.size), at) {
@@ -275,8 +358,17 @@ fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &st
                 {
                     look.obstacle("encrypted", &place);
                 }
-                let tolerated = is_settings(kind, &entry.name);
-                look.member_file(&entry.name, &content, &place, depth + 1, tolerated);
+                let tolerated = is_settings(kind, packaged, &entry.name);
+                let found = look.member_file(&entry.name, &content, &place, depth + 1, tolerated);
+                if tolerated {
+                    crate::buried::look(look, &content, &place, depth + 1);
+                }
+                if kind == Kind::Ofd
+                    && found == Kind::Xml
+                    && let Some(part) = crate::text::decode(&content)
+                {
+                    crate::ofd::look(look, &part, &place, depth + 1);
+                }
             }
             Err(obstacle) => look.obstacle(obstacle, &place),
         }
@@ -284,11 +376,12 @@ fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &st
 }
 
 /// Printer settings and the like: binary by nature, written by every office program, shown by none.
-fn is_settings(kind: Kind, name: &str) -> bool {
+fn is_settings(kind: Kind, packaged: bool, name: &str) -> bool {
     match kind {
         Kind::Docx | Kind::Xlsx | Kind::Pptx => name.contains("printerSettings") || name.ends_with(".odttf"),
         Kind::Odf => name == "layout-cache",
-        _ => name.ends_with(".odttf"),
+        // Fonts of a printed page are veiled as those of a document are.
+        _ => packaged && name.ends_with(".odttf"),
     }
 }
 

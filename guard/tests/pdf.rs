@@ -187,11 +187,11 @@ fn a_picture_keeps_its_place_in_every_filter() {
 
 #[test]
 fn an_object_that_only_the_cross_reference_shows_is_read() {
-    // Object 2 lies inside the bytes of a packed stream, which nobody unpacks to text.
+    // Object 2 lies inside the bytes of a bitmap, which nobody reads as text.
     let inner = format!("\n2 0 obj <</T({POINTS})>> endobj\n");
     let mut content = b"\x01\0\x04\x01".to_vec();
     content.extend_from_slice(inner.as_bytes());
-    let document = pdf(&[catalog(), stream("", &content)]);
+    let document = pdf(&[catalog(), stream("/Subtype/Image", &content)]);
     let hidden = document.windows(8).position(|w| w == b"2 0 obj ").expect("it lies there");
     let text = String::from_utf8_lossy(&document).into_owned();
     let table = text.find("xref").expect("a table");
@@ -288,4 +288,187 @@ fn the_same_document_is_judged_the_same_twice() {
     let once: Vec<_> = detect("a.pdf", &document).findings.into_iter().map(|f| (f.rule, f.at)).collect();
     let again: Vec<_> = detect("a.pdf", &document).findings.into_iter().map(|f| (f.rule, f.at)).collect();
     assert_eq!(once, again);
+}
+
+/// A page whose font says by its encoding what the bytes are, and no map besides.
+fn page_in(encoding: &str, lines: &[Vec<u8>]) -> Vec<u8> {
+    let mut content = b"BT /F1 12 Tf 50 700 Td".to_vec();
+    for line in lines {
+        let hex: String = line.iter().map(|b| format!("{b:02x}")).collect();
+        content.extend_from_slice(format!(" <{hex}> Tj 0 -14 Td").as_bytes());
+    }
+    content.extend_from_slice(b" ET");
+    let font = format!("<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding {encoding}/DescendantFonts[5 0 R]>>");
+    let descendant = "<</Type/Font/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo 6 0 R>>";
+    pdf(&[
+        object("<</Type/Catalog/Resources<</Font<</F1 3 0 R>>>>>>"),
+        stream("", &content),
+        object(&font),
+        object("/UniGB-UCS2-H"),
+        object(descendant),
+        object("<</Registry(Adobe)/Ordering(GB1)/Supplement 4>>"),
+        stream("/Type/CMap/CMapName/Own/UseCMap/UniGB-UTF16-H", b"/CIDInit /ProcSet findresource begin"),
+    ])
+}
+
+const LOCAL: [&str; 5] = [
+    "点号 纵坐标 横坐标",
+    "J1 34512.417 51203.882",
+    "J2 34498.120 51233.004",
+    "J3 34477.871 51228.690",
+    "J4 34460.102 51201.333",
+];
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+#[test]
+fn characters_that_a_font_takes_as_they_are_are_read() {
+    let gb = |text: &str| encoding_rs::GB18030.encode(text).0.into_owned();
+    let cid = |text: &str| text.bytes().flat_map(|b| u16::from(b - 31).to_be_bytes()).collect::<Vec<u8>>();
+    for (encoding, spell) in [
+        ("/UniGB-UCS2-H", &wide as &dyn Fn(&str) -> Vec<u8>),
+        ("/UniGB-UTF16-H", &wide),
+        ("4 0 R", &wide),
+        ("7 0 R", &wide),
+        ("/GBK-EUC-H", &gb),
+        ("/GBKp-EUC-V", &gb),
+        ("/UniGB-UTF8-H", &|text| text.as_bytes().to_vec()),
+        ("/UniGB-UTF32-H", &|text| text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect()),
+    ] {
+        let lines: Vec<Vec<u8>> = LOCAL.iter().map(|line| spell(line)).collect();
+        assert_eq!(verdict(&page_in(encoding, &lines)), Coordinates, "{encoding}");
+        assert_eq!(verdict(&page_in(encoding, &[spell("面积 120.35"), spell("3580000.00")])), Clean, "{encoding}");
+    }
+    assert_eq!(verdict(&page_in("/Identity-H", &[cid(POINTS)])), Coordinates, "numbers of a known collection");
+    let pair: Vec<u8> = POINTS.bytes().flat_map(|b| [0, b]).collect();
+    assert_eq!(verdict(&page_in("/WinAnsiEncoding", &[pair])), Coordinates, "noughts between the digits");
+}
+
+#[test]
+fn a_long_or_escaped_name_of_a_font_is_still_its_name() {
+    let content = |name: &str| {
+        let hex: String = wide(POINTS).iter().map(|b| format!("{b:02x}")).collect();
+        format!("BT /{name} 12 Tf 50 700 Td <{hex}0001> Tj ET")
+    };
+    let long = "F".repeat(100);
+    for (key, name) in [(long.as_str(), long.as_str()), ("F1", "F#31"), ("F#31", "F1")] {
+        let direct = format!("<</Font<</{key} <</Type/Font/Subtype/Type0/Encoding/UniGB-UCS2-H>>>>>>");
+        assert_eq!(
+            verdict(&pdf(&[object(&direct), stream("", content(name).as_bytes())])),
+            Coordinates,
+            "{key} {name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_attached_is_a_file_whatever_it_says_of_itself() {
+    let attached = |dictionary: &str, content: &[u8]| {
+        pdf(&[catalog(), object("<</Type/Filespec/F(a)/EF<</F 3 0 R>>>>"), stream(dictionary, content)])
+    };
+    let note = format!("Corner list, unit: m\n{}", POINTS.replace(' ', ","));
+    let long = format!("\x01\n{}", note.repeat(4));
+    for (place, bytes) in [
+        ("a list with the word of an operator", attached("", note.as_bytes())),
+        ("an archive nobody opens", attached("", b"Rar!\x1A\x07\x01\0 BT ET m w")),
+        ("a picture in name only", attached("/Type/EmbeddedFile/Subtype/Image", long.as_bytes())),
+        ("a font in name only", attached("", format!("true\n{note}").as_bytes())),
+        ("a map in name only", attached("", format!("begincmap\n{note}").as_bytes())),
+        ("a page in name only", attached("", format!("q 1 0 0 1 0 0 cm {} m Q", note.replace("unit", "")).as_bytes())),
+    ] {
+        assert_ne!(verdict(&bytes), Clean, "{place}");
+    }
+    let script = "var w = 3; var pts=[[4851490.419,29546865.276],[4851357.613,29546783.929]];";
+    let run = pdf(&[catalog(), object("<</S/JavaScript/JS 3 0 R>>"), stream("", script.as_bytes())]);
+    assert_eq!(verdict(&run), Coordinates, "a script");
+    assert_eq!(verdict(&pdf(&[catalog(), stream("", format!("true\n{note}").as_bytes())])), Coordinates, "no font");
+    assert_eq!(verdict(&pdf(&[catalog(), stream("", note.as_bytes())])), Coordinates, "no page");
+}
+
+#[test]
+fn parameters_of_a_filter_that_stand_elsewhere_are_not_guessed() {
+    let mut rows = Vec::new();
+    let mut before = [0_u8; 10];
+    for row in format!("BT ({POINTS}) Tj ET").into_bytes().chunks_exact(10) {
+        rows.push(2);
+        rows.extend(row.iter().zip(before).map(|(byte, above)| byte.wrapping_sub(above)));
+        before.copy_from_slice(row);
+    }
+    let page = |parameters: &str| {
+        let dictionary = format!("/Filter/FlateDecode/DecodeParms {parameters}");
+        pdf(&[catalog(), stream(&dictionary, &deflated(&rows)), object("<</Predictor 12/Columns 10>>")])
+    };
+    assert_eq!(verdict(&page("<</Predictor 12/Columns 10>>")), Coordinates);
+    assert_eq!(verdict(&page("[<</Predictor 12/Columns 10>>]")), Coordinates);
+    for elsewhere in ["3 0 R", "[3 0 R]", "<</Predictor 9 0 R/Columns 10>>", "<</Predictor 12/Columns 9 0 R>>"] {
+        assert_eq!(verdict(&page(elsewhere)), Uninspectable, "{elsewhere}");
+    }
+}
+
+#[test]
+fn what_a_page_shows_is_read_in_every_way_of_showing_it() {
+    let lines = ["J1 4851490.419 29546865.276", "J2 4851357.613 29546783.929"];
+    let shown = |part: usize| {
+        lines.map(|line| format!("({}) Tj 0 -14 Td ", line.split(' ').nth(part).expect("three"))).concat()
+    };
+    let turned = |step: (f64, f64), matrix: &str| {
+        let (mut x, mut out) = (50.0, String::from("BT /F1 12 Tf "));
+        for line in lines {
+            let mut along = 50.0;
+            for c in line.chars() {
+                let (a, b) = if step.0 > 0.0 { (along, 800.0 - x) } else { (x, along) };
+                out += &format!("{matrix} {a:.2} {b:.2} Tm ({c}) Tj ");
+                along += 6.67;
+            }
+            x += 14.0;
+        }
+        out + "ET"
+    };
+    for (place, bytes) in [
+        (
+            "the word for pixels alone",
+            pdf(&[catalog(), stream("", format!("BT ID ({}) Tj EI ET", lines.join(" ")).as_bytes())]),
+        ),
+        (
+            "two streams of one page",
+            pdf(&[
+                object("<</Type/Page/Contents[2 0 R 3 0 R]>>"),
+                stream("", format!("BT 50 700 Td {}ET", shown(1)).as_bytes()),
+                stream("", format!("BT 150 700 Td {}ET", shown(2)).as_bytes()),
+            ]),
+        ),
+        (
+            "a comment on a page",
+            pdf(&[catalog(), stream("", format!("q 1 0 0 1 0 0 cm Q\n% {}", lines.join(" ")).as_bytes())]),
+        ),
+        ("numbers in an array", pdf(&[object("<</Corners[4851490.419 29546865.276 4851357.613 29546783.929]>>")])),
+        ("upright, a matrix a letter", pdf(&[catalog(), stream("", turned((1.0, 0.0), "1 0 0 1").as_bytes())])),
+        ("on its side, a matrix a letter", pdf(&[catalog(), stream("", turned((0.0, 1.0), "0 1 -1 0").as_bytes())])),
+    ] {
+        assert_eq!(verdict(&bytes), Coordinates, "{place}");
+    }
+}
+
+#[test]
+fn a_glyph_that_means_two_characters_gives_both() {
+    let entries: String =
+        (0..100).map(|n| format!("<{:02x}> <{:04x}{:04x}> ", n + 0x21, 48 + n / 10, 48 + n % 10)).collect();
+    let map = format!(
+        "begincmap 1 begincodespacerange <00> <ff> endcodespacerange 102 beginbfchar {entries}<e0> <002e> <e1> <0020> endbfchar"
+    );
+    let mut codes = String::new();
+    for place in ["04851490.4192", "29546865.2768", "04851357.6132", "29546783.9298"] {
+        for half in place.split('.') {
+            for pair in half.as_bytes().chunks(2) {
+                codes += &format!("{:02x}", 0x21 + (pair[0] - 48) * 10 + (pair[1] - 48));
+            }
+            codes += if half.len() == 8 { "e0" } else { "e1" };
+        }
+    }
+    let font = "<</Type/Font/Subtype/Type1/ToUnicode 4 0 R>>";
+    let page = stream("", format!("BT /F1 12 Tf <{codes}> Tj ET").as_bytes());
+    let bytes = pdf(&[object("<</Font<</F1 3 0 R>>>>"), page, object(font), stream("", map.as_bytes())]);
+    assert_eq!(verdict(&bytes), Coordinates);
 }

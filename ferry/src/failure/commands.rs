@@ -64,6 +64,7 @@ pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
 pub(super) fn rules(error: &RulesError, l: Language) -> Failure {
     match error {
         RulesError::Key(e) => key(e, l),
+        RulesError::Desk(e) => desk(e, l),
         RulesError::Folder(e) => folder(e, l),
         RulesError::Trust(e) => things::trust(e, l),
         RulesError::NoRules { path } => {

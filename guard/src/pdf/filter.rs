@@ -29,24 +29,28 @@ pub(super) enum Filter {
 
 /// The chain of a stream, in the order in which it is undone; abbreviations are for inline pictures, and seen elsewhere.
 pub(super) fn chain(dictionary: &Dictionary<'_>) -> Vec<Filter> {
-    let early = parameters(dictionary, 0).and_then(|p| p.number(b"EarlyChange")) != Some(0.0);
-    let named = |name: &[u8]| match name {
+    let named = |name: &[u8], index: usize| match name {
+        // Parameters that stand elsewhere are not looked for: without them rubbish comes out, and a viewer shows text.
+        b"FlateDecode" | b"Fl" | b"LZWDecode" | b"LZW" if parameters_elsewhere(dictionary, index) => Filter::Unknown,
         b"FlateDecode" | b"Fl" => Filter::Flate,
         b"ASCII85Decode" | b"A85" => Filter::Ascii85,
         b"ASCIIHexDecode" | b"AHx" => Filter::AsciiHex,
         b"RunLengthDecode" | b"RL" => Filter::RunLength,
-        b"LZWDecode" | b"LZW" => Filter::Lzw { early },
+        b"LZWDecode" | b"LZW" => {
+            Filter::Lzw { early: parameters(dictionary, index).and_then(|p| p.number(b"EarlyChange")) != Some(0.0) }
+        }
         b"DCTDecode" | b"DCT" => Filter::Jpeg,
         b"JPXDecode" | b"CCITTFaxDecode" | b"CCF" | b"JBIG2Decode" => Filter::Picture,
         b"Crypt" => Filter::Crypt,
         _ => Filter::Unknown,
     };
     match dictionary.get(b"Filter").or_else(|| dictionary.get(b"F")) {
-        Some(Object::Name(name)) => vec![named(name)],
+        Some(Object::Name(name)) => vec![named(name, 0)],
         Some(Object::Array(items)) => items
             .iter()
-            .map(|item| match item {
-                Object::Name(name) => named(name),
+            .enumerate()
+            .map(|(index, item)| match item {
+                Object::Name(name) => named(name, index),
                 _ => Filter::Unknown,
             })
             .collect(),
@@ -63,6 +67,20 @@ fn parameters<'d, 'a>(dictionary: &'d Dictionary<'a>, index: usize) -> Option<&'
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Does a filter's parameter, or all of them, stand in another object?
+fn parameters_elsewhere(dictionary: &Dictionary<'_>, index: usize) -> bool {
+    let is_elsewhere = |object: &Object<'_>| match object {
+        Object::Reference(_) => true,
+        Object::Dictionary(one) => one.0.iter().any(|(_, value)| matches!(value, Object::Reference(_))),
+        _ => false,
+    };
+    match dictionary.get(b"DecodeParms").or_else(|| dictionary.get(b"DP")) {
+        Some(Object::Array(items)) => items.get(index).is_some_and(is_elsewhere),
+        Some(object) => is_elsewhere(object),
+        None => false,
     }
 }
 

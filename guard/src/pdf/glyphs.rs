@@ -3,9 +3,11 @@
 //! Not a renderer. Where the pen moves, a separator stands; where it moves no further than the characters just drawn
 //! are wide, a second reading leaves it out, because many writers place every digit by itself.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::object::{Lexer, Object, is_delimiter, is_space, literal};
+use super::coding::Coding;
+use super::object::{Lexer, Object, is_delimiter, is_space, literal, name_of};
 use crate::octets::{head, tail};
 
 /// Numbers before an operator; a matrix has six.
@@ -24,11 +26,18 @@ pub(super) struct Drawn {
     pub text: String,
     /// Without those between neighbours; empty where there are none.
     pub joined: String,
+    /// Comments, and pixels that are letters: what no viewer shows and every editor does.
+    pub asides: String,
+    /// Words that are operators of a page, and words that are none.
+    operators: u32,
+    strangers: u32,
     codes: Vec<u8>,
     /// Ends of strings in `codes`.
     cuts: Vec<Cut>,
     /// Names of fonts as pages call them.
     fonts: Vec<Vec<u8>>,
+    /// More fonts than are kept apart.
+    pub crowded: bool,
 }
 
 struct Cut {
@@ -39,6 +48,22 @@ struct Cut {
 
 /// Names of fonts in one document; pages name a handful.
 const FONTS_MAX: usize = 4_096;
+/// Of so many operators one may be a word nobody knows: broken writers glue two together.
+const STRANGERS_ONE_IN: u32 = 20;
+
+/// The operators of a page, and the words that stand for values.
+const OPERATORS: &[&str] = &[
+    "b", "B", "b*", "B*", "BDC", "BI", "BMC", "BT", "BX", "c", "cm", "CS", "cs", "d", "d0", "d1", "Do", "DP", "EI",
+    "EMC", "ET", "EX", "f", "F", "f*", "G", "g", "gs", "h", "i", "ID", "j", "J", "K", "k", "l", "m", "M", "MP", "n",
+    "q", "Q", "re", "RG", "rg", "ri", "s", "S", "SC", "sc", "SCN", "scn", "sh", "T*", "Tc", "Td", "TD", "Tf", "Tj",
+    "TJ", "TL", "Tm", "Tr", "Ts", "Tw", "Tz", "v", "w", "W", "W*", "y", "'", "\"", "true", "false", "null",
+];
+
+/// How a font's bytes become characters.
+pub(super) enum Reading<'m> {
+    Map(&'m UnicodeMap),
+    Coding(Coding),
+}
 
 impl Drawn {
     /// Nothing that only a map could read.
@@ -46,8 +71,14 @@ impl Drawn {
         self.codes.is_empty()
     }
 
+    /// Operators stand in it, and hardly another word: then its strings are its text, and its numbers are ink.
+    pub(super) fn is_page(&self) -> bool {
+        self.operators > 0 && self.strangers <= self.operators / STRANGERS_ONE_IN
+    }
+
     pub(super) fn append(&mut self, other: &mut Drawn) -> bool {
         let base = self.codes.len();
+        self.crowded |= other.crowded;
         if base + other.codes.len() > CODES_MAX {
             return false;
         }
@@ -65,9 +96,24 @@ impl Drawn {
         self.fonts.iter().position(|known| known == name).unwrap_or_else(|| {
             if self.fonts.len() < FONTS_MAX {
                 self.fonts.push(name.to_vec());
+            } else {
+                self.crowded = true;
             }
             self.fonts.len() - 1
         })
+    }
+
+    fn aside(&mut self, bytes: &[u8]) {
+        self.asides.push_str(&String::from_utf8_lossy(bytes));
+        self.asides.push('\n');
+    }
+
+    fn word(&mut self, word: &[u8]) {
+        if OPERATORS.iter().any(|known| known.as_bytes() == word) {
+            self.operators += 1;
+        } else {
+            self.strangers += 1;
+        }
     }
 
     fn cut(&mut self, behind: Option<char>, font: usize) {
@@ -78,15 +124,21 @@ impl Drawn {
         }
     }
 
-    /// What the strings say, when each font reads by the nth of its maps, or plainly where it has none.
-    pub(super) fn read_by(&self, maps: &[Vec<&UnicodeMap>], nth: usize) -> String {
+    /// Bytes that one reading of everything takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// What the strings say, when each font reads by the nth of its readings, or plainly where it has none.
+    pub(super) fn read_by(&self, readings: &[Vec<Reading<'_>>], nth: usize) -> String {
         let mut out = String::new();
         let mut start = 0;
         for cut in &self.cuts {
             let string = self.codes.get(start..cut.end).unwrap_or_default();
-            match maps.get(cut.font).and_then(|maps| maps.get(nth).or_else(|| maps.last())) {
-                Some(map) => map.read(string, &mut out),
-                None => out.push_str(&String::from_utf8_lossy(string)),
+            match readings.get(cut.font).and_then(|readings| readings.get(nth).or_else(|| readings.last())) {
+                Some(Reading::Map(map)) => map.read(string, &mut out),
+                Some(Reading::Coding(coding)) => coding.read(string, &mut out),
+                None => out.push_str(&plain(string)),
             }
             out.extend(cut.behind);
             start = cut.end;
@@ -104,6 +156,8 @@ struct Pen {
     y: f64,
     size: f64,
     scale: f64,
+    /// Where the line of text runs to.
+    toward: (f64, f64),
     /// Width of what was drawn since the pen last moved, in ems.
     drawn: f64,
     joins: u32,
@@ -113,12 +167,13 @@ struct Pen {
 /// Reads a content stream.
 pub(super) fn read(content: &[u8]) -> Drawn {
     let mut drawn = Drawn::default();
-    let mut pen = Pen { x: 0.0, y: 0.0, size: 1.0, scale: 1.0, drawn: 0.0, joins: 0, font: 0 };
+    let mut pen = Pen { x: 0.0, y: 0.0, size: 1.0, scale: 1.0, toward: (1.0, 0.0), drawn: 0.0, joins: 0, font: 0 };
     pen.font = drawn.font(b"");
     let mut name: &[u8] = b"";
     let mut operands: Vec<f64> = Vec::with_capacity(OPERANDS_MAX);
     let mut at = 0;
     let mut in_array = false;
+    let mut in_picture = false;
     while let Some(byte) = content.get(at) {
         match byte {
             b'(' => {
@@ -156,17 +211,27 @@ pub(super) fn read(content: &[u8]) -> Drawn {
             }
             b'%' => {
                 let rest = tail(content, at);
-                at += rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+                let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+                drawn.aside(head(rest, end));
+                at += end;
             }
             b if b.is_ascii_alphabetic() || matches!(b, b'\'' | b'"') => {
                 let end = word_end(content, at).max(at + 1);
                 let word = content.get(at..end).unwrap_or_default();
                 at = end;
-                if word == b"ID" {
-                    at += inline_picture(tail(content, at));
-                } else if word == b"Tf" && operands.len() == 1 {
+                drawn.word(word);
+                if word == b"ID" && in_picture {
+                    let pixels = head(tail(content, at), inline_picture(tail(content, at)));
+                    if pixels.iter().all(|b| (0x20..0x7F).contains(b) || is_space(*b)) {
+                        drawn.aside(pixels);
+                    }
+                    at += pixels.len();
+                    in_picture = false;
+                } else if word == b"BI" {
+                    in_picture = true;
+                } else if word == b"Tf" && !operands.is_empty() {
                     pen.size = operands.last().copied().unwrap_or(1.0).abs().max(0.01);
-                    pen.font = drawn.font(name);
+                    pen.font = drawn.font(&name_of(name));
                 } else {
                     operator(&mut drawn, &mut pen, word, &operands);
                 }
@@ -200,16 +265,28 @@ fn inline_picture(content: &[u8]) -> usize {
         .map_or(content.len(), |at| at + 2)
 }
 
+fn is_control(byte: &u8) -> bool {
+    *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')
+}
+
+/// A string as it stands. Control bytes show nothing, and separate nothing.
+fn plain(string: &[u8]) -> Cow<'_, str> {
+    if string.iter().any(is_control) {
+        let shown: Vec<u8> = string.iter().copied().filter(|b| !is_control(b)).collect();
+        Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+    } else {
+        String::from_utf8_lossy(string)
+    }
+}
+
 fn show(drawn: &mut Drawn, pen: &mut Pen, string: &[u8]) {
     if string.is_empty() {
         return;
     }
-    let readable = string.iter().all(|b| *b >= 0x20 || matches!(b, b'\t' | b'\n' | b'\r'));
-    if readable {
-        let text = String::from_utf8_lossy(string);
-        drawn.text.push_str(&text);
-        drawn.joined.push_str(&text);
-    }
+    let readable = !string.iter().any(is_control);
+    let text = plain(string);
+    drawn.text.push_str(&text);
+    drawn.joined.push_str(&text);
     #[expect(clippy::cast_precision_loss, reason = "the length of a string on a page")]
     let glyphs = if readable { string.len() as f64 } else { string.len() as f64 / 2.0 };
     pen.drawn += glyphs;
@@ -225,12 +302,19 @@ fn space(drawn: &mut Drawn, pen: &Pen, separator: char) {
 
 fn operator(drawn: &mut Drawn, pen: &mut Pen, word: &[u8], operands: &[f64]) {
     match (word, operands) {
-        (b"Td" | b"TD", [.., x, y]) => moved(drawn, pen, x * pen.scale, y * pen.scale),
+        (b"Td" | b"TD", [.., x, y]) => {
+            let ((along, up), (dx, dy)) = (pen.toward, (x * pen.scale, y * pen.scale));
+            (pen.x, pen.y) = (pen.x + dx * along - dy * up, pen.y + dx * up + dy * along);
+            advance(drawn, pen, dx, dy);
+        }
         (b"Tm", [.., a, b, _, _, x, y]) => {
             let scale = a.hypot(*b);
             let (dx, dy) = (x - pen.x, y - pen.y);
-            pen.scale = if scale.is_finite() && scale > 0.0 { scale } else { 1.0 };
-            moved(drawn, pen, dx, dy);
+            (pen.x, pen.y) = (*x, *y);
+            let whole = scale.is_finite() && scale > 0.0;
+            (pen.scale, pen.toward) = if whole { (scale, (a / scale, b / scale)) } else { (1.0, (1.0, 0.0)) };
+            let (along, up) = pen.toward;
+            advance(drawn, pen, dx * along + dy * up, dy * along - dx * up);
         }
         (b"T*" | b"ET" | b"'" | b"\"", _) => {
             space(drawn, pen, '\n');
@@ -240,8 +324,8 @@ fn operator(drawn: &mut Drawn, pen: &mut Pen, word: &[u8], operands: &[f64]) {
     }
 }
 
-fn moved(drawn: &mut Drawn, pen: &mut Pen, dx: f64, dy: f64) {
-    (pen.x, pen.y) = (pen.x + dx, pen.y + dy);
+/// The pen moves along its line, and up from it.
+fn advance(drawn: &mut Drawn, pen: &mut Pen, dx: f64, dy: f64) {
     let em = pen.size * pen.scale;
     if dy.abs() > em * 0.3 {
         space(drawn, pen, '\n');
@@ -261,9 +345,13 @@ fn moved(drawn: &mut Drawn, pen: &mut Pen, dx: f64, dy: f64) {
 /// A ToUnicode map: glyph numbers to characters.
 pub(super) struct UnicodeMap {
     single: HashMap<u32, char>,
+    /// Glyphs that mean several characters.
+    several: HashMap<u32, String>,
     /// From, to, first character; sorted.
     ranges: Vec<(u32, u32, u32)>,
     bytes: usize,
+    /// More entries than are kept.
+    pub crowded: bool,
 }
 
 /// Entries of one map; a Chinese font has at most 30,000.
@@ -271,12 +359,19 @@ const MAP_ENTRIES_MAX: usize = 70_000;
 
 impl UnicodeMap {
     pub(super) fn parse(content: &[u8]) -> Self {
-        let mut map = UnicodeMap { single: HashMap::new(), ranges: Vec::new(), bytes: 2 };
+        let mut map = UnicodeMap {
+            single: HashMap::new(),
+            several: HashMap::new(),
+            ranges: Vec::new(),
+            bytes: 2,
+            crowded: false,
+        };
         let mut lexer = Lexer::new(content, 0);
         let mut section: &[u8] = b"";
         let mut pending: Vec<Object<'_>> = Vec::new();
         while let Some(object) = lexer.object() {
-            if map.single.len() + map.ranges.len() > MAP_ENTRIES_MAX {
+            if map.single.len() + map.several.len() + map.ranges.len() > MAP_ENTRIES_MAX {
+                map.crowded = true;
                 break;
             }
             match object {
@@ -305,28 +400,43 @@ impl UnicodeMap {
                 true
             }
             (b"beginbfchar", [Object::Text(code), Object::Text(target)]) => {
-                if let Some(c) = first_unit(target).and_then(char::from_u32) {
-                    self.single.insert(number(code), c);
-                }
+                self.means(number(code), target);
                 true
             }
             (b"beginbfrange", [Object::Text(from), Object::Text(to), Object::Text(target)]) => {
-                if let Some(target) = first_unit(target) {
-                    self.ranges.push((number(from), number(to), target));
+                // Of several characters the last one counts on; those before it stay.
+                match (first_unit(target), target.len()) {
+                    (Some(first), ..=2) => self.ranges.push((number(from), number(to), first)),
+                    (Some(_), _) => {
+                        for (code, step) in (number(from)..=number(to)).zip(0..=RANGE_MAX) {
+                            self.means(code, &counted_on(target, step));
+                        }
+                    }
+                    _ => {}
                 }
                 true
             }
             (b"beginbfrange", [Object::Text(from), Object::Text(_), Object::Array(targets)]) => {
                 for (code, target) in (number(from)..).zip(targets) {
-                    if let Object::Text(target) = target
-                        && let Some(c) = first_unit(target).and_then(char::from_u32)
-                    {
-                        self.single.insert(code, c);
+                    if let Object::Text(target) = target {
+                        self.means(code, target);
                     }
                 }
                 true
             }
             _ => false,
+        }
+    }
+
+    /// A glyph and its UTF-16.
+    fn means(&mut self, code: u32, target: &[u8]) {
+        if target.len() <= 2 {
+            if let Some(c) = first_unit(target).and_then(char::from_u32) {
+                self.single.insert(code, c);
+            }
+        } else {
+            let (text, _) = encoding_rs::UTF_16BE.decode_without_bom_handling(target);
+            self.several.insert(code, text.into_owned());
         }
     }
 
@@ -339,7 +449,12 @@ impl UnicodeMap {
     }
 
     fn read(&self, string: &[u8], out: &mut String) {
-        out.extend(string.chunks(self.bytes).filter_map(|code| self.character(number(code))));
+        for code in string.chunks(self.bytes).map(number) {
+            match self.several.get(&code) {
+                Some(text) => out.push_str(text),
+                None => out.extend(self.character(code)),
+            }
+        }
     }
 }
 
@@ -347,7 +462,19 @@ fn number(code: &[u8]) -> u32 {
     head(code, 4).iter().fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
-/// The first UTF-16 unit of what a glyph means; ligatures of letters do not matter here.
+/// Codes of one range that means several characters each; the last byte counts, so there are no more.
+const RANGE_MAX: u8 = 255;
+
+/// What a range means that many codes behind its first.
+fn counted_on(target: &[u8], step: u8) -> Vec<u8> {
+    let mut target = target.to_vec();
+    if let Some(last) = target.last_mut() {
+        *last = last.wrapping_add(step);
+    }
+    target
+}
+
+/// The first UTF-16 unit of what a glyph means.
 fn first_unit(target: &[u8]) -> Option<u32> {
     match target {
         [one] => Some(u32::from(*one)),
@@ -388,7 +515,7 @@ mod tests {
             b"1 begincodespacerange <0000> <ffff> endcodespacerange 1 beginbfrange <0010> <0019> <0030> endbfrange 1 beginbfchar <0003> <002E> endbfchar 1 beginbfrange <0020> <0021> [<0041> <0042>] endbfrange",
         );
         let drawn = read(b"BT <001400180003> Tj 0 -9 Td <0021> Tj");
-        assert_eq!(drawn.read_by(&[vec![&map]], 0), "48.\nB");
+        assert_eq!(drawn.read_by(&[vec![Reading::Map(&map)]], 0), "48.\nB");
     }
 
     #[test]
@@ -397,7 +524,7 @@ mod tests {
             [&b"beginbfrange <00"[..], b"beginbfrange <ffffffff> <ffffffff> <ffff> <0", b"(", b"<", b"[", b"ID"]
         {
             let map = UnicodeMap::parse(broken);
-            let _ = read(broken).read_by(&[vec![&map]], 0);
+            let _ = read(broken).read_by(&[vec![Reading::Map(&map)]], 0);
         }
     }
 }

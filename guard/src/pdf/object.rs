@@ -235,20 +235,7 @@ impl<'a> Lexer<'a> {
     /// A name, with `#xx` resolved.
     fn name(&mut self) -> Cow<'a, [u8]> {
         self.at += 1;
-        let raw = self.regular();
-        if !raw.contains(&b'#') {
-            return Cow::Borrowed(raw);
-        }
-        let mut out = Vec::with_capacity(raw.len());
-        let mut rest = raw;
-        while let [byte, more @ ..] = rest {
-            let hex = (*byte == b'#')
-                .then(|| crate::encoded::decode_hex(more.get(..2)?).and_then(|b| b.first().copied()))
-                .flatten();
-            out.push(hex.unwrap_or(*byte));
-            rest = tail(more, if hex.is_some() { 2 } else { 0 });
-        }
-        Cow::Owned(out)
+        name_of(self.regular())
     }
 
     /// A number, or a reference `12 0 R`.
@@ -267,6 +254,23 @@ impl<'a> Lexer<'a> {
         self.at = back;
         Some(Object::Number(value))
     }
+}
+
+/// What a name says behind its slash, with `#xx` resolved.
+pub(super) fn name_of(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.contains(&b'#') {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [byte, more @ ..] = rest {
+        let hex = (*byte == b'#')
+            .then(|| crate::encoded::decode_hex(more.get(..2)?).and_then(|b| b.first().copied()))
+            .flatten();
+        out.push(hex.unwrap_or(*byte));
+        rest = tail(more, if hex.is_some() { 2 } else { 0 });
+    }
+    Cow::Owned(out)
 }
 
 fn hex_text(digits: &[u8]) -> Vec<u8> {
