@@ -13,7 +13,7 @@ use crate::axis::{self, Axis};
 use crate::kind::Kind;
 use crate::octets::{slice, tail, u16_be};
 use crate::pairs::{Windows, is_sheet_number};
-use crate::table::quoted_cells;
+use crate::table::{position_columns, quoted_cells};
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
 /// What was taken out, by rule.
@@ -75,7 +75,7 @@ fn device_position((bytes, places): (Vec<u8>, u32), removed: &mut Removed) -> Ve
 fn csv(text: &str, removed: &mut Removed) -> Option<Vec<u8>> {
     let header = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty())?;
     let divider = [',', '\t', ';'].into_iter().find(|divider| header.contains(*divider))?;
-    let goes: Vec<bool> = quoted_cells(header, divider).map(crate::table::is_position_key).collect();
+    let goes = position_columns(&quoted_cells(header, divider).collect::<Vec<_>>());
     if !goes.contains(&true) {
         return None;
     }
@@ -587,6 +587,7 @@ mod tests {
             "点号,\"X坐标\",纵坐标,备注,图幅号\r\nJ1,4851490.419,1,\"a,b\",50.25-30.75\r\nJ2,2,3,,\r\n",
         );
         assert_eq!(out, "点号,备注\r\nJ1,\"a,b\"\r\nJ2,\r\n");
+        assert_eq!(text(Kind::Csv, "x,tax,y,money,index\n1,2,3,4,5\n"), "tax,money,index\n2,4,5\n");
         assert!(strip(Kind::Csv, "房号,面积\n1,2\n".as_bytes(), None).is_none());
         assert!(strip(Kind::Csv, b"", None).is_none());
     }

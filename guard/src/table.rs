@@ -148,8 +148,7 @@ fn mentions_axis(bytes: &[u8]) -> bool {
         || (has("北向".as_bytes()) && has("东向".as_bytes()))
         || (has_lone(bytes, b'N') && has_lone(bytes, b'E'))
         || has("图幅号".as_bytes())
-        || has(b"TFH")
-        || PICTURE_FIELDS.iter().any(|field| has(field.as_bytes()))
+        || (bytes.contains(&b'T') && (has(b"TFH") || PICTURE_FIELDS.iter().any(|field| has(field.as_bytes()))))
         || (has_pair(bytes, &[b"lo", b"ln", b"jd", b"dj"]) && has_pair(bytes, &[b"la", b"wd", b"bw"]))
         || (has(b"ast") && has(b"orth"))
 }
@@ -213,6 +212,17 @@ fn is_picture_key(cell: &str) -> bool {
     PICTURE_FIELDS.contains(&cell)
 }
 
+/// Which columns of a header hold a position or a part of one: a key that only ends like an axis does beside its twin.
+pub(crate) fn position_columns(header: &[&str]) -> Vec<bool> {
+    let has_twin =
+        |one: (Axis, &str)| header.iter().filter_map(|cell| named_axis(cell)).any(|other| axis::are_pair(one, other));
+    let goes = |cell: &&str| {
+        let is_alone = named_axis(cell).is_some_and(|axis| axis.0.is_weak() && !has_twin(axis));
+        (named_axis(cell).is_some() || is_position_key(cell)) && !is_alone
+    };
+    header.iter().map(goes).collect()
+}
+
 fn is_sheet_key(cell: &str) -> bool {
     cell == "TFH" || cell.ends_with("图幅号")
 }
@@ -229,6 +239,8 @@ struct Columns {
     axis: Axis,
     short: bool,
     points: Vec<(Written, Written)>,
+    /// Pages of points that proved nothing.
+    pages: u32,
     ended: bool,
 }
 
@@ -259,7 +271,10 @@ impl Columns {
     /// What the points so far prove; they are let go.
     fn proof(&mut self) -> Option<Proof> {
         let points = std::mem::take(&mut self.points);
-        proof(self.axis, self.short, &points)
+        // The last lines of a long table lie near each other by chance.
+        let is_rest = self.pages > 0 && points.len() * 2 < ROWS_MAX;
+        self.pages += 1;
+        if self.axis.is_weak() && is_rest { None } else { proof(self.axis, self.short, &points) }
     }
 }
 
@@ -272,7 +287,7 @@ fn columns(header: &[&str]) -> Option<Vec<Columns>> {
         for (second, other) in axes.iter().skip(n + 1).filter(|(_, other)| axis::are_pair(*one, *other)) {
             let short = one.0.is_degrees() && (axis::is_short(one.1) || axis::is_short(other.1));
             let (first, second) = (*first, *second);
-            pairs.push(Columns { first, second, axis: one.0, short, points: Vec::new(), ended: false });
+            pairs.push(Columns { first, second, axis: one.0, short, points: Vec::new(), pages: 0, ended: false });
         }
         if pairs.len() > PAIRS_MAX {
             return None;
@@ -421,6 +436,8 @@ mod tests {
         assert_eq!(rule(&format!("点号,纵坐标,横坐标\n{empty}{corners}")), Some("axis-table"));
         let small = "甲,1.5,2.5\n".repeat(100);
         assert_eq!(rule(&format!("点号,X,Y\n{small}{corners}")), None, "three of a page are no grid");
+        let page = "甲,1.5,2.5\n".repeat(96);
+        assert_eq!(rule(&format!("点号,X,Y\n{page}{corners}")), None, "three behind two pages are no grid");
         let page = "J1,34512.417,51203.882\nJ2,34498.120,51233.004\n".repeat(48);
         assert_eq!(rule(&format!("点号,X,Y\n{small}{page}")), Some("local-grid"));
     }

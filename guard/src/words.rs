@@ -141,7 +141,11 @@ fn positions_follow(rest: &[u8]) -> bool {
     let (before, value) = rest.split_at(at);
     let number = value.iter().take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e' | b'E')).count();
     let behind = tail(value, number);
-    let gap = behind.iter().take(4).take_while(|b| matches!(b, b' ' | b',' | b';' | b'-')).count();
+    let gap = behind
+        .iter()
+        .take(24)
+        .take_while(|b| b.is_ascii_whitespace() || matches!(b, b',' | b';' | b'-' | b'+'))
+        .count();
     before.contains(&b'[') || number == 0 || (gap > 0 && behind.get(gap).is_some_and(u8::is_ascii_digit))
 }
 

@@ -98,9 +98,6 @@ const VOID: [&str; 14] =
 const PATH_DEPTH_SHOWN: usize = 16;
 /// Names deeper than this are not kept; pages nest their boxes a few dozen deep, and all nesting is bounded by the size.
 const PATH_DEPTH_MAX: usize = 64;
-/// How often reading begins again behind what is no tag; a page from a word processor has one such mark a paragraph.
-const RESTARTS_MAX: u32 = 20_000;
-
 /// Looks at elements, attributes and the text in between. False: not well-formed.
 pub(crate) fn look(look: &mut Look, text: &str, at: &str) -> bool {
     let mut walk = Walk::new(look, text, at, false);
@@ -118,35 +115,54 @@ pub(crate) fn look(look: &mut Look, text: &str, at: &str) -> bool {
 
 /// Looks at a page as a browser reads it: ends may be missing, and what is no tag is passed over.
 pub(crate) fn look_as_page(look: &mut Look, text: &str, at: &str) {
-    let mut walk = Walk::new(look, text, at, true);
-    let mut rest = text;
-    for restart in 0.. {
-        let mut reader = Reader::from_str(rest);
-        let config = reader.config_mut();
-        (config.check_end_names, config.allow_unmatched_ends, config.allow_dangling_amp) = (false, true, true);
-        let stopped = loop {
-            match reader.read_event() {
-                Ok(Event::Eof) => break None,
-                Ok(event) => walk.event(&event),
-                Err(_) => break Some(reader.error_position().max(1)),
-            }
-        };
-        let Some(stopped) = stopped.and_then(|at| usize::try_from(at).ok()) else { break };
-        let behind = memchr::memchr(b'>', crate::octets::tail(rest.as_bytes(), stopped)).map(|end| stopped + end + 1);
-        match behind.and_then(|behind| rest.get(behind..)) {
-            Some(behind) if restart < RESTARTS_MAX => rest = behind,
-            Some(_) => {
-                walk.look.obstacle("malformed-xml", at);
-                break;
-            }
-            // No tag ends behind it: the rest is text.
-            None => {
-                walk.seen.push_str(rest.get(stopped..).unwrap_or(""));
+    let text = tags_alone(text);
+    let mut walk = Walk::new(look, &text, at, true);
+    let mut reader = Reader::from_str(&text);
+    let config = reader.config_mut();
+    (config.check_end_names, config.allow_unmatched_ends, config.allow_dangling_amp) = (false, true, true);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Eof) => break,
+            Ok(event) => walk.event(&event),
+            // A tag that is never closed: to a browser it reaches to the end. Here the rest is text.
+            Err(_) => {
+                let stopped = usize::try_from(reader.error_position()).unwrap_or(0);
+                walk.seen.push_str(text.get(stopped..).unwrap_or(""));
                 break;
             }
         }
     }
     walk.finish();
+}
+
+/// A page without what is no tag: `<![if !vml]>`, `<?xml:namespace … />`, the sign in `1 < 2`.
+fn tags_alone(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'<', rest.as_bytes()) {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        let behind = tag.get(1..).unwrap_or("");
+        let is_comment = behind.starts_with("!--") && !behind.starts_with("!-->") && !behind.starts_with("!--->");
+        let is_declaration = is_comment
+            || behind.starts_with("![CDATA[")
+            || behind.get(..8).is_some_and(|word| word.eq_ignore_ascii_case("!doctype"));
+        rest = match behind.as_bytes().first() {
+            Some(b'!' | b'?') if !is_declaration => {
+                memchr::memchr(b'>', behind.as_bytes()).and_then(|end| behind.get(end + 1..)).unwrap_or("")
+            }
+            Some(first) if first.is_ascii_alphabetic() || matches!(first, b'/' | b'!') => {
+                out.push('<');
+                behind
+            }
+            _ => {
+                out.push(' ');
+                behind
+            }
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 struct Walk<'a> {
@@ -489,6 +505,8 @@ mod tests {
         );
         let found = crate::detect("a.html", page.as_bytes());
         assert!(found.findings.iter().any(|finding| finding.rule == "axis-table"), "{:?}", found.findings);
+        let marked = format!("<html><?xml:namespace prefix = o />1 < 2 <!x>{}", page.trim_start_matches("<html>"));
+        assert!(!crate::detect("a.html", marked.as_bytes()).findings.is_empty());
         let plain = crate::detect("a.html", b"<html><body><p>1 < 2 & <3<br><!-- open");
         assert!(plain.findings.is_empty(), "{:?}", plain.findings);
     }
