@@ -375,8 +375,13 @@ pub(crate) fn forget(
 ) -> Result<usize, SpoolError> {
     let at = |source| SpoolError::disk(dir, source);
     let endings: Vec<String> = NoticeState::ALL.into_iter().filter(|state| state.is_final()).map(ending).collect();
+    let entries = match fs::read_dir(dir) {
+        // A share that is away: its day comes when it is back.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(at)?,
+    };
     let mut gone = 0;
-    for entry in fs::read_dir(dir).map_err(at)? {
+    for entry in entries {
         let path = entry.map_err(at)?.path();
         let name = path.file_name().unwrap_or_default().as_bytes();
         if gone >= at_most {

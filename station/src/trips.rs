@@ -39,8 +39,10 @@ const TRIPS_MAX: usize = 10_000;
 const APPROVALS_MAX: usize = 16;
 /// A trip of as many lines as a waybill can have, each an id of 32 digits.
 const TRIP_BYTES_MAX: u64 = 8 << 20;
-/// Of a trip's folders.
+/// Of a trip's folder. Sticky: the group may add what is its own, and move away nothing of ours.
 const TRIP_MODE: u32 = 0o3770;
+/// Of its approvals, which are signed: whoever has laid a file under another's name keeps nobody from approving.
+const APPROVALS_MODE: u32 = 0o2770;
 /// The waybill's file name, at the desk as on a medium.
 const WAYBILL: &str = "waybill";
 /// The refusal after which the same medium is simply read again.
@@ -483,15 +485,14 @@ fn copy_lines(
 /// and puts approvals here. The group may write beside them, so another thing may stand in their place, such as a link to
 /// a folder that nobody may read; that is left alone.
 fn open_place(station: &Station, place: &Path) -> Result<(), StationError> {
-    for folder in [place, &place.join("approvals")] {
+    for (folder, mode) in [(place, TRIP_MODE), (&place.join("approvals"), APPROVALS_MODE)] {
         station.spool.disk().create_dir_all(folder).map_err(io_at(folder))?;
-        open_to_group(folder).map_err(io_at(folder))?;
+        open_to_group(folder, mode).map_err(io_at(folder))?;
     }
     Ok(())
 }
 
-/// Sticky: the group may add what is its own, and move away nothing of ours.
-fn open_to_group(place: &Path) -> std::io::Result<()> {
+fn open_to_group(place: &Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = std::fs::File::from(rustix::fs::open(place, flags, Mode::empty())?);
@@ -499,8 +500,8 @@ fn open_to_group(place: &Path) -> std::io::Result<()> {
     if about.uid() != rustix::process::geteuid().as_raw() {
         return Err(std::io::ErrorKind::PermissionDenied.into());
     }
-    if about.mode() & 0o7777 != TRIP_MODE {
-        folder.set_permissions(std::fs::Permissions::from_mode(TRIP_MODE))?;
+    if about.mode() & 0o7777 != mode {
+        folder.set_permissions(std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
 }
