@@ -235,7 +235,7 @@ impl Plan {
         let crossings = config.crossings(zone);
         Ok(Plan {
             keyring: Keyring::load(&config.node.keys, &config.node.name)?,
-            trust: crate::keyring::load_trust(&config.node.trust)?,
+            trust: crate::keyring::believed(&config.node)?,
             rules: load_rules(&config.node.rules, &crossings)?,
             alarms: Alarms::new(&config.node.name, &config.alarm),
             node: config.node.clone(),
