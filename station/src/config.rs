@@ -2,10 +2,12 @@
 //! message names line and column. A link's own settings stand beside the link's code; this file only leaves room
 //! for them (`L`), because the station knows no transport.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use protocol::parcel::Priority;
-use protocol::{Crossing, Name, Suite, Zone};
+use protocol::trust_list::AGREED_BY;
+use protocol::{Crossing, Digest, Name, Suite, Zone};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -55,6 +57,10 @@ pub struct NodeSettings {
     pub keys: PathBuf,
     /// The folder of public key cards it believes.
     pub trust: PathBuf,
+    /// Fingerprints of key administrators' keys. Where there are any, the trust folder is believed only while two of these people
+    /// have signed what it holds (`ferry trust sign`).
+    #[serde(default)]
+    pub key_admins: Vec<String>,
     /// The folder of rule files, one a crossing: `<crossing>.toml`.
     pub rules: PathBuf,
     /// Days that evidence is kept. Default 1,095; below 180 is refused, because the law asks for six months.
@@ -70,6 +76,15 @@ pub struct NodeSettings {
     /// May `seal` and `open` be used by hand here? Default no. Never for what leaves the internal zone.
     #[serde(default)]
     pub manual: bool,
+}
+
+impl NodeSettings {
+    /// The keys of the key administrators; none where one of them is no fingerprint.
+    #[must_use]
+    pub fn admins(&self) -> Option<BTreeSet<Digest>> {
+        let key = |text: &String| Digest::from_hex(&text.replace(' ', "").to_lowercase());
+        self.key_admins.iter().map(key).collect()
+    }
 }
 
 /// A node at the other end of a crossing.
@@ -488,6 +503,10 @@ impl<L> Config<L> {
         }
         if self.node.quarantine_days == 0 {
             fault("node.quarantine_days", "0 days would drop refused parcels at once".to_owned(), "set at least 1");
+        }
+        if !self.node.key_admins.is_empty() && self.node.admins().is_none_or(|admins| admins.len() < AGREED_BY) {
+            let what = format!("names fewer than {AGREED_BY} different fingerprints of 64 hex digits");
+            fault("node.key_admins", what, "name the sign keys of two or more key administrators, or leave it out");
         }
         if self.node.notice_days == 0 {
             fault("node.notice_days", "0 days would tell apps nothing".to_owned(), "set at least 1");

@@ -7,14 +7,19 @@ use std::path::{Path, PathBuf};
 
 use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
 use protocol::trust::{KeyCard, Role, TrustError, Use};
-use protocol::{Digest, Name, Suite, Timestamp, Trust, Zone};
+use protocol::trust_list::{self, NotAgreed, TrustList};
+use protocol::{Digest, Name, Statement as _, Suite, Timestamp, Trust, Zone};
 use rustix::fs::Mode;
 use zeroize::Zeroizing;
 
-use crate::config::{Carrier, Fault, PeerSettings, RouteSettings};
+use crate::config::{Carrier, Fault, NodeSettings, PeerSettings, RouteSettings};
 
 /// Cards in one trust folder: nodes of a few offices and their people.
 const CARDS_MAX: usize = 4_096;
+/// How the file of a signed list of cards ends.
+const LIST_EXTENSION: &str = "trust-list";
+/// Key administrators of an office: some.
+const LISTS_MAX: usize = 16;
 /// The holder of the key that quarantine outside the internal zone is sealed to.
 pub const SECURITY: &str = "security";
 
@@ -138,6 +143,9 @@ pub enum KeyringError {
     /// A card.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Two key administrators are asked for, and have not agreed.
+    #[error(transparent)]
+    NotAgreed(#[from] NotAgreed),
     /// Too many.
     #[error("{path} holds more than {CARDS_MAX} cards")]
     TooMany {
@@ -319,6 +327,25 @@ impl Keyring {
     }
 }
 
+/// Whom a node believes: the cards of its trust folder, where the config asks for it only by two key administrators' word.
+pub fn believed(node: &NodeSettings) -> Result<Trust, KeyringError> {
+    let trust = load_trust(&node.trust)?;
+    if node.key_admins.is_empty() {
+        return Ok(trust);
+    }
+    let io = |cause| KeyringError::Io { path: node.trust.clone(), cause };
+    let mut lists = Vec::new();
+    for entry in fs::read_dir(&node.trust).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|end| end == LIST_EXTENSION) && lists.len() < LISTS_MAX {
+            lists.push(crate::desk::read_small(&path, TrustList::BYTES_MAX as u64).map_err(io)?);
+        }
+    }
+    let admins: Vec<Digest> = node.admins().unwrap_or_default().into_iter().collect();
+    trust_list::agreed(&trust, &lists, &admins)?;
+    Ok(trust)
+}
+
 /// Reads every `*.pub.pem` of a trust folder.
 pub fn load_trust(folder: &Path) -> Result<Trust, KeyringError> {
     let io = |cause| KeyringError::Io { path: folder.to_owned(), cause };
@@ -366,4 +393,65 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         rustix::fs::fsync(fs::File::open(folder)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test writes files as people would")]
+    use super::*;
+    use protocol::Signed;
+
+    fn settings(root: &Path, admins: &[Digest]) -> NodeSettings {
+        let admins: Vec<String> = admins.iter().map(protocol::keys::fingerprint).collect();
+        let folder = |name: &str| format!("{name} = {:?}\n", root.join(name));
+        let text = format!(
+            "name = \"extranet\"\nsuite = \"std\"\nkey_admins = {admins:?}\n{}",
+            ["spool", "keys", "trust", "rules"].map(folder).concat()
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_trust_folder_that_two_named_administrators_did_not_sign_as_it_is_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let trust = root.path().join("trust");
+        fs::create_dir(&trust).unwrap();
+        let card = |holder: &str, role: Role, key: &SigningKey| {
+            let card = KeyCard {
+                zone: Zone::Extranet,
+                holder: Name::new(holder).unwrap(),
+                role,
+                usage: Use::Sign,
+                suite: Suite::Std,
+                from: "2026-11-21".to_owned(),
+                until: None,
+                spki: key.public().to_spki(),
+            };
+            fs::write(card_file(&trust, holder, Use::Sign), card.to_text()).unwrap();
+        };
+        let people = [("he", SigningKey::generate(Suite::Std)), ("zhou", SigningKey::generate(Suite::Std))];
+        people.iter().for_each(|(holder, key)| card(holder, Role::KeyAdmin, key));
+        let ids = people.each_ref().map(|(_, key)| key.public().id());
+        let sign = |(holder, key): &(&str, SigningKey)| {
+            let list =
+                TrustList::of(&load_trust(&trust).unwrap(), &Name::new(holder).unwrap(), Suite::Std, Timestamp(1));
+            fs::write(trust.join(format!("{holder}.trust-list")), Signed::make(key, &list).to_bytes()).unwrap();
+        };
+        let believed_by =
+            |admins: &[Digest]| believed(&settings(root.path(), admins)).map(|trust| trust.cards().count());
+        assert_eq!(believed_by(&[]).unwrap(), 2, "nobody is asked for");
+        assert!(matches!(believed_by(&ids), Err(KeyringError::NotAgreed(NotAgreed { by: 0, .. }))));
+        sign(&people[0]);
+        assert!(matches!(believed_by(&ids), Err(KeyringError::NotAgreed(NotAgreed { by: 1, .. }))));
+        sign(&people[1]);
+        assert_eq!(believed_by(&ids).unwrap(), 2);
+        let stranger = SigningKey::generate(Suite::Std);
+        let other = [ids[0], stranger.public().id()];
+        assert!(matches!(believed_by(&other), Err(KeyringError::NotAgreed(NotAgreed { by: 1, .. }))));
+        // A card that somebody adds alone takes the whole folder out of use, and with both words it is believed.
+        card("eve", Role::Approver, &stranger);
+        assert!(matches!(believed_by(&ids), Err(KeyringError::NotAgreed(NotAgreed { by: 0, .. }))));
+        people.iter().for_each(sign);
+        assert_eq!(believed_by(&ids).unwrap(), 3);
+    }
 }

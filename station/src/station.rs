@@ -238,7 +238,7 @@ impl Plan {
     /// Reads keys, cards and rules that a config names.
     pub fn from_config<L>(config: &Config<L>, zone: Zone) -> Result<Plan, StationError> {
         let crossings = config.crossings(zone);
-        let trust = crate::keyring::load_trust(&config.node.trust)?;
+        let trust = crate::keyring::believed(&config.node)?;
         let layout = Layout::new(&config.node.spool);
         Ok(Plan {
             keyring: Keyring::load(&config.node.keys, &config.node.name)?,

@@ -157,18 +157,18 @@ pub(super) fn restore<L: Links>(config: &Config<L>, zone: Zone, asked: &RestoreA
         out.error(FOREIGN, "nothing was changed", "未作任何更改");
         return Exit::Refused;
     }
-    let (keyring, trust) =
-        match (Keyring::load(&config.node.keys, &config.node.name), keyring::load_trust(&config.node.trust)) {
-            (Ok(keyring), Ok(trust)) => (keyring, trust),
-            (Err(error), _) | (_, Err(error)) => {
-                out.error(
-                    &error.to_string(),
-                    "keys and cards are not in a backup of the state; put them back from their own copies first",
-                    "密钥与信任库不在状态备份中；请先从各自的副本放回",
-                );
-                return Exit::Config;
-            }
-        };
+    let (keyring, trust) = match (Keyring::load(&config.node.keys, &config.node.name), keyring::believed(&config.node))
+    {
+        (Ok(keyring), Ok(trust)) => (keyring, trust),
+        (Err(error), _) | (_, Err(error)) => {
+            out.error(
+                &error.to_string(),
+                "keys and cards are not in a backup of the state; put them back from their own copies first",
+                "密钥与信任库不在状态备份中；请先从各自的副本放回",
+            );
+            return Exit::Config;
+        }
+    };
     // What is made is for the daemon and its groups, as in `run`.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
     let now = clock::now();

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Exit, Links, Words};
 use crate::clock;
 use crate::config::{Carrier, Config, Fault, IntakeWord, ScannerWay, place_of};
-use crate::keyring::{self, Keyring, Meets};
+use crate::keyring::{self, Keyring, KeyringError, Meets};
 use crate::rulebook::{RuleBook, RuleFile};
 use crate::sandbox::Sandbox;
 use crate::station::StationError;
@@ -60,7 +60,12 @@ pub(super) fn check<L: Links>(
         }
         Ok(_) => {}
     }
-    match keyring::load_trust(&config.node.trust) {
+    match keyring::believed(&config.node) {
+        Err(error @ KeyringError::NotAgreed(_)) => fault(
+            "node.key_admins",
+            error.to_string(),
+            "each of two key administrators runs `ferry trust sign --trust DIR --key FILE` once the cards are right",
+        ),
         Err(error) => {
             fault("node.trust", error.to_string(), "put the public key cards (*.pub.pem) of all nodes and people there")
         }
@@ -80,7 +85,7 @@ pub(super) fn check<L: Links>(
             }
         }
     }
-    match (&config.backup, keyring::load_trust(&config.node.trust)) {
+    match (&config.backup, keyring::believed(&config.node)) {
         (None, _) => {
             warnings.push("no table [backup]: if this disk is lost, so is what waits here and the ledger".to_owned())
         }

@@ -98,7 +98,7 @@ fn failed(error: &KeyringError, out: &Words) -> Exit {
 
 /// Is the next key on a card in the node's own trust folder?
 fn believed<L: Links>(config: &Config<L>, place: &Place<'_>, usage: Use) -> Result<bool, KeyringError> {
-    let trust = crate::keyring::load_trust(&config.node.trust)?;
+    let trust = crate::keyring::believed(&config.node)?;
     let next = place.held()?.into_iter().find(|held| held.usage == usage && held.word == "next");
     Ok(next.is_none_or(|next| trust.card(&next.id).is_some()))
 }
