@@ -338,26 +338,6 @@ pub fn stage(
         let id = entry.id.to_string();
         !travelling.contains(&id) && earlier.as_ref().is_none_or(|earlier| earlier.contains(&id))
     };
-    let waiting = outbox.entries()?;
-    // Asked before anything is made: copies that fill the disk would stop the whole node.
-    let bytes: u64 = waiting.iter().filter(|entry| goes(entry)).take(WAYBILL_LINES_MAX).map(|entry| entry.size).sum();
-    if let Err(SpoolError::Full { .. }) = station.spool.room_at(&station.layout().desk_trips(), bytes) {
-        let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
-        return Ok(Err(Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
-            .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")));
-    }
-    let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
-    if earlier.is_none() && (!waiting.is_empty() || misses || receipts::waits(station, crossing, &target, now)?) {
-        // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
-        receipts::batch(station, crossing, &target, true, now)?;
-    }
-    // After a restore the operator has said which numbers the lost disk may have used.
-    let used = station.spool.restored().map_or(0, |restored| restored.trip);
-    let highest = mine.first().map_or(0, |trip| trip.trip);
-    let number = again.unwrap_or_else(|| highest.max(used).saturating_add(1));
-    let place = place(station, crossing, Way::Out, number);
-    let disk = station.spool.disk();
-    disk.remove_tree(&place).map_err(io_at(&place))?;
     let today = |trip: &&TripOnRecord| {
         trip.stage != TripStage::Expired && Some(trip.trip) != again && day(trip.record.at) == day(now)
     };
@@ -366,17 +346,30 @@ pub fn stage(
         lines.into_iter().filter(|line| line.kind == LineKind::Bundle).map(|line| line.id)
     };
     let mut budgets = Budgets::new(station, station.rules.get(&crossing), mine.iter().filter(today).flat_map(bundles))?;
-    let mut lets = |entry: &Entry| {
-        Ok(goes(entry) && (entry.kind != EntryKind::Bundle || budgets.lets(&entry.id, earlier.is_some())?))
-    };
-    let copied = open_place(station, &place).and_then(|()| copy_lines(station, crossing, &place, &mut lets, now));
-    let lines = copied.inspect_err(|_| {
-        // Its room is for others until somebody asks again.
-        let _gone = disk.remove_tree(&place);
-    })?;
+    let mut chosen = Vec::new();
+    for entry in outbox.entries()? {
+        if goes(&entry) && (entry.kind != EntryKind::Bundle || budgets.lets(&entry.id, earlier.is_some())?) {
+            chosen.push(entry);
+        }
+    }
     station.alarms.stands(now, Alarm::ExportBudget, !budgets.held.is_empty());
-    if lines.is_empty() {
-        disk.remove_tree(&place).map_err(io_at(&place))?;
+    // Asked before anything is made: copies that fill the disk would stop the whole node.
+    let bytes: u64 = chosen.iter().take(WAYBILL_LINES_MAX).map(|entry| entry.size).sum();
+    if let Err(SpoolError::Full { .. }) = station.spool.room_at(&station.layout().desk_trips(), bytes) {
+        let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
+        return Ok(Err(Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
+            .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")));
+    }
+    let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
+    if earlier.is_none() && (!chosen.is_empty() || misses || receipts::waits(station, crossing, &target, now)?) {
+        // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
+        if let Some(batch) = receipts::batch(station, crossing, &target, true, now)?
+            && let Some(entry) = outbox.find(&batch)?
+        {
+            chosen.insert(0, entry);
+        }
+    }
+    if chosen.is_empty() {
         if !budgets.held.is_empty() {
             return Ok(Err(over_budget(&budgets.held)));
         }
@@ -385,6 +378,18 @@ pub fn stage(
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
         }));
     }
+    // After a restore the operator has said which numbers the lost disk may have used.
+    let used = station.spool.restored().map_or(0, |restored| restored.trip);
+    let highest = mine.first().map_or(0, |trip| trip.trip);
+    let number = again.unwrap_or_else(|| highest.max(used).saturating_add(1));
+    let place = place(station, crossing, Way::Out, number);
+    let disk = station.spool.disk();
+    disk.remove_tree(&place).map_err(io_at(&place))?;
+    let copied = open_place(station, &place).and_then(|()| copy_lines(station, crossing, &place, &chosen, now));
+    let lines = copied.inspect_err(|_| {
+        // Its room is for others until somebody asks again.
+        let _gone = disk.remove_tree(&place);
+    })?;
     let (head, stated) = witness::state(station, &target, now)?;
     let waybill = Waybill {
         version: VERSION,
@@ -441,18 +446,12 @@ fn copy_lines(
     station: &Station,
     crossing: Crossing,
     place: &Path,
-    lets: &mut dyn FnMut(&Entry) -> Result<bool, StationError>,
+    chosen: &[Entry],
     now: Timestamp,
 ) -> Result<Vec<WaybillLine>, StationError> {
     let outbox = station.spool.outbox(crossing);
     let (mut lines, mut unread) = (Vec::new(), None);
-    for entry in &outbox.entries()? {
-        if lines.len() >= WAYBILL_LINES_MAX {
-            break;
-        }
-        if !lets(entry)? {
-            continue;
-        }
+    for entry in chosen.iter().take(WAYBILL_LINES_MAX) {
         let kind = match entry.kind {
             EntryKind::Bundle => LineKind::Bundle,
             EntryKind::Receipts => LineKind::Receipts,
