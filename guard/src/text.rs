@@ -94,8 +94,8 @@ pub(crate) fn narrowed(text: &str) -> Option<String> {
     let numerals = has_numeral_run(text);
     let unusual = has_unusual(text.as_bytes());
     let rings = unusual && has_ring_run(text);
-    let foreign = || text.chars().any(|c| is_unseen(c) || c == '\u{a0}' || foreign_digit(c).is_some());
-    if !wide && !numerals && !rings && !(unusual && foreign()) {
+    let foreign = unusual && text.chars().any(|c| is_unseen(c) || c == '\u{a0}' || foreign_digit(c).is_some());
+    if !(wide || numerals || rings || foreign) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
