@@ -92,9 +92,10 @@ pub(crate) fn narrowed(text: &str) -> Option<String> {
     let wide = memchr::memmem::find_iter(text.as_bytes(), b"\xEF\xBC")
         .any(|at| matches!(text.as_bytes().get(at + 2), Some(0x90..=0x99)));
     let numerals = has_numeral_run(text);
-    let rings = has_ring_run(text);
-    let foreign = || text.chars().any(|c| is_unseen(c) || c == '\u{a0}' || foreign_digit(c).is_some());
-    if !wide && !numerals && !rings && !foreign() {
+    let unusual = has_unusual(text.as_bytes());
+    let rings = unusual && has_ring_run(text);
+    let foreign = unusual && text.chars().any(|c| is_unseen(c) || c == '\u{a0}' || foreign_digit(c).is_some());
+    if !(wide || numerals || rings || foreign) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
@@ -112,6 +113,22 @@ pub(crate) fn narrowed(text: &str) -> Option<String> {
         out.push(c);
     }
     Some(out)
+}
+
+/// One pass over the bytes for what begins anything of the kinds below; Chinese text with its own signs has none of it.
+fn has_unusual(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().filter(|(_, lead)| **lead >= 0xC2).any(|(at, _)| {
+        matches!(
+            bytes.get(at..).unwrap_or_default(),
+            [0xC2, 0xA0 | 0xAD | 0xB2 | 0xB3 | 0xB9, ..]
+                | [0xCD | 0xD9 | 0xDB | 0xDF | 0xE0 | 0xE1 | 0xEA | 0xF0, ..]
+                | [0xE2, 0x80, 0x8B..=0x8F, ..]
+                | [0xE2, 0x81, 0xA0..=0xBF, ..]
+                | [0xE2, 0x82, 0x80..=0x89, ..]
+                | [0xE2, 0x91..=0x93 | 0x9D | 0x9E, ..]
+                | [0xEF, 0xBB, 0xBF, ..]
+        )
+    })
 }
 
 /// Word and web pages put them where a line may break, even inside a number.
@@ -154,10 +171,6 @@ fn ring_digit(c: char) -> Option<char> {
 
 /// Four in a row are a number; one is the mark of a list, or a square metre.
 fn has_ring_run(text: &str) -> bool {
-    let may = |lead: u8| memchr::memchr(lead, text.as_bytes()).is_some();
-    if !may(0xe2) && !may(0xc2) {
-        return false;
-    }
     let mut run = 0;
     text.chars().any(|c| {
         run = if ring_digit(c).is_some() { run + 1 } else { 0 };
@@ -382,6 +395,10 @@ mod tests {
         assert_eq!(narrowed("4851\u{200b}490.\u{ad}419\u{a0}m").as_deref(), Some("4851490.419 m"));
         assert_eq!(narrowed("٤٨٥١٤٩٠.𝟒𝟏𝟗").as_deref(), Some("4851490.419"));
         assert_eq!(narrowed("④⑧⑤①④⑨⓪.④").as_deref(), Some("4851490.4"));
+        for all in (0x80..0x2_0000).filter_map(char::from_u32) {
+            let is_one = is_unseen(all) || all == '\u{a0}' || foreign_digit(all).is_some() || ring_digit(all).is_some();
+            assert!(!is_one || has_unusual(all.to_string().as_bytes()), "{:x}", u32::from(all));
+        }
         assert_eq!(narrowed("① 面积 120.5m²，② 价格"), None);
     }
 
