@@ -1,6 +1,7 @@
 //! Runs of base64 and hex inside a text, decoded when what comes out is something.
 //!
-//! Every digest, signature and serial number is such a run too; decoded, they are noise, and noise is left alone.
+//! Every digest, signature and serial number is such a run too; decoded, they are noise, and a little noise is left
+//! alone. Much of it is a file that nobody can look into.
 
 use crate::octets::head;
 
@@ -15,9 +16,25 @@ fn in_alphabet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
+/// What a run decodes to.
+pub(crate) enum Decoded {
+    /// It opens like something.
+    Known(Vec<u8>),
+    /// It opens like nothing, and there is much of it.
+    Noise(Vec<u8>),
+}
+
+impl Decoded {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Decoded::Known(bytes) | Decoded::Noise(bytes) => bytes,
+        }
+    }
+}
+
 /// Decoded runs with the offset at which each began. False: there are more than are decoded.
 #[must_use]
-pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) -> bool {
+pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Decoded)) -> bool {
     let mut at = 0;
     let mut left = RUNS_MAX;
     let mut joined_until = 0;
@@ -43,14 +60,20 @@ pub(crate) fn runs(text: &[u8], mut found: impl FnMut(usize, Vec<u8>)) -> bool {
         if start >= joined_until {
             let whole = joined(text, start);
             joined_until = whole.end;
-            together = if whole.segments > 1 { decode(&whole.run) } else { None };
+            if whole.segments > 1 {
+                // Lines of sixty-four hex digits are a list of digests.
+                let folded = whole.folded && !whole.run.iter().all(u8::is_ascii_hexdigit);
+                let noise = || folded.then(|| noise(&whole.run)).flatten().map(Decoded::Noise);
+                together = decode(&whole.run).map(Decoded::Known).or_else(noise);
+            }
         }
-        if let Some(bytes) = together {
-            found(start, bytes);
+        if let Some(decoded) = together {
+            found(start, decoded);
             at = joined_until;
         } else {
-            if let Some(bytes) = text.get(start..end).and_then(decode) {
-                found(start, bytes);
+            let run = text.get(start..end).unwrap_or_default();
+            if let Some(decoded) = decode(run).map(Decoded::Known).or_else(|| noise(run).map(Decoded::Noise)) {
+                found(start, decoded);
             }
             at = end;
         }
@@ -67,6 +90,8 @@ struct Joined {
     run: Vec<u8>,
     end: usize,
     segments: u32,
+    /// Lines of one length, as encoders fold them; a list of digests has quotes or shorter lines.
+    folded: bool,
 }
 
 /// Joins runs that are separated only by quotes, commas, backslashes and white space; padding ends them.
@@ -74,6 +99,7 @@ fn joined(text: &[u8], start: usize) -> Joined {
     let mut run = Vec::new();
     let mut at = start;
     let mut segments = 0;
+    let (mut folded, mut width) = (true, 0);
     loop {
         let end = run_end(text, at);
         let Some(segment) = text.get(at..end) else { break };
@@ -82,6 +108,8 @@ fn joined(text: &[u8], start: usize) -> Joined {
         }
         run.extend_from_slice(segment);
         segments += 1;
+        width = if segments == 1 { segment.len() } else { width };
+        folded &= LINE_BYTES.contains(&width) && segment.len() <= width;
         at = end;
         let padding = text.iter().skip(at).take_while(|b| **b == b'=').take(2).count();
         if padding > 0 {
@@ -95,13 +123,47 @@ fn joined(text: &[u8], start: usize) -> Joined {
             .take_while(|b| matches!(**b, b'\r' | b'\n' | b' ' | b'\t' | b'"' | b',' | b'\'' | b'\\'))
             .count();
         let next = at + gap;
+        folded &=
+            segment.len() == width && text.get(at..next).is_some_and(|gap| gap.iter().all(u8::is_ascii_whitespace));
         // Prose is a row of short words: pieces of an encoding are long.
         if gap == 0 || segment.len() < 16 || !text.get(next).copied().is_some_and(in_alphabet) {
             break;
         }
         at = next;
     }
-    Joined { run, end: at, segments }
+    Joined { run, end: at, segments, folded }
+}
+
+/// Encoders fold at 64, 72 or 76 letters.
+const LINE_BYTES: std::ops::RangeInclusive<usize> = 60..=80;
+
+/// Signatures with their certificates are DER, and known; a digest or an encrypted key has some hundred bytes.
+const NOISE_BYTES_MIN: usize = 4_096;
+
+/// The bytes of a run that is no word of anybody's language and too long for a signature.
+fn noise(run: &[u8]) -> Option<Vec<u8>> {
+    if run.len() < NOISE_BYTES_MIN / 3 * 4 {
+        return None;
+    }
+    let has = |is: fn(&u8) -> bool| run.iter().any(is);
+    if !has(u8::is_ascii_digit) || !has(u8::is_ascii_alphabetic) {
+        return None;
+    }
+    let bytes = if run.iter().all(u8::is_ascii_hexdigit) {
+        decode_hex(run)?
+    } else if has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) {
+        decode_base64(run)
+    } else {
+        return None;
+    };
+    (bytes.len() >= NOISE_BYTES_MIN).then_some(bytes)
+}
+
+/// The front of what a zlib stream holds; every language has the packer, and none of them writes a name before it.
+pub(crate) fn inflated(bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let [first, second, ..] = bytes else { return None };
+    let opens = first & 0x8F == 0x08 && (u16::from(*first) << 8 | u16::from(*second)).is_multiple_of(31);
+    opens.then(|| crate::pdf::inflate_zlib(bytes, limit)).flatten().filter(|plain| !plain.is_empty())
 }
 
 /// Between two pieces: a quote, a comma, a line end and some indentation.
@@ -163,7 +225,14 @@ fn is_something(bytes: &[u8]) -> bool {
     if has_strong_magic(bytes) || crate::geodata::is_wkb(bytes) || crate::geodata::is_double_array(bytes) {
         return true;
     }
-    reads_as_text(bytes)
+    reads_as_text(bytes) || inflated(bytes, FRONT_BYTES).is_some_and(|front| front.len() >= 12 && opens_known(&front))
+}
+
+/// So much of a packed run is unpacked to see whether it is something.
+const FRONT_BYTES: usize = 4_096;
+
+fn opens_known(bytes: &[u8]) -> bool {
+    has_strong_magic(bytes) || reads_as_text(bytes)
 }
 
 /// Magic numbers of three bytes and more: two bytes turn up in any signature.
@@ -269,7 +338,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        assert!(runs(text.as_bytes(), |_, bytes| all.push(bytes)));
+        assert!(runs(text.as_bytes(), |_, decoded| all.push(decoded.bytes().to_vec())));
         all
     }
 

@@ -1,6 +1,6 @@
 //! Geodata by what it is: formats that carry coordinates by definition are named here and need no parser.
 
-use crate::octets::{f64_le, head, slice, tail, u32_be, u32_le};
+use crate::octets::{head, slice, tail, u32_be, u32_le};
 
 /// Formats by their first bytes.
 const MAGICS: &[(&[u8], &str)] = &[
@@ -218,17 +218,20 @@ pub(crate) fn is_double_array(bytes: &[u8]) -> bool {
     if bytes.len() < 64 || !bytes.len().is_multiple_of(8) {
         return false;
     }
-    let mut inside = 0;
-    let mut all = 0;
-    for at in (0..bytes.len().min(4096)).step_by(8) {
-        let Some(value) = f64_le(bytes, at) else { break };
-        all += 1;
+    let doubles = || head(bytes, 4096).as_chunks::<8>().0.iter();
+    are_axes(doubles().map(|raw| f64::from_le_bytes(*raw))) || are_axes(doubles().map(|raw| f64::from_be_bytes(*raw)))
+}
+
+fn are_axes(values: impl Iterator<Item = f64>) -> bool {
+    let (mut all, mut inside) = (0, 0);
+    for value in values {
         let size = value.abs();
         let axis = (73.0..135.1).contains(&size)
             || (3.8..54.0).contains(&size)
             || (1.9e6..6.0e6).contains(&size)
             || (1.3e7..4.6e7).contains(&size)
             || (3.4e5..6.6e5).contains(&size);
+        all += 1;
         inside += u32::from(axis);
     }
     all >= 8 && inside * 10 >= all * 6

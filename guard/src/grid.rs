@@ -82,13 +82,10 @@ impl Search<'_> {
     fn keys(&mut self) {
         let mut left = HEADERS_MAX;
         for (row, cells) in self.rows.iter().enumerate() {
-            let axes: Vec<Option<Axis>> = cells.iter().map(|cell| table::axis_of(cell)).collect();
-            let weak = |axis: Axis| matches!(axis, Axis::WeakX | Axis::WeakY);
-            let paired = |axis: Axis| axes.iter().flatten().any(|other| axis.completes(*other));
+            let positions = position_columns(cells);
             let mut header = false;
             for (column, cell) in cells.iter().enumerate() {
-                let axis = axes.get(column).copied().flatten();
-                if !table::is_position_key(cell) || axis.is_some_and(|axis| weak(axis) && !paired(axis)) {
+                if !positions.contains(&column) {
                     continue;
                 }
                 header = true;
@@ -201,9 +198,7 @@ impl Search<'_> {
     fn take_table(&mut self, header: usize) {
         let Some(cells) = self.rows.get(header) else { return };
         let is_number = |text: &str| written(text).next().is_some();
-        let keys: Vec<usize> = (0..cells.len())
-            .filter(|column| cells.get(*column).is_some_and(|cell| table::is_position_key(cell)))
-            .collect();
+        let keys = position_columns(cells);
         for column in &keys {
             self.take((header, *column));
             for row in header + 1..self.rows.len() {
@@ -285,6 +280,13 @@ fn written(text: &str) -> impl Iterator<Item = Written> {
         })
         .collect();
     runs.into_iter()
+}
+
+/// The columns of a header that hold a position or a part of one.
+fn position_columns(cells: &[String]) -> Vec<usize> {
+    let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+    let goes = table::position_columns(&cells);
+    goes.iter().enumerate().filter(|(_, goes)| **goes).map(|(column, _)| column).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const MEMBERS_MAX: u32 = 60_000;
 const EVIDENCE_MAX: usize = 64;
 /// Messages escaped in messages: JSON in JSON in XML is three.
 const ESCAPES_MAX: u32 = 8;
+/// What one packed run of a text expands to.
+const ZLIB_BYTES_MAX: usize = 64 << 20;
 /// Characters around a hit that become its sample.
 const SAMPLE_BYTES: usize = 40;
 
@@ -34,6 +36,8 @@ pub(crate) struct Look {
     pub signed: bool,
     /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
     drawing: bool,
+    /// Inside the settings of an office document, where printers keep what only they know.
+    settings: bool,
     /// Inside a workbook: the strings that its cells share.
     strings: Option<Vec<String>>,
     expanded_left: usize,
@@ -47,6 +51,7 @@ impl Look {
             obstacles: Vec::new(),
             signed: false,
             drawing: false,
+            settings: false,
             strings: None,
             expanded_left: EXPANDED_BYTES_MAX,
             members_left: MEMBERS_MAX,
@@ -79,6 +84,11 @@ impl Look {
                 false
             }
         }
+    }
+
+    /// Enters or leaves the settings of an office document.
+    pub(crate) fn settings(&mut self, inside: bool) {
+        self.settings = inside;
     }
 
     /// Enters or leaves a workbook; answers the strings of the one outside.
@@ -181,7 +191,15 @@ impl Look {
         kind
     }
 
+    /// A text is a drawing only if it is one itself, whatever it stands in.
     fn text_file(&mut self, name: &str, text: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
+        let outside = std::mem::replace(&mut self.drawing, is_drawing(text));
+        let kind = self.text_of_a_kind(name, text, bytes, at, depth);
+        self.drawing = outside;
+        kind
+    }
+
+    fn text_of_a_kind(&mut self, name: &str, text: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
         if let Some(format) = geodata::text_format(text) {
             debug_assert!(crate::catalogue::word(format).is_some(), "format {format} is not in the catalogue");
             self.finding("geodata-format", RuleClass::Structural, at, format);
@@ -196,10 +214,8 @@ impl Look {
                 xml::look_as_page(self, text, at);
                 return Kind::Html;
             }
-            self.drawing = opening.contains("<svg");
             let well_formed = self.markup(text, at, depth, opening.starts_with("<?xml") || ending == "xml");
-            self.drawing = false;
-            if opening.contains("<svg") {
+            if self.drawing {
                 return Kind::Svg;
             }
             if well_formed {
@@ -244,32 +260,49 @@ impl Look {
     /// A decoded text, with everything that may be encoded inside it.
     pub(crate) fn text(&mut self, text: &str, at: &str, depth: u8) {
         let clear = self.scan_text(text, at);
-        let mut inner: Vec<(usize, Vec<u8>)> = Vec::new();
-        if !encoded::runs(clear.as_bytes(), |offset, bytes| inner.push((offset, bytes))) {
+        let mut inner: Vec<(usize, encoded::Decoded)> = Vec::new();
+        if !encoded::runs(clear.as_bytes(), |offset, decoded| inner.push((offset, decoded))) {
             self.obstacle("too-many-members", at);
         }
         if depth >= DEPTH_MAX && !inner.is_empty() {
             return self.obstacle("nested-too-deep", at);
         }
-        for (offset, bytes) in inner {
-            if !self.member(bytes.len(), at) {
+        for (offset, decoded) in inner {
+            if !self.member(decoded.bytes().len(), at) {
                 return;
             }
             let place = format!("{at}:{offset} (encoded)");
-            self.encoded_file(&bytes, &place, depth + 1);
+            let known = self.encoded_file(decoded.bytes(), &place, depth + 1);
+            if !known && matches!(decoded, encoded::Decoded::Noise(_)) {
+                self.strings(decoded.bytes(), &place);
+                if !self.settings {
+                    self.obstacle("unknown-kind", &place);
+                }
+            }
         }
     }
 
-    fn encoded_file(&mut self, bytes: &[u8], at: &str, depth: u8) {
+    /// False: nobody knows what it is, though it may read as a text in some language.
+    fn encoded_file(&mut self, bytes: &[u8], at: &str, depth: u8) -> bool {
+        let limit = self.expanded_left.min(ZLIB_BYTES_MAX);
         if geodata::is_wkb(bytes) {
             self.finding("well-known-binary", RuleClass::Structural, at, "");
         } else if let Some(kind) = Kind::of_magic(bytes) {
             self.known(kind, "", bytes, at, depth);
         } else if text::decode(bytes).is_some() {
             self.member_file("", bytes, at, depth, true);
+            return std::str::from_utf8(bytes).is_ok();
         } else if geodata::is_double_array(bytes) {
             self.finding("double-array", RuleClass::Heuristic, at, "");
+        } else if let Some(plain) = encoded::inflated(bytes, limit) {
+            if plain.len() >= limit || !self.member(plain.len(), at) {
+                self.obstacle("expands-too-far", at);
+            }
+            self.member_file("", &plain, &format!("{at} (inflated)"), depth + 1, true);
+        } else {
+            return false;
         }
+        true
     }
 
     /// Reads a text without escapes, full-width forms and what nobody sees; once more with its numbers in one piece.
@@ -373,6 +406,20 @@ impl Look {
             bytes = crate::octets::tail(bytes, header + size);
         }
     }
+}
+
+/// Is the first element a drawing? Comments and declarations before it say nothing.
+fn is_drawing(text: &str) -> bool {
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    loop {
+        let ends = [("<!--", "-->"), ("<?", "?>"), ("<!", ">")];
+        let Some((_, end)) = ends.iter().find(|(start, _)| rest.starts_with(start)) else { break };
+        let Some(at) = rest.find(end) else { return false };
+        rest = rest.get(at + end.len()..).unwrap_or("").trim_start();
+    }
+    let name: String =
+        rest.chars().skip(1).take_while(|c| !c.is_whitespace() && !matches!(c, '>' | '/')).take(64).collect();
+    rest.starts_with('<') && name.rsplit(':').next().is_some_and(|local| local.eq_ignore_ascii_case("svg"))
 }
 
 /// The text around a hit, cut at characters.

@@ -216,7 +216,7 @@ fn packaged(content: &[u8]) -> Option<(String, &[u8])> {
 /// Photographs inside `Data` and `Pictures` streams keep their EXIF.
 fn pictures(look: &mut Look, content: &[u8], at: &str, depth: u8) {
     let _ = depth;
-    for start in memchr::memmem::find_iter(content, b"Exif\0\0").take(256) {
+    for start in memchr::memmem::find_iter(content, b"Exif\0\0") {
         crate::tiff::look(look, tail(content, start + 6), at, false);
     }
 }

@@ -12,6 +12,9 @@ const SEGMENTS_MAX: u32 = 200_000;
 /// Blocks of one GIF; a film of an hour has some hundred thousand.
 const BLOCKS_MAX: u32 = 2_000_000;
 
+/// A text beside the pixels; drawing programs keep a whole drawing in one.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
 /// Fewer bytes than one double behind the end of a picture.
 const STRAY_BYTES_MAX: usize = 8;
 
@@ -160,22 +163,27 @@ fn phone(look: &mut Look, blocks: &[&[u8]], at: &str, depth: u8) {
 /// Chunk by chunk to IEND.
 pub(crate) fn png(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     let mut position = 8;
+    let mut pixels = Vec::new();
     for _ in 0..SEGMENTS_MAX {
         let Some(size) = u32_be(bytes, position).map(|v| length(u64::from(v))) else { break };
         let Some(kind) = slice(bytes, position + 4, 4) else { break };
         let Some(body) = slice(bytes, position + 8, size) else { break };
         let place = || format!("{at} ({})", String::from_utf8_lossy(kind));
         match kind {
-            b"IEND" => return trailer(look, tail(bytes, position + 12), at, depth),
+            b"IEND" => {
+                png_pixels(look, &pixels, at, depth);
+                return trailer(look, tail(bytes, position + 12), at, depth);
+            }
             b"eXIf" => tiff::look(look, body, at, false),
             b"tEXt" => look.raw_text(body, &place(), depth + 1),
-            b"zTXt" => png_packed(look, body, 1, &place(), depth),
+            b"zTXt" | b"iCCP" => png_packed(look, behind_nul(body).map(|rest| tail(rest, 1)), &place(), depth),
             b"iTXt" => {
                 look.raw_text(body, &place(), depth + 1);
-                png_packed(look, body, 3, &place(), depth);
+                // keyword NUL packed(1) method(1) language NUL keyword NUL text
+                let text = behind_nul(body).and_then(|rest| behind_nul(tail(rest, 2))).and_then(behind_nul);
+                png_packed(look, text, &place(), depth);
             }
-            b"iCCP" => png_packed(look, body, 1, &place(), depth),
-            b"IDAT" => {}
+            b"IDAT" => pixels.extend_from_slice(body),
             _ => look.strings(body, &place()),
         }
         position += 12 + size;
@@ -183,10 +191,42 @@ pub(crate) fn png(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     look.obstacle("malformed-png", at);
 }
 
-/// Keyword, NUL, some bytes, then zlib.
-fn png_packed(look: &mut Look, body: &[u8], skip: usize, at: &str, depth: u8) {
-    let Some(nul) = memchr::memchr(0, body) else { return };
-    if let Some(plain) = crate::pdf::inflate_zlib(tail(body, nul + 1 + skip), 1 << 20) {
+fn behind_nul(bytes: &[u8]) -> Option<&[u8]> {
+    memchr::memchr(0, bytes).map(|nul| tail(bytes, nul + 1))
+}
+
+/// Pixels of one picture: thirty thousand by twenty thousand in colour.
+const PIXEL_BYTES_MAX: u64 = 2 << 30;
+
+/// The packed pixels end where their stream ends; what follows in the same chunks nobody draws.
+fn png_pixels(look: &mut Look, packed: &[u8], at: &str, depth: u8) {
+    let mut stream = flate2::Decompress::new(true);
+    let mut drawn = vec![0; 1 << 16];
+    loop {
+        let before = (stream.total_in(), stream.total_out());
+        let rest = tail(packed, length(before.0));
+        match stream.decompress(rest, &mut drawn, flate2::FlushDecompress::None) {
+            Ok(flate2::Status::StreamEnd) => break,
+            _ if before.1 > PIXEL_BYTES_MAX => return look.obstacle("expands-too-far", at),
+            Ok(_) if (stream.total_in(), stream.total_out()) != before => {}
+            // Cut short or broken: every viewer draws its front.
+            _ => return look.strings(packed, at),
+        }
+    }
+    let behind = tail(packed, length(stream.total_in()));
+    if behind.len() >= STRAY_BYTES_MAX {
+        look.raw_text(behind, at, depth + 1);
+        look.obstacle("trailing-bytes", at);
+    }
+}
+
+/// A text in zlib.
+fn png_packed(look: &mut Look, packed: Option<&[u8]>, at: &str, depth: u8) {
+    let limit = look.expanded_left().min(TEXT_BYTES_MAX);
+    if let Some(plain) = packed.and_then(|packed| crate::pdf::inflate_zlib(packed, limit)) {
+        if plain.len() >= limit || !look.member(plain.len(), at) {
+            look.obstacle("expands-too-far", at);
+        }
         look.raw_text(&plain, at, depth + 1);
         // ImageMagick writes raw profiles as hex.
         if memchr::memmem::find(&plain, b"exif").is_some() {

@@ -359,7 +359,9 @@ fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &st
                     look.obstacle("encrypted", &place);
                 }
                 let tolerated = is_settings(kind, packaged, &entry.name);
+                look.settings(kind == Kind::Odf && entry.name == "settings.xml");
                 let found = look.member_file(&entry.name, &content, &place, depth + 1, tolerated);
+                look.settings(false);
                 if tolerated {
                     crate::buried::look(look, &content, &place, depth + 1);
                 }

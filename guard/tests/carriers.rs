@@ -600,3 +600,102 @@ fn a_mail_ends_a_part_where_it_said_and_its_subject_is_read() {
     let subject = "=?UTF-8?Q?4851490=2E419_29546865=2E276?=";
     assert_eq!(verdict("a.eml", mail(subject, "aGVsbG8=").as_bytes()), Coordinates, "a subject, quoted");
 }
+
+/// Bytes without any order, the same ones every time.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn a_large_encoded_file_that_nobody_knows_is_not_clean() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let folded = |text: &str| text.as_bytes().chunks(76).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\r\n");
+    let message = |value: &str| format!("<?xml version=\"1.0\"?><Message><FJ_F_100 FJNR=\"{value}\"/></Message>");
+    let turned: Vec<u8> = TABLE.repeat(200).bytes().map(|b| b ^ 0xA5).collect();
+    for (place, value) in [
+        ("noise in base64", base64(&noise(20_000))),
+        ("noise in hex", hex(&noise(20_000))),
+        ("noise in folded lines", folded(&base64(&noise(20_000)))),
+        ("a table under a cipher of one's own", base64(&turned)),
+    ] {
+        assert_eq!(verdict("a.xml", message(&value).as_bytes()), Uninspectable, "{place}");
+    }
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(TABLE.as_bytes()).expect("into memory");
+    let packed = packed.finish().expect("into memory");
+    assert_eq!(verdict("a.xml", message(&base64(&packed)).as_bytes()), Coordinates, "packed by a program");
+    let doubles: Vec<u8> =
+        [4_851_490.419_f64, 29_546_865.276].iter().cycle().take(12).flat_map(|d| d.to_be_bytes()).collect();
+    assert_eq!(verdict("a.xml", message(&base64(&doubles)).as_bytes()), Coordinates, "doubles, the great end first");
+    // Digests, signatures, a certificate's length of noise, and a long list of digests are ordinary.
+    let list: Vec<String> = noise(64_000).chunks(32).map(|digest| format!("\"{}\"", hex(digest))).collect();
+    for (place, text) in [
+        ("a signature", message(&base64(&noise(256)))),
+        ("an envelope", message(&base64(&noise(3_000)))),
+        ("a list of digests", format!("{{\"digests\": [{}]}}", list.join(", "))),
+        ("a file of digests", list.join("\n").replace('"', "")),
+    ] {
+        let name = if text.starts_with('{') { "a.json" } else { "a.txt" };
+        assert_eq!(verdict(name, text.as_bytes()), Clean, "{place}");
+    }
+    // What a printer keeps in the settings of a document is no content.
+    let settings = format!("<?xml version=\"1.0\"?><s><i name=\"PrinterSetup\">{}</i></s>", base64(&noise(9_000)));
+    let kind = b"application/vnd.oasis.opendocument.text";
+    let stored = Member { raw: kind.to_vec(), method: 0, ..member("mimetype", kind) };
+    let document = |name: &str| archive(&[stored.clone(), member(name, settings.as_bytes())], b"", b"");
+    assert_eq!(verdict("a.odt", &document("settings.xml")), Clean);
+    assert_eq!(verdict("a.odt", &document("content.xml")), Uninspectable);
+}
+
+fn png(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, body) in
+        [(b"IHDR", &[0, 0, 0, 4, 0, 0, 0, 4, 8, 0, 0, 0, 0][..])].iter().chain(chunks).chain([&(b"IEND", &b""[..])])
+    {
+        let sum = crc(&[&kind[..], body].concat()).to_be_bytes();
+        out.extend_from_slice(&[&be32(body.len())[..], &kind[..], body, &sum].concat());
+    }
+    out
+}
+
+#[test]
+fn a_text_in_any_chunk_of_a_png_is_read() {
+    let zlib = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).expect("into memory");
+        encoder.finish().expect("into memory")
+    };
+    let pixels = zlib(b"\0abcd\0abcd\0abcd\0abcd");
+    let text = TABLE.as_bytes();
+    assert_eq!(verdict("a.png", &png(&[(b"IDAT", &pixels)])), Clean);
+    let long = zlib(&[&b"abc def ghi jkl mn\n".repeat(60_000), text].concat());
+    for (place, bytes) in [
+        ("behind the pixels", png(&[(b"IDAT", &pixels), (b"IDAT", text)])),
+        ("the colours", png(&[(b"iCCP", &[b"x\0\0", &zlib(text)[..]].concat()), (b"IDAT", &pixels)])),
+        ("a long note", png(&[(b"zTXt", &[b"k\0\0", &long[..]].concat()), (b"IDAT", &pixels)])),
+        (
+            "a note in a language",
+            png(&[(b"iTXt", &[b"k\0\x01\0en\0kk\0", &zlib(text)[..]].concat()), (b"IDAT", &pixels)]),
+        ),
+    ] {
+        assert_ne!(verdict("a.png", &bytes), Clean, "{place}");
+    }
+}
+
+#[test]
+fn a_drawing_is_what_draws_and_not_what_mentions_one() {
+    let rows: String = LOCAL.iter().map(|(x, y)| format!("<p><x>{x}</x><y>{y}</y></p>")).collect();
+    for opening in ["", "<!-- <svg -->", "<!-- <svg> -->\n<?note <svg ?>"] {
+        let text = format!("<?xml version=\"1.0\"?>{opening}<r>{rows}</r>");
+        assert_eq!(verdict("a.xml", text.as_bytes()), Coordinates, "{opening}");
+    }
+    let drawing = "<?xml version=\"1.0\"?><!-- by hand --><svg xmlns=\"http://www.w3.org/2000/svg\"><rect x=\"12.25\" y=\"40.5\"/></svg>";
+    assert_eq!(verdict("a.svg", drawing.as_bytes()), Clean);
+}
