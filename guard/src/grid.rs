@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::axis::Axis;
 use crate::look::Look;
 use crate::pairs::Windows;
 use crate::{scan, table};

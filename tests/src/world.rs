@@ -944,13 +944,25 @@ impl<'a> World<'a> {
         Err(format!("{person} got no answer from {} to {action}", ZONES[node]))
     }
 
+    /// The operator asks for a trip, and once more where the disk was in the way.
+    fn ask_for_a_trip(&mut self, action: &str, arguments: &[(&str, String)]) -> Told<()> {
+        for _ in 0..ANSWER_ROUNDS {
+            let answer = self.ask(INTRANET, OPERATOR, action, arguments)?;
+            if answer.done {
+                return Ok(());
+            }
+            if answer.code != "disk-error" {
+                return Err(format!("the {action} was refused: {}", answer.code));
+            }
+            self.round()?;
+        }
+        Err(format!("the disk never let the {action} through"))
+    }
+
     /// An export, and every trip that stands open is carried over, in order. Returns how many.
     fn ferry(&mut self) -> Told<usize> {
         let medium = ("medium", DISC.to_owned());
-        let exported = self.ask(INTRANET, OPERATOR, "export", &[medium, ("carrier", "carrier-sun".to_owned())])?;
-        if !exported.done {
-            return Err(format!("the export was refused: {}", exported.code));
-        }
+        self.ask_for_a_trip("export", &[medium, ("carrier", "carrier-sun".to_owned())])?;
         let mut carried = 0;
         for (number, state) in self.open_trips()? {
             if self.carried.contains(&number) {
@@ -958,10 +970,7 @@ impl<'a> World<'a> {
             }
             if state == TripState::Confirmed {
                 // Its disc was lost on the way.
-                let again = self.ask(INTRANET, OPERATOR, "reexport", &[("trip", number.to_string())])?;
-                if !again.done {
-                    return Err(format!("the reexport of trip {number} was refused: {}", again.code));
-                }
+                self.ask_for_a_trip("reexport", &[("trip", number.to_string())])?;
             }
             if !self.carry(number)? {
                 break;
