@@ -160,7 +160,10 @@ impl NoticeState {
             NoticeState::Delivered => ("Delivered.", "已交付。"),
             NoticeState::Refused => ("Refused; see the reason.", "已拒绝,见原因。"),
             NoticeState::Quarantined => ("Held for a person to look at.", "已隔离,等待人工查看。"),
-            NoticeState::Stripped => ("Sent on without the coordinates that were in it.", "已去除测绘坐标后发出。"),
+            NoticeState::Stripped => (
+                "Sent on rewritten: without the coordinates that were in it, or its pictures encoded anew. The details count what changed.",
+                "已改写后发出：去除其中的测绘坐标，或重新编码图片。明细列出改动的种类和数量。",
+            ),
             NoticeState::Duplicate => ("Was sent before; not delivered twice.", "此前已发送,未重复交付。"),
             NoticeState::Expired => {
                 ("Not confirmed in time; ask the administrator to resend it.", "逾期未确认,请联系管理员补发。")

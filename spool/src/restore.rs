@@ -70,7 +70,7 @@ impl Restoring {
         let desk = [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()];
         let mut gone = vec![layout.queues(), layout.ledger(), layout.index(), layout.evidence(), layout.quarantine()];
         gone.extend(desk);
-        gone.extend([layout.restored(), layout.status(), root.join(version::ABOUT)]);
+        gone.extend([layout.restored(), layout.status(), layout.rules_in_force(), root.join(version::ABOUT)]);
         for path in gone {
             disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
         }
@@ -103,6 +103,7 @@ impl Restoring {
             ("queues" | "desk" | "evidence" | "quarantine" | "notices" | "status", _) => {
                 Some(below(root.to_owned(), 0))
             }
+            ("rules.json", None) => Some(self.layout.rules_in_force()),
             _ => None,
         }
     }

@@ -187,6 +187,10 @@ impl Lister<'_> {
         {
             self.file(&path, Some(frozen))?;
         }
+        // Without it a restored node would take an older version of its rules.
+        if layout.rules_in_force().exists() {
+            self.file(&layout.rules_in_force(), Some(frozen))?;
+        }
         self.days(&layout.evidence(), since)?;
         for one in segment::list(&layout.ledger())? {
             self.file(&one.path, Some(frozen))?;

@@ -266,11 +266,13 @@ fn a_sender_put_back_sends_what_its_outbox_held_and_its_neighbour_knows_it_again
     let epoch = from.station.spool.epoch();
     drop(from);
 
+    let rules = fs::read(internet.layout().rules_in_force()).unwrap();
     wipe(internet);
     now = now.plus_ms(HOUR_MS);
     // Without any paper it is put back too; a late receipt then names what was lost.
     let restored = restore_from(&office, internet, &good.file, &[], Disk::real(), now).unwrap();
     assert!(restored.lost.is_empty());
+    assert_eq!(fs::read(internet.layout().rules_in_force()).unwrap(), rules, "it takes no older rules than before");
     let mut from = internet.open(now).unwrap();
     assert!(from.station.spool.epoch() > epoch);
     assert_eq!(from.station.spool.outbox(INWARD).load().0, 1, "the first waits again");
@@ -359,9 +361,13 @@ fn a_backup_holds_every_queue_opens_as_a_plain_archive_and_no_private_key_is_in_
         paths.insert(entry.path().unwrap().to_string_lossy().into_owned());
     }
     reader.finish().unwrap();
-    for wanted in
-        ["ledger/checkpoint", "ledger/0000000000000000.seg", "ledger/level-0", "config/trust/operator.pub.pem"]
-    {
+    for wanted in [
+        "ledger/checkpoint",
+        "ledger/0000000000000000.seg",
+        "ledger/level-0",
+        "config/trust/operator.pub.pem",
+        "rules.json",
+    ] {
         assert!(paths.contains(wanted), "{wanted} is missing: {paths:?}");
     }
     assert!(paths.iter().any(|path| path.starts_with("evidence/2026/11/22/") && path.ends_with(".proof")));
