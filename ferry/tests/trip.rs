@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::Suite;
 use protocol::waybill::LineKind;
-use world::{Daemon, Office, expect, json_lines};
+use world::{Daemon, Office, PASSPHRASE, expect, json_lines};
 
 struct Stage {
     office: Office,
@@ -185,6 +185,40 @@ fn a_trip_goes_from_desk_to_desk_with_two_signatures_in_both_suites() {
         assert!(text.contains("trip-repeated") && text.contains("imported before"), "{text}");
         let trips = json_lines(&["trips", "--spool", stage.outer.spool()]);
         assert_eq!(trips[0]["state"], "imported");
+    }
+}
+
+/// The program of the documentation stands for a device; the key in it is the one of the card.
+#[test]
+fn a_person_countersigns_with_a_key_that_stays_in_a_device() {
+    let tool = |tool: &str| std::process::Command::new(tool).arg("--help").output().is_ok();
+    if !tool("openssl") || !tool("python3") {
+        println!("SKIPPED: openssl or python3 is not installed, no device could be played");
+        return;
+    }
+    for suite in Suite::ALL {
+        let stage = Stage::new(&format!("device-{suite}"), suite);
+        stage.export();
+        stage.approve(0, &stage.first);
+        let (inside, program) = (stage.office.dir.join("inside.pem"), stage.office.dir.join("device"));
+        let opened = std::process::Command::new("openssl")
+            .args(["pkey", "-in", &stage.second, "-passin", &format!("pass:{PASSPHRASE}"), "-out"])
+            .arg(&inside)
+            .status();
+        assert!(opened.unwrap().success(), "OpenSSL opens a key that ferry made");
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples/exec-key.py");
+        let text = format!("#!/bin/sh\nEXEC_KEY_FILE={inside:?} exec python3 -B {sample:?}\n");
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let card = stage.office.trust_dir.join("sun.pub.pem");
+        let key = format!("exec:{}", program.display());
+        let asked = ["approve", "--spool", stage.inner.spool(), "--key", &key, "--trip", "17"];
+        let text = expect(0, &[&asked[..], &["--card", card.to_str().unwrap()]].concat());
+        assert!(text.contains("2 of 2"), "{text}");
+        stage.confirm(0);
+        fs::remove_file(&inside).unwrap();
+        let text = expect(1, &[&asked[..], &["--card", card.to_str().unwrap()]].concat());
+        assert!(text.contains("not signed: the device refuses: no-device"), "{text}");
     }
 }
 
