@@ -48,7 +48,8 @@ fn agrees_within(bytes: &[u8], depth: u8, left: &mut u64) -> bool {
     if bytes.starts_with(b"\x89PNG") {
         return png(bytes) && !tells_place(bytes);
     }
-    if bytes.starts_with(b"\xFF\xD8\xFF") || bytes.get(4..8).is_some_and(|word| word == b"ftyp" || word == b"moov") {
+    let film = bytes.get(4..8).is_some_and(|word| word == b"ftyp" || word == b"moov");
+    if bytes.starts_with(b"\xFF\xD8\xFF") || (film && std::str::from_utf8(bytes).is_err()) {
         return !tells_place(bytes);
     }
     match std::str::from_utf8(bytes) {

@@ -89,7 +89,21 @@ impl Rollover {
         if said.until < said.at {
             return Err(ParcelError::Disagree("the old key ends before the new one begins"));
         }
-        Ok(Rolled { old: KeyCard { until: Some(day(said.until)), ..old.clone() }, new })
+        // 4.2.6
+        let ended = |card: &KeyCard| card.until.as_ref().is_some_and(|until| *until < day(said.at));
+        if ended(old) || trust.card(&signed.signer).is_some_and(ended) {
+            return Err(ParcelError::Disagree("a key that had ended names no successor"));
+        }
+        // 4.2.7
+        let new = match trust.card(&new.id()) {
+            Some(known) if (&known.holder, known.role, known.usage) == (&new.holder, new.role, new.usage) => {
+                known.clone()
+            }
+            Some(_) => return Err(ParcelError::Disagree("the new key is on another card already")),
+            None => new,
+        };
+        let until = old.until.clone().into_iter().chain([day(said.until)]).min();
+        Ok(Rolled { old: KeyCard { until, ..old.clone() }, new })
     }
 }
 
@@ -100,5 +114,72 @@ fn other_keys(old: &KeyCard, said: &Rollover) -> TrustError {
         found: old.role,
         zone: old.zone,
         expected: format!("{}'s own {} key", said.node, said.usage),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Suite;
+    use crate::keys::SigningKey;
+
+    const AT: Timestamp = Timestamp(1_795_305_600_000);
+
+    fn card(key: &SigningKey, until: Option<&str>) -> KeyCard {
+        KeyCard {
+            zone: crate::Zone::Intranet,
+            holder: Name::new("intranet").unwrap(),
+            role: Role::Node,
+            usage: Use::Sign,
+            suite: Suite::Std,
+            from: "2024-01-01".to_owned(),
+            until: until.map(str::to_owned),
+            spki: key.public().to_spki(),
+        }
+    }
+
+    fn trust(cards: &[KeyCard]) -> Trust {
+        let mut trust = Trust::default();
+        for (nth, card) in cards.iter().enumerate() {
+            trust.add(&nth.to_string(), &card.to_text()).unwrap();
+        }
+        trust
+    }
+
+    fn rollover(from: &SigningKey, to: &SigningKey) -> Vec<u8> {
+        let said = Rollover {
+            version: crate::parcel::VERSION,
+            node: Name::new("intranet").unwrap(),
+            usage: Use::Sign,
+            old: from.public().id(),
+            key: OctetString::new(to.public().to_spki()).unwrap(),
+            at: AT,
+            until: AT.plus_ms(30 * 24 * 60 * 60 * 1000),
+        };
+        Signed::make(from, &said).to_bytes()
+    }
+
+    #[test]
+    fn a_key_that_has_ended_names_no_successor_and_lengthens_no_end() {
+        let [a, b] = [(); 2].map(|()| SigningKey::generate(Suite::Std));
+        let word = rollover(&a, &b);
+        let rolled = Rollover::verify(&word, &trust(&[card(&a, None)])).unwrap();
+        assert_eq!(rolled.old.until, Some(day(AT.plus_ms(30 * 24 * 60 * 60 * 1000))));
+        assert!(Rollover::verify(&word, &trust(&[card(&a, Some("2025-12-31"))])).is_err());
+        // An earlier end that somebody has written stays.
+        let early = day(AT);
+        let rolled = Rollover::verify(&word, &trust(&[card(&a, Some(&early))])).unwrap();
+        assert_eq!(rolled.old.until, Some(early));
+    }
+
+    #[test]
+    fn a_rollover_that_is_taken_once_more_changes_nothing_of_the_key_it_named() {
+        let [a, b] = [(); 2].map(|()| SigningKey::generate(Suite::Std));
+        let word = rollover(&a, &b);
+        let ended = card(&b, Some("2027-06-30"));
+        let rolled = Rollover::verify(&word, &trust(&[card(&a, None), ended.clone()])).unwrap();
+        assert_eq!((rolled.new.until, rolled.new.from), (ended.until.clone(), ended.from.clone()));
+        let others = KeyCard { holder: Name::new("extranet").unwrap(), ..ended };
+        assert!(Rollover::verify(&word, &trust(&[card(&a, None), others])).is_err());
     }
 }

@@ -6,6 +6,7 @@
 //! 1        every bundle a file of its own; a claimed drop under `.claimed/<parcel>/<name>`. Also: no `spool.json` at all
 //! 2        small bundles in shared segments; a claimed drop as `.claimed/<parcel>.<name>`; `queues/heads`, `queues/names`
 //! 3        records may name a medium, which an older program would take for damage
+//! 4        records of keys and of rules in force, `rules.json`; a mark beside what is made ready in an outlet
 //! ```
 //! The number is raised when a spool was opened and before anything of the new form is written. So dying anywhere is
 //! safe: until then the older program still reads all of it.
@@ -21,7 +22,7 @@ use crate::disk::Disk;
 use crate::spool::SpoolError;
 
 /// The form that this program writes, and the newest it reads.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 /// The form of a spool that does not say.
 const UNSAID: u32 = 1;
 /// Two short lines; more is not ours.

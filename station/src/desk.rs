@@ -232,7 +232,13 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
             let key = request.argument("to").and_then(|word| Digest::from_hex(&word.replace(' ', "").to_lowercase()));
             match (parcel, key) {
-                (Some(parcel), Some(key)) => reseal::reseal(station, &parcel, &key, now),
+                (Some(parcel), Some(key)) => match reseal::reseal(station, &parcel, &key, now) {
+                    // The next try is a person's to make: each opens the whole bundle.
+                    Err(error) if is_of_the_disk(&error) || matches!(error, StationError::Seal(_)) => {
+                        Ok(Err(disk_error(&error)))
+                    }
+                    other => other,
+                },
                 _ => Ok(Err(missing("parcel, to").with_remedy(
                     "reseal PARCEL --to FINGERPRINT, as it stands on the node's sealing card",
                     "reseal 投递件编号 --to 指纹（见该节点封装公钥卡）",
@@ -275,7 +281,7 @@ fn is_of_the_disk(error: &StationError) -> bool {
 }
 
 fn disk_error(error: &StationError) -> Refusal {
-    Refusal::new("disk-error", &error.to_string(), "磁盘读写失败，未导出")
+    Refusal::new("disk-error", &error.to_string(), "磁盘或文件读写失败，未执行")
         .with_remedy("look at the disk and at `trips`, then ask again", "请检查磁盘并查看 trips，然后重新申请")
 }
 

@@ -89,7 +89,8 @@ pub(crate) fn reseal(station: &Station, parcel: &ParcelId, to: &Digest, now: Tim
         let papers =
             Papers { statement: &statement, custody: &custody, manifest: &manifest, priority: envelope.priority };
         let staged = sealing::seal_to(station, &recipient, &released, &papers, &hop, now)?;
-        sealing::ready(Event::Resent, staged, &statement, &manifest, now).map(Ok)
+        let ready = sealing::ready(Event::Resent, staged, &statement, &manifest, now)?;
+        Ok(Ok(ready.excepting(released.excepted().len())))
     });
     let ready = match sealed {
         Ok(Ok(ready)) => ready,
@@ -105,7 +106,9 @@ pub(crate) fn reseal(station: &Station, parcel: &ParcelId, to: &Digest, now: Tim
         through: Some(entry.sequence),
         ..Record::new(Event::SequencesWithdrawn, now)
     };
-    let committed = sealing::commit(station, vec![(withdrawn, Local::none())], vec![ready], now);
+    // The old number ends only when the new one is on record.
+    let committed = sealing::commit(station, Vec::new(), vec![ready], now)
+        .and_then(|()| Ok(station.spool.record(withdrawn, Local::none())?));
     wipe()?;
     committed?;
     outbox.remove(&entry)?;
@@ -180,7 +183,9 @@ pub(crate) fn let_go(station: &Station) -> Result<(), StationError> {
         for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle && is_withdrawn(entry)) {
             let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
             let leaves = station.spool.parcel(&parcel)?.and_then(|state| state.sent);
-            if leaves.is_some_and(|sent| sent.bundle != entry.id) {
+            let Some(sent) = leaves.filter(|sent| sent.bundle != entry.id) else { continue };
+            // The new one may lie where it was sealed, and not be readable now: then the old one is all there is.
+            if station.spool.outbox(sent.crossing).find(&sent.bundle)?.is_some() {
                 outbox.remove(entry)?;
             }
         }

@@ -136,7 +136,11 @@ impl Place<'_> {
             }
             moved(&present, &self.beside(usage, &word, ".key.pem"))?;
         }
-        moved(&self.beside(usage, NEXT, ".pub.pem"), &keyring::card_file(self.folder, self.node.as_str(), usage))?;
+        // Where we died between the two, the card stands in its place already.
+        let next_card = self.beside(usage, NEXT, ".pub.pem");
+        if next_card.exists() {
+            moved(&next_card, &keyring::card_file(self.folder, self.node.as_str(), usage))?;
+        }
         moved(&next, &present)?;
         Ok(id)
     }

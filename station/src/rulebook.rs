@@ -188,7 +188,7 @@ impl RuleBook {
 
     /// The rules that a daemon of this config would go by.
     pub fn of_config<L>(config: &Config<L>, zone: Zone) -> Result<RuleBook, StationError> {
-        let trust = keyring::load_trust(&config.node.trust)?;
+        let trust = keyring::believed(&config.node)?;
         let layout = Layout::new(&config.node.spool);
         Ok(RuleBook::load(&config.node.rules, &config.crossings(zone), &trust, config.node.suite, &layout)?)
     }

@@ -125,6 +125,10 @@ fn by_program(program: &Path, file: File, within: Duration) -> io::Result<Scanne
     }
 }
 
+fn has_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 fn by_clamd(socket: &Path, mut file: File, until: Instant) -> io::Result<Scanned> {
     let mut stream = Timed { stream: connect(socket, until)?, until };
     stream.write_all(b"zINSTREAM\0")?;
@@ -137,12 +141,16 @@ fn by_clamd(socket: &Path, mut file: File, until: Instant) -> io::Result<Scanned
         match stream.write_all(&length.to_be_bytes()).and_then(|()| stream.write_all(bytes)) {
             Ok(()) if read > 0 => {}
             Ok(()) => break,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) if has_closed(&error) => break,
             Err(error) => return Err(error),
         }
     }
     let mut reply = Vec::new();
-    stream.take(REPLY_BYTES_MAX).read_to_end(&mut reply)?;
+    match stream.take(REPLY_BYTES_MAX).read_to_end(&mut reply) {
+        // A peer that closed before it had read everything: what came before that is its word.
+        Err(error) if !has_closed(&error) || reply.is_empty() => return Err(error),
+        _ => {}
+    }
     let reply = reply.strip_suffix(b"\0").unwrap_or(&reply);
     // The name of a signature is the scanner's to log, not ours to quote.
     if reply == b"stream: OK" {

@@ -1,5 +1,6 @@
 """Bundles, evidence and the other files of FORMAT.md, each walked by the steps of its section."""
 
+import datetime
 import struct
 
 import heads
@@ -245,6 +246,18 @@ def rollover(trust, data):
         raise Refused("disagree") from None
     # 4.2.5
     if h(old.suite, said["key"]) == said["old"] or said["until"] < said["at"]:
+        raise Refused("disagree")
+    # 4.2.6
+    try:
+        day = datetime.datetime.fromtimestamp(said["at"] // 1000, datetime.timezone.utc).strftime("%Y-%m-%d")
+    except (OverflowError, OSError, ValueError):
+        raise Refused("disagree") from None
+    for card in filter(None, (old, trust.cards.get(signed.signer))):
+        if card.words.get("Until", day) < day:
+            raise Refused("disagree")
+    # 4.2.7
+    known = trust.cards.get(h(old.suite, said["key"]))
+    if known is not None and (known.holder, known.role, known.use) != (old.holder, old.role, old.use):
         raise Refused("disagree")
     return said
 

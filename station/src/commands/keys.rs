@@ -114,7 +114,7 @@ fn row(held: &Held, needed: &Value) -> Value {
     let known = needed["sealing"].as_array().into_iter().flatten().find(|row| row["id"] == json!(id));
     let (bundles, until) =
         known.map_or((Value::Null, Value::Null), |row| (row["bundles"].clone(), row["until"].clone()));
-    let over = until.as_str().is_none_or(|until| until < protocol::rollover::day(clock::now()).as_str());
+    let over = until.as_str().is_some_and(|until| until < protocol::rollover::day(clock::now()).as_str());
     let may_go = held.word == "old" && (held.usage != Use::Seal || (bundles == json!(0) && over));
     json!({
         "use": held.usage.to_string(), "state": held.word, "fingerprint": keys::fingerprint(&held.id),
