@@ -106,9 +106,7 @@ pub(crate) fn reseal(station: &Station, parcel: &ParcelId, to: &Digest, now: Tim
         through: Some(entry.sequence),
         ..Record::new(Event::SequencesWithdrawn, now)
     };
-    // The old number ends only when the new one is on record.
-    let committed = sealing::commit(station, Vec::new(), vec![ready], now)
-        .and_then(|()| Ok(station.spool.record(withdrawn, Local::none())?));
+    let committed = sealing::commit(station, vec![(withdrawn, Local::none())], vec![ready], now);
     wipe()?;
     committed?;
     outbox.remove(&entry)?;
