@@ -12,6 +12,8 @@ use std::time::Duration;
 use protocol::Timestamp;
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Priority;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use spool::SpoolError;
 
 use crate::admission::Admission;
@@ -64,7 +66,7 @@ impl Stop {
     /// Ends the daemon because it cannot go on: `run` exits with an error.
     pub fn fail(&self) {
         self.inner.failed.store(true, Ordering::SeqCst);
-        if signal_hook::low_level::raise(signal_hook::consts::SIGTERM).is_err() {
+        if signal_hook::low_level::raise(SIGTERM).is_err() {
             self.set();
         }
     }
@@ -220,11 +222,18 @@ pub enum Ended {
     Reload,
 }
 
+/// What a daemon is told by, from here to the end of its process: a signal that comes while it starts anew after a reload
+/// is acted on when it serves.
+///
+/// # Errors
+/// The system gives no handlers or pipe.
+pub fn signals() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
 /// Waits for a signal. Meanwhile systemd's watchdog is fed, as long as every stage shows life: a stage that hangs takes
 /// the daemon with it, and the next one finishes what this one began.
-pub fn wait_for_signal(station: &Arc<Station>, life: &Life) -> io::Result<Ended> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+pub fn wait_for_signal(station: &Arc<Station>, life: &Life, signals: &mut Signals) -> io::Result<Ended> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = Arc::new(AtomicBool::new(false));
     let (flag, station, life) = (Arc::clone(&ended), Arc::clone(station), life.clone());

@@ -175,3 +175,25 @@ fn one_edits_and_nothing_changes_two_sign_and_it_does_and_no_parcel_is_lost() {
     gate.office.kill("internet").unwrap();
     assert_eq!(gate.office.node_output("internet", &["run"]).unwrap().status.code(), Some(2));
 }
+
+/// What only shows when the daemon starts on it: a card that it seals to is not there.
+#[test]
+fn a_reload_that_cannot_be_served_leaves_what_was_in_force() {
+    let root = tempfile::tempdir().unwrap();
+    let mut gate = Gate::new(root.path());
+    gate.up();
+    let mut names = vec![gate.drop_form(1)];
+    let (card, aside) = (root.path().join("internet/trust/security.seal.pub.pem"), root.path().join("aside.pem"));
+    fs::rename(&card, &aside).unwrap();
+    gate.office.signal("internet", "HUP").unwrap();
+    gate.await_alarm(true);
+    names.push(gate.drop_form(2));
+    // The node may still be starting on what it had: a signal at that moment is not lost.
+    fs::rename(&aside, &card).unwrap();
+    gate.office.signal("internet", "HUP").unwrap();
+    gate.await_alarm(false);
+    names.push(gate.drop_form(3));
+    for name in names {
+        gate.await_accepted(&name);
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Zone;
+use signal_hook::iterator::Signals;
 use spool::memory;
 
 use super::{Exit, Links, Words, check};
@@ -35,9 +36,20 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
         Ok(plan) => plan,
         Err(error) => return fail(&error, out),
     };
+    let mut signals = match service::signals() {
+        Ok(signals) => signals,
+        Err(cause) => return fail(&StationError::Io { path: "signals".into(), cause }, out),
+    };
     let mut reload_refused = false;
+    // What was served before a reload, until what came after it is served too.
+    let mut before: Option<(Config<L>, Plan)> = None;
     loop {
-        match serve(&config, plan.clone(), reload_refused, &mut reckoning) {
+        let mut served = false;
+        let ended = serve(&config, plan.clone(), reload_refused, &mut reckoning, &mut signals, &mut served);
+        if served {
+            before = None;
+        }
+        match ended {
             Ok(Ended::Terminate) => {
                 service::notify(&[sd_notify::NotifyState::Stopping]);
                 tracing::info!("stopped");
@@ -62,7 +74,11 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                             }
                             Ok(read_again) => {
                                 tracing::info!("config read again");
-                                (config, plan, reload_refused) = (read, read_again, false);
+                                before = Some((
+                                    std::mem::replace(&mut config, read),
+                                    std::mem::replace(&mut plan, read_again),
+                                ));
+                                reload_refused = false;
                             }
                         }
                     }
@@ -72,7 +88,14 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                     }
                 }
             }
-            Err(error) => return fail(&error, out),
+            Err(error) => match before.take() {
+                // Some faults only show when the node starts on it: an address that is taken, a card that is not there.
+                Some(was) => {
+                    tracing::error!(%error, "the new config cannot be served; the old one goes on");
+                    ((config, plan), reload_refused) = (was, true);
+                }
+                None => return fail(&error, out),
+            },
         }
     }
 }
@@ -95,14 +118,16 @@ fn serve<L: Links>(
     plan: Plan,
     reload_refused: bool,
     reckoning: &mut Option<Reckoning>,
+    signals: &mut Signals,
+    served: &mut bool,
 ) -> Result<Ended, StationError> {
     // What the daemon makes is for itself and its groups, whatever the shell's mask was.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
     // After a reload the spool is opened by the time that was believed before it.
     let now = reckoning.as_mut().map_or_else(clock::now, |reckoning| reckoning.see(clock::read()));
     let station = Arc::new(Station::open(plan, now)?);
-    if let Some(before) = reckoning.take() {
-        station.clock.carry_on(before);
+    if let Some(before) = reckoning.as_ref() {
+        station.clock.carry_on(before.clone());
     }
     station.alarms.stands(now, Alarm::ReloadRefused, reload_refused);
     watch_sandbox(&station)?;
@@ -113,11 +138,14 @@ fn serve<L: Links>(
         Ok(links) => threads.extend(links),
         Err(cause) => {
             end(&station, &stop, threads);
+            // A ledger that takes nothing takes nothing under another config either.
+            *served = stop.has_failed();
             return Err(StationError::Io { path: "link".into(), cause });
         }
     }
+    *served = true;
     tracing::info!(node = %station.node, zone = %station.zone, suite = %station.suite, "serving");
-    let ended = service::wait_for_signal(&station, &life);
+    let ended = service::wait_for_signal(&station, &life, signals);
     end(&station, &stop, threads);
     *reckoning = Some(station.clock.reckoning());
     if stop.has_failed() {
