@@ -303,6 +303,9 @@ impl std::str::FromStr for ScannerWay {
     }
 }
 
+/// A stage that waits so long for one file is still alive to the watchdog, which allows two minutes.
+const SCANNER_WITHIN_S_MAX: u32 = 100;
+
 const fn scanner_within_s() -> u32 {
     60
 }
@@ -521,8 +524,10 @@ impl<L> Config<L> {
                 fault("backup.keep_days", what, "set a number above 0");
             }
         }
-        if self.scanner.as_ref().is_some_and(|scanner| scanner.within_s == 0 || scanner.mib_max == 0) {
-            fault("scanner", "within_s and mib_max are at least 1".to_owned(), "set a number above 0");
+        let within = 1..=SCANNER_WITHIN_S_MAX;
+        if self.scanner.as_ref().is_some_and(|scanner| !within.contains(&scanner.within_s) || scanner.mib_max == 0) {
+            let what = format!("within_s is 1 to {SCANNER_WITHIN_S_MAX}, and mib_max at least 1");
+            fault("scanner", what, "set a number in that range");
         }
         if self.routes.len() > ROUTES_MAX {
             fault("route", format!("{} routes is over the limit of {ROUTES_MAX}", self.routes.len()), "merge routes");

@@ -2,7 +2,12 @@
 //! It can only take away: what the guard refuses is never shown to it, and what it says of a clean file changes nothing.
 //!
 //! A scanner that is dead, slow or talks nonsense has said nothing: the parcel waits, and is tried again with growing
-//! pauses. After a silence nobody asks it for a while, so that parcels behind one another do not each wait for it.
+//! pauses. After a silence it is asked about nothing at all, an empty file: where it does not answer that either, nobody
+//! asks it for a while, so that parcels behind one another do not each wait for it. Where it does, only the parcel that
+//! it stumbles over waits.
+//!
+//! It reads the file by itself, beside the guard: an app that writes into what it dropped at that very moment can show
+//! it other bytes. What the guard and the seal see is bound by digests; what the scanner sees is not.
 //!
 //! ```text
 //! exec:PROGRAM    the file on standard input; exit 0 clean, 1 found, anything else is silence
@@ -31,6 +36,8 @@ use crate::program;
 const PARCEL_WITHIN: Duration = Duration::from_secs(600);
 /// So long nobody asks a scanner that was silent.
 const QUIET_FOR: Duration = Duration::from_secs(10);
+/// A scanner that is well has no work with an empty file.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// A piece of the stream.
 const PIECE_BYTES: usize = 64 * 1024;
 /// A reply is one line with the name of a signature.
@@ -82,7 +89,8 @@ impl Scanner {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the scanner was silent a moment ago"));
         }
         let answer = self.scan_all(drop, now);
-        let until = answer.is_err().then(|| Instant::now() + QUIET_FOR);
+        let is_silent = answer.is_err() && self.ask(File::open("/dev/null"), PROBE_WITHIN).is_err();
+        let until = is_silent.then(|| Instant::now() + QUIET_FOR);
         *self.shared.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         if let Err(error) = &answer {
             self.shared.silences.fetch_add(1, Ordering::Relaxed);
@@ -101,16 +109,18 @@ impl Scanner {
             if within.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let file = drop.open_file(index)?;
-            let said = match &self.settings.by {
-                ScannerWay::Exec(program) => by_program(program, file, within)?,
-                ScannerWay::Clamd(socket) => by_clamd(socket, file, Instant::now() + within)?,
-            };
-            if said == Scanned::Refused {
-                return Ok(said);
+            if self.ask(drop.open_file(index), within)? == Scanned::Refused {
+                return Ok(Scanned::Refused);
             }
         }
         Ok(Scanned::Clean)
+    }
+
+    fn ask(&self, file: io::Result<File>, within: Duration) -> io::Result<Scanned> {
+        match &self.settings.by {
+            ScannerWay::Exec(program) => by_program(program, file?, within),
+            ScannerWay::Clamd(socket) => by_clamd(socket, file?, Instant::now() + within),
+        }
     }
 }
 
@@ -286,6 +296,20 @@ mod tests {
                 assert_eq!(scanner.scan(&drop_of(&folder, files)).unwrap(), said, "{at}");
             }
             assert_eq!(scanner.silences(), 0);
+        }
+    }
+
+    #[test]
+    fn a_file_over_which_a_scanner_stumbles_keeps_no_other_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let stumbles = |bytes: &[u8]| if bytes == b"odd" { Some(b"ERROR\0".to_vec()) } else { honest(bytes) };
+        for by in [program(root.path(), "if grep -q odd; then exit 2; fi"), clamd(root.path(), stumbles)] {
+            let scanner = scanner(by, 30);
+            for (at, text) in [(1, "odd"), (2, "even"), (3, "odd"), (4, "even")] {
+                let said = scanner.scan(&drop_of(&root.path().join(format!("{at}")), &[text]));
+                assert_eq!(said.ok(), (text == "even").then_some(Scanned::Clean), "{at}");
+            }
+            assert_eq!(scanner.silences(), 2);
         }
     }
 
