@@ -241,6 +241,11 @@ impl Job {
         self.spool.disk().rename(&aside, &target).map_err(io)?;
         let verified = match self.read_back(&target, &written) {
             Ok(verified) => verified,
+            // Written, and read by nobody: the next one clears it away.
+            Err(BackupError::Stopped) => {
+                self.spool.disk().rename(&target, &aside).map_err(io)?;
+                return Err(BackupError::Stopped);
+            }
             Err(error) => {
                 // Out of the way of whoever looks for the newest backup at night.
                 self.spool.disk().rename(&target, &target.with_extension("bad")).map_err(io)?;
@@ -332,9 +337,14 @@ impl Job {
         let file = File::open(path).map_err(io)?;
         // Advice only: where the kernel keeps the pages all the same, the sync has told of errors.
         let _advice = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
-        let verified = backup::verify(&mut input, &self.trust)
-            .map_err(|cause| BackupError::Sealed { path: path.to_owned(), cause })?;
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, UntilStopped { file, stop: &self.stop });
+        let verified = backup::verify(&mut input, &self.trust).map_err(|cause| {
+            if self.stop.load(Ordering::SeqCst) {
+                BackupError::Stopped
+            } else {
+                BackupError::Sealed { path: path.to_owned(), cause }
+            }
+        })?;
         if verified.digest != *written {
             return Err(BackupError::Other { path: path.to_owned(), found: verified.digest, written: *written });
         }
@@ -463,7 +473,7 @@ impl<W: Write> Archive<'_, W> {
             self.header(tar::EntryType::Regular, bytes, if meta.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
         header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
         self.files += 1;
-        let content = Exactly { file, left: bytes, stop: self.stop };
+        let content = Exactly { file: UntilStopped { file, stop: self.stop }, left: bytes };
         self.tar
             .append_data(&mut header, &item.path, content)
             .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })
@@ -495,16 +505,12 @@ fn open_listed(item: &Item) -> io::Result<File> {
 /// As many bytes as were there at the moment: what was appended since is left away, and what is missing (only ever of a
 /// bundle that was still being written, which a start throws away) is filled.
 struct Exactly<'a> {
-    file: File,
+    file: UntilStopped<'a>,
     left: u64,
-    stop: &'a AtomicBool,
 }
 
 impl Read for Exactly<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::SeqCst) {
-            return Err(io::Error::other("stopped"));
-        }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
         let Some(out) = out.get_mut(..most).filter(|out| !out.is_empty()) else { return Ok(0) };
         let mut read = self.file.read(out)?;
@@ -514,6 +520,21 @@ impl Read for Exactly<'_> {
         }
         self.left -= read as u64;
         Ok(read)
+    }
+}
+
+/// A file that a daemon on its way out reads no further: a backup is gigabytes, and systemd waits for seconds.
+struct UntilStopped<'a> {
+    file: File,
+    stop: &'a AtomicBool,
+}
+
+impl Read for UntilStopped<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::SeqCst) {
+            return Err(io::Error::other("stopped"));
+        }
+        self.file.read(out)
     }
 }
 
@@ -583,6 +604,20 @@ pub(crate) fn watch(station: &Station, since: Timestamp, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test lays a file")]
+    fn a_file_of_any_size_is_read_no_further_once_the_daemon_stops() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("node.backup");
+        std::fs::write(&path, [7; 64]).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut reading = UntilStopped { file: File::open(&path).unwrap(), stop: &stop };
+        let mut piece = [0; 8];
+        assert_eq!(reading.read(&mut piece).unwrap(), 8);
+        stop.store(true, Ordering::SeqCst);
+        assert!(reading.read(&mut piece).is_err());
+    }
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "an app exchanges a folder for a link")]
