@@ -27,6 +27,7 @@ use crate::opening::{Admitted, Obstacle, open, peek};
 use crate::outlets;
 use crate::parallel::in_parallel;
 use crate::receipts::{self, Came, Said};
+use crate::retries::item_of;
 use crate::sealing::{self, Papers, Proof, Ready};
 use crate::station::{Station, StationError};
 
@@ -326,11 +327,6 @@ impl Group {
 
 /// The name under which failures of this stage are noted.
 const STAGE: &str = "admission";
-
-/// What an entry is called in `complete` and in `checked` alike.
-fn item_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
 
 fn spool_children(folder: &Path) -> Result<Vec<PathBuf>, StationError> {
     let io = |cause| StationError::Io { path: folder.to_owned(), cause };

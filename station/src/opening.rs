@@ -14,12 +14,13 @@ use protocol::evidence::Evidence;
 use protocol::keys::KeyError;
 use protocol::parcel::{Manifest, ParcelError};
 use protocol::trust::TrustError;
-use protocol::{Crossing, Reason, Signed, Timestamp};
+use protocol::{Crossing, Digest, Reason, Signed, Timestamp};
 use spool::{Outlet, Seen, State, is_litter};
 
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::receipts::Came;
+use crate::retries::item_of;
 use crate::station::{Station, StationError, is_no_room};
 
 /// A bundle is read in pieces of this size.
@@ -62,7 +63,7 @@ impl From<spool::SpoolError> for Obstacle {
 
 /// Every step between a file and an inspected parcel.
 pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Timestamp) -> Result<Admitted, Obstacle> {
-    let envelope = peek(path).map_err(|error| obstacle(path, error))?;
+    let envelope = peek(path).map_err(|error| obstacle(station, path, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
         || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source)
@@ -78,7 +79,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
             "its envelope names another bundle than it came as".to_owned(),
         ));
     }
-    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(path, error.into()))?;
+    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(station, path, error.into()))?;
     let statement = &custody.statement;
     let came = Came {
         parcel: statement.parcel,
@@ -137,7 +138,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     .map_err(|error| {
         // Only writing meets a full disk, and it may be a mount of the outlet's own.
         let full = matches!(&error, BundleError::Io(cause) if is_no_room(cause));
-        wipe(obstacle(if full { &place } else { path }, error))
+        wipe(obstacle(station, if full { &place } else { path }, error))
     })?;
 
     let held =
@@ -173,7 +174,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
             return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
         }
     };
-    let papers = |error: protocol::der_types::DerError| obstacle(path, BundleError::from(error));
+    let papers = |error: protocol::der_types::DerError| obstacle(station, path, BundleError::from(error));
     Ok(Admitted {
         statement: envelope.signed_statement().map_err(papers)?,
         custody: envelope.signed_custody().map_err(papers)?,
@@ -195,6 +196,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
 fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
     let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
     let known = station.spool.parcel(&came.parcel)?;
+    if known.as_ref().is_some_and(|known| known.statement != Digest::default() && known.statement != came.statement) {
+        // To call it a duplicate would tell its origin that it was delivered.
+        let words = format!("parcel {} is on record here with another statement", came.parcel);
+        return Ok(Some(Obstacle::Bundle(Reason::NotAuthentic, words)));
+    }
     if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
         // It was here before the disk was lost, and nobody can say that it was delivered: it comes in and waits.
         return Ok(None);
@@ -228,9 +234,9 @@ fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Optio
 /// Id and numbers stand in the envelope, and only the foot proves the envelope: statement and entries can be copied from
 /// the head of any bundle. Nothing is recorded under a number, and no receipt signed, on the word of such a copy.
 fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
-    let file = File::open(path).map_err(|error| obstacle(path, error.into()))?;
+    let file = File::open(path).map_err(|error| obstacle(station, path, error.into()))?;
     let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
-    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(path, error))
+    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(station, path, error))
 }
 
 /// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
@@ -269,9 +275,15 @@ pub(crate) fn incident(crossing: Crossing, reason: Reason) -> Reason {
     if reason == Reason::Coordinates && from_above { Reason::Incident } else { reason }
 }
 
-fn obstacle(path: &Path, error: BundleError) -> Obstacle {
+fn obstacle(station: &Station, path: &Path, error: BundleError) -> Obstacle {
     let words = error.to_string();
     match error {
+        // A card is a file that somebody copies: here before the bundle or a day after it.
+        BundleError::Parcel(ParcelError::Trust(error @ TrustError::UnknownKey { .. }))
+            if station.retries.may_wait(&item_of(path)) =>
+        {
+            Obstacle::Later(error.into())
+        }
         BundleError::Io(cause) => Obstacle::Later(StationError::Io { path: path.to_owned(), cause }),
         BundleError::OtherRecipient { .. }
         | BundleError::Key(KeyError::CannotUnwrap)

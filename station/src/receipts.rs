@@ -14,6 +14,7 @@ use protocol::keys;
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{OctetString, Priority, VERSION};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Outcome, Receipt, ReceiptBatch};
+use protocol::trust::TrustError;
 use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Reason, Signed, Statement, Timestamp};
 use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX, Seen, Small, SpoolError, Wanted};
 
@@ -22,6 +23,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, PeerSettings};
 use crate::desk::read_small;
 use crate::parallel::in_parallel;
+use crate::retries::item_of;
 use crate::sealing;
 use crate::station::{Station, StationError};
 use crate::witness;
@@ -491,7 +493,13 @@ pub fn take(
     let path = &entry.path;
     let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
-    let read = if too_large { None } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
+    let read = if too_large { Ok(None) } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
+    // A card is a file that somebody copies: here before what its key signs, or a day after it.
+    let may_wait = station.retries.may_wait(&item_of(path));
+    let read = match read {
+        Err(error) if may_wait => return Err(error.into()),
+        read => read.unwrap_or_default(),
+    };
     let Some(batch) = read.filter(|batch| batch.batch == entry.id) else {
         station.alarms.raise(now, Alarm::NotAuthentic);
         tracing::warn!(entry = %entry.id, %crossing, "a receipt batch did not verify and is held in quarantine");
@@ -509,7 +517,15 @@ pub fn take(
             Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
         }
     }
-    let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
+    let proven = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed)));
+    let read = proven.filter_map(|(signed, receipt)| match receipt {
+        Err(error) if may_wait => {
+            first.0.get_or_insert(error.into());
+            None
+        }
+        receipt => Some((signed, receipt.unwrap_or_default())),
+    });
+    let read = read.collect();
     for turn in turns(station, read, now) {
         take_receipts(station, turn, seen != Seen::New, &mut first, now)?;
     }
@@ -542,24 +558,39 @@ pub fn take(
     }
 }
 
-fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Option<ReceiptBatch> {
-    let signed = Signed::parse::<ReceiptBatch>(bytes).ok()?;
-    let claimed: ReceiptBatch = signed.read_unverified().ok()?;
-    let batch: ReceiptBatch = station.trust.verify_from_node(&signed, &claimed.source).ok()?;
-    let fits = batch.crossing == crossing
-        && batch.target == station.node
-        && batch.receipts.len() <= BATCH_RECEIPTS_MAX
-        && station.peers_sending(crossing).any(|peer| peer.name == batch.source);
-    fits.then_some(batch)
+fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Result<Option<ReceiptBatch>, TrustError> {
+    let Ok(signed) = Signed::parse::<ReceiptBatch>(bytes) else { return Ok(None) };
+    let batch = from_its_node(station, &signed, |batch: &ReceiptBatch| &batch.source)?;
+    Ok(batch.filter(|batch| {
+        batch.crossing == crossing
+            && batch.target == station.node
+            && batch.receipts.len() <= BATCH_RECEIPTS_MAX
+            && station.peers_sending(crossing).any(|peer| peer.name == batch.source)
+    }))
 }
 
-fn proven(station: &Station, signed: &Signed) -> Option<Receipt> {
-    let claimed = signed.read_unverified::<Receipt>().ok()?;
-    let proven = station.trust.verify_from_node::<Receipt>(signed, &claimed.node);
-    if proven.is_err() {
-        tracing::warn!(node = %claimed.node, "a receipt did not verify and was not taken");
+fn proven(station: &Station, signed: &Signed) -> Result<Option<Receipt>, TrustError> {
+    let proven = from_its_node(station, signed, |receipt: &Receipt| &receipt.node);
+    if !matches!(proven, Ok(Some(_))) {
+        tracing::warn!("a receipt did not verify and was not taken");
     }
-    proven.ok()
+    proven
+}
+
+/// What the node that it names has signed.
+///
+/// # Errors
+/// Only that the key is on no card: the card may still come.
+fn from_its_node<T: Statement>(
+    station: &Station,
+    signed: &Signed,
+    node: impl Fn(&T) -> &Name,
+) -> Result<Option<T>, TrustError> {
+    let Ok(claimed) = signed.read_unverified::<T>() else { return Ok(None) };
+    match station.trust.verify_from_node(signed, node(&claimed)) {
+        Err(error @ TrustError::UnknownKey { .. }) => Err(error),
+        verified => Ok(verified.ok()),
+    }
 }
 
 /// Proven receipts in turns, of which each tells of a parcel once: what a receipt means depends on what those before it

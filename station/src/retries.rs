@@ -4,6 +4,7 @@
 //! Kept in memory only: a new process tries everything at once, and forgetting a pause loses nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::Timestamp;
@@ -21,6 +22,15 @@ const STUBBORN: u32 = 3;
 const ITEMS_MAX: usize = 10_000;
 /// Of an error's words, so much is kept to be shown.
 const WORDS_CHARS_MAX: usize = 240;
+
+/// Of things that wait for somebody, so many wait at once: more is a neighbour that has gone astray, and what cannot wait
+/// is held in quarantine.
+const WAITING_MAX: usize = 1_000;
+
+/// What an entry is called, in `complete` and in `checked` alike.
+pub(crate) fn item_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
 
 /// One item that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +90,13 @@ impl Retries {
         } else if held.0.len() < ITEMS_MAX {
             held.0.insert(item.to_owned(), Failed { stage, times: 1, since: now, at: now, words });
         }
+    }
+
+    /// May it wait for what a person has yet to do?
+    #[must_use]
+    pub fn may_wait(&self, item: &str) -> bool {
+        let held = self.held();
+        held.0.len() < WAITING_MAX || held.0.contains_key(item)
     }
 
     /// It is dealt with, or gone.

@@ -9,6 +9,7 @@ use protocol::der_types::Octets;
 use protocol::keys;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
+use protocol::trust::{KeyCard, Trust, Use};
 use protocol::{Crossing, Name, Signed, Timestamp, Zone};
 use serde_json::Value;
 use spool::{Answer, Begin, Disk, Floor};
@@ -63,6 +64,8 @@ pub struct Pair<'a> {
     machines: [Option<Machine>; 2],
     /// Is the gateway up?
     pub joined: bool,
+    /// Whose signing card a node has not been given yet, by node; it counts from its next start on.
+    pub cardless: [Option<Name>; 2],
     dropped: u32,
 }
 
@@ -90,6 +93,7 @@ impl<'a> Pair<'a> {
             wrong_ms: [0; 2],
             machines: [None, None],
             joined: true,
+            cardless: [None, None],
             dropped: 0,
         };
         pair.start(HERE)?;
@@ -144,7 +148,7 @@ impl<'a> Pair<'a> {
                 &spool::Layout::new(&config.node.spool),
             )?,
             alarms: Alarms::new(&config.node.name, &config.alarm),
-            trust: self.office.trust.clone(),
+            trust: self.trust(at),
             backup: None,
             disk: Disk::real(),
             node: config.node,
@@ -168,6 +172,15 @@ impl<'a> Pair<'a> {
             housekeeping: Housekeeping::default(),
         });
         Ok(())
+    }
+
+    fn trust(&self, at: usize) -> Trust {
+        let mut trust = Trust::default();
+        let is_missing = |card: &KeyCard| card.usage == Use::Sign && self.cardless[at].as_ref() == Some(&card.holder);
+        for card in self.office.trust.cards().filter(|card| !is_missing(card)) {
+            trust.add(card.holder.as_str(), &card.to_text()).expect("the office made this card");
+        }
+        trust
     }
 
     /// Ends a process.

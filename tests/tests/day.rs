@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use protocol::ledger::Event;
-use protocol::{Crossing, Suite};
+use protocol::{Crossing, Name, Suite};
 use spool::Answer;
 use station::alarm::Alarm;
 use station::clock::Why;
@@ -28,6 +28,10 @@ fn office() -> &'static Office {
 
 fn pair<'a>(root: &Path, settings: &str) -> Pair<'a> {
     Pair::found(office(), root, settings).unwrap()
+}
+
+fn name(word: &str) -> Name {
+    Name::new(word).unwrap()
 }
 
 fn files_below(folder: &Path) -> usize {
@@ -250,6 +254,32 @@ fn a_daemon_whose_neighbours_card_is_missing_or_expired_says_so_and_serves_the_r
         pair.minutes(1).unwrap();
         assert!(!pair.stands(HERE, Alarm::Cards));
     }
+}
+
+#[test]
+fn a_bundle_and_a_receipt_signed_by_a_key_whose_card_comes_later_wait_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "");
+    for (at, held) in [(THERE, "a bundle"), (HERE, "its receipts")] {
+        pair.cardless[at] = Some(name(["extranet", "internet"][at]));
+        pair.start(at).unwrap();
+        let form = pair.drop_form("forms").unwrap();
+        // Longer than any pause between two tries.
+        pair.minutes(30).unwrap();
+        assert_ne!(pair.told("forms", &form).as_deref(), Some("delivered"), "{held}");
+        assert!(pair.stands(at, Alarm::Retrying), "{held}: {:#}", pair.status(at));
+        assert!(pair.status(at).to_string().contains("on no card in the trust folder"), "{held}");
+        assert_eq!(files_below(&pair.station(at).layout().quarantine()), 0, "{held}");
+        let delivered = pair.outlet("forms").len();
+
+        pair.cardless[at] = None;
+        pair.start(at).unwrap();
+        pair.minutes(3).unwrap();
+        assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"), "{held}");
+        assert!(!pair.stands(at, Alarm::Retrying), "{held}");
+        assert_eq!(pair.outlet("forms").len(), if at == THERE { delivered + 1 } else { delivered }, "{held}");
+    }
+    assert_eq!(pair.outlet("forms").len(), 2);
 }
 
 // ---- the outlet ----
