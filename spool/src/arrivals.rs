@@ -60,7 +60,7 @@ impl Arrivals {
             offset = 0;
         }
         let target = self.complete_path(id, kind);
-        Ok(Begin::Partial(Partial { spool: self.spool.clone(), file, path, target, size, offset, _turn: turn }))
+        Ok(Begin::Partial(Partial { spool: self.spool.clone(), file, path, target, size, offset, turn }))
     }
 
     /// Is this file here, or was it here and settled?
@@ -77,9 +77,14 @@ impl Arrivals {
         self.spool.layout().complete(self.crossing).join(Entry::arrival_name(id, kind))
     }
 
-    /// The whole files, oldest id first; priority and numbers are not known yet. At most 50,000.
+    /// The whole files, oldest id first; priority and numbers are not known yet. At most 50,000. One that somebody is
+    /// just bringing in is none yet: its name may stand there and not be durable, and nobody may record its arrival.
     pub fn completed(&self) -> Result<Vec<Entry>, SpoolError> {
-        list(&self.spool.layout().complete(self.crossing))
+        let mut found = list(&self.spool.layout().complete(self.crossing))?;
+        // Asked afterwards: whoever came to an end in between has made it durable.
+        let busy = locked(self.spool.busy());
+        found.retain(|entry| !busy.contains(&(self.crossing, entry.id)));
+        Ok(found)
     }
 
     /// A whole file from elsewhere becomes complete: moved, or copied and synced across file systems. One that is here
@@ -90,6 +95,7 @@ impl Arrivals {
         if self.have(id, kind)? {
             return disk.remove_file(path).map_err(at);
         }
+        let turn = Turn::take(self.spool.busy(), self.crossing, *id)?;
         // Somebody may have put a link or a pipe where a file was listed a moment ago.
         let file = crate::disk::open_plain(path).map_err(at)?;
         self.spool.room(0)?;
@@ -102,6 +108,7 @@ impl Arrivals {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.remove_file(path).map_err(at)?,
             other => other.map_err(at)?,
         }
+        drop(turn);
         self.spool.bell().ring();
         Ok(())
     }
@@ -158,7 +165,7 @@ pub struct Partial {
     target: PathBuf,
     size: u64,
     offset: u64,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Partial {
@@ -204,6 +211,7 @@ impl Partial {
             }
             other => other.map_err(at)?,
         }
+        drop(self.turn);
         self.spool.bell().ring();
         Ok(())
     }

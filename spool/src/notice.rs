@@ -369,10 +369,13 @@ pub(crate) fn sweep(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Removes final notices that have rested, at most so many: names are looked at one by one, and most of them stay.
+/// Removes final notices that have rested and are dated before a day, at most so many: names are looked at one by one, and
+/// most of them stay. Two dates, because a folder of apps may be a share with a clock of its own, and ours may have stood
+/// wrong when one was written.
 pub(crate) fn forget(
     disk: &Disk,
     dir: &Path,
+    before: Timestamp,
     has_rested: &dyn Fn(&Path) -> bool,
     at_most: usize,
 ) -> Result<usize, SpoolError> {
@@ -390,7 +393,8 @@ pub(crate) fn forget(
         if gone >= at_most {
             break;
         }
-        if endings.iter().any(|end| name.ends_with(end.as_bytes())) && has_rested(&path) {
+        let is_old = || dated(&path).is_none_or(|at| at < before.to_string());
+        if endings.iter().any(|end| name.ends_with(end.as_bytes())) && has_rested(&path) && is_old() {
             // A tree: whoever laid a folder under such a name must not keep the others from going.
             disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
             gone += 1;
@@ -444,6 +448,11 @@ fn parcel_of(path: &Path) -> Option<String> {
 }
 
 /// Apps may exchange what stands there at any moment: no link is followed, and no pipe waited for.
+/// When what a notice tells of came about, in RFC 3339, whose order is that of time; nothing where it does not say.
+fn dated(path: &Path) -> Option<String> {
+    Some(read(path)?.get("at")?.as_str()?.to_owned())
+}
+
 fn read(path: &Path) -> Option<Value> {
     serde_json::from_slice(&crate::disk::read_plain(path, NOTICE_BYTES_MAX).ok()?).ok()
 }

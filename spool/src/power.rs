@@ -8,7 +8,9 @@
 //! - bytes are durable once their file was synced. At a cut what was appended stays, is cut anywhere, reads as zeros or
 //!   as anything; what was written over comes back, whole or in part; what was cut off comes back;
 //! - a sync that failed has lost the file's chance: no later sync of the same file counts, and asking for one is an
-//!   error of ours that [`Power::broken`] tells.
+//!   error of ours that [`Power::broken`] tells. But for the ledger's levels: they go after a failed sync, a disk may
+//!   refuse even that, and the next process, which cannot know, goes on with them. At a cut they are lost all the same,
+//!   and must be computed anew from the records.
 //!
 //! Not played: modes and times (a mode may be lost with the power), and files that apps write past [`crate::Disk`], which
 //! count as durable at once.
@@ -172,7 +174,7 @@ impl Power {
             return Ok(());
         }
         let again = machine.contents.sync(file)?;
-        if again {
+        if again && class != SyncClass::Levels {
             let inode = file.metadata()?.ino();
             let path = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)));
             let path = path.unwrap_or_default();

@@ -957,15 +957,17 @@ impl Spool {
         notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice)
     }
 
-    /// Removes notices of ends that have rested, at most so many; those of parcels under way stay. Answers how many went.
+    /// Removes notices of ends that have rested and are dated before a day, at most so many; those of parcels under way
+    /// stay. Answers how many went.
     pub fn forget_notices(
         &self,
         route: &Name,
+        before: Timestamp,
         has_rested: &dyn Fn(&Path) -> bool,
         at_most: usize,
     ) -> Result<usize, SpoolError> {
         let _turn = locked(&self.0.notices);
-        notice::forget(&self.0.disk, &self.0.layout.notices(route), has_rested, at_most)
+        notice::forget(&self.0.disk, &self.0.layout.notices(route), before, has_rested, at_most)
     }
 
     /// Tells the app that its drop stays in the inlet.
@@ -1082,10 +1084,20 @@ fn sweep(
     // that is not staged any more is recorded as delivered.
     let mut built_on = vec![layout.sealing(), layout.checked(), layout.quarantine()];
     for one in crossings {
-        built_on.extend([layout.outbox(*one), layout.complete(*one), layout.receipts(*one)]);
+        built_on.extend([layout.outbox(*one), layout.complete(*one), layout.receipts(*one), layout.partial(*one)]);
     }
     for dir in built_on {
         disk.sync_dir(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
+    }
+    // A bundle moved out of a trip's folder is gone from there only when that folder says so. What operators laid among
+    // them, and the daemon cannot open, it never moved anything out of.
+    for trip in children(&layout.desk_incoming())?.iter().filter(|path| is_folder(path)) {
+        match disk.sync_dir(trip) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
+                return Err(SpoolError::disk(trip, error));
+            }
+            _ => {}
+        }
     }
     // A share that is not there yet holds up its own route and not the node.
     let mut away = BTreeSet::new();

@@ -768,6 +768,31 @@ fn a_file_from_elsewhere_is_taken_once() {
 }
 
 #[test]
+fn what_a_process_finds_whole_after_one_that_died_outlasts_a_loss_of_power() {
+    for from in ["desk/incoming/trip/carried", "queues/arrivals/internet-extranet/partial/carried"] {
+        for seed in 1..9 {
+            let world = World::new();
+            let (file, grave) = (world.dir.path().join(from), world.dir.path().with_extension("grave"));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::create_dir(&grave).unwrap();
+            fs::write(&file, b"sealed").unwrap();
+            let power = Power::on(&grave, seed).unwrap();
+            let setup = Setup { disk: Disk::with_power(power.clone(), Fuse::after(u64::MAX)), ..world.setup() };
+            // It died between the move and the sync of the folders.
+            let complete =
+                Layout::new(world.dir.path()).complete(HOP).join(Entry::arrival_name(&id(1), EntryKind::Bundle));
+            setup.disk.rename_new_unsynced(&file, &complete).unwrap();
+            let spool = Spool::open(setup.clone()).unwrap();
+            assert_eq!(spool.arrivals(HOP).completed().unwrap().len(), 1, "and its arrival is recorded");
+            drop(spool);
+            power.cut().unwrap();
+            let spool = Spool::open(setup).unwrap();
+            assert_eq!(spool.arrivals(HOP).completed().unwrap().len(), 1, "{from}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_taken_below_the_floor_and_records_still_are() {
     let world = World::new();
     let spool = world.open();

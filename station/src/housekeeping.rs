@@ -422,7 +422,8 @@ fn retain_notices(station: &Station, now: Timestamp) -> Result<(), StationError>
     let mut done = Ok(());
     for route in station.routes.iter().filter(|route| route.path.first() == Some(&station.node)) {
         let has_rested = |path: &Path| has_rested(path, now, notice_ms);
-        let forgotten = station.spool.forget_notices(&route.name, &has_rested, NOTICES_A_PASS);
+        let before = Timestamp(now.0.saturating_sub(notice_ms));
+        let forgotten = station.spool.forget_notices(&route.name, before, &has_rested, NOTICES_A_PASS);
         done = done.and(forgotten.map(drop).map_err(StationError::from));
     }
     done
