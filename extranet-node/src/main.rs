@@ -38,8 +38,7 @@ impl Links for ExtranetLinks {
         faults
     }
 
-    fn start(&self, station: &Arc<Station>, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let mut threads = Vec::new();
+    fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
         if let Some(settings) = &self.quic {
             let ends = quic_link::Stop::new();
             let mut link =
@@ -73,9 +72,9 @@ impl Links for ExtranetLinks {
             }
         }
         if let Some(settings) = &self.folder {
-            threads.extend(folder(station, settings, stop)?);
+            folder(station, settings, stop, threads)?;
         }
-        Ok(threads)
+        Ok(())
     }
 }
 
@@ -83,8 +82,8 @@ fn folder(
     station: &Arc<Station>,
     settings: &folder_link::Settings,
     stop: &Stop,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let mut threads = Vec::new();
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<()> {
     for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
         let ends = folder_link::Stop::new();
         let link = folder_link::Link {
@@ -98,7 +97,7 @@ fn folder(
         threads.extend(folder_link::start(&link, settings, &ends)?.threads);
         stop.also(move || ends.raise());
     }
-    Ok(threads)
+    Ok(())
 }
 
 fn main() -> ExitCode {

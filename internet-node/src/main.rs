@@ -33,8 +33,7 @@ impl Links for InternetLinks {
         faults
     }
 
-    fn start(&self, station: &Arc<Station>, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let mut threads = Vec::new();
+    fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
         if let Some(settings) = &self.quic {
             let ends = quic_link::Stop::new();
             let mut link =
@@ -52,9 +51,9 @@ impl Links for InternetLinks {
             stop.also(move || ends.stop());
         }
         if let Some(settings) = &self.folder {
-            threads.extend(folder(station, settings, stop)?);
+            folder(station, settings, stop, threads)?;
         }
-        Ok(threads)
+        Ok(())
     }
 }
 
@@ -62,8 +61,8 @@ fn folder(
     station: &Arc<Station>,
     settings: &folder_link::Settings,
     stop: &Stop,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let mut threads = Vec::new();
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<()> {
     for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
         let ends = folder_link::Stop::new();
         let link = folder_link::Link {
@@ -77,7 +76,7 @@ fn folder(
         threads.extend(folder_link::start(&link, settings, &ends)?.threads);
         stop.also(move || ends.raise());
     }
-    Ok(threads)
+    Ok(())
 }
 
 fn main() -> ExitCode {

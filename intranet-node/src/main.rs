@@ -36,8 +36,7 @@ impl Links for IntranetLinks {
         faults
     }
 
-    fn start(&self, station: &Arc<Station>, stop: &Stop) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let mut threads = Vec::new();
+    fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
         if let Some(settings) = &self.diode {
             for peer in station.peers.iter().filter(|peer| peer.receive == Carrier::Diode) {
                 let ends = diode_link::Stop::new();
@@ -64,9 +63,9 @@ impl Links for IntranetLinks {
             }
         }
         if let Some(settings) = &self.folder {
-            threads.extend(folder(station, settings, stop)?);
+            folder(station, settings, stop, threads)?;
         }
-        Ok(threads)
+        Ok(())
     }
 }
 
@@ -74,8 +73,8 @@ fn folder(
     station: &Arc<Station>,
     settings: &folder_link::Settings,
     stop: &Stop,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let mut threads = Vec::new();
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<()> {
     for peer in station.peers.iter().filter(|peer| peer.uses(Carrier::Folder)) {
         let ends = folder_link::Stop::new();
         let link = folder_link::Link {
@@ -91,7 +90,7 @@ fn folder(
         station.watch(Alarm::LinkSilent, move || running.status().1.is_some_and(|incoming| incoming.silent));
         stop.also(move || ends.raise());
     }
-    Ok(threads)
+    Ok(())
 }
 
 fn main() -> ExitCode {

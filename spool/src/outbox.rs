@@ -155,7 +155,9 @@ impl Outbox {
         entry.path = self.0.dir.join(entry.outbox_name()).into();
         if let Err(source) = self.0.disk.rename(staged, &entry.path) {
             // Where only its sync failed the rename is done, and nobody would look for the entry there before a restart.
-            let _taken_back = self.0.disk.rename_new(&entry.path, staged);
+            // Without a sync of its own: one that fails as well would put the entry where it must not be. A start finds it
+            // in either place.
+            let _taken_back = self.0.disk.rename_new_unsynced(&entry.path, staged);
             return Err(SpoolError::disk(&entry.path, source));
         }
         locked(&self.0.shelf).put(entry.clone());

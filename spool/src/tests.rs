@@ -1086,6 +1086,23 @@ fn a_notice_that_lost_power_before_it_was_synced_is_swept_and_a_replaced_one_too
 }
 
 #[test]
+fn a_bundle_that_the_disk_would_not_sync_into_its_outbox_waits_where_it_was_sealed() {
+    for one_in in 1..5 {
+        let world = World::new();
+        let (setup, power) = powered(&world);
+        let spool = Spool::open(setup).unwrap();
+        let staged = spool.layout().sealing().join("staged.bundle");
+        fs::write(&staged, b"sealed").unwrap();
+        let commit = || spool.outbox(HOP).commit(&staged, &id(1), EntryKind::Bundle, Priority::Normal, 1, 1);
+        power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in }));
+        let entered = commit().is_ok();
+        power.set_weather(None);
+        assert!(entered || commit().is_ok(), "one in {one_in}: nobody finds it but here");
+        assert!(spool.outbox(HOP).find(&id(1)).unwrap().is_some());
+    }
+}
+
+#[test]
 fn an_index_whose_sync_failed_is_made_anew_in_another_file() {
     let world = World::new();
     let (setup, power) = powered(&world);

@@ -89,8 +89,13 @@ impl Stop {
 /// What stages fail with, so that an alarm clears when the last of them goes on.
 type Failing = Arc<Mutex<BTreeMap<&'static str, Alarm>>>;
 
-/// Starts the stages of a station.
-pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<JoinHandle<()>>, StationError> {
+/// Starts the stages of a station. Those that did start are among the threads after an error too.
+pub fn start(
+    station: &Arc<Station>,
+    stop: &Stop,
+    life: &Life,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<(), StationError> {
     let now = station.clock.see(clock::read());
     station.spool.record(Record::new(Event::NodeStarted, now), Local::none())?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(INTAKE_WORKERS_MAX);
@@ -103,7 +108,6 @@ pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<Joi
         tracing::error!(%error, "the status cannot be shown");
     }
     let all = Stages { station, stop, life, failing: Failing::default() };
-    let mut threads = Vec::new();
     for priority in Priority::ALL {
         let name = match priority {
             Priority::Urgent => "intake-urgent",
@@ -115,13 +119,11 @@ pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<Joi
             threads.push(all.stage(name, move |station, now| intake.step(station, now))?);
         }
     }
-    threads.extend([
-        all.stage("admission", move |station, now| admission.step(station, now))?,
-        all.stage("receipts", move |station, now| receipts.step(station, now))?,
-        all.stage("desk", crate::desk::step)?,
-        all.stage("housekeeping", move |station, now| housekeeping.step(station, now))?,
-    ]);
-    Ok(threads)
+    threads.push(all.stage("admission", move |station, now| admission.step(station, now))?);
+    threads.push(all.stage("receipts", move |station, now| receipts.step(station, now))?);
+    threads.push(all.stage("desk", crate::desk::step)?);
+    threads.push(all.stage("housekeeping", move |station, now| housekeeping.step(station, now))?);
+    Ok(())
 }
 
 /// What every stage of a daemon is given.

@@ -260,8 +260,22 @@ impl Plan {
 }
 
 impl Station {
-    /// Takes the spool and finishes what an earlier process left half done.
+    /// A station whose rules and keys are in force.
     pub fn open(plan: Plan, now: Timestamp) -> Result<Station, StationError> {
+        let station = Station::take(plan, now)?;
+        station.come_into_force(now)?;
+        Ok(station)
+    }
+
+    /// Writes down which rules and keys are in force from now on. Before the first parcel is judged by them, and after
+    /// all else that may keep a node from serving: what is on record is not taken back.
+    pub(crate) fn come_into_force(&self, now: Timestamp) -> Result<(), StationError> {
+        self.rules.come_into_force(self, now)?;
+        crate::key_life::record(self, now)
+    }
+
+    /// Takes the spool and finishes what an earlier process left half done.
+    pub(crate) fn take(plan: Plan, now: Timestamp) -> Result<Station, StationError> {
         if !plan.zone.may_hold_coordinates() {
             // Without it a refused parcel could neither stay in the clear nor be sealed.
             plan.trust.current(&security(), Use::Seal)?;
@@ -301,11 +315,9 @@ impl Station {
         }
         station.load_switches();
         station.exceptions.load(&station);
-        station.rules.come_into_force(&station, now)?;
         crate::sealing::recover(&station)?;
         crate::receipts::let_go(&station)?;
         crate::reseal::let_go(&station)?;
-        crate::key_life::record(&station, now)?;
         Ok(station)
     }
 

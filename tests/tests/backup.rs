@@ -524,7 +524,8 @@ fn a_backup_made_while_parcels_flow_loses_none_that_was_accepted_before_it() {
     let Running { station, .. } = from;
     let station = std::sync::Arc::new(station);
     let stop = station::service::Stop::default();
-    let threads = station::service::start(&station, &stop, &station::life::Life::default()).unwrap();
+    let mut threads = Vec::new();
+    station::service::start(&station, &stop, &station::life::Life::default(), &mut threads).unwrap();
     let mut backup: Option<std::thread::JoinHandle<Good>> = None;
     let mut dropped_before = 0;
     let ends = std::time::Instant::now() + std::time::Duration::from_secs(240);

@@ -125,7 +125,7 @@ fn serve<L: Links>(
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o007));
     // After a reload the spool is opened by the time that was believed before it.
     let now = reckoning.as_mut().map_or_else(clock::now, |reckoning| reckoning.see(clock::read()));
-    let station = Arc::new(Station::open(plan, now)?);
+    let station = Arc::new(Station::take(plan, now)?);
     if let Some(before) = reckoning.as_ref() {
         station.clock.carry_on(before.clone());
     }
@@ -133,17 +133,21 @@ fn serve<L: Links>(
     watch_sandbox(&station)?;
     let stop = Stop::default();
     let life = Life::default();
-    let mut threads = service::start(&station, &stop, &life)?;
-    match config.link.start(&station, &stop) {
-        Ok(links) => threads.extend(links),
-        Err(cause) => {
-            end(&station, &stop, threads);
-            // A ledger that takes nothing takes nothing under another config either.
-            *served = stop.has_failed();
-            return Err(StationError::Io { path: "link".into(), cause });
-        }
+    let mut threads = Vec::new();
+    let started = config
+        .link
+        .start(&station, &stop, &mut threads)
+        .map_err(|cause| StationError::Io { path: "link".into(), cause })
+        .and_then(|()| {
+            // From here on what is served is on record, and nobody goes back to what was before.
+            *served = true;
+            station.come_into_force(now)
+        })
+        .and_then(|()| service::start(&station, &stop, &life, &mut threads));
+    if let Err(error) = started {
+        end(&station, &stop, threads);
+        return Err(error);
     }
-    *served = true;
     tracing::info!(node = %station.node, zone = %station.zone, suite = %station.suite, "serving");
     let ended = service::wait_for_signal(&station, &life, signals);
     end(&station, &stop, threads);
