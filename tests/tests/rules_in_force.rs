@@ -197,3 +197,34 @@ fn a_reload_that_cannot_be_served_leaves_what_was_in_force() {
         gate.await_accepted(&name);
     }
 }
+
+/// A link that cannot start when others do: an address that somebody has, found only after the gateway's threads run.
+#[test]
+fn a_reload_whose_link_cannot_start_leaves_what_was_in_force_and_its_rules_off_the_record() {
+    let root = tempfile::tempdir().unwrap();
+    let mut gate = Gate::new(root.path());
+    gate.up();
+    let mut names = vec![gate.drop_form(1)];
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let config = fs::read_to_string(gate.office.config("internet")).unwrap();
+    let line = config.lines().find(|line| line.starts_with("listen = ")).unwrap();
+    let other = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    fs::write(gate.office.config("internet"), config.replace(line, &other)).unwrap();
+    gate.lay("2026-12-01.1", true);
+    for person in ["approver-li", OFFICER] {
+        assert!(gate.sign(person).status.success());
+    }
+    let before = gate.recorded();
+    gate.office.signal("internet", "HUP").unwrap();
+    gate.await_alarm(true);
+    assert_eq!(gate.recorded(), before, "what never served is not on record");
+    names.push(gate.drop_form(2));
+    drop(taken);
+    gate.office.signal("internet", "HUP").unwrap();
+    gate.await_alarm(false);
+    assert_eq!(gate.recorded(), before + 1);
+    names.push(gate.drop_form(3));
+    for name in names {
+        gate.await_accepted(&name);
+    }
+}
