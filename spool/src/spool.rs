@@ -1082,7 +1082,7 @@ fn sweep(
     swept.iter().try_for_each(|dir| sweep_aside(disk, dir))?;
     // A process may have died between a rename and its sync, and what follows builds on what stands in these: a delivery
     // that is not staged any more is recorded as delivered.
-    let mut built_on = vec![layout.sealing(), layout.checked(), layout.quarantine()];
+    let mut built_on = vec![layout.sealing(), layout.checked(), layout.quarantine(), layout.desk_answers()];
     for one in crossings {
         built_on.extend([layout.outbox(*one), layout.complete(*one), layout.receipts(*one), layout.partial(*one)]);
     }

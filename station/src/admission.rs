@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use guard::{Judgement, Moment, Question};
 use protocol::bundle::BundleError;
@@ -124,8 +125,9 @@ impl Admission {
         let slice = SLICE_ENTRIES.max(tasks.len() / SLICES_A_LISTING);
         let (mut done, mut bytes) = (0, 0_u64);
         let mut tasks = tasks.into_iter().take(slice).peekable();
+        let (began, within) = (Instant::now(), Duration::from_millis(station.settings.urgent_within_ms.into()));
         while let Some(task) = tasks.next() {
-            if bytes > 0 && bytes.saturating_add(task.bytes) > SLICE_BYTES {
+            if bytes > 0 && (bytes.saturating_add(task.bytes) > SLICE_BYTES || began.elapsed() >= within) {
                 break;
             }
             let mut group = Group::of(task);

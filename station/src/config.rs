@@ -73,6 +73,10 @@ pub struct NodeSettings {
     /// ledger says of the parcel stays for good.
     #[serde(default = "notice_days")]
     pub notice_days: u32,
+    /// Milliseconds after which what has come meanwhile is looked at, the most urgent first. An urgent bundle waits for
+    /// this, and for the group of small ones or the one large bundle under way. Default 100, at least 1.
+    #[serde(default = "urgent_within_ms")]
+    pub urgent_within_ms: u32,
     /// May `seal` and `open` be used by hand here? Default no. Never for what leaves the internal zone.
     #[serde(default)]
     pub manual: bool,
@@ -369,6 +373,9 @@ const fn evidence_days() -> u32 {
 const fn quarantine_days() -> u32 {
     30
 }
+const fn urgent_within_ms() -> u32 {
+    100
+}
 const fn notice_days() -> u32 {
     180
 }
@@ -510,6 +517,9 @@ impl<L> Config<L> {
         if !self.node.key_admins.is_empty() && self.node.admins().is_none_or(|admins| admins.len() < AGREED_BY) {
             let what = format!("names fewer than {AGREED_BY} different fingerprints of 64 hex digits");
             fault("node.key_admins", what, "name the sign keys of two or more key administrators, or leave it out");
+        }
+        if self.node.urgent_within_ms == 0 {
+            fault("node.urgent_within_ms", "0 ms would let nothing be done".to_owned(), "set at least 1");
         }
         if self.node.notice_days == 0 {
             fault("node.notice_days", "0 days would tell apps nothing".to_owned(), "set at least 1");

@@ -26,7 +26,7 @@ const ENTRIES_A_SECOND: u64 = 10_000;
 const RETRIES_SHOWN: usize = 20;
 /// Retention walks folders; once an hour is plenty.
 const RETAIN_EVERY_MS: u64 = 60 * 60 * 1000;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// A node that never rests is scrubbed as well, at a tenth of the pace: some milliseconds in ten seconds.
 const SCRUB_EVERY_LOOKS: u64 = 10;
 /// Days removed in one pass.
@@ -430,7 +430,7 @@ fn retain_notices(station: &Station, now: Timestamp) -> Result<(), StationError>
 }
 
 /// Was nothing put into it, renamed or written for so long?
-fn has_rested(path: &Path, now: Timestamp, for_ms: u64) -> bool {
+pub(crate) fn has_rested(path: &Path, now: Timestamp, for_ms: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::symlink_metadata(path).is_ok_and(|about| {
         let changed = u64::try_from(about.ctime().max(about.mtime())).unwrap_or_default().saturating_mul(1000);

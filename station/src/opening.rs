@@ -17,8 +17,10 @@ use protocol::trust::TrustError;
 use protocol::{Crossing, Digest, Reason, Signed, Timestamp};
 use spool::{Outlet, Seen, State, is_litter};
 
+use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{self, Drop, DropError};
+use crate::housekeeping::{DAY_MS, has_rested};
 use crate::receipts::Came;
 use crate::retries::item_of;
 use crate::station::{Station, StationError, is_no_room};
@@ -63,7 +65,7 @@ impl From<spool::SpoolError> for Obstacle {
 
 /// Every step between a file and an inspected parcel.
 pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Timestamp) -> Result<Admitted, Obstacle> {
-    let envelope = peek(path).map_err(|error| obstacle(station, path, error))?;
+    let envelope = peek(path).map_err(|error| obstacle(station, path, now, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
         || !station.peers_sending(crossing).any(|peer| peer.name == envelope.source)
@@ -79,7 +81,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
             "its envelope names another bundle than it came as".to_owned(),
         ));
     }
-    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(station, path, error.into()))?;
+    let custody = envelope.prove(&station.trust).map_err(|error| obstacle(station, path, now, error.into()))?;
     let statement = &custody.statement;
     let came = Came {
         parcel: statement.parcel,
@@ -94,15 +96,15 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         sequence: envelope.sequence,
     };
     if let Some(answer) = answered(station, &envelope, &came)? {
-        prove_whole(station, path)?;
+        prove_whole(station, path, now)?;
         return Err(answer);
     }
     let Some(route) = station.fits(statement, &envelope.source) else {
-        prove_whole(station, path)?;
+        prove_whole(station, path, now)?;
         return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
     };
     let Some(rules) = station.rules.get(&crossing) else {
-        prove_whole(station, path)?;
+        prove_whole(station, path, now)?;
         return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
     };
 
@@ -138,7 +140,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     .map_err(|error| {
         // Only writing meets a full disk, and it may be a mount of the outlet's own.
         let full = matches!(&error, BundleError::Io(cause) if is_no_room(cause));
-        wipe(obstacle(station, if full { &place } else { path }, error))
+        wipe(obstacle(station, if full { &place } else { path }, now, error))
     })?;
 
     let held =
@@ -174,7 +176,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
             return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
         }
     };
-    let papers = |error: protocol::der_types::DerError| obstacle(station, path, BundleError::from(error));
+    let papers = |error: protocol::der_types::DerError| obstacle(station, path, now, BundleError::from(error));
     Ok(Admitted {
         statement: envelope.signed_statement().map_err(papers)?,
         custody: envelope.signed_custody().map_err(papers)?,
@@ -196,9 +198,14 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
 fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
     let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
     let known = station.spool.parcel(&came.parcel)?;
-    if known.as_ref().is_some_and(|known| known.statement != Digest::default() && known.statement != came.statement) {
-        // To call it a duplicate would tell its origin that it was delivered.
-        let words = format!("parcel {} is on record here with another statement", came.parcel);
+    if known.as_ref().is_some_and(|known| known.statement != Digest::default() && known.origin != came.origin) {
+        // To call it a duplicate would tell its origin that it was delivered. (One origin may state a parcel twice: a drop
+        // that was claimed when a backup was made is sealed again after the restore.)
+        let words = format!(
+            "parcel {} is on record here as {}'s",
+            came.parcel,
+            known.as_ref().map_or("another node", |known| known.origin.as_str())
+        );
         return Ok(Some(Obstacle::Bundle(Reason::NotAuthentic, words)));
     }
     if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
@@ -233,10 +240,10 @@ fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Optio
 
 /// Id and numbers stand in the envelope, and only the foot proves the envelope: statement and entries can be copied from
 /// the head of any bundle. Nothing is recorded under a number, and no receipt signed, on the word of such a copy.
-fn prove_whole(station: &Station, path: &Path) -> Result<(), Obstacle> {
-    let file = File::open(path).map_err(|error| obstacle(station, path, error.into()))?;
+fn prove_whole(station: &Station, path: &Path, now: Timestamp) -> Result<(), Obstacle> {
+    let file = File::open(path).map_err(|error| obstacle(station, path, now, error.into()))?;
     let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
-    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(station, path, error))
+    bundle::verify(&mut input, &station.trust).map(drop).map_err(|error| obstacle(station, path, now, error))
 }
 
 /// Is what stands on the disk, and was looked at, all that the manifest names and nothing else? A walk passes over what
@@ -275,12 +282,11 @@ pub(crate) fn incident(crossing: Crossing, reason: Reason) -> Reason {
     if reason == Reason::Coordinates && from_above { Reason::Incident } else { reason }
 }
 
-fn obstacle(station: &Station, path: &Path, error: BundleError) -> Obstacle {
+fn obstacle(station: &Station, path: &Path, now: Timestamp, error: BundleError) -> Obstacle {
     let words = error.to_string();
     match error {
-        // A card is a file that somebody copies: here before the bundle or a day after it.
         BundleError::Parcel(ParcelError::Trust(error @ TrustError::UnknownKey { .. }))
-            if station.retries.may_wait(&item_of(path)) =>
+            if waits_for_card(station, path, now) =>
         {
             Obstacle::Later(error.into())
         }
@@ -297,6 +303,19 @@ fn obstacle(station: &Station, path: &Path, error: BundleError) -> Obstacle {
         | BundleError::Parcel(ParcelError::Der(_)) => Obstacle::Bundle(Reason::Malformed, words),
         _ => Obstacle::Bundle(Reason::NotAuthentic, words),
     }
+}
+
+/// A card is a file that somebody copies: here before what its key signs, or some days after it. What comes too early
+/// waits, so many things at once and so many days; what is more is held in quarantine.
+pub(crate) fn waits_for_card(station: &Station, path: &Path, now: Timestamp) -> bool {
+    const DAYS: u64 = 7;
+    let item = item_of(path);
+    let old = station.clock.may_end_things() && has_rested(path, now, DAYS * DAY_MS);
+    let waits = !old && station.retries.may_wait(&item);
+    if waits && station.retries.of(&item).is_none() {
+        station.alarms.raise(now, Alarm::NotAuthentic);
+    }
+    waits
 }
 
 pub(crate) fn peek(path: &Path) -> Result<Envelope, BundleError> {

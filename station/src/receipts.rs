@@ -22,8 +22,8 @@ use crate::alarm::Alarm;
 use crate::clock::is_due;
 use crate::config::{Carrier, PeerSettings};
 use crate::desk::read_small;
+use crate::opening::waits_for_card;
 use crate::parallel::in_parallel;
-use crate::retries::item_of;
 use crate::sealing;
 use crate::station::{Station, StationError};
 use crate::witness;
@@ -494,10 +494,8 @@ pub fn take(
     let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
     let read = if too_large { Ok(None) } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
-    // A card is a file that somebody copies: here before what its key signs, or a day after it.
-    let may_wait = station.retries.may_wait(&item_of(path));
     let read = match read {
-        Err(error) if may_wait => return Err(error.into()),
+        Err(error) if waits_for_card(station, path, now) => return Err(error.into()),
         read => read.unwrap_or_default(),
     };
     let Some(batch) = read.filter(|batch| batch.batch == entry.id) else {
@@ -517,15 +515,7 @@ pub fn take(
             Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
         }
     }
-    let proven = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed)));
-    let read = proven.filter_map(|(signed, receipt)| match receipt {
-        Err(error) if may_wait => {
-            first.0.get_or_insert(error.into());
-            None
-        }
-        receipt => Some((signed, receipt.unwrap_or_default())),
-    });
-    let read = read.collect();
+    let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
     for turn in turns(station, read, now) {
         take_receipts(station, turn, seen != Seen::New, &mut first, now)?;
     }
@@ -569,9 +559,9 @@ fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Result<Opt
     }))
 }
 
-fn proven(station: &Station, signed: &Signed) -> Result<Option<Receipt>, TrustError> {
-    let proven = from_its_node(station, signed, |receipt: &Receipt| &receipt.node);
-    if !matches!(proven, Ok(Some(_))) {
+fn proven(station: &Station, signed: &Signed) -> Option<Receipt> {
+    let proven = from_its_node(station, signed, |receipt: &Receipt| &receipt.node).ok().flatten();
+    if proven.is_none() {
         tracing::warn!("a receipt did not verify and was not taken");
     }
     proven

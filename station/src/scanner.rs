@@ -4,7 +4,7 @@
 //! A scanner that is dead, slow or talks nonsense has said nothing: the parcel waits, and is tried again with growing
 //! pauses. After a silence it is asked about nothing at all, an empty file: where it does not answer that either, nobody
 //! asks it for a while, so that parcels behind one another do not each wait for it. Where it does, only the parcel that
-//! it stumbles over waits.
+//! it stumbles over waits, and is refused where it does so three times.
 //!
 //! It reads the file by itself, beside the guard: an app that writes into what it dropped at that very moment can show
 //! it other bytes. What the guard and the seal see is bound by digests; what the scanner sees is not.
@@ -14,10 +14,11 @@
 //! clamd:SOCKET    zINSTREAM\0, then pieces: length (4, big-endian) | bytes, and a length of 0; the reply ends in \0
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,10 @@ const PARCEL_WITHIN: Duration = Duration::from_secs(600);
 const QUIET_FOR: Duration = Duration::from_secs(10);
 /// A scanner that is well has no work with an empty file.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
+/// A parcel about which a scanner that is well has no answer so often is refused: reason `scanner`.
+const STUMBLES_MAX: u32 = 3;
+/// Parcels of which that is remembered. More is a scanner that is not well.
+const STUMBLES_KEPT: usize = 1_000;
 /// A piece of the stream.
 const PIECE_BYTES: usize = 64 * 1024;
 /// A reply is one line with the name of a signature.
@@ -62,6 +67,8 @@ pub struct Scanner {
 #[derive(Debug, Default)]
 struct Shared {
     quiet_until: Mutex<Option<Instant>>,
+    /// By a parcel's place: how often it had no answer about it and was well.
+    stumbles: Mutex<BTreeMap<PathBuf, u32>>,
     silences: AtomicU64,
 }
 
@@ -88,8 +95,11 @@ impl Scanner {
         if quiet.is_some_and(|until| now < until) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the scanner was silent a moment ago"));
         }
-        let answer = self.scan_all(drop, now);
+        let mut answer = self.scan_all(drop, now);
         let is_silent = answer.is_err() && self.ask(File::open("/dev/null"), PROBE_WITHIN).is_err();
+        if !is_silent && self.has_stumbled(drop.place(), answer.is_ok()) {
+            answer = Ok(Scanned::Refused);
+        }
         let until = is_silent.then(|| Instant::now() + QUIET_FOR);
         *self.shared.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         if let Err(error) = &answer {
@@ -97,6 +107,27 @@ impl Scanner {
             tracing::warn!(%error, "the scanner gave no answer; what it was asked about waits");
         }
         answer
+    }
+
+    /// Has a scanner that is well stumbled over this parcel as often as it may? Each time costs a stage up to the whole
+    /// `within_s`, and the next would be no better.
+    fn has_stumbled(&self, place: &Path, answered: bool) -> bool {
+        let mut stumbles = self.shared.stumbles.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            stumbles.remove(place);
+            return false;
+        }
+        if stumbles.len() >= STUMBLES_KEPT {
+            stumbles.clear();
+        }
+        let times = stumbles.entry(place.to_owned()).or_insert(0);
+        *times += 1;
+        let enough = *times >= STUMBLES_MAX;
+        if enough {
+            stumbles.remove(place);
+            tracing::warn!("the scanner is well and has no answer about a parcel; it is refused");
+        }
+        enough
     }
 
     fn scan_all(&self, drop: &Drop, began: Instant) -> io::Result<Scanned> {
@@ -215,7 +246,6 @@ mod tests {
     use crate::config::NameEncoding;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;
-    use std::path::PathBuf;
 
     const EICAR: &str = "an X5O! of the tests' own";
 
@@ -310,6 +340,10 @@ mod tests {
                 assert_eq!(said.ok(), (text == "even").then_some(Scanned::Clean), "{at}");
             }
             assert_eq!(scanner.silences(), 2);
+            // The same parcel for the third time.
+            let odd = drop_of(&root.path().join("1"), &["odd"]);
+            assert!(scanner.scan(&odd).is_err());
+            assert_eq!(scanner.scan(&odd).unwrap(), Scanned::Refused);
         }
     }
 
