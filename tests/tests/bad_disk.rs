@@ -42,6 +42,8 @@ enum Fault {
     StoreGone,
     /// Every write fails with EIO.
     WritesFail,
+    /// The quota of the daemon's account is used up: every write fails with EDQUOT.
+    OverQuota,
     /// Every sync fails with EIO, and what it was to sync may be lost.
     SyncsFail,
     /// Every read fails with EIO.
@@ -53,6 +55,7 @@ impl Fault {
     fn word(self) -> Option<&'static str> {
         match self {
             Fault::WritesFail => Some("write"),
+            Fault::OverQuota => Some("quota"),
             Fault::SyncsFail => Some("sync"),
             Fault::ReadsFail => Some("read"),
             _ => None,
@@ -68,13 +71,14 @@ impl Fault {
             Fault::NoInodes => &["(os error 28)"],
             Fault::ReadOnly => &["(os error 30)", "(os error 117)"],
             Fault::StoreGone => &["(os error 5)", "(os error 28)", "(os error 30)"],
+            Fault::OverQuota => &["(os error 122)"],
             Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => &["(os error 5)"],
         }
     }
 }
 
-/// Between a daemon and the kernel: while the file `TRILOCK_FAULT` stands, what its word names fails with EIO on every
-/// file of the spool. Machines on which tests run seldom have a device mapper.
+/// Between a daemon and the kernel: while the file `TRILOCK_FAULT` stands, what its word names fails with EIO, or for want
+/// of quota, on every file of the spool. Machines on which tests run seldom have a device mapper.
 const FAULTS: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -100,10 +104,11 @@ static int bad(int fd, const char *what) {
     return readlink(link, path, sizeof path - 1) > 0 && !strncmp(path, spool, strlen(spool));
 }
 #define EIO_WHERE(what) if (bad(fd, what)) { errno = EIO; return -1; }
+#define WRITE_WHERE EIO_WHERE("write") if (bad(fd, "quota")) { errno = EDQUOT; return -1; }
 int fsync(int fd) { EIO_WHERE("sync") return (int)syscall(SYS_fsync, fd); }
 int fdatasync(int fd) { EIO_WHERE("sync") return (int)syscall(SYS_fdatasync, fd); }
-ssize_t write(int fd, const void *b, size_t n) { EIO_WHERE("write") return syscall(SYS_write, fd, b, n); }
-ssize_t pwrite64(int fd, const void *b, size_t n, off64_t o) { EIO_WHERE("write") return syscall(SYS_pwrite64, fd, b, n, o); }
+ssize_t write(int fd, const void *b, size_t n) { WRITE_WHERE return syscall(SYS_write, fd, b, n); }
+ssize_t pwrite64(int fd, const void *b, size_t n, off64_t o) { WRITE_WHERE return syscall(SYS_pwrite64, fd, b, n, o); }
 ssize_t read(int fd, void *b, size_t n) { EIO_WHERE("read") return syscall(SYS_read, fd, b, n); }
 ssize_t pread64(int fd, void *b, size_t n, off64_t o) { EIO_WHERE("read") return syscall(SYS_pread64, fd, b, n, o); }
 "#;
@@ -145,7 +150,7 @@ impl Site {
             Fault::BelowFloor | Fault::Full | Fault::FewInodes | Fault::NoInodes => {
                 (Volume::memory(&place, DISK_BYTES, DISK_INODES).unwrap(), None)
             }
-            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
+            Fault::WritesFail | Fault::OverQuota | Fault::SyncsFail | Fault::ReadsFail => {
                 (Volume::memory(&place, DISK_BYTES, DISK_INODES).unwrap(), None)
             }
             Fault::ReadOnly => (Volume::ext4(&root.join("disk.img"), &place, &EXT4).unwrap(), None),
@@ -303,7 +308,7 @@ impl Site {
                 fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "bad block\n").unwrap();
             }
             Fault::StoreGone => ballast(&self.store.as_ref().unwrap().place, 0),
-            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
+            Fault::WritesFail | Fault::OverQuota | Fault::SyncsFail | Fault::ReadsFail => {
                 fs::write(self.office.root.join("fault"), self.fault.word().unwrap()).unwrap();
             }
         }
@@ -314,7 +319,7 @@ impl Site {
         let place = self.place();
         self.restarted = None;
         match self.fault {
-            Fault::WritesFail | Fault::SyncsFail | Fault::ReadsFail => {
+            Fault::WritesFail | Fault::OverQuota | Fault::SyncsFail | Fault::ReadsFail => {
                 fs::remove_file(self.office.root.join("fault")).unwrap();
             }
             Fault::BelowFloor | Fault::Full => fs::remove_file(place.join("ballast")).unwrap(),
@@ -445,6 +450,8 @@ stories! {
     the_store_behind_the_disk_of_a_node_that_delivers_is_used_up = StoreGone, "extranet", false;
     the_disk_of_a_node_that_takes_fails_its_writes = WritesFail, "internet", false;
     the_disk_of_a_node_that_delivers_fails_its_writes = WritesFail, "extranet", false;
+    the_quota_of_a_node_that_takes_is_used_up = OverQuota, "internet", true;
+    the_quota_of_a_node_that_delivers_is_used_up = OverQuota, "extranet", false;
     the_disk_of_a_node_that_takes_fails_its_syncs = SyncsFail, "internet", true;
     the_disk_of_a_node_that_delivers_fails_its_syncs = SyncsFail, "extranet", true;
     the_disk_of_a_node_that_takes_fails_its_reads = ReadsFail, "internet", true;
