@@ -480,8 +480,33 @@ impl Disk {
         let _turn = self.spend(Effect::Sync)?;
         match &self.power {
             Some(power) => power.sync_all(),
-            None => Ok(rustix::fs::syncfs(File::open(path)?)?),
+            None => {
+                rustix::fs::syncfs(File::open(path)?)?;
+                // syncfs(2): before Linux 5.8 it told of no error of writing back.
+                let told = rustix::system::uname().release().to_str().is_ok_and(tells_of_errors);
+                if told { Ok(()) } else { self.sync_tree(path) }
+            }
         }
+    }
+
+    /// Syncs every file and directory of a tree, one by one.
+    fn sync_tree(&self, top: &Path) -> io::Result<()> {
+        let mut folders = vec![top.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let mut files = Vec::new();
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                let kind = entry.file_type()?;
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    files.push(entry.path());
+                }
+            }
+            self.sync_all(&files)?;
+            self.sync_dir(&folder)?;
+        }
+        Ok(())
     }
 
     /// Renames, over what was there, then syncs both directories.
@@ -683,9 +708,53 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Does syncfs of a kernel of this release say what went wrong since the last?
+fn tells_of_errors(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    major.zip(minor).is_some_and(|release| release >= (5, 8))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::power::{Fault, Weather};
+
+    #[test]
+    fn a_kernel_that_tells_of_no_errors_has_every_file_of_a_tree_synced() {
+        for (release, tells) in [
+            ("4.19.90-24.4.v2101.ky10.x86_64", false),
+            ("5.8.0", true),
+            ("5.7.19-1", false),
+            ("6.1", true),
+            ("x", false),
+        ] {
+            assert_eq!(tells_of_errors(release), tells, "{release}");
+        }
+        for seed in 1..9 {
+            let dir = tempfile::tempdir().unwrap();
+            let (top, grave) = (dir.path().join("top"), dir.path().join("grave"));
+            fs::create_dir_all(top.join("below")).unwrap();
+            fs::create_dir(&grave).unwrap();
+            let power = Power::on(&grave, seed).unwrap();
+            let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+            for place in ["one", "below/two"] {
+                let mut file = disk.create(&top.join(place)).unwrap();
+                disk.append(&mut file, b"all of it").unwrap();
+            }
+            power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in: 1 }));
+            let failed = seed % 2 == 0 && disk.sync_tree(&top).is_err();
+            power.set_weather(None);
+            assert_eq!(failed, seed % 2 == 0);
+            if !failed {
+                disk.sync_tree(&top).unwrap();
+                power.cut().unwrap();
+                for place in ["one", "below/two"] {
+                    assert_eq!(fs::read(top.join(place)).unwrap(), b"all of it", "{place}, seed {seed}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn nothing_happens_on_a_frozen_disk_until_it_thaws() {
