@@ -9,7 +9,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::{Digest, Name, Timestamp};
 use serde_json::{Value, json};
 
-use crate::desk::Refusal;
+use crate::desk::{self, Refusal};
 use crate::reseal;
 use crate::station::{Station, StationError};
 
@@ -84,7 +84,8 @@ fn read(station: &Station) -> Known {
     text.lines().filter_map(parse).collect()
 }
 
-/// Of each sealing key of this node: how many bundles here still need it, and whether the overlap is over by its card.
+/// Of each sealing key of this node: how many bundles here still need it, and whether the overlap is over by its card. And
+/// which signing keys the daemon believes to be its own.
 pub(crate) fn needed(station: &Station) -> Result<Result<Value, Refusal>, StationError> {
     let mut rows = Vec::new();
     for key in station.keyring.opening_keys() {
@@ -92,5 +93,6 @@ pub(crate) fn needed(station: &Station) -> Result<Result<Value, Refusal>, Statio
         let until = station.trust.card(&id).and_then(|card| card.until.clone());
         rows.push(json!({ "id": id.to_string(), "bundles": reseal::needed(station, key)?, "until": until }));
     }
-    Ok(Ok(json!({ "sealing": rows })))
+    let signing: Vec<String> = desk::own_keys(station).map(|id| id.to_string()).collect();
+    Ok(Ok(json!({ "sealing": rows, "signing": signing })))
 }

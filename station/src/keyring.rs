@@ -140,6 +140,12 @@ pub enum KeyringError {
         /// Its mode.
         mode: u32,
     },
+    /// A private key that is not ours to move or remove.
+    #[error("{path} is one of the unit's credentials: change what it is loaded from, then restart the unit")]
+    Credential {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A card.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -175,57 +181,84 @@ pub(crate) fn card_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
     folder.join(format!("{holder}.{usage}.pub.pem"))
 }
 
-/// Keys of a node that are next or kept: one a use and some years of them.
-const OTHERS_MAX: usize = 16;
+/// Private keys of one use in one place: the present one, the next one and some years of old ones.
+const FILES_MAX: usize = 16;
 
-/// The private keys of a use in a folder that are not the present one, each with its word: `next`, or `old-` and the
-/// beginning of its id.
-pub(crate) fn others_in(folder: &Path, node: &str, usage: Use) -> io::Result<Vec<(String, PathBuf)>> {
-    let (start, end) = (format!("{node}.{usage}."), ".key.pem");
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let word = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end));
-        if let Some(word) = word.filter(|word| *word == NEXT || word.starts_with(OLD)) {
-            found.push((word.to_owned(), path));
-        }
-    }
-    found.sort();
-    found.truncate(OTHERS_MAX);
-    Ok(found)
-}
-
-/// What stands behind the use in the name of a key that is not in use yet, and of one that was.
+/// What a private key is by its file's name: the present one of its use, not in use yet, or in use once.
+pub(crate) const PRESENT: &str = "present";
 pub(crate) const NEXT: &str = "next";
 pub(crate) const OLD: &str = "old-";
 
-fn read_others(folder: &Path, node: &Name) -> Result<Vec<OpeningKey>, KeyringError> {
-    let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+/// Where systemd has laid out the unit's credentials (`LoadCredential=`, `LoadCredentialEncrypted=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// What systemd puts before the name of each file, where the unit loads the folder of keys under the name `keys`.
+const CREDENTIALS_PREFIX: &str = "keys_";
+
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os(CREDENTIALS).map(PathBuf::from)
+}
+
+/// A node's private keys of a use, each with its word: first those among the unit's credentials, then those in the folder.
+/// In each place the present one goes first. A folder that is not there or is not for this user holds none: the keys may
+/// all be credentials, and whoever misses the present one says so.
+pub(crate) fn key_files(folder: &Path, node: &Name, usage: Use) -> Result<Vec<(String, PathBuf)>, KeyringError> {
     let mut found = Vec::new();
-    for place in [Some(folder.to_owned()), credentials].into_iter().flatten() {
-        match others_in(&place, node.as_str(), Use::Seal) {
-            Ok(others) => found.extend(others),
-            // A folder that is not for this user: the keys come as credentials.
-            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {}
+    for place in credentials().into_iter().chain([folder.to_owned()]) {
+        match files_in(&place, node.as_str(), usage) {
+            Ok(files) => found.extend(files),
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
             Err(cause) => return Err(KeyringError::Io { path: place, cause }),
         }
     }
-    let read = |(_, path): (String, PathBuf)| {
-        let pem = read_private(&path)?;
-        OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
-    };
-    found.into_iter().map(read).collect()
+    Ok(found)
 }
 
-/// Where systemd has laid out the unit's credentials (`LoadCredential=`, `LoadCredentialEncrypted=`).
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+fn files_in(place: &Path, node: &str, usage: Use) -> io::Result<Vec<(String, PathBuf)>> {
+    let (start, end) = (format!("{node}.{usage}."), "key.pem");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(place)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if is_credential(&path) { name.strip_prefix(CREDENTIALS_PREFIX).unwrap_or(&name) } else { &name };
+        let word = match name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end)) {
+            Some("") => PRESENT,
+            Some(word) => word.strip_suffix('.').unwrap_or_default(),
+            None => continue,
+        };
+        if [PRESENT, NEXT].contains(&word) || word.starts_with(OLD) {
+            found.push((word.to_owned(), path));
+        }
+    }
+    found.sort_by_key(|(word, path)| (word != PRESENT, word.clone(), path.clone()));
+    found.truncate(FILES_MAX);
+    Ok(found)
+}
 
-/// A private key among the unit's credentials goes before the file of the same name in the folder of keys.
-fn private_file(folder: &Path, holder: &str, usage: Use) -> PathBuf {
-    let file = key_file(folder, holder, usage);
-    let credential = std::env::var_os(CREDENTIALS).zip(file.file_name()).map(|(at, name)| Path::new(&at).join(name));
-    credential.filter(|path| path.exists()).unwrap_or(file)
+/// Every key that opens, the present one first, each once: a key that the unit's credentials shadow opens too, because
+/// credentials are copied only when the unit starts, and neighbours may seal to the next key by then.
+fn read_opening(folder: &Path, node: &Name) -> Result<Vec<OpeningKey>, KeyringError> {
+    let mut keys: Vec<OpeningKey> = Vec::new();
+    let others = key_files(folder, node, Use::Seal)?.into_iter().map(|(_, path)| path);
+    for path in [private_file(folder, node, Use::Seal)?].into_iter().chain(others) {
+        let pem = read_private(&path)?;
+        let key = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
+        if !keys.iter().any(|known| known.public().id() == key.public().id()) {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+/// A private key among the unit's credentials goes before the file of the same name in the folder of keys. Where neither
+/// is, the latter is what is missing.
+pub(crate) fn private_file(folder: &Path, node: &Name, usage: Use) -> Result<PathBuf, KeyringError> {
+    let present = key_files(folder, node, usage)?.into_iter().find(|(word, _)| word == PRESENT);
+    Ok(present.map_or_else(|| key_file(folder, node.as_str(), usage), |(_, path)| path))
+}
+
+/// Is it one of the unit's credentials?
+pub(crate) fn is_credential(path: &Path) -> bool {
+    credentials().is_some_and(|folder| path.starts_with(folder))
 }
 
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
@@ -234,8 +267,7 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyringErro
     let meta = fs::metadata(path).map_err(io)?;
     let mode = meta.permissions().mode() & 0o777;
     // Systemd lets the unit's user in by an access list, whose mask stands where the rights of a group would.
-    let is_credential = std::env::var_os(CREDENTIALS).is_some_and(|folder| path.starts_with(folder));
-    if mode & (if is_credential { 0o007 } else { 0o077 }) != 0 {
+    if mode & (if is_credential(path) { 0o007 } else { 0o077 }) != 0 {
         return Err(KeyringError::Open { path: path.to_owned(), mode });
     }
     if meta.len() > KEY_FILE_BYTES_MAX as u64 {
@@ -248,14 +280,12 @@ impl Keyring {
     /// Reads the node's keys: each from the unit's credentials, or else from the folder.
     pub fn load(folder: &Path, node: &Name) -> Result<Keyring, KeyringError> {
         let signing = |usage| {
-            let path = private_file(folder, node.as_str(), usage);
+            let path = private_file(folder, node, usage)?;
             let pem = read_private(&path)?;
             SigningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })
         };
-        let path = private_file(folder, node.as_str(), Use::Seal);
-        let pem = read_private(&path)?;
-        let opening = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
-        let also_opening = read_others(folder, node)?;
+        let mut opening_keys = read_opening(folder, node)?;
+        let (opening, also_opening) = (opening_keys.remove(0), opening_keys);
         Ok(Keyring { signing: signing(Use::Sign)?, opening, also_opening, link: signing(Use::Link)? })
     }
 
@@ -370,7 +400,7 @@ pub fn load_trust(folder: &Path) -> Result<Trust, KeyringError> {
     Ok(trust)
 }
 
-fn make_private_dir(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_private_dir(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Digest, Name, Signed, Suite, Timestamp, Zone};
 use spool::Disk;
 
-use crate::keyring::{self, Keyring, KeyringError, NEXT, OLD};
+use crate::keyring::{self, Keyring, KeyringError, NEXT, OLD, PRESENT};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -29,7 +29,8 @@ pub(crate) struct Place<'a> {
 /// One of the node's private keys.
 pub(crate) struct Held {
     pub(crate) usage: Use,
-    /// `present`, `next` or `old`.
+    /// `present`, `next` or `old`; `shadowed` where a credential of the same name goes before it until the unit is started
+    /// again.
     pub(crate) word: &'static str,
     pub(crate) id: Digest,
     pub(crate) path: PathBuf,
@@ -42,18 +43,26 @@ pub(crate) struct Named {
 }
 
 impl Place<'_> {
-    /// Every private key in the folder.
+    /// Every private key, each once: those among the unit's credentials and those in the folder. Of two files of one key
+    /// the folder's is named, which can be removed.
     pub(crate) fn held(&self) -> Result<Vec<Held>, KeyringError> {
-        let io = |cause| KeyringError::Io { path: self.folder.to_owned(), cause };
-        let mut found = Vec::new();
+        let mut found: Vec<Held> = Vec::new();
         for usage in Use::ALL {
-            let present = keyring::key_file(self.folder, self.node.as_str(), usage);
-            let mut files = if present.exists() { vec![("present", present)] } else { Vec::new() };
-            for (word, path) in keyring::others_in(self.folder, self.node.as_str(), usage).map_err(io)? {
-                files.push((if word == NEXT { "next" } else { "old" }, path));
-            }
-            for (word, path) in files {
-                found.push(Held { usage, word, id: id_of(&path, usage)?, path });
+            let mut has_present = false;
+            for (word, path) in keyring::key_files(self.folder, self.node, usage)? {
+                let id = id_of(&path, usage)?;
+                if let Some(known) = found.iter_mut().find(|known| known.usage == usage && known.id == id) {
+                    known.path = path;
+                    continue;
+                }
+                let word = match word.as_str() {
+                    PRESENT if has_present => "shadowed",
+                    PRESENT => PRESENT,
+                    NEXT => NEXT,
+                    _ => "old",
+                };
+                has_present |= word == PRESENT;
+                found.push(Held { usage, word, id, path });
             }
         }
         Ok(found)
@@ -68,7 +77,7 @@ impl Place<'_> {
         let path = self.beside(usage, NEXT, ".key.pem");
         let exists =
             || io::Error::new(io::ErrorKind::AlreadyExists, "there is a next key; `keys switch` takes it into use");
-        if path.exists() {
+        if keyring::key_files(self.folder, self.node, usage)?.iter().any(|(word, _)| word == NEXT) {
             return Err(KeyringError::Io { path, cause: exists() });
         }
         let bad = |path: &Path| {
@@ -76,7 +85,7 @@ impl Place<'_> {
             move |cause| KeyringError::Key { path, cause }
         };
         let signing = Keyring::load(self.folder, self.node)?.signing;
-        let old = id_of(&keyring::key_file(self.folder, self.node.as_str(), usage), usage)?;
+        let old = id_of(&keyring::private_file(self.folder, self.node, usage)?, usage)?;
         let suite = if usage == Use::Link { Suite::Std } else { self.suite };
         let (pem, spki) = match usage {
             Use::Seal => {
@@ -110,6 +119,8 @@ impl Place<'_> {
             until: None,
             spki,
         };
+        keyring::make_private_dir(self.folder)
+            .map_err(|cause| KeyringError::Io { path: self.folder.to_owned(), cause })?;
         let rollover = self.folder.join(format!("{}.{usage}.rollover", self.node));
         self.write(&rollover, &Signed::make(&signing, &said).to_bytes())?;
         self.write(&self.beside(usage, NEXT, ".pub.pem"), card.to_text().as_bytes())?;
@@ -119,10 +130,24 @@ impl Place<'_> {
         Ok(Named { id: card.id(), rollover })
     }
 
+    /// Why there is no next key to take into use: it was not made, or it is only among the unit's credentials.
+    pub(crate) fn no_next(&self, usage: Use) -> KeyringError {
+        let elsewhere = keyring::key_files(self.folder, self.node, usage).unwrap_or_default();
+        match elsewhere.into_iter().find(|(word, _)| word == NEXT) {
+            Some((_, path)) => KeyringError::Credential { path },
+            None => {
+                KeyringError::Io { path: self.beside(usage, NEXT, ".key.pem"), cause: io::ErrorKind::NotFound.into() }
+            }
+        }
+    }
+
     /// Takes the next key into use; the present one stays as an old one.
     pub(crate) fn switch(&self, usage: Use) -> Result<Digest, KeyringError> {
         let (present, next) =
             (keyring::key_file(self.folder, self.node.as_str(), usage), self.beside(usage, NEXT, ".key.pem"));
+        if !next.exists() {
+            return Err(self.no_next(usage));
+        }
         let id = id_of(&next, usage)?;
         let moved = |from: &Path, to: &Path| {
             Disk::real().rename(from, to).map_err(|cause| KeyringError::Io { path: from.to_owned(), cause })
@@ -147,6 +172,9 @@ impl Place<'_> {
 
     /// Destroys an old private key. Its public card stays for whoever verifies.
     pub(crate) fn drop_old(&self, held: &Held) -> Result<(), KeyringError> {
+        if keyring::is_credential(&held.path) {
+            return Err(KeyringError::Credential { path: held.path.clone() });
+        }
         let io = |cause| KeyringError::Io { path: held.path.clone(), cause };
         Disk::real().remove_file(&held.path).and_then(|()| Disk::real().sync_dir(self.folder)).map_err(io)
     }

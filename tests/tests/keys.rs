@@ -122,6 +122,102 @@ fn a_node_takes_its_keys_from_the_units_credentials_where_they_are_laid_out() {
     assert_eq!(open.status.code(), Some(2), "{}", words(&open));
 }
 
+/// What systemd does with `LoadCredential=keys:FOLDER` when the unit starts.
+fn lay_out(folder: &Path, credentials: &Path) {
+    let _gone = fs::remove_dir_all(credentials);
+    fs::create_dir(credentials).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let copy = credentials.join(format!("keys_{}", entry.file_name().to_string_lossy()));
+        fs::copy(entry.path(), &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o440)).unwrap();
+    }
+}
+
+#[test]
+fn keys_follow_one_another_where_the_daemon_has_them_as_credentials_only() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    let (keys, credentials) = (root.path().join("extranet/keys"), root.path().join("credentials"));
+    // To the daemon the folder is not there: it is root's.
+    let config = fs::read_to_string(office.config("extranet")).unwrap();
+    let line = config.lines().find(|line| line.starts_with("keys = ")).unwrap();
+    let theirs = root.path().join("daemon.toml");
+    fs::write(&theirs, config.replace(line, "keys = \"/nowhere/keys\"")).unwrap();
+    let daemon = |arguments: &[&str]| {
+        let mut command = Command::new(program("extranet-node"));
+        command.arg("--config").arg(&theirs).args(arguments).env("CREDENTIALS_DIRECTORY", &credentials);
+        command
+    };
+    let import = |office: &Office, usage: &str| {
+        for node in ["internet", "extranet", "intranet"] {
+            let (file, trust) = (keys.join(format!("extranet.{usage}.rollover")), root.path().join(node).join("trust"));
+            office.ferry(&["trust", "import", &file.to_string_lossy(), "--trust", &trust.to_string_lossy()]).unwrap();
+        }
+    };
+    let held = |command: &mut Command| -> Vec<(String, String)> {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", words(&output));
+        let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+        rows.iter()
+            .filter(|row| row["use"] == "seal")
+            .map(|row| (word(row, "state"), word(row, "fingerprint")))
+            .collect()
+    };
+    office.node_command("extranet", &["keys", "next", "--use", "seal"]).unwrap();
+    lay_out(&keys, &credentials);
+    let before = held(&mut daemon(&["keys", "--json"]));
+    assert_eq!(before.iter().map(|(word, _)| word.as_str()).collect::<Vec<_>>(), ["present", "next"]);
+    let refused = daemon(&["keys", "switch", "--use", "seal"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "credentials are not ours to change: {}", words(&refused));
+
+    // The neighbour seals to the next key before and after the change, and the daemon opens, restarted or not.
+    import(&office, "seal");
+    let start = |office: &mut Office| {
+        let (status, mut command) = (office.spool("extranet").join("status/status.json"), daemon(&["run"]));
+        let _gone = fs::remove_file(&status);
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        assert!(office.await_that(STEP, |_| status.exists().then_some(())).is_some());
+        child
+    };
+    let end = |mut child: std::process::Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let child = start(&mut office);
+    up(&mut office, "internet");
+    delivered(&mut office, 1);
+    office.node_command("extranet", &["keys", "switch", "--use", "seal"]).unwrap();
+    delivered(&mut office, 2);
+    end(child);
+    lay_out(&keys, &credentials);
+    let after = held(&mut daemon(&["keys", "--json"]));
+    assert_eq!(after, [("present".to_owned(), before[1].1.clone()), ("old".to_owned(), before[0].1.clone())]);
+    let child = start(&mut office);
+    delivered(&mut office, 3);
+    end(child);
+}
+
+#[test]
+fn the_nodes_own_commands_work_between_the_change_of_its_signing_key_and_the_reload() {
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office(root.path());
+    up(&mut office, "extranet");
+    office.node_command("extranet", &["keys", "next", "--use", "sign"]).unwrap();
+    let (file, trust) = (root.path().join("extranet/keys/extranet.sign.rollover"), root.path().join("extranet/trust"));
+    office.ferry(&["trust", "import", &file.to_string_lossy(), "--trust", &trust.to_string_lossy()]).unwrap();
+    let early = office.node_output("extranet", &["keys", "switch", "--use", "sign"]).unwrap();
+    assert_eq!(early.status.code(), Some(1), "the daemon has not read the card: {}", words(&early));
+    again(&mut office, "extranet");
+    office.node_command("extranet", &["keys", "switch", "--use", "sign"]).unwrap();
+    for asked in [&["list"][..], &["gaps"], &["keys"], &["route", "disable", "applications", "--reason", "test"]] {
+        office.node_command("extranet", asked).unwrap();
+    }
+    again(&mut office, "extranet");
+    office.node_command("extranet", &["list"]).unwrap();
+}
+
 fn up(office: &mut Office, node: &'static str) {
     let status = office.spool(node).join("status/status.json");
     // A daemon that was here before left one.

@@ -2,13 +2,13 @@
 //! asked what still needs them.
 
 use protocol::trust::Use;
-use protocol::{Zone, keys};
+use protocol::{Digest, Zone, keys};
 use serde_json::{Value, json};
 
 use super::{Exit, Links, Words, ask};
 use crate::clock;
 use crate::config::Config;
-use crate::keyring::KeyringError;
+use crate::keyring::{KeyringError, NEXT};
 use crate::rotation::{Held, Place};
 
 /// How long neighbours may go on with the old key: a carrier that calls every week, and time to import.
@@ -62,15 +62,23 @@ pub(super) fn keys<L: Links>(config: &Config<L>, zone: Zone, asked: &KeysArgumen
             });
         }),
         Some(Act::Switch { usage }) => match believed(config, &place, *usage) {
-            Ok(true) => place.switch(*usage).map(|id| {
+            Ok(Some(next)) if *usage == Use::Sign && !daemon_knows(config, zone, &next) => {
+                out.error(
+                    "the daemon has not read the card of the next key yet, so it would refuse this node's own commands",
+                    "reload it after ferry trust import, then switch",
+                    "导入换钥声明后请先重新加载守护进程，再切换",
+                );
+                return Exit::Refused;
+            }
+            Ok(Some(_)) => place.switch(*usage).map(|id| {
                 out.result(&json!({ "present": id.to_string(), "fingerprint": keys::fingerprint(&id) }), || {
                     let id = keys::fingerprint(&id);
-                    let en = format!("the {usage} key is now {id}; reload the daemon at once");
-                    let zh = format!("{usage} 密钥现为 {id}；请立即重新加载守护进程");
+                    let en = format!("the {usage} key is now {id}; reload the daemon at once, or restart its unit where keys are credentials");
+                    let zh = format!("{usage} 密钥现为 {id}；请立即重新加载守护进程（私钥为 systemd 凭据时须重启服务单元）");
                     out.pick(&en, &zh).to_owned()
                 });
             }),
-            Ok(false) => {
+            Ok(None) => {
                 out.error(
                     "the next key is on no card in this node's own trust folder, so it would not believe itself",
                     "ferry trust import the rollover here too",
@@ -90,17 +98,28 @@ pub(super) fn keys<L: Links>(config: &Config<L>, zone: Zone, asked: &KeysArgumen
 fn failed(error: &KeyringError, out: &Words) -> Exit {
     out.error(&error.to_string(), "run `keys` as root or as the keys' owner", "请以 root 或密钥所有者身份运行 keys");
     match error {
+        KeyringError::Credential { .. } => Exit::Refused,
         KeyringError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::AlreadyExists => Exit::Refused,
         KeyringError::Io { .. } => Exit::Disk,
         _ => Exit::Config,
     }
 }
 
-/// Is the next key on a card in the node's own trust folder?
-fn believed<L: Links>(config: &Config<L>, place: &Place<'_>, usage: Use) -> Result<bool, KeyringError> {
+/// The next key, where it is on a card in the node's own trust folder.
+fn believed<L: Links>(config: &Config<L>, place: &Place<'_>, usage: Use) -> Result<Option<Digest>, KeyringError> {
     let trust = crate::keyring::believed(&config.node)?;
-    let next = place.held()?.into_iter().find(|held| held.usage == usage && held.word == "next");
-    Ok(next.is_none_or(|next| trust.card(&next.id).is_some()))
+    let next = place.held()?.into_iter().find(|held| held.usage == usage && held.word == NEXT);
+    let Some(next) = next else { return Err(place.no_next(usage)) };
+    Ok(Some(next.id).filter(|id| trust.card(id).is_some()))
+}
+
+/// Would a daemon that is at work take this key's word for this node's? One that does not answer is asked for nothing else.
+fn daemon_knows<L: Links>(config: &Config<L>, zone: Zone, key: &Digest) -> bool {
+    if !ask::running(&spool::Layout::new(&config.node.spool)) {
+        return true;
+    }
+    let said = needed(config, zone).unwrap_or_default();
+    said["signing"].as_array().into_iter().flatten().any(|id| *id == json!(key.to_string()))
 }
 
 /// Asks the daemon, or the spool where none runs, what the sealing keys are still needed for.
