@@ -42,10 +42,11 @@ fn frames(office: &Office, sender: &mut Sender, now: Moment) -> Vec<Vec<u8>> {
             sender.supply(plan.id, bytes.unwrap()).unwrap();
         }
         let mut datagram = Vec::new();
-        match sender.next_frame(now, &mut datagram) {
+        match sender.next_frame(&mut datagram) {
             Some(_) => out.push(datagram),
             None => return out,
         }
+        sender.left(now, true);
     }
 }
 

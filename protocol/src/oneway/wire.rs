@@ -108,6 +108,8 @@ struct Weather {
     forge: u64,
     /// An old datagram comes again, of whatever start.
     replay: u64,
+    /// The sender's own kernel refuses a datagram.
+    refuse: u64,
     kill: u64,
     rot: u64,
 }
@@ -278,10 +280,15 @@ impl<'a> World<'a> {
         }
         for _ in 0..40 {
             let mut datagram = Vec::new();
-            if self.sender.next_frame(self.now, &mut datagram).is_none() {
+            if self.sender.next_frame(&mut datagram).is_none() {
                 break;
             }
-            self.launch(datagram);
+            // An interface of the sender that is down: the round must not count.
+            let refused = self.dice.chance(self.weather.refuse);
+            if !refused {
+                self.launch(datagram);
+            }
+            self.sender.left(self.now, !refused);
         }
         while let Some(note) = self.sender.poll_note() {
             match note {
@@ -407,6 +414,7 @@ fn stormy(dice: &mut Dice) -> Weather {
         flip: dice.roll(20),
         forge: dice.roll(50),
         replay: dice.roll(50),
+        refuse: dice.roll(3),
         kill: dice.roll(6),
         rot: dice.roll(100),
     }
@@ -491,6 +499,18 @@ fn an_outage_of_a_whole_round_is_healed_by_the_next_ones() {
     assert!(world.got.is_empty());
     world.weather = Weather::default();
     world.run_until_all_arrived(2_000);
+}
+
+#[test]
+fn a_round_that_the_kernel_refused_does_not_count_and_comes_again() {
+    let office = Office::new(Suite::Std);
+    let mut world = World::new(&office, 4, Weather { refuse: 1_000, ..Weather::default() });
+    (0..8).for_each(|_| world.drop_in());
+    (0..300).for_each(|_| world.step());
+    let out: u32 = world.outbox.iter().map(|(waiting, _)| world.sender.rounds(&waiting.id)).sum();
+    assert_eq!((out, world.plans.values().map(|(_, sent)| *sent).max()), (0, Some(0)));
+    world.weather = Weather::default();
+    world.run_until_all_arrived(400);
 }
 
 #[test]
@@ -609,8 +629,9 @@ fn how_fast_the_state_machines_go() {
             batch.clear();
             let mut size = 1;
             for _ in 0..44 {
-                size = sender.next_frame(Moment::ZERO, &mut batch).unwrap_or(size);
+                size = sender.next_frame(&mut batch).unwrap_or(size);
             }
+            sender.left(Moment::ZERO, true);
             sending += started.elapsed();
             let started = std::time::Instant::now();
             for datagram in batch.chunks(size) {
