@@ -67,7 +67,9 @@ impl Links for ExtranetLinks {
                     trust: Arc::clone(&station.trust),
                     opening: Vec::new(),
                 };
-                threads.extend(diode_link::send(link, settings.clone(), ends.clone())?.threads);
+                let mut sending = diode_link::send(link, settings.clone(), ends.clone())?;
+                threads.append(&mut sending.threads);
+                station.watch_count(Alarm::LinkRefused, move || sending.status().send_errors);
                 stop.also(move || ends.raise());
             }
         }

@@ -103,6 +103,15 @@ alarms! {
     /// A one-way link is silent.
     LinkSilent = "link-silent", "journalctl -u trilock-ZONE -n 30",
         "no beacon has come over the one-way link", "单向链路无信标";
+    /// A copied machine, or a second daemon with the same keys.
+    LinkTwoSenders = "link-two-senders", "journalctl -u trilock-ZONE -p err -n 30",
+        "two senders with the same keys speak on the one-way link", "单向链路上有两个发送端使用同一密钥";
+    /// Datagrams came and there was no room for them.
+    LinkDrops = "link-drops", "sysctl net.core.rmem_max; ZONE-node check",
+        "the kernel dropped datagrams of the one-way link for want of buffer; rounds bring them again", "内核因缓冲不足丢弃单向链路的数据报，后续轮次会补上";
+    /// Datagrams did not leave the sender.
+    LinkRefused = "link-refused", "ip -s link; journalctl -u trilock-ZONE -p err -n 30",
+        "the kernel refuses datagrams of the one-way link: its interface is down, or smaller than mtu", "内核拒绝发送单向链路的数据报：接口未启用，或小于 mtu";
     /// Something is missing on a one-way link.
     Gaps = "gaps", "ZONE-node gaps",
         "numbers are missing on a one-way crossing; the next round or gap report closes them", "单向跨区段存在缺号";

@@ -15,6 +15,7 @@ pub mod pair;
 pub mod papers;
 pub mod programs;
 pub mod relay;
+pub mod rig;
 pub mod samples;
 pub mod seals;
 pub mod stripping;

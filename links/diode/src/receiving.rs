@@ -260,6 +260,7 @@ impl Work {
                     tracing::warn!(block = %id, "no room for the symbols of a block; the gap report will name its entries")
                 }
                 Event::Epoch(said) => {
+                    self.status.two_senders = false;
                     tracing::info!(epoch = said.epoch, started = %said.started, source = %said.source, "the sender introduced itself")
                 }
                 Event::Pulse { epoch, pulse } => self.pulse(epoch, &pulse),
@@ -267,6 +268,10 @@ impl Work {
                     self.status.silent = true;
                     let seconds = self.clock.now().saturating_sub(since).as_secs();
                     tracing::error!(seconds, source = %self.link.peer, "the one-way link is silent: no beacon");
+                }
+                Event::TwoSenders { other, newest } => {
+                    self.status.two_senders = true;
+                    tracing::error!(other, newest, source = %self.link.peer, "two senders with the same keys speak on the one-way link: stop one of them");
                 }
                 Event::Heard => {
                     self.status.silent = false;

@@ -204,7 +204,8 @@ impl Run {
             Ok(datagram) => {
                 self.status.beacons += 1;
                 let length = datagram.len();
-                self.put(now, &datagram, length);
+                // One that was refused is followed by another in a second.
+                let _left = self.put(now, &datagram, length);
             }
             Err(error) => tracing::error!(%error, "no beacon this second"),
         }
@@ -246,32 +247,35 @@ impl Run {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let mut segment = 0;
+        let (mut segment, mut all) = (0, true);
         for _ in 0..count {
-            let Some(bytes) = self.sender.next_frame(now, &mut buffer) else { break };
+            let Some(bytes) = self.sender.next_frame(&mut buffer) else { break };
             if segment != 0 && bytes != segment {
                 // A block of another MTU from before a restart: its frames go by themselves.
                 let (before, other) = buffer.split_at(buffer.len() - bytes);
-                self.put(now, before, segment);
-                self.put(now, other, bytes);
+                all &= self.put(now, before, segment);
+                all &= self.put(now, other, bytes);
                 buffer.clear();
                 segment = 0;
                 continue;
             }
             segment = bytes;
         }
-        self.put(now, &buffer, segment);
+        all &= self.put(now, &buffer, segment);
         self.buffer = buffer;
+        self.sender.left(now, all);
         true
     }
 
-    fn put(&mut self, now: Moment, datagrams: &[u8], segment: usize) {
+    /// False where the kernel refused some of it.
+    fn put(&mut self, now: Moment, datagrams: &[u8], segment: usize) -> bool {
         if datagrams.is_empty() {
-            return;
+            return true;
         }
         let count = datagrams.len().div_ceil(segment.max(1)) as u64;
         self.bucket.spend(datagrams.len() as u64);
-        match self.socket.send(datagrams, segment) {
+        let sent = self.socket.send(datagrams, segment);
+        match &sent {
             Ok(()) => {
                 self.status.datagrams += count;
                 self.status.bytes += datagrams.len() as u64;
@@ -285,6 +289,7 @@ impl Run {
             }
         }
         self.status.segments_max = self.socket.segments_max(segment) as u64;
+        sent.is_ok()
     }
 
     fn notes(&mut self) {

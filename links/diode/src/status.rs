@@ -54,4 +54,6 @@ pub struct ReceiverStatus {
     pub epoch: u32,
     /// No beacon for longer than `silence_s`.
     pub silent: bool,
+    /// Two senders with the same keys spoke since the last start of one.
+    pub two_senders: bool,
 }

@@ -16,6 +16,8 @@ pub mod code;
 pub mod frame;
 pub mod gap;
 pub mod geometry;
+#[cfg(test)]
+mod hostile;
 mod octets;
 pub mod open_block;
 pub mod pace;

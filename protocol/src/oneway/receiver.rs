@@ -28,7 +28,15 @@ use crate::zone::Crossing;
 use zeroize::Zeroizing;
 
 /// A flood of forged beacons costs at most this many signature checks a second.
-pub const SIGNATURES_PER_S_MAX: u32 = 20;
+pub const SIGNATURES_PER_S_MAX: u32 = SIGNATURES_AT_ONCE + 15;
+/// Checks that may be made at once after a quiet time; from then on one each time the second has room for it again. So
+/// a flood cannot use up a whole second in its first moment, and a true introduction has its chance in every moment.
+const SIGNATURES_AT_ONCE: u32 = 5;
+/// One more check may be made after this.
+const SIGNATURE_EVERY: Moment = Moment::from_nanos(1_000_000_000 / 15 + 1);
+/// A sender that still says beacons so long after a later start of it began, both by the senders' clocks, is a second
+/// sender: what was under way then came long ago.
+const SECOND_SENDER_AFTER_MS: u64 = 10_000;
 /// Link keys kept: the running start of the sender and the one before, whose last frames may still be under way.
 const EPOCHS_KEPT: usize = 2;
 /// Blocks done that are remembered, so that a repeated round of them costs one look-up: 4 GiB to 16 GiB of content.
@@ -108,6 +116,13 @@ pub enum Event {
     },
     /// A beacon came after a silence.
     Heard,
+    /// Two senders with the same keys speak at once. Said once for each pair.
+    TwoSenders {
+        /// The link epoch of the one that is not listened to, or that is the older one.
+        other: u32,
+        /// The newest.
+        newest: u32,
+    },
 }
 
 /// Why a datagram was dropped.
@@ -201,6 +216,8 @@ struct Epoch {
     number: u32,
     key: Aead,
     last_beacon: u64,
+    started: Timestamp,
+    introduction: Vec<u8>,
 }
 
 struct Kept {
@@ -227,7 +244,9 @@ pub struct Receiver {
     decoder: Decoder,
     events: VecDeque<Event>,
     counters: Counters,
-    signatures: (Moment, u32),
+    /// When the next signature may be checked if all that may be made at once were.
+    signatures: Moment,
+    two_senders: Option<(u32, u32)>,
     last_beacon: Moment,
     silent: bool,
     ticked: Moment,
@@ -251,7 +270,8 @@ impl Receiver {
             decoder: Decoder::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
-            signatures: (now, 0),
+            signatures: Moment::ZERO,
+            two_senders: None,
             last_beacon: now,
             silent: false,
             ticked: now,
@@ -462,26 +482,18 @@ impl Receiver {
         if beacon.crossing != self.ear.crossing || beacon.suite != self.ear.suite {
             return Err(other);
         }
-        if let Some(at) = self.epochs.iter().position(|epoch| epoch.number == beacon.epoch) {
-            let newest = at + 1 == self.epochs.len();
-            let Some(epoch) = self.epochs.get_mut(at) else { return Err(other) };
-            let pulse = beacon.check(&epoch.key)?;
-            if beacon.sequence <= epoch.last_beacon {
-                return Err(Refused::BeaconPast { sequence: beacon.sequence, last: epoch.last_beacon });
-            }
-            epoch.last_beacon = beacon.sequence;
-            self.pulse(now, beacon.epoch, newest, pulse);
-            return Ok(());
+        if self.epochs.iter().any(|epoch| epoch.number == beacon.epoch) {
+            return self.known(now, &beacon);
         }
         let newest = self.epochs.last().map_or(0, |epoch| epoch.number);
         if beacon.epoch < newest {
+            self.look_for_second(now, &beacon);
             return Err(Refused::EpochPast { epoch: beacon.epoch, newest });
         }
         self.spend_signature(now)?;
-        let introduction = self.believe(&beacon)?;
-        let key = self.unwrap(&introduction)?;
-        let pulse = beacon.check(&key)?;
-        self.epochs.push(Epoch { number: beacon.epoch, key, last_beacon: beacon.sequence });
+        let (introduction, key, pulse) = self.introduced(&beacon)?;
+        let (number, started, last_beacon) = (beacon.epoch, introduction.started, beacon.sequence);
+        self.epochs.push(Epoch { number, key, last_beacon, started, introduction: beacon.introduction.to_owned() });
         if self.epochs.len() > EPOCHS_KEPT {
             self.epochs.remove(0);
         }
@@ -490,14 +502,64 @@ impl Receiver {
         Ok(())
     }
 
-    fn spend_signature(&mut self, now: Moment) -> Result<(), Refused> {
-        if now >= self.signatures.0 + Moment::from_secs(1) {
-            self.signatures = (now, 0);
+    /// A beacon that names a start we know: one tag, and no signature.
+    fn known(&mut self, now: Moment, beacon: &Beacon<'_>) -> Result<(), Refused> {
+        let newest = self.epochs.last().map_or((0, Timestamp(0)), |epoch| (epoch.number, epoch.started));
+        let unknown = Refused::EpochUnknown { epoch: beacon.epoch };
+        let epoch = self.epochs.iter_mut().find(|epoch| epoch.number == beacon.epoch).ok_or(unknown)?;
+        let pulse = match beacon.check(&epoch.key) {
+            Ok(pulse) => pulse,
+            Err(refused) => {
+                if epoch.introduction != beacon.introduction {
+                    self.look_for_second(now, beacon);
+                }
+                return Err(refused.into());
+            }
+        };
+        if beacon.sequence <= epoch.last_beacon {
+            return Err(Refused::BeaconPast { sequence: beacon.sequence, last: epoch.last_beacon });
         }
-        if self.signatures.1 >= SIGNATURES_PER_S_MAX {
+        epoch.last_beacon = beacon.sequence;
+        let is_newest = beacon.epoch == newest.0;
+        if !is_newest && pulse.at.0 > newest.1.0.saturating_add(SECOND_SENDER_AFTER_MS) {
+            self.second_sender(beacon.epoch, newest.0);
+        }
+        self.pulse(now, beacon.epoch, is_newest, pulse);
+        Ok(())
+    }
+
+    /// A beacon that will be refused: is it a second sender's? One signature, out of the same allowance.
+    fn look_for_second(&mut self, now: Moment, beacon: &Beacon<'_>) {
+        let Some(newest) = self.epochs.last().map(|epoch| (epoch.number, epoch.started)) else { return };
+        if self.two_senders == Some((beacon.epoch, newest.0)) || self.spend_signature(now).is_err() {
+            return;
+        }
+        let Ok((_, _, pulse)) = self.introduced(beacon) else { return };
+        if beacon.epoch == newest.0 || pulse.at.0 > newest.1.0.saturating_add(SECOND_SENDER_AFTER_MS) {
+            self.second_sender(beacon.epoch, newest.0);
+        }
+    }
+
+    fn second_sender(&mut self, other: u32, newest: u32) {
+        if self.two_senders.replace((other, newest)) != Some((other, newest)) {
+            self.events.push_back(Event::TwoSenders { other, newest });
+        }
+    }
+
+    /// Signature, key and tag of a start that is not known.
+    fn introduced(&self, beacon: &Beacon<'_>) -> Result<(Introduction, Aead, Pulse), Refused> {
+        let introduction = self.believe(beacon)?;
+        let key = self.unwrap(&introduction)?;
+        let pulse = beacon.check(&key)?;
+        Ok((introduction, key, pulse))
+    }
+
+    fn spend_signature(&mut self, now: Moment) -> Result<(), Refused> {
+        let spent = self.signatures.max(now) + SIGNATURE_EVERY;
+        if spent > now + SIGNATURE_EVERY * SIGNATURES_AT_ONCE {
             return Err(Refused::TooManySignatures);
         }
-        self.signatures.1 += 1;
+        self.signatures = spent;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The sending end: which block, which symbol, which round. Told the time and the outbox, it answers with frames.
 //!
 //! ```text
-//! set_outbox -> wants() -> [driver reads the pieces] -> supply() -> next_frame() … -> round done -> due again later
+//! set_outbox -> wants() -> [driver reads the pieces] -> supply() -> next_frame() … left() -> round done -> due again later
 //! round 1: source symbols and the first recovery symbols; round 2: the recovery symbols not sent yet;
 //! then whole rounds, each twice as late as the one before, behind everything that was never sent.
 //! ```
@@ -100,6 +100,8 @@ struct Airborne {
     recovery: Vec<u8>,
     next: u32,
     end: u32,
+    /// A frame of this round did not leave the machine: the round does not count.
+    void: bool,
 }
 
 /// The sender of one crossing in one link epoch.
@@ -117,6 +119,8 @@ pub struct Sender {
     schedule: BTreeSet<(Moment, BlockId)>,
     loading: HashMap<BlockId, Lane>,
     air: VecDeque<Airborne>,
+    /// All of their round was given out and nobody has said yet that it left; true where some of it did not.
+    given: Vec<(BlockId, bool)>,
     picks: u32,
     encoder: Encoder,
     notes: VecDeque<Note>,
@@ -148,6 +152,7 @@ impl Sender {
             schedule: BTreeSet::new(),
             loading: HashMap::new(),
             air: VecDeque::new(),
+            given: Vec::new(),
             picks: 0,
             encoder: Encoder::default(),
             notes: VecDeque::new(),
@@ -249,7 +254,7 @@ impl Sender {
             index: 0,
             digest_head,
         };
-        self.air.push_back(Airborne { header, lane, source: bytes, recovery, next, end });
+        self.air.push_back(Airborne { header, lane, source: bytes, recovery, next, end, void: false });
         Ok(())
     }
 
@@ -262,8 +267,9 @@ impl Sender {
         }
     }
 
-    /// Appends the next frame and says how long it is; `None` when nothing is in the air.
-    pub fn next_frame(&mut self, now: Moment, out: &mut Vec<u8>) -> Option<usize> {
+    /// Appends the next frame and says how long it is; `None` when nothing is in the air. Once the frames are with the
+    /// kernel, or refused by it, the driver says so by [`Sender::left`].
+    pub fn next_frame(&mut self, out: &mut Vec<u8>) -> Option<usize> {
         let at = self.pick()?;
         let mut block = self.air.remove(at)?;
         block.header.index = u16::try_from(block.next).expect("a geometry has fewer than 65,536 symbols");
@@ -276,9 +282,26 @@ impl Sender {
             // To the back of the line: that is the interleave.
             self.air.push_back(block);
         } else {
-            self.round_done(now, block.header.block);
+            self.given.push((block.header.block, block.void));
         }
         Some(out.len() - start)
+    }
+
+    /// The frames given out since the last call left this machine, or some of them were refused: an interface that is
+    /// down, a datagram too large for it. A round that did not leave does not count and comes again soon, or an entry
+    /// would be shown as sent that never was.
+    pub fn left(&mut self, now: Moment, all: bool) {
+        if !all {
+            self.air.iter_mut().for_each(|block| block.void = true);
+        }
+        for (id, void) in std::mem::take(&mut self.given) {
+            if all && !void {
+                self.round_done(now, id);
+            } else if let Some(kept) = self.blocks.get_mut(&id) {
+                kept.due = now + BEACON_EVERY;
+                self.schedule.insert((kept.due, id));
+            }
+        }
     }
 
     /// Bytes of the next frame, for pacing; `None` when nothing is in the air.
@@ -329,7 +352,10 @@ impl Sender {
     /// Has everything in the outbox been out at least once?
     #[must_use]
     pub fn is_idle(&mut self) -> bool {
-        self.air.is_empty() && self.loading.is_empty() && Lane::ALL.into_iter().all(|lane| !self.planner.waits(lane))
+        self.air.is_empty()
+            && self.loading.is_empty()
+            && self.given.is_empty()
+            && Lane::ALL.into_iter().all(|lane| !self.planner.waits(lane))
     }
 
     fn cut(&mut self, lane: Lane, now: Moment) -> Option<Arc<Plan>> {
