@@ -97,7 +97,7 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 	fi
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
-# mkfs.ext4 and mount (disks that fail and lose power), setpriv (accounts of apps), systemd-analyze (units), python3 (the
+# mkfs.ext4 and mount (disks that fail and lose power), setpriv (accounts of apps), systemd-analyze (units), xorriso (images of discs), python3 (the
 # example of docs/upstream-apps.md).
 # Installed by itself where this is Debian-like and root; otherwise what is absent is named,
 # and the tests that need it say that they were skipped.
@@ -106,7 +106,7 @@ prerequisites: packages python
 packages:
 	@absent=""; \
 	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount \
-		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
+		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3 xorriso:xorriso; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \
 	if [ -z "$$absent" ]; then exit 0; fi; \

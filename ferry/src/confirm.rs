@@ -3,19 +3,22 @@
 
 use std::path::PathBuf;
 
+use indicatif::ProgressBar;
 use protocol::Timestamp;
-use protocol::waybill::line_file_name;
+use protocol::parity::SECTOR_BYTES;
 use serde_json::json;
 use spool::disk::{ASIDE, Disk};
 
 use crate::approve::put;
-use crate::copying::{forget, read_line};
+use crate::copying::{Span, forget, read_span};
 use crate::desk::{ASK_WAIT_MS, Desk, DeskError};
 use crate::folder::{Folder, Kind};
 use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::medium::{self, BESIDE_MAX, MEDIUM_FILE, Medium, MediumError};
 use crate::papers::{APPROVALS, Papers, PapersError, read_approval};
+use crate::parity::{self, Index, Parity, Rows, Watch};
 use crate::trustdir::{self, TrustDirError};
+use crate::volume::Layout;
 use crate::words::{Voice, groups, say, size};
 
 /// What stops a confirmation.
@@ -39,6 +42,9 @@ pub(crate) enum ConfirmError {
     /// A write-once medium was closed before everybody had signed.
     #[error("countersignature {file} is in the desk and not on the medium, and the medium cannot be written: {cause}")]
     Closed { trip: u64, file: String, cause: String },
+    /// Sectors are not what was written.
+    #[error("{} files of trip {trip} have damaged sectors", found.damage.len())]
+    Damaged { trip: u64, found: parity::Found },
     /// Something else lies there.
     #[error("the medium holds {count} things of trip {trip} that are not on its waybill: {first}")]
     Strangers { trip: u64, count: usize, first: String },
@@ -89,32 +95,58 @@ impl Confirm {
         self.complete(&staged, &folder, &papers)?;
         let person = self.key.open(language.pick("passphrase", "口令"))?;
 
+        let layout = Layout::read(&folder, &papers, trust.as_ref()).map_err(MediumError::from)?;
+        let spans: Vec<Span> = layout.pieces.iter().map(|piece| layout.span(&papers, piece)).collect();
         // Until the kernel has forgotten them, reading the files back would read our own memory.
-        let forgotten = papers.waybill.lines.iter().filter(|line| forget(&folder, &line_file_name(line))).count();
-        let bar = voice.bar(papers.total(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
-        for line in &papers.waybill.lines {
-            read_line(&folder, line, papers.signed.suite, &bar, &mut |_| Ok(())).map_err(MediumError::from)?;
-        }
+        let names = layout.names(&papers);
+        let forgotten = names.iter().filter(|name| forget(&folder, name)).count();
+        let bar = voice.bar(layout.bytes(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
+        let read = read_back(&folder, &papers, &layout, &spans, &bar);
         bar.finish_and_clear();
+        read?;
         let approvals = papers.approvals(&folder, trust.as_ref())?;
         papers.enough(&approvals)?;
-        let strangers = medium::strangers(&folder, &papers).map_err(MediumError::from)?;
+        let strangers = medium::strangers(&folder, &papers, &layout).map_err(MediumError::from)?;
         if let Some(first) = strangers.first() {
             return Err(ConfirmError::Strangers { trip, count: strangers.len(), first: first.clone() });
         }
 
-        let arguments = [("trip", trip.to_string()), ("medium", papers.waybill.medium.to_string())];
+        let mut arguments = vec![("trip", trip.to_string()), ("medium", papers.waybill.medium.to_string())];
+        if layout.count > 1 {
+            arguments.extend([("volume", layout.number.to_string()), ("volumes", layout.count.to_string())]);
+        }
         let answer = desk.ask(&person, "confirm", &arguments, now, ASK_WAIT_MS)?;
-        let (files, amount, digest) = (papers.waybill.lines.len(), size(papers.total()), groups(&papers.digest));
+        let (files, amount, digest) = (layout.pieces.len(), size(layout.bytes()), groups(&papers.digest));
+        let missing = answer.details.get("missing").and_then(|list| list.as_array()).cloned().unwrap_or_default();
         voice.object(&json!({
-            "trip": trip, "code": answer.code, "files": files, "bytes": papers.total(), "waybill": papers.digest.to_string(),
+            "trip": trip, "code": answer.code, "files": files, "bytes": layout.bytes(), "waybill": papers.digest.to_string(),
             "approvals": approvals.iter().map(|a| a.person.to_string()).collect::<Vec<_>>(), "caches_dropped": forgotten,
-            "signatures_checked_here": trust.is_some(),
+            "signatures_checked_here": trust.is_some(), "volume": layout.number, "volumes": layout.count,
+            "not_yet_confirmed": missing, "parity_sectors": layout.shape.map_or(0, |shape| shape.parity_sectors()),
         }));
+        let (number, count) = (layout.number, layout.count);
+        if count > 1 {
+            voice.line(&say!(language, "volume {number} of {count}", "第 {number} 卷，共 {count} 卷"));
+        }
+        if !missing.is_empty() {
+            let left = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            voice.line(&say!(
+                language,
+                "trip {trip}: this volume is confirmed. {files} files, {amount} read back. Still to be confirmed: volume {left}.",
+                "批次 {trip}：本卷已确认。回读 {files} 个文件，{amount}。待确认：第 {left} 卷。"
+            ));
+            return Ok(());
+        }
         voice.line(&say!(
             language,
             "trip {trip}: confirmed. {files} files, {amount} read back and equal to the waybill.",
             "批次 {trip}：已确认。回读 {files} 个文件，{amount}，与运单一致。"
+        ));
+        let all = names.len();
+        voice.line(&say!(
+            language,
+            "read     from the medium: the system was asked to forget {forgotten} of {all} files (posix_fadvise)",
+            "回读     来自介质：已请系统丢弃 {all} 个文件中 {forgotten} 个的缓存（posix_fadvise）"
         ));
         voice.line(&say!(language, "waybill  {digest}", "运单  {digest}"));
         for approval in &approvals {
@@ -152,6 +184,43 @@ impl Confirm {
         sweep(&disk, medium);
         Ok(())
     }
+}
+
+/// Reads every file of the volume back. Where one is not what was written, all of it is looked at, so that the operator
+/// hears how bad it is.
+fn read_back(
+    folder: &Folder,
+    papers: &Papers,
+    layout: &Layout,
+    spans: &[Span],
+    bar: &ProgressBar,
+) -> Result<(), ConfirmError> {
+    let suite = papers.signed.suite;
+    let Some(shape) = &layout.shape else {
+        for span in spans {
+            read_span(folder, span, suite, bar, &mut |_| Ok(())).map_err(MediumError::from)?;
+        }
+        return Ok(());
+    };
+    let parity = Parity { shape, waybill: &papers.digest, number: layout.number };
+    let index = Index::read(folder, parity);
+    let (mut first, mut whole) = (0, true);
+    for span in spans {
+        let mut watch = Watch::new(&index, first);
+        let read = read_span(folder, span, suite, bar, &mut |piece| {
+            watch.update(piece);
+            Ok(())
+        });
+        watch.end();
+        whole &= read.is_ok() && watch.bad == 0;
+        first += span.size.div_ceil(SECTOR_BYTES as u64);
+    }
+    let rows = if whole { Rows::Parity } else { Rows::Both };
+    let found = parity::check(folder, parity, &index, spans, rows);
+    if whole && found.is_clean() {
+        return Ok(());
+    }
+    Err(ConfirmError::Damaged { trip: papers.waybill.trip, found })
 }
 
 /// A countersignature that was being put onto the medium when its command died left a file aside. Nobody puts one there

@@ -2,7 +2,7 @@
 //! A file that is longer, shorter or other than the waybill says is noticed while it is read, whenever it changed.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -43,6 +43,34 @@ pub(crate) enum CopyError {
     Changed { path: PathBuf, stated: Digest, found: Digest },
 }
 
+/// What is read of a file, and what it must be.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    /// The file's name.
+    pub(crate) name: String,
+    /// How long the file must be.
+    pub(crate) file_bytes: u64,
+    /// Where to begin.
+    pub(crate) offset: u64,
+    /// How much.
+    pub(crate) size: u64,
+    /// Its tree digest, where it is known.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Span {
+    /// The whole file of a waybill line.
+    pub(crate) fn of_line(line: &WaybillLine) -> Span {
+        Span {
+            name: line_file_name(line),
+            file_bytes: line.size,
+            offset: 0,
+            size: line.size,
+            digest: Some(line.digest),
+        }
+    }
+}
+
 /// Reads the file of a waybill line, compares it, and hands its bytes on.
 pub(crate) fn read_line(
     folder: &Folder,
@@ -51,26 +79,42 @@ pub(crate) fn read_line(
     bar: &ProgressBar,
     each: &mut dyn FnMut(&[u8]) -> Result<(), CopyError>,
 ) -> Result<(), CopyError> {
-    let name = line_file_name(line);
-    let path = folder.path().join(&name);
-    let (mut file, bytes) = folder.file(&name)?;
-    if bytes != line.size {
-        return Err(CopyError::Size { path, stated: line.size, found: bytes });
+    read_span(folder, &Span::of_line(line), suite, bar, each).map(drop)
+}
+
+/// Reads a file or a part of one, compares it, and hands its bytes on. Gives its digest.
+pub(crate) fn read_span(
+    folder: &Folder,
+    span: &Span,
+    suite: Suite,
+    bar: &ProgressBar,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), CopyError>,
+) -> Result<Digest, CopyError> {
+    let path = folder.path().join(&span.name);
+    let (mut file, bytes) = folder.file(&span.name)?;
+    if bytes != span.file_bytes {
+        return Err(CopyError::Size { path, stated: span.file_bytes, found: bytes });
     }
+    file.seek(SeekFrom::Start(span.offset)).map_err(|cause| CopyError::Read { path: path.clone(), cause })?;
+    let last = span.offset.saturating_add(span.size) == span.file_bytes;
     let mut tree = Tree::new(suite);
-    read_all(&mut file, &path, line.size, &mut |piece| {
+    // One byte more than is stated: a file that grows is noticed.
+    read_all(&mut file, &path, span.size.saturating_add(u64::from(last)), &mut |piece| {
         tree.update(piece);
         bar.inc(piece.len() as u64);
         each(piece)
     })?;
-    if tree.bytes() != line.size {
-        return Err(CopyError::Size { path, stated: line.size, found: tree.bytes() });
+    if tree.bytes() != span.size {
+        return Err(CopyError::Size { path, stated: span.size, found: tree.bytes() });
     }
     let found = tree.root();
-    if found == line.digest { Ok(()) } else { Err(CopyError::Changed { path, stated: line.digest, found }) }
+    match span.digest.filter(|stated| *stated != found) {
+        None => Ok(found),
+        Some(stated) => Err(CopyError::Changed { path, stated, found }),
+    }
 }
 
-/// Copies the file of a waybill line into a new file, synced. Gives its plain SHA-256 for `SHA256SUMS`.
+/// Copies the file of a waybill line into a new file, synced.
 pub(crate) fn copy_line(
     from: &Folder,
     line: &WaybillLine,
@@ -78,28 +122,44 @@ pub(crate) fn copy_line(
     to: &Path,
     disk: &Disk,
     bar: &ProgressBar,
-) -> Result<Digest, CopyError> {
+) -> Result<(), CopyError> {
     let path = to.join(line_file_name(line));
     let failed = |cause| write_error(&path, cause);
     let mut out = disk.create(&path).map_err(failed)?;
-    let mut sha256 = Suite::Std.hasher();
     read_line(from, line, suite, bar, &mut |piece| {
-        sha256.update(piece);
-        out.write_all(piece).map_err(|cause| write_error(&path, cause))
+        disk.append(&mut out, piece).map_err(|cause| write_error(&path, cause))
     })?;
-    disk.sync_file(&out).map_err(failed)?;
-    Ok(sha256.finish())
+    disk.sync_file(&out).map_err(failed)
 }
 
-/// Reads at most `stated` bytes and one more; whoever counts them notices the one.
+/// Copies a file or a part of one into a new file, which is not yet synced. Gives its tree digest, and its plain SHA-256
+/// for `SHA256SUMS`.
+pub(crate) fn copy_span(
+    from: &Folder,
+    span: &Span,
+    suite: Suite,
+    path: &Path,
+    disk: &Disk,
+    bar: &ProgressBar,
+) -> Result<(Digest, Digest), CopyError> {
+    let mut out = disk.create(path).map_err(|cause| write_error(path, cause))?;
+    let mut sha256 = Suite::Std.hasher();
+    let digest = read_span(from, span, suite, bar, &mut |piece| {
+        sha256.update(piece);
+        disk.append(&mut out, piece).map_err(|cause| write_error(path, cause))
+    })?;
+    Ok((digest, sha256.finish()))
+}
+
+/// Reads at most so many bytes.
 fn read_all(
     file: &mut File,
     path: &Path,
-    stated: u64,
+    bytes: u64,
     each: &mut dyn FnMut(&[u8]) -> Result<(), CopyError>,
 ) -> Result<(), CopyError> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut limited = file.take(stated.saturating_add(1));
+    let mut limited = file.take(bytes);
     loop {
         match limited.read(&mut buffer) {
             Ok(0) => return Ok(()),

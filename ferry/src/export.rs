@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use protocol::parity::PERCENT_MAX;
 use protocol::suite::Digest;
 use protocol::{Name, Timestamp};
 use serde_json::json;
@@ -13,10 +14,11 @@ use spool::disk::Disk;
 use crate::copying::{CopyError, write_error};
 use crate::desk::{self, CARRY_WAIT_MS, Desk, DeskError};
 use crate::folder::Folder;
-use crate::keyfile::{KeyFileError, KeyFrom};
-use crate::medium::{self, MediumError};
+use crate::keyfile::{KeyFileError, KeyFrom, Person};
+use crate::medium::{MediumError, Numbered, Writer};
 use crate::papers::{Papers, PapersError};
 use crate::slip;
+use crate::volume::{self, Capacity, Wanted};
 use crate::words::{Voice, groups, say, size};
 
 /// What stops an export.
@@ -62,12 +64,18 @@ pub(crate) struct Destination {
     /// A folder that will be burnt on the audited machine; gets TRILOCK/<trip>/
     #[arg(long, value_name = "DIR", conflicts_with_all = ["medium", "iso"])]
     pub(crate) out: Option<PathBuf>,
-    /// The mounted medium itself; gets TRILOCK/<trip>/
+    /// The mounted medium itself; gets TRILOCK/<trip>/. Named once for each volume where there are several
     #[arg(long, value_name = "DIR", conflicts_with = "iso")]
-    pub(crate) medium: Option<PathBuf>,
+    pub(crate) medium: Vec<PathBuf>,
     /// A disc image, made with xorriso
     #[arg(long, value_name = "FILE")]
     pub(crate) iso: Option<PathBuf>,
+    /// Several volumes of this size: cd, dvd, bd25, or a number of bytes
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) volume: Option<Capacity>,
+    /// Parity: of every hundred sectors so many may be damaged, 1 to 50; 0 for none
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=i64::from(PERCENT_MAX)))]
+    pub(crate) parity: u8,
     /// Where the slip goes; by default beside the out folder or image, or here for a medium
     #[arg(long, value_name = "DIR")]
     pub(crate) slip: Option<PathBuf>,
@@ -115,7 +123,7 @@ pub(crate) struct Reexport {
 impl Export {
     /// Asks, writes, prints.
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ExportError> {
-        if self.to.out.is_none() && self.to.medium.is_none() && self.to.iso.is_none() {
+        if !self.to.named() {
             return Err(ExportError::NoPlace);
         }
         self.to.ready()?;
@@ -126,7 +134,7 @@ impl Export {
         arguments.extend(self.bytes_max.map(|bytes| ("bytes-max", bytes.to_string())));
         arguments.extend(self.wait.then(|| ("wait", "yes".to_owned())));
         let answer = desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS)?;
-        self.to.write(voice, &desk, &answer, "export")
+        self.to.write(voice, &desk, (&person, now), &answer, "export")
     }
 }
 
@@ -137,14 +145,19 @@ impl Reexport {
         let desk = Desk::open(self.spool.as_deref())?;
         let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
         let answer = desk.ask(&person, "reexport", &[("trip", self.trip.to_string())], now, CARRY_WAIT_MS)?;
-        self.to.write(voice, &desk, &answer, "reexport")
+        self.to.write(voice, &desk, (&person, now), &answer, "reexport")
     }
 }
 
 impl Destination {
+    /// Does anything say where the trip goes?
+    fn named(&self) -> bool {
+        self.out.is_some() || !self.medium.is_empty() || self.iso.is_some()
+    }
+
     /// What can be known to fail fails before the node stages anything.
     fn ready(&self) -> Result<(), ExportError> {
-        if let Some(place) = self.medium.as_ref().filter(|place| !place.is_dir()) {
+        if let Some(place) = self.medium.iter().find(|place| !place.is_dir()) {
             return Err(MediumError::NoMedium { path: place.clone() }.into());
         }
         if self.iso.is_some() && Command::new("xorriso").arg("-version").output().is_err() {
@@ -153,7 +166,14 @@ impl Destination {
         Ok(())
     }
 
-    fn write(&self, voice: Voice, desk: &Desk, answer: &Answer, action: &'static str) -> Result<(), ExportError> {
+    fn write(
+        &self,
+        voice: Voice,
+        desk: &Desk,
+        (person, now): (&Person, Timestamp),
+        answer: &Answer,
+        action: &'static str,
+    ) -> Result<(), ExportError> {
         let language = voice.language;
         if answer.code == "nothing-waiting" {
             voice.object(&json!({"code": answer.code, "files": 0}));
@@ -169,21 +189,43 @@ impl Destination {
         if answered != papers.digest.to_string() || papers.waybill.trip != trip {
             return Err(ExportError::OtherWaybill { trip, found: papers.digest, answered: answered.to_owned() });
         }
-        let disk = Disk::real();
-        let bar = voice.bar(papers.total(), say!(language, "trip {trip}", "批次 {trip}"));
-        let written = match (&self.out, &self.medium, &self.iso) {
-            (Some(out), _, _) => {
-                disk.create_dir_all(out).map_err(|cause| write_error(out, cause))?;
-                Some(medium::write_trip(&disk, &staged, &papers, out, &bar)?)
+        let mut written = Vec::new();
+        if self.named() {
+            let disk = Disk::real();
+            let volumes = volume::plan(&papers, Wanted { capacity: self.volume, parity: self.parity })
+                .map_err(MediumError::from)?;
+            let count = u8::try_from(volumes.len()).unwrap_or(u8::MAX);
+            // Parity reads everything once more.
+            let total = papers.total() * if self.parity > 0 { 2 } else { 1 };
+            let bar = voice.bar(total, say!(language, "trip {trip}", "批次 {trip}"));
+            let writer =
+                Writer { disk: &disk, staged: &staged, papers: &papers, person, now, parity: self.parity, bar: &bar };
+            if !self.medium.is_empty() && self.medium.len() < volumes.len() {
+                let (needs, named) = (volumes.len(), self.medium.len());
+                return Err(MediumError::FewMedia { trip, needs, named }.into());
             }
-            (_, Some(place), _) => Some(medium::write_trip(&disk, &staged, &papers, place, &bar)?),
-            (_, _, Some(iso)) => Some(write_iso(&disk, &staged, &papers, iso, &bar)?),
-            _ => None,
-        };
-        bar.finish_and_clear();
-        let slip = written.as_ref().and_then(|_| self.write_slip(voice, &disk, &papers, answer));
-        self.tell(voice, &papers, answer, written.as_deref(), slip.as_deref());
+            for (number, volume) in (1..=count).zip(&volumes) {
+                written.push(self.write_volume(&writer, (volume, number, count))?);
+            }
+            bar.finish_and_clear();
+        }
+        let slip = if written.is_empty() { None } else { self.write_slip(voice, &Disk::real(), &papers, answer) };
+        self.tell(voice, &papers, answer, &written, slip.as_deref());
         Ok(())
+    }
+
+    fn write_volume(&self, writer: &Writer<'_>, volume: Numbered<'_>) -> Result<PathBuf, ExportError> {
+        let (_, number, count) = volume;
+        match (&self.out, self.medium.get(usize::from(number) - 1), &self.iso) {
+            (Some(out), ..) => {
+                let out = if count == 1 { out.clone() } else { out.join(format!("volume-{number}")) };
+                writer.disk.create_dir_all(&out).map_err(|cause| write_error(&out, cause))?;
+                Ok(writer.write(volume, &out)?)
+            }
+            (_, Some(place), _) => Ok(writer.write(volume, place)?),
+            (_, _, Some(iso)) => write_iso(writer, volume, &image_of(iso, number, count)),
+            _ => Err(ExportError::NoPlace),
+        }
     }
 
     /// The slip is paper: that it could not be written is said, and does not undo the trip.
@@ -207,13 +249,13 @@ impl Destination {
         }
     }
 
-    fn tell(&self, voice: Voice, papers: &Papers, answer: &Answer, written: Option<&Path>, slip: Option<&Path>) {
+    fn tell(&self, voice: Voice, papers: &Papers, answer: &Answer, written: &[PathBuf], slip: Option<&Path>) {
         let language = voice.language;
         let bill = &papers.waybill;
         let (trip, files, bytes, needed) = (bill.trip, bill.lines.len(), papers.total(), bill.approvals);
         voice.object(&json!({
             "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
-            "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written, "slip": slip,
+            "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written.first(), "volumes": written, "parity": self.parity, "slip": slip,
             "exceptions": answer.details.get("exceptions"), "held": answer.details.get("held"),
         }));
         let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
@@ -223,9 +265,23 @@ impl Destination {
             "批次 {trip}：{files} 个文件，{amount}，介质 {medium}，由 {carrier} 携带"
         ));
         voice.line(&say!(language, "waybill  {digest}", "运单  {digest}"));
-        if let Some(path) = written {
-            let path = path.display();
-            voice.line(&say!(language, "written  {path}", "已写入  {path}"));
+        for (number, path) in (1..).zip(written) {
+            let (number, count, path): (usize, usize, _) = (number, written.len(), path.display());
+            voice.line(&match count {
+                1 => say!(language, "written  {path}", "已写入  {path}"),
+                _ => say!(
+                    language,
+                    "written  {path}  volume {number} of {count}",
+                    "已写入  {path}  第 {number} 卷，共 {count} 卷"
+                ),
+            });
+        }
+        if written.len() > 1 {
+            voice.line(&say!(
+                language,
+                "Write the number of the volume beside {medium} on each medium; confirm and import each of them, in any order.",
+                "请在每张介质上的 {medium} 旁注明卷号；逐卷确认、逐卷导入，顺序不限。"
+            ));
         }
         if let Some(path) = slip {
             let path = path.display();
@@ -251,7 +307,7 @@ impl Destination {
             "state: staged. Next: {needed} people run `ferry approve --trip {trip} --key FILE`, then `ferry confirm --trip {trip} --medium DIR --key FILE`.",
             "状态：已暂存。下一步：{needed} 人分别执行 ferry approve --trip {trip} --key FILE，然后执行 ferry confirm --trip {trip} --medium DIR --key FILE。"
         ));
-        if written.is_none() {
+        if written.is_empty() {
             voice.line(&say!(
                 language,
                 "Staged again in the desk; name --out, --medium or --iso to write it.",
@@ -261,21 +317,27 @@ impl Destination {
     }
 }
 
+/// The image of one volume: the name that was given, with the volume's number where there are several.
+fn image_of(iso: &Path, number: u8, count: u8) -> PathBuf {
+    if count == 1 {
+        return iso.to_owned();
+    }
+    let stem = iso.file_stem().unwrap_or_default().to_string_lossy();
+    let end = iso.extension().map_or_else(String::new, |end| format!(".{}", end.to_string_lossy()));
+    iso.with_file_name(format!("{stem}-{number}{end}"))
+}
+
 /// Makes the folder beside the image, the image from the folder, and takes the folder away again.
-fn write_iso(
-    disk: &Disk,
-    staged: &Folder,
-    papers: &Papers,
-    iso: &Path,
-    bar: &indicatif::ProgressBar,
-) -> Result<PathBuf, ExportError> {
+fn write_iso(writer: &Writer<'_>, volume: Numbered<'_>, iso: &Path) -> Result<PathBuf, ExportError> {
+    let disk = writer.disk;
     let mut aside = iso.as_os_str().to_owned();
     aside.push(".tmp-tree");
     let aside = PathBuf::from(aside);
     disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
     disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
-    medium::write_trip(disk, staged, papers, &aside, bar)?;
-    let label = format!("TRILOCK_{}", papers.waybill.trip);
+    writer.write(volume, &aside)?;
+    let (trip, (_, number, count)) = (writer.papers.waybill.trip, volume);
+    let label = if count == 1 { format!("TRILOCK_{trip}") } else { format!("TRILOCK_{trip}_{number}") };
     let done = Command::new("xorriso")
         .args(["-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-J", "-joliet-long", "-V", &label, "-o"])
         .arg(iso)

@@ -19,10 +19,13 @@ use crate::approve::put;
 use crate::copying::{CopyError, copy_line, read_line, room, write_error};
 use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
+use crate::gather::{GatherError, Gathered, Gathering};
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
 use crate::medium::{Medium, MediumError, strangers};
 use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
+use crate::parity::Damage;
 use crate::trustdir::{self, TrustDirError};
+use crate::volume::Layout;
 use crate::words::{Voice, groups, say, size};
 
 /// What the daemon leaves in a trip's folder when it has taken the trip in. Whoever removed it would let the trip in twice.
@@ -49,6 +52,9 @@ pub(crate) enum ImportError {
     /// A file of the waybill that proves something else, or nothing.
     #[error("{file} of trip {trip}: {cause}")]
     NotAuthentic { trip: u64, file: String, cause: String },
+    /// A volume that is not whole.
+    #[error(transparent)]
+    Volume(GatherError),
 }
 
 impl From<PapersError> for ImportError {
@@ -143,7 +149,8 @@ impl Import {
         here(desk, &papers.waybill)?;
         let approvals = papers.approvals(&folder, Some(trust))?;
         papers.enough(&approvals)?;
-        let unlisted = strangers(&folder, &papers)?;
+        let layout = Layout::read(&folder, &papers, Some(trust)).map_err(MediumError::from)?;
+        let unlisted = strangers(&folder, &papers, &layout)?;
         alarm(voice, &unlisted);
 
         let crossing = papers.waybill.crossing;
@@ -154,7 +161,15 @@ impl Import {
             Earlier::Imported => {}
             // What is gone from it the daemon took before it died. Signatures may have been added since.
             Earlier::Laid => put_approvals(&disk, &folder, &approvals, &place)?,
-            Earlier::Nothing => self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?,
+            Earlier::Nothing if layout.paper.is_none() => {
+                self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?;
+            }
+            Earlier::Nothing => {
+                let whole = gather(voice, &disk, trust, (&folder, &papers, &layout), &approvals, &place)?;
+                if !whole {
+                    return Ok(());
+                }
+            }
         }
         let arguments =
             [("trip", trip.to_string()), ("waybill", papers.digest.to_string()), ("crossing", crossing.to_string())];
@@ -206,6 +221,9 @@ impl Import {
         }
         disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
         let bar = voice.bar(papers.total(), say!(voice.language, "trip {trip}", "批次 {trip}"));
+        // An earlier export of the trip may have begun in volumes.
+        let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
+        disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?;
         let copied = copy_all(disk, trust, folder, papers, &aside, &bar);
         bar.finish_and_clear();
         if copied.is_err() {
@@ -220,6 +238,71 @@ impl Import {
         disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
         disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
         Ok(())
+    }
+}
+
+/// Takes one volume of several, or one with parity. Says whether the whole trip lies in the desk now.
+fn gather(
+    voice: Voice,
+    disk: &Disk,
+    trust: &Trust,
+    (folder, papers, layout): (&Folder, &Papers, &Layout),
+    approvals: &[Countersigned],
+    place: &Path,
+) -> Result<bool, ImportError> {
+    let (trip, number, count) = (papers.waybill.trip, layout.number, layout.count);
+    let incoming = place.parent().unwrap_or(place);
+    let aside = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
+    let bar = voice.bar(layout.bytes(), say!(voice.language, "trip {trip}", "批次 {trip}"));
+    let proves = |copies: &Folder, line: &WaybillLine| check_line(copies, &papers.waybill, line, trust);
+    let gathering = Gathering { disk, medium: folder, papers, layout, aside: &aside, bar: &bar, proves: &proves };
+    let gathered = gathering.run();
+    bar.finish_and_clear();
+    let gathered = gathered.map_err(|error| match error {
+        GatherError::NotAuthentic { file, cause } => ImportError::NotAuthentic { trip, file, cause },
+        GatherError::Copy(error) => error.into(),
+        error => ImportError::Volume(error),
+    })?;
+    tell_restored(voice, trip, &gathered);
+    if !gathered.missing.is_empty() {
+        let left = gathered.missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        voice.object(&json!({
+            "trip": trip, "code": "volume-taken", "volume": number, "volumes": count, "missing": gathered.missing,
+            "restored": gathered.restored,
+        }));
+        voice.line(&say!(
+            voice.language,
+            "trip {trip}: volume {number} of {count} is taken. Still missing: volume {left}. Import them in any order.",
+            "批次 {trip}：第 {number} 卷（共 {count} 卷）已取入。尚缺：第 {left} 卷，可按任意顺序导入。"
+        ));
+        return Ok(false);
+    }
+    put_approvals(disk, folder, approvals, &aside)?;
+    open_to_the_daemon(disk, &aside)?;
+    disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
+    disk.remove_tree(place).map_err(|cause| write_error(place, cause))?;
+    disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
+    Ok(true)
+}
+
+fn tell_restored(voice: Voice, trip: u64, gathered: &Gathered) {
+    if gathered.restored.is_empty() {
+        return;
+    }
+    let sectors: u64 = gathered.restored.iter().map(|damage| damage.sectors).sum();
+    let files = gathered.restored.len();
+    voice.object(&json!({"trip": trip, "code": "restored", "files": gathered.restored}));
+    voice.warn(&say!(
+        voice.language,
+        "the medium is damaged: {sectors} sectors in {files} files of trip {trip} were restored from its parity:",
+        "介质有损坏：批次 {trip} 的 {files} 个文件中 {sectors} 个扇区已由校验数据修复："
+    ));
+    for Damage { file, sectors, first, last } in &gathered.restored {
+        voice.warn(&say!(
+            voice.language,
+            "  {file}: {sectors} sectors between {first} and {last}",
+            "  {file}：{sectors} 个扇区，位于 {first} 至 {last}"
+        ));
     }
 }
 

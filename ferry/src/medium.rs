@@ -5,13 +5,21 @@
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use protocol::Suite;
-use protocol::waybill::{WAYBILL_LINES_MAX, line_file_name};
+use protocol::parcel::VERSION;
+use protocol::parity::Shape;
+use protocol::signer::SignError;
+use protocol::volume::{Piece, Volume, VolumeFault};
+use protocol::waybill::WAYBILL_LINES_MAX;
+use protocol::{Signed, Suite, Timestamp};
 use spool::disk::Disk;
 
-use crate::copying::{CopyError, copy_line, read_line, write_error};
+use crate::copying::{CopyError, copy_span, read_span, write_error};
+use crate::crew;
 use crate::folder::{Folder, FolderError, Item, Kind};
+use crate::keyfile::Person;
 use crate::papers::{APPROVAL_SUFFIX, APPROVALS, Papers, PapersError, WAYBILL};
+use crate::parity::{self, Parity, ParityError};
+use crate::volume::{Layout, Plan, PlanError, VOLUME, VolumeError, cut_name, cut_span, piece};
 use crate::words::shown;
 
 /// The folder on a medium that is ours.
@@ -29,11 +37,6 @@ pub(crate) const BESIDE_MAX: usize = 4096;
 /// Files on a medium: whoever reads it at the other end is another account on another machine.
 pub(crate) const MEDIUM_FILE: u32 = 0o644;
 const MEDIUM_FOLDER: u32 = 0o755;
-/// FAT ends here; larger files cannot stand on a stick as it is bought.
-const FAT_FILE_BYTES_MAX: u64 = u32::MAX as u64;
-/// `statfs` says this of FAT in all its kinds.
-const MSDOS_SUPER_MAGIC: u64 = 0x4d44;
-
 /// What is wrong with a medium.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MediumError {
@@ -49,9 +52,6 @@ pub(crate) enum MediumError {
     /// It is there already, and other than this one.
     #[error("{} exists and holds something else", path.display())]
     Occupied { path: PathBuf },
-    /// A file too large for its file system.
-    #[error("{file} has {bytes} bytes; the FAT file system at {} holds at most {FAT_FILE_BYTES_MAX} a file", path.display())]
-    Fat { path: PathBuf, file: String, bytes: u64 },
     /// Its waybill names another trip than its folder.
     #[error("folder {} holds the waybill of trip {found}", path.display())]
     OtherTrip { path: PathBuf, found: u64 },
@@ -64,6 +64,33 @@ pub(crate) enum MediumError {
     /// A file on its way.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// It cannot be laid out so.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The paper of a volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// The parity.
+    #[error(transparent)]
+    Parity(ParityError),
+    /// The exporter's device does not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Whoever writes is not the exporter of the waybill.
+    #[error("the paper of the volume: {0}")]
+    OtherExporter(VolumeFault),
+    /// Not enough media named.
+    #[error("trip {trip} needs {needs} volumes, {named} media are named")]
+    FewMedia { trip: u64, needs: usize, named: usize },
+}
+
+impl From<ParityError> for MediumError {
+    fn from(error: ParityError) -> Self {
+        match error {
+            ParityError::Copy(error) => MediumError::Copy(error),
+            error => MediumError::Parity(error),
+        }
+    }
 }
 
 /// A medium that is put in.
@@ -129,8 +156,8 @@ pub(crate) fn trip_number(name: &str) -> Option<u64> {
 }
 
 /// What lies in a trip's folder and is neither on its waybill nor one of its papers. Never opened.
-pub(crate) fn strangers(folder: &Folder, papers: &Papers) -> Result<Vec<String>, FolderError> {
-    let listed: std::collections::HashSet<String> = papers.waybill.lines.iter().map(line_file_name).collect();
+pub(crate) fn strangers(folder: &Folder, papers: &Papers, layout: &Layout) -> Result<Vec<String>, FolderError> {
+    let listed = layout.names(papers);
     let mut found = Vec::new();
     for item in folder.list(TRIP_ITEMS_MAX)? {
         let name = item.name.to_str().unwrap_or_default();
@@ -161,70 +188,154 @@ fn described(item: &Item) -> String {
     format!("{}{kind}", shown(&item.name))
 }
 
-/// Writes a staged trip onto a medium, or into a folder that will be burnt. Safe to run again: an unfinished copy is a
-/// `.tmp-` folder that the next run removes, and the rename at the end is the commit.
-pub(crate) fn write_trip(
-    disk: &Disk,
-    staged: &Folder,
-    papers: &Papers,
-    medium: &Path,
-    bar: &ProgressBar,
-) -> Result<PathBuf, MediumError> {
-    let trip = papers.waybill.trip;
-    let ours = medium.join(OURS);
-    let place = ours.join(trip.to_string());
-    let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
-    if place.symlink_metadata().is_ok() {
-        // The same trip again: left where it is whole, written anew where it is not, never written over where it is another.
-        let folder = Folder::open(&place)?;
-        if !Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes) {
-            return Err(MediumError::Occupied { path: place });
-        }
-        let suite = papers.signed.suite;
-        if papers.waybill.lines.iter().all(|line| read_line(&folder, line, suite, bar, &mut |_| Ok(())).is_ok()) {
-            return Ok(place);
-        }
-        bar.reset();
-    }
-    if !medium.is_dir() {
-        return Err(MediumError::NoMedium { path: medium.to_owned() });
-    }
-    match ours.symlink_metadata() {
-        // A link on the medium would have us write wherever it points.
-        Ok(about) if !about.is_dir() => return Err(FolderError::NotAFolder { path: ours }.into()),
-        Ok(_) => {}
-        Err(_) => disk.create_dir_all(&ours).map_err(|cause| failed(&ours, cause))?,
-    }
-    check_file_system(&ours, papers)?;
-    crate::copying::room(disk, &ours, papers.total() + papers.bytes.len() as u64)?;
+/// Who writes a volume: it is signed by the exporter.
+pub(crate) struct Writer<'a> {
+    /// Where everything is written.
+    pub(crate) disk: &'a Disk,
+    /// The staged trip.
+    pub(crate) staged: &'a Folder,
+    /// Its papers.
+    pub(crate) papers: &'a Papers,
+    /// The exporter.
+    pub(crate) person: &'a Person,
+    /// When.
+    pub(crate) now: Timestamp,
+    /// Of every hundred sectors so many are parity.
+    pub(crate) parity: u8,
+    /// Progress.
+    pub(crate) bar: &'a ProgressBar,
+}
 
-    let aside = ours.join(format!(".tmp-{trip}"));
-    disk.remove_tree(&aside).map_err(|cause| failed(&aside, cause))?;
-    let approvals = aside.join(APPROVALS);
-    disk.create_dir_all(&approvals).map_err(|cause| failed(&approvals, cause))?;
-    let mut sums = String::new();
-    for line in &papers.waybill.lines {
-        let sum = copy_line(staged, line, papers.signed.suite, &aside, disk, bar)?;
-        sums.push_str(&format!("{sum}  {}\n", line_file_name(line)));
+/// A volume to write: its plan, its number, of how many.
+pub(crate) type Numbered<'a> = (&'a Plan, u8, u8);
+
+impl Writer<'_> {
+    /// Writes a volume of a staged trip onto a medium, or into a folder that will be burnt. Safe to run again: an unfinished
+    /// copy is a `.tmp-` folder that the next run removes, and the rename at the end is the commit.
+    pub(crate) fn write(&self, volume: Numbered<'_>, medium: &Path) -> Result<PathBuf, MediumError> {
+        let (disk, papers) = (self.disk, self.papers);
+        let trip = papers.waybill.trip;
+        let ours = medium.join(OURS);
+        let place = ours.join(trip.to_string());
+        let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
+        if place.symlink_metadata().is_ok() {
+            // The same trip again: left where it is whole, written anew where it is not, never written over where it is another.
+            let folder = Folder::open(&place)?;
+            if !Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes) {
+                return Err(MediumError::Occupied { path: place });
+            }
+            if self.stands(&folder, volume) {
+                return Ok(place);
+            }
+            self.bar.reset();
+        }
+        if !medium.is_dir() {
+            return Err(MediumError::NoMedium { path: medium.to_owned() });
+        }
+        match ours.symlink_metadata() {
+            // A link on the medium would have us write wherever it points.
+            Ok(about) if !about.is_dir() => return Err(FolderError::NotAFolder { path: ours }.into()),
+            Ok(_) => {}
+            Err(_) => disk.create_dir_all(&ours).map_err(|cause| failed(&ours, cause))?,
+        }
+        let shape = volume.0.shape(self.parity)?;
+        let content: u64 = volume.0.cuts.iter().map(|cut| cut.size).sum();
+        let beside = shape.as_ref().map_or(0, parity::bytes);
+        crate::copying::room(disk, &ours, content + beside + papers.bytes.len() as u64)?;
+
+        let aside = ours.join(format!(".tmp-{trip}"));
+        disk.remove_tree(&aside).map_err(|cause| failed(&aside, cause))?;
+        let approvals = aside.join(APPROVALS);
+        disk.create_dir_all(&approvals).map_err(|cause| failed(&approvals, cause))?;
+        self.fill(volume, shape.as_ref(), &aside)?;
+        // One sync for all: thousands of files, each synced by itself, take a stick minutes.
+        disk.sync_file_system(&aside).map_err(|cause| failed(&aside, cause))?;
+        disk.remove_tree(&place).map_err(|cause| failed(&place, cause))?;
+        disk.rename(&aside, &place).map_err(|cause| failed(&place, cause))?;
+        Ok(place)
     }
-    let readme = readme(papers);
-    let papers_written = [(WAYBILL, papers.bytes.as_slice()), (README, readme.as_bytes())];
-    for (name, bytes) in papers_written {
-        disk.write(&aside.join(name), bytes).map_err(|cause| failed(&aside.join(name), cause))?;
-        sums.push_str(&format!("{}  {name}\n", Suite::Std.digest(bytes)));
+
+    /// Is the same volume there, and whole?
+    fn stands(&self, folder: &Folder, (plan, number, count): Numbered<'_>) -> bool {
+        let (papers, suite) = (self.papers, self.papers.signed.suite);
+        let Ok(layout) = Layout::read(folder, papers, None) else { return false };
+        let same = (layout.number, layout.count, layout.pieces.len()) == (number, count, plan.cuts.len())
+            && plan.shape(self.parity).is_ok_and(|shape| shape == layout.shape)
+            // Its parity is held against its index by confirm; here it is enough that all of it is there.
+            && layout.shape.iter().flat_map(parity::names).all(|name| folder.file(name).is_ok());
+        let quiet = |_: &[u8]| Ok(());
+        same && layout.pieces.iter().all(|piece| {
+            let span = layout.span(papers, piece);
+            read_span(folder, &span, suite, self.bar, &mut { quiet }).is_ok()
+        })
     }
-    disk.write(&aside.join(SUMS), sums.as_bytes()).map_err(|cause| failed(&aside.join(SUMS), cause))?;
-    open_to_all(disk, &aside, papers);
-    disk.sync_dir(&aside).map_err(|cause| failed(&aside, cause))?;
-    disk.remove_tree(&place).map_err(|cause| failed(&place, cause))?;
-    disk.rename(&aside, &place).map_err(|cause| failed(&place, cause))?;
-    Ok(place)
+
+    fn fill(
+        &self,
+        (plan, number, count): Numbered<'_>,
+        shape: Option<&Shape>,
+        aside: &Path,
+    ) -> Result<(), MediumError> {
+        let (disk, papers) = (self.disk, self.papers);
+        let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
+        let copied = crew::each(&plan.cuts, |cut| {
+            let (name, span) = (cut_name(papers, cut), cut_span(papers, cut));
+            copy_span(self.staged, &span, papers.signed.suite, &aside.join(&name), disk, self.bar)
+                .map(|(digest, sha256)| (name, span, piece(cut, digest), sha256))
+        });
+        let (mut sums, mut spans, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        for made in copied {
+            let (name, span, piece, sha256) = made?;
+            sums.push((name, sha256));
+            spans.push(span);
+            pieces.push(piece);
+        }
+        if let Some(shape) = shape {
+            let parity = Parity { shape, waybill: &papers.digest, number };
+            sums.extend(parity::write(disk, parity, self.staged, &spans, aside, self.bar)?);
+        }
+        let readme = readme(papers, number, count);
+        let mut small = vec![(WAYBILL, papers.bytes.clone()), (README, readme.into_bytes())];
+        // A trip on one medium, each file whole, needs no more paper than its waybill.
+        if shape.is_some() || count > 1 || pieces.iter().any(|piece| piece.part > 0) {
+            small.push((VOLUME, self.sign((number, count), shape, pieces)?));
+        }
+        for (name, bytes) in small {
+            disk.write(&aside.join(name), &bytes).map_err(|cause| failed(&aside.join(name), cause))?;
+            sums.push((name.to_owned(), Suite::Std.digest(&bytes)));
+        }
+        let text: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+        disk.write(&aside.join(SUMS), text.as_bytes()).map_err(|cause| failed(&aside.join(SUMS), cause))?;
+        open_to_all(disk, aside, sums.iter().map(|(name, _)| name.as_str()).chain([SUMS]));
+        Ok(())
+    }
+
+    fn sign(
+        &self,
+        (number, count): (u8, u8),
+        shape: Option<&Shape>,
+        pieces: Vec<Piece>,
+    ) -> Result<Vec<u8>, MediumError> {
+        let volume = Volume {
+            version: VERSION,
+            waybill: self.papers.digest,
+            trip: self.papers.waybill.trip,
+            person: self.person.card.holder.clone(),
+            at: self.now,
+            number,
+            count,
+            blocks: shape.map_or(0, Shape::blocks),
+            recovery: shape.map_or(0, Shape::recovery),
+            pieces,
+        };
+        volume.fits(&self.papers.waybill, &self.papers.digest).map_err(MediumError::OtherExporter)?;
+        Ok(Signed::make_by(&*self.person.key, &volume)?.to_bytes())
+    }
 }
 
 /// A strict umask at one end must not lock the other end out. Best effort: FAT and ISO 9660 have modes of their own.
-fn open_to_all(disk: &Disk, trip: &Path, papers: &Papers) {
-    let lines = papers.waybill.lines.iter().map(line_file_name);
-    for name in lines.chain([WAYBILL, README, SUMS].map(str::to_owned)) {
+fn open_to_all<'a>(disk: &Disk, trip: &Path, names: impl Iterator<Item = &'a str>) {
+    for name in names {
         let _ = disk.set_mode(&trip.join(name), MEDIUM_FILE);
     }
     for folder in [trip.join(APPROVALS), trip.to_owned()] {
@@ -232,25 +343,16 @@ fn open_to_all(disk: &Disk, trip: &Path, papers: &Papers) {
     }
 }
 
-/// FAT takes no file of 4 GiB; better said before the first byte than after the last.
-fn check_file_system(path: &Path, papers: &Papers) -> Result<(), MediumError> {
-    let fat = rustix::fs::statfs(path).is_ok_and(|facts| u64::try_from(facts.f_type) == Ok(MSDOS_SUPER_MAGIC));
-    let too_large = papers.waybill.lines.iter().find(|line| fat && line.size > FAT_FILE_BYTES_MAX);
-    match too_large {
-        Some(line) => Err(MediumError::Fat { path: path.to_owned(), file: line_file_name(line), bytes: line.size }),
-        None => Ok(()),
-    }
-}
-
-fn readme(papers: &Papers) -> String {
+fn readme(papers: &Papers, number: u8, count: u8) -> String {
     let bill = &papers.waybill;
     let (trip, source, target, medium) = (bill.trip, &bill.source, &bill.target, &bill.medium);
     format!(
-        "三闸(Trilock) 摆渡介质  批次 {trip}  {source} -> {target}  介质 {medium}\r\n\
+        "三闸(Trilock) 摆渡介质  批次 {trip}  {source} -> {target}  介质 {medium}  第 {number} 卷, 共 {count} 卷\r\n\
          本目录内为密封包, 没有私钥无法读取。如拾获, 请交还不动产登记机构。\r\n\
-         sha256sum -c {SUMS} 可核对文件是否完整; ferry verify 可核对签名。\r\n\r\n\
-         Trilock ferry medium  trip {trip}  {source} -> {target}  medium {medium}\r\n\
+         sha256sum -c {SUMS} 可核对文件是否完整; ferry verify 可核对签名。parity 与 sectors 文件用于修复损坏扇区。\r\n\r\n\
+         Trilock ferry medium  trip {trip}  {source} -> {target}  medium {medium}  volume {number} of {count}\r\n\
          The files here are sealed and cannot be read without a private key. If found, please return to the registration office.\r\n\
-         `sha256sum -c {SUMS}` checks that the files are whole; `ferry verify` checks who signed them.\r\n"
+         `sha256sum -c {SUMS}` checks that the files are whole; `ferry verify` checks who signed them.\r\n\
+         Files called parity and sectors repair damaged sectors.\r\n"
     )
 }

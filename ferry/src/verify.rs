@@ -2,14 +2,18 @@
 //! looks across: all papers of one parcel must tell of one statement and one way. A table at the end; one failure is enough.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use protocol::bundle;
 use protocol::suite::Digest;
+use protocol::tree::root_of_reader;
 use protocol::waybill::{Waybill, WaybillLine, line_file_name};
 use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
 
 use crate::account::{Account, Sums};
+use crate::copying::{Span, read_span};
 use crate::crew;
 use crate::folder::{Folder, FolderError, Kind};
 use crate::journeys::{Journeys, Parcel};
@@ -17,6 +21,7 @@ use crate::medium::{OURS, strangers, trip_number};
 use crate::papers::{APPROVALS, Papers, WAYBILL};
 use crate::proof::{self, Proof, Stamp, What};
 use crate::trustdir::{self, TrustDirError};
+use crate::volume::Layout;
 use crate::words::{Language, Voice, say, shown};
 
 /// Files of one run: a year of evidence of a large office. Held in memory at some 300 bytes each.
@@ -223,20 +228,32 @@ impl Trip {
                 "目录名为 {named}，运单为批次 {trip}"
             ));
         }
-        papers.waybill.lines.iter().try_for_each(|line| self.check_line(&papers.waybill, line, language))?;
-        let files = papers.waybill.lines.len();
-        holds.push(say!(
-            language,
-            "trip {trip}: all {files} files of the waybill are there and equal to it",
-            "批次 {trip}：运单上的 {files} 个文件齐全且一致"
-        ));
+        let layout = Layout::read(&folder, &papers, Some(trust)).map_err(|e| text(&e))?;
+        for piece in layout.pieces.iter().filter(|piece| piece.part == 0) {
+            let line = usize::try_from(piece.line).ok().and_then(|place| papers.waybill.lines.get(place));
+            line.map_or(Ok(()), |line| self.check_line(&papers.waybill, line, language))?;
+        }
+        check_parts(&folder, &papers, &layout, trust).map_err(|(name, cause)| format!("{name}: {cause}"))?;
+        let (files, number, count) = (layout.pieces.len(), layout.number, layout.count);
+        holds.push(match count {
+            1 => say!(
+                language,
+                "trip {trip}: all {files} files of the waybill are there and equal to it",
+                "批次 {trip}：运单上的 {files} 个文件齐全且一致"
+            ),
+            _ => say!(
+                language,
+                "trip {trip}, volume {number} of {count}: its {files} files are there and equal to the waybill",
+                "批次 {trip} 第 {number} 卷（共 {count} 卷）：{files} 个文件齐全且与运单一致"
+            ),
+        });
         let approvals = papers.approvals(&folder, Some(trust)).map_err(|e| text(&e))?;
         papers.enough(&approvals).map_err(|e| text(&e))?;
         for approval in &approvals {
             let (who, at) = (&approval.person, approval.at);
             holds.push(say!(language, "countersigned by {who} at {at}", "{who} 于 {at} 会签"));
         }
-        if let Some(first) = strangers(&folder, &papers).map_err(|e| text(&e))?.first() {
+        if let Some(first) = strangers(&folder, &papers, &layout).map_err(|e| text(&e))?.first() {
             return Err(say!(
                 language,
                 "{first} is not on the waybill; it was not opened",
@@ -338,6 +355,46 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Parts of large bundles are what their volume says; where all of one lie here, it is proven as a whole.
+fn check_parts(folder: &Folder, papers: &Papers, layout: &Layout, trust: &Trust) -> Result<(), (String, String)> {
+    let quiet = indicatif::ProgressBar::hidden();
+    let suite = papers.signed.suite;
+    let mut bundles: BTreeMap<u64, Vec<Span>> = BTreeMap::new();
+    for piece in layout.pieces.iter().filter(|piece| piece.part > 0) {
+        let span = layout.span(papers, piece);
+        read_span(folder, &span, suite, &quiet, &mut |_| Ok(())).map_err(|e| (span.name.clone(), e.to_string()))?;
+        bundles.entry(piece.line).or_default().push(span);
+    }
+    for (place, parts) in bundles {
+        let line = usize::try_from(place).ok().and_then(|place| papers.waybill.lines.get(place));
+        let Some(line) = line.filter(|line| parts.iter().map(|part| part.size).sum::<u64>() == line.size) else {
+            continue;
+        };
+        let name = line_file_name(line);
+        let joined = || -> Result<Box<dyn Read>, FolderError> {
+            let mut joined: Box<dyn Read> = Box::new(std::io::empty());
+            for part in &parts {
+                joined = Box::new(joined.chain(folder.file(&part.name)?.0));
+            }
+            Ok(joined)
+        };
+        let read = |e: FolderError| (name.clone(), e.to_string());
+        let root = root_of_reader(suite, &mut joined().map_err(read)?).map_err(|e| (name.clone(), e.to_string()))?;
+        if root != (line.size, line.digest) {
+            return Err((name, "its parts are not the file the waybill names".to_owned()));
+        }
+        let verified = bundle::verify(&mut std::io::BufReader::new(joined().map_err(read)?), trust);
+        let envelope = verified.map_err(|e| (name.clone(), e.to_string()))?.envelope;
+        let bill = &papers.waybill;
+        if (envelope.bundle, envelope.epoch, envelope.sequence) != (line.id, line.epoch, line.sequence)
+            || (envelope.crossing, &envelope.source, &envelope.target) != (bill.crossing, &bill.source, &bill.target)
+        {
+            return Err((name, "it has another id, number or crossing than the waybill".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// `TRILOCK/<number>`: what lies there came by a trip, and only its waybill says what all of it is.

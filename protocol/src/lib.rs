@@ -10,8 +10,10 @@ pub mod parcel;
 
 // What nodes and people sign about it.
 pub mod endorsement;
+pub mod parity;
 pub mod receipt;
 pub mod request;
+pub mod volume;
 pub mod waybill;
 pub mod witness;
 

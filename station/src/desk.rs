@@ -22,7 +22,8 @@ use crate::alarm::Alarm;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
-use crate::{admission, backup, housekeeping, key_life, receipts, report, reseal, trips};
+use crate::trips::{self, VolumeRead};
+use crate::{admission, backup, housekeeping, key_life, receipts, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -224,8 +225,12 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             None => Ok(Err(missing("trip"))),
         },
         "confirm" if may(&[Role::Operator]) => match (number(request, "trip"), name(request, "medium")) {
-            (Some(trip), Some(medium)) => Ok(trips::confirm(station, trip, &medium, person, now)?
-                .map(|trip| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes }))),
+            (Some(trip), Some(medium)) => match volume_of(request, signed) {
+                Ok(volume) => Ok(trips::confirm(station, trip, &medium, volume.as_ref(), person, now)?.map(
+                    |(trip, missing)| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes, "missing": missing }),
+                )),
+                Err(refusal) => Ok(Err(refusal)),
+            },
             _ => Ok(Err(missing("trip, medium"))),
         },
         "import" if may(&[Role::Operator]) => {
@@ -567,6 +572,18 @@ fn duplicate(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     station.spool.record(record, Local { name: None, labels: reason(request) })?;
     admission::decided(station, &state, admit, now)?;
     Ok(Ok(json!({ "parcel": state.parcel.to_string(), "admitted": admit })))
+}
+
+/// Which volume of a trip was read back; none where it lies on one medium.
+fn volume_of<'a>(request: &Request, signed: &'a [u8]) -> Result<Option<VolumeRead<'a>>, Refusal> {
+    let number = |what| request.argument(what).map(|word| word.parse::<u8>().ok().filter(|number| *number > 0));
+    match (number("volume"), number("volumes")) {
+        (None, None) => Ok(None),
+        (Some(Some(number)), Some(Some(count))) if number <= count => {
+            Ok(Some(VolumeRead { number, count, request: signed }))
+        }
+        _ => Err(missing("volume and volumes, 1 to 255")),
+    }
 }
 
 /// Is this word of an operator's about the parcel on record?

@@ -657,14 +657,26 @@ pub fn approve(
     Ok(Ok(trip))
 }
 
-/// The operator has read everything back from the written medium.
+/// One volume of several that was read back, in the words of the person who did.
+pub struct VolumeRead<'a> {
+    /// Which, from 1.
+    pub number: u8,
+    /// Of how many.
+    pub count: u8,
+    /// The signed request that says so.
+    pub request: &'a [u8],
+}
+
+/// The operator has read everything back from the written medium, or from one volume of it. Gives the volumes that nobody
+/// has read back yet: the trip is confirmed when there are none.
 pub fn confirm(
     station: &Station,
     number: u64,
     medium: &Name,
+    volume: Option<&VolumeRead<'_>>,
     person: &Name,
     now: Timestamp,
-) -> Result<Result<Trip, Refusal>, StationError> {
+) -> Result<Result<(Trip, Vec<u8>), Refusal>, StationError> {
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
@@ -685,13 +697,32 @@ pub fn confirm(
         )));
     }
     trip.approvals = people.iter().map(Name::to_string).collect();
-    if matches!(trip.state, TripState::Staged | TripState::Approved) {
+    let missing = match volume.filter(|volume| volume.count > 1) {
+        Some(volume) => read_back(station, Timestamp(trip.at_ms), &digest, volume)?,
+        None => Vec::new(),
+    };
+    if missing.is_empty() && matches!(trip.state, TripState::Staged | TripState::Approved) {
         trip.state = TripState::Confirmed;
         let confirmed = trip_record(Event::TripConfirmed, number, waybill.crossing, person, medium, Some(digest), now);
         station.spool.record(confirmed, Local::none())?;
         save(station, &place, &trip)?;
     }
-    Ok(Ok(trip))
+    Ok(Ok((trip, missing)))
+}
+
+/// Keeps what a person says of one volume among the evidence, beside the waybill, where only the daemon writes. Gives the
+/// volumes of which nothing is kept yet. A trip that is staged again has another waybill, and begins anew.
+fn read_back(
+    station: &Station,
+    staged: Timestamp,
+    waybill: &Digest,
+    volume: &VolumeRead<'_>,
+) -> Result<Vec<u8>, StationError> {
+    let name = |number: u8| format!("{waybill}.volume-{number}-of-{}.confirmed", volume.count);
+    let kept = Kept { at: staged, name: name(volume.number), bytes: volume.request.to_vec() };
+    station.spool.keep_evidence(&[kept])?;
+    let unread = |number: &u8| !station.spool.evidence_path(staged, &name(*number)).exists();
+    Ok((1..=volume.count).filter(unread).collect())
 }
 
 /// Takes a trip that `ferry` has laid into `desk/incoming`. One that is turned away is on record, with its medium where

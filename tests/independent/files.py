@@ -215,6 +215,75 @@ def approval(trust, data):
     return trust.verify(Signed("approval", data), "person", role="approver")[0]
 
 
+def volume(trust, data):
+    """10.3.1, and of the other steps what can be said without the waybill."""
+    said, card = trust.verify(Signed("volume", data), "person", role=None)
+    if card.role == "node":
+        raise Refused("wrong-signer", "volume")
+    if not 1 <= said["number"] <= said["count"]:
+        raise Refused("disagree")
+    if len(said["pieces"]) > 66_560:
+        raise Refused("over-limit", "pieces")
+    shape(said)
+    return said
+
+
+def sectors_of(size):
+    return -(-size // 2_048)
+
+
+def shape(said):
+    """10.4: the numbers of the parity. Gives S, K, B, R; nothing where there is none."""
+    blocks, recovery = said["blocks"], said["recovery"]
+    if blocks == recovery == 0:
+        return None
+    count = sum(sectors_of(piece["size"]) for piece in said["pieces"])
+    chunks = -(-count // 16)
+    if not (1 <= count <= 1 << 26 and 1 <= blocks <= chunks and recovery >= 16 and recovery % 16 == 0):
+        raise Refused("disagree")
+    data = 16 * -(-chunks // blocks)
+    if data + (1 << (recovery - 1).bit_length()) > 32_768:
+        raise Refused("disagree")
+    return count, data, blocks, recovery
+
+
+def piece_name(bill, piece):
+    """10.3.5: the file of a piece, where its line is on the waybill."""
+    if piece["line"] >= len(bill["lines"]):
+        raise Refused("disagree", "volume")
+    whole = line_name(bill["lines"][piece["line"]])
+    return whole if piece["part"] == 0 else f"{whole}.{piece['part']:03}"
+
+
+def volume_of(trust, data, bill, digest):
+    """10.3.1 to 10.3.6: what lies in a trip's folder, by name."""
+    said = volume(trust, data)
+    if (said["waybill"], said["trip"], said["person"]) != (digest, bill["trip"], bill["exporter"]):
+        raise Refused("disagree", "volume")
+    names = [piece_name(bill, piece) for piece in said["pieces"]]
+    if any(after <= before for before, after in zip(names, names[1:])):
+        raise Refused("disagree", "volume")
+    for piece in said["pieces"]:
+        line = bill["lines"][piece["line"]]
+        if piece["part"] == 0:
+            fits = (piece["offset"], piece["size"], piece["digest"]) == (0, line["size"], line["digest"])
+        else:
+            fits = piece["part"] <= 999 and piece["size"] > 0 and piece["offset"] + piece["size"] <= line["size"]
+        if not fits:
+            raise Refused("disagree", "volume")
+    return said, dict(zip(names, said["pieces"]))
+
+
+def parity_names(said):
+    """10.4: the files of the parity."""
+    found = shape(said)
+    if found is None:
+        return []
+    _, _, blocks, recovery = found
+    files = -(-blocks * recovery * 2_048 // ((4 << 30) - 65_536))
+    return [f"parity.{file + 1:03}" for file in range(files)] + ["0.sectors", "m.sectors", "z.sectors"]
+
+
 def request(trust, data):
     """Section 11, but for the clock."""
     read, card = trust.verify(Signed("request", data), "person", role=None)

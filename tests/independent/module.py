@@ -20,6 +20,8 @@ LAYOUTS = {
     "Waybill": papers.WAYBILL,
     "WaybillLine": papers.LINE,
     "Approval": papers.APPROVAL,
+    "Volume": papers.VOLUME,
+    "Piece": papers.PIECE,
     "Endorsement": papers.ENDORSEMENT,
     "Request": papers.REQUEST,
     "Rollover": papers.ROLLOVER,

@@ -141,6 +141,19 @@ WAYBILL = [
     many("lines", 0x30, lambda content: der.fields(content, LINE)),
 ]
 APPROVAL = [VERSION, octets("waybill", 32), number("trip"), name("person"), number("at")]
+PIECE = [number("line"), number("part"), number("offset"), number("size"), octets("digest", 32)]
+VOLUME = [
+    VERSION,
+    octets("waybill", 32),
+    number("trip"),
+    name("person"),
+    number("at"),
+    der.Field("number", 0x02, der.below(255)),
+    der.Field("count", 0x02, der.below(255)),
+    number("blocks"),
+    number("recovery"),
+    many("pieces", 0x30, lambda content: der.fields(content, PIECE)),
+]
 ENDORSEMENT = [
     VERSION,
     codes("crossing", CROSSINGS),
@@ -254,6 +267,7 @@ OBJECTS = {
     "gap report": ("gap-report", OBJECT_MAX, GAP_REPORT),
     "waybill": ("waybill", 10 << 20, WAYBILL),
     "approval": ("approval", OBJECT_MAX, APPROVAL),
+    "volume": ("volume", 10 << 20, VOLUME),
     "endorsement of rules": ("endorsement", 4 << 10, ENDORSEMENT),
     "request": ("request", OBJECT_MAX, REQUEST),
     "rollover": ("rollover", 4 << 10, ROLLOVER),

@@ -60,6 +60,7 @@ SINGLE = {
     "receipt batch": lambda trust, data: files.batch(trust, data)[0],
     "receipt": files.one_receipt,
     "approval": files.approval,
+    "volume": files.volume,
     "gap report": files.gap_report,
     "ledger head": heads.statement,
     "request": files.request,
@@ -176,8 +177,12 @@ class Run:
         number = os.path.basename(os.path.abspath(path))
         if number.isdigit() and int(number) != bill["trip"]:
             raise Refused("disagree", "trip")
+        # 10.3
+        here, known = bill["lines"], set()
+        if "volume" in names:
+            here, known = self.volume(path, bill, signed)
         # 10.1.2
-        for line in bill["lines"]:
+        for line in here:
             row = inside.get(files.line_name(line))
             if row is None:
                 raise Refused("missing", files.line_name(line))
@@ -217,10 +222,35 @@ class Run:
         if len(people) < bill["approvals"]:
             raise Refused("missing", "approval")
         # 10.1.5
-        known = {"waybill", "approvals", "SHA256SUMS", "README.txt", *map(files.line_name, bill["lines"])}
+        known |= {"waybill", "approvals", "SHA256SUMS", "README.txt", *map(files.line_name, here)}
         strange = [entry for entry in names if entry not in known and not entry.startswith(".")]
         if strange:
             raise Refused("stranger", strange[0])
+
+    def volume(self, path, bill, signed):
+        """10.3: the lines that lie here whole, and the names of all that belongs here. Parts are joined where all are here."""
+        with open(os.path.join(path, "volume"), "rb") as file:
+            said, pieces = files.volume_of(self.trust, file.read(), bill, signed.digest())
+        joined = {}
+        for entry, piece in pieces.items():
+            if piece["part"] == 0:
+                continue
+            inside = os.path.join(path, entry)
+            if os.path.islink(inside) or not os.path.isfile(inside):
+                raise Refused("missing", entry)
+            with open(inside, "rb") as file:
+                data = file.read()
+            if (len(data), tree_digest(signed.suite, data)) != (piece["size"], piece["digest"]):
+                raise Refused("altered", entry)
+            joined.setdefault(piece["line"], []).append((piece["offset"], data))
+        for place, parts in joined.items():
+            line, whole = bill["lines"][place], b"".join(data for _, data in sorted(parts))
+            if len(whole) == line["size"]:
+                if tree_digest(signed.suite, whole) != line["digest"]:
+                    raise Refused("altered", files.line_name(line))
+                files.bundle(self.trust, whole)
+        here = [bill["lines"][piece["line"]] for piece in pieces.values() if piece["part"] == 0]
+        return here, {"volume", *pieces, *files.parity_names(said)}
 
     def compare(self):
         """8.2: all papers of one parcel tell of one statement, and each way is the beginning of the longest."""

@@ -180,6 +180,47 @@ fn a_trip_that_was_imported_is_turned_away_whatever_the_desk_says_of_it() {
 }
 
 #[test]
+fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let trip = stage(&running, now);
+    office.carry(1, now);
+    let confirm = |running: &Running, now: &mut Timestamp, volume: &str, volumes: &str| {
+        *now = now.plus_ms(1);
+        let arguments = [("trip", "1"), ("medium", DISC), ("volume", volume), ("volumes", volumes)];
+        office.ask(running, "confirm", &arguments, *now)
+    };
+    let state = |running: &Running| trips::list(&running.station).unwrap()[0].state;
+    let answer = confirm(&running, &mut now, "2", "3");
+    assert!(answer.done, "{answer:?}");
+    assert_eq!((&answer.details["missing"], state(&running)), (&json!([1, 3]), TripState::Approved));
+    assert_eq!(confirm(&running, &mut now, "2", "3").details["missing"], json!([1, 3]), "twice is once");
+    for (volume, volumes) in [("0", "3"), ("4", "3"), ("1", "0"), ("one", "3"), ("1", "256"), ("", "")] {
+        assert!(!confirm(&running, &mut now, volume, volumes).done, "{volume} of {volumes}");
+    }
+    // What was said is kept, and by whom: another start knows it.
+    drop(running);
+    let mut running = office.intranet.open(now).unwrap();
+    running.turn(&mut now).unwrap();
+    assert_eq!(confirm(&running, &mut now, "3", "3").details["missing"], json!([1]));
+    assert_eq!(records(&running, Event::TripConfirmed).len(), 0);
+    assert_eq!(confirm(&running, &mut now, "1", "3").details["missing"], json!([]));
+    assert_eq!((records(&running, Event::TripConfirmed).len(), state(&running)), (1, TripState::Confirmed));
+    let file = format!("{}.volume-2-of-3.confirmed", trip.waybill);
+    let kept = fs::read(running.station.spool.evidence_path(Timestamp(trip.at_ms), &file)).unwrap();
+    let signed = Signed::parse::<protocol::request::Request>(&kept).unwrap();
+    let said: protocol::request::Request = signed.read_unverified().unwrap();
+    assert_eq!((said.person.as_str(), said.argument("volume")), (OPERATOR, Some("2")));
+
+    // Staged again it is another waybill, of which nothing was read back.
+    let again = trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), Some(1), now);
+    again.unwrap().unwrap();
+    office.carry(1, now);
+    assert_eq!(confirm(&running, &mut now, "1", "3").details["missing"], json!([2, 3]));
+}
+
+#[test]
 fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() {
     let prepared = Office::new();
     let mut now = START;

@@ -4,6 +4,7 @@ use crate::approve::ApproveError;
 use crate::confirm::ConfirmError;
 use crate::export::ExportError;
 use crate::fetch::FetchError;
+use crate::gather::{GatherError, lost_words};
 use crate::import::ImportError;
 use crate::inspect::InspectError;
 use crate::intake::IntakeError;
@@ -293,6 +294,29 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
                 "请先会签再刻录：ferry reexport --trip {trip} 后重新刻录"
             ),
         ),
+        ConfirmError::Damaged { trip, found } => {
+            let files: Vec<String> =
+                found.damage.iter().map(|damage| format!("{} ({})", damage.file, damage.sectors)).collect();
+            let (files, index) = (files.join(", "), found.index);
+            let would = if found.restorable {
+                l.pick("an import would restore all of it", "导入时可全部修复")
+            } else {
+                l.pick("an import could not restore all of it", "导入时无法全部修复")
+            };
+            failure(
+                DISK,
+                "damaged",
+                say!(
+                    l,
+                    "the medium of trip {trip} has damaged sectors, {index} of them in the index: {files}; {would}",
+                    "批次 {trip} 的介质有损坏扇区（索引 {index} 个）：{files}；{would}"
+                ),
+                l.pick(
+                    "a medium that is damaged before it leaves is not carried: write a new one with `ferry reexport`",
+                    "出发前已损坏的介质不应携带：请用 ferry reexport 重写一张新的",
+                ),
+            )
+        }
         ConfirmError::Strangers { trip, count, first } => failure(
             REFUSED,
             "not-on-waybill",
@@ -302,6 +326,35 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
                 "批次 {trip} 目录中有 {count} 项不在运单上：{first}"
             ),
             l.pick("remove them from the medium, or use a clean one", "请从介质上移除，或换干净的介质"),
+        ),
+    }
+}
+
+fn gather(error: &GatherError, l: Language) -> Failure {
+    match error {
+        GatherError::Copy(e) => things::copy(e, l),
+        GatherError::Beyond { trip, number, lost, kept } => {
+            let (count, words) = (lost.len(), lost_words(lost));
+            failure(
+                DISK,
+                "beyond-parity",
+                say!(
+                    l,
+                    "volume {number} of trip {trip}: {count} files are damaged beyond repair: {words}; the other {kept} are kept",
+                    "批次 {trip} 第 {number} 卷：{count} 个文件损坏且无法修复：{words}；其余 {kept} 个已保留"
+                ),
+                &say!(
+                    l,
+                    "clean the disc or try another drive and import again; else ask the sender to `ferry reexport --trip {trip}`",
+                    "请清洁光盘或换一台光驱后重新导入；否则请发送方执行 ferry reexport --trip {trip}"
+                ),
+            )
+        }
+        GatherError::Parity(_) | GatherError::NotAuthentic { .. } => failure(
+            REFUSED,
+            "volume",
+            say!(l, "the volume cannot be taken: {error}", "无法取入该卷：{error}"),
+            l.pick("ask the sender to write it again: `ferry reexport`", "请发送方用 ferry reexport 重写"),
         ),
     }
 }
@@ -325,6 +378,7 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
                 "请送往目标节点，或用 --spool 指定该节点",
             ),
         ),
+        ImportError::Volume(error) => gather(error, l),
         ImportError::NotAuthentic { trip, file, cause } => failure(
             REFUSED,
             "not-authentic",

@@ -7,6 +7,7 @@ use crate::keyfile::{KeyFileError, PASSPHRASE_CHARS_MIN, PASSPHRASE_ENV};
 use crate::medium::MediumError;
 use crate::papers::PapersError;
 use crate::trustdir::TrustDirError;
+use crate::volume::{PlanError, VolumeError};
 use crate::words::{Language, say, shown, size};
 use protocol::signer::SignError;
 
@@ -202,20 +203,6 @@ pub(super) fn medium(error: &MediumError, l: Language) -> Failure {
                 ),
             )
         }
-        MediumError::Fat { path, file, bytes } => {
-            let p = path.display();
-            let sentence = say!(
-                l,
-                "{file} has {bytes} bytes; FAT at {p} holds at most 4 GiB - 1 a file",
-                "{file} 有 {bytes} 字节；{p} 为 FAT，单文件上限 4 GiB - 1"
-            );
-            failure(
-                DISK,
-                "file-too-large",
-                sentence,
-                l.pick("use a disc, or format the stick as exFAT or ext4", "请使用光盘，或将 U 盘格式化为 exFAT/ext4"),
-            )
-        }
         MediumError::OtherTrip { path, found } => {
             let p = path.display();
             let sentence = say!(l, "folder {p} holds the waybill of trip {found}", "目录 {p} 中是批次 {found} 的运单");
@@ -224,6 +211,68 @@ pub(super) fn medium(error: &MediumError, l: Language) -> Failure {
         MediumError::Folder(e) => folder(e, l),
         MediumError::Papers(e) => papers(e, l),
         MediumError::Copy(e) => copy(e, l),
+        MediumError::Sign(e) => device(e, l),
+        MediumError::Plan(e) => plan(e, l),
+        MediumError::Volume(VolumeError::Folder(e)) => folder(e, l),
+        MediumError::Volume(e @ VolumeError::Paper { .. }) => failure(
+            REFUSED,
+            "bad-volume",
+            say!(l, "{e}", "卷清单不可用：{e}"),
+            l.pick(
+                "the trust folder needs the exporter's key card; else the medium was altered: ask the sender",
+                "信任库中须有导出人的公钥卡；否则介质已被改动，请联系发送方",
+            ),
+        ),
+        MediumError::Parity(_) | MediumError::OtherExporter(_) => failure(
+            REFUSED,
+            "not-written",
+            say!(l, "the volume was not written: {error}", "未写入该卷：{error}"),
+            l.pick("the exporter writes it again with `ferry reexport`", "请由导出人用 ferry reexport 重写"),
+        ),
+        MediumError::FewMedia { trip, needs, named } => failure(
+            USAGE,
+            "few-media",
+            say!(
+                l,
+                "trip {trip} needs {needs} volumes, {named} media are named",
+                "批次 {trip} 需要 {needs} 卷，只指定了 {named} 张介质"
+            ),
+            l.pick(
+                "name --medium once for each volume, or write folders or images to burn: --out DIR, --iso FILE",
+                "请为每一卷各指定一次 --medium，或用 --out、--iso 写出后刻录",
+            ),
+        ),
+    }
+}
+
+fn plan(error: &PlanError, l: Language) -> Failure {
+    match error {
+        PlanError::SmallVolume { trip, needs, has } => failure(
+            USAGE,
+            "volume-too-small",
+            say!(
+                l,
+                "a volume of {has} bytes is too small for trip {trip}: it needs at least {needs}",
+                "每卷 {has} 字节对批次 {trip} 太小：至少需要 {needs}"
+            ),
+            l.pick("name a larger --volume", "请指定更大的 --volume"),
+        ),
+        PlanError::ManyVolumes { trip, has } => failure(
+            USAGE,
+            "too-many-volumes",
+            say!(
+                l,
+                "trip {trip} needs more than 255 volumes of {has} bytes",
+                "批次 {trip} 按每卷 {has} 字节超过 255 卷"
+            ),
+            l.pick("name a larger --volume", "请指定更大的 --volume"),
+        ),
+        PlanError::LargeParity => failure(
+            USAGE,
+            "parity-too-large",
+            l.pick("a volume with parity holds at most 128 GiB", "带校验数据的卷最多 128 GiB").to_owned(),
+            l.pick("name a smaller --volume", "请指定较小的 --volume"),
+        ),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reed-Solomon over a block's symbols: any K of K + M give the block back. The one file that knows the crate.
+//! Reed-Solomon over a block's symbols: any K of K + M give the block back. Beside
+//! [`crate::parity`] the one file that knows the crate.
 //!
 //! Both workshops keep their working memory between blocks; a block costs no allocation beyond its own bytes.
 

@@ -5,9 +5,11 @@ use protocol::id::new_id;
 use protocol::ledger::Checkpoint;
 use protocol::oneway::FolderBeacon;
 use protocol::parcel::{CustodyEntry, Label, ParcelStatement, VERSION};
+use protocol::parity::{BLOCK_SECTORS_MAX, DIGEST_BYTES, Shape, index_sector, read_index_sector};
 use protocol::receipt::{EpochGaps, GapReport, Head, Outcome, Range, Receipt, ReceiptBatch};
 use protocol::request::Request;
 use protocol::signed::Statement;
+use protocol::volume::{Piece, Volume};
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::witness::{HeadLink, HeadStatement, LogStart};
 use protocol::{Crossing, Reason, Signed, Timestamp, Verdict};
@@ -175,6 +177,19 @@ pub(super) fn of_trips() -> Vec<Target> {
         person: name("approver-li"),
         at: Timestamp(7),
     };
+    let piece = |line, part| Piece { line, part, offset: 0, size: 1 << 20, digest: Octets([6; 32]) };
+    let volume = move |world: &Samples| Volume {
+        version: VERSION,
+        waybill: world.statement.digest(),
+        trip: 17,
+        person: name("operator-ma"),
+        at: Timestamp(7),
+        number: 2,
+        count: 3,
+        blocks: 1,
+        recovery: 144,
+        pieces: vec![piece(0, 2), piece(1, 0)],
+    };
     let request = |world: &Samples| Request {
         version: VERSION,
         id: world.statement.digest(),
@@ -184,7 +199,46 @@ pub(super) fn of_trips() -> Vec<Target> {
         at: Timestamp(7),
         arguments: vec![Label { name: name("medium"), value: "disc-0001".to_owned() }],
     };
-    [of(waybill), of(approval), of(request)].into_iter().flatten().collect()
+    let papers = [of(waybill), of(approval), of(volume), of(request)];
+    papers.into_iter().flatten().chain([shapes(), index_sectors()]).collect()
+}
+
+/// Numbers of a volume's parity: whatever shape is taken has a place for every sector, and one only.
+fn shapes() -> Target {
+    let sample = |sectors: u64, blocks: u64, recovery: u64| {
+        [sectors, blocks, recovery].iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>()
+    };
+    let samples = vec![sample(300, 1, 48), sample(100_000, 4, 3_424), sample(1, 1, 16)];
+    Target::new("shape of a parity", 100_000, samples, |bytes| {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let [sectors, blocks, recovery] = *numbers else { return false };
+        let Ok(shape) =
+            Shape::new(u64::from_be_bytes(sectors), u64::from_be_bytes(blocks), u64::from_be_bytes(recovery))
+        else {
+            return false;
+        };
+        let last = shape.sectors() - 1;
+        for sector in [0, last / 2, last] {
+            let (block, place) = shape.place(sector);
+            assert!(block < shape.blocks() && place < shape.data());
+            assert_eq!(shape.sector(block, place), sector);
+        }
+        assert!(shape.data() * shape.blocks() >= shape.sectors());
+        assert!(shape.data() + shape.recovery() <= BLOCK_SECTORS_MAX);
+        rest.is_empty()
+    })
+}
+
+/// Sectors of a volume's index: one that is taken is written the same.
+fn index_sectors() -> Target {
+    let waybill = Octets([7; 32]);
+    let digests = vec![[9; DIGEST_BYTES]; 255];
+    let samples = vec![index_sector(&waybill, 3, 5, &digests), index_sector(&waybill, 3, 5, &digests[..9])];
+    Target::new("index sector", 50_000, samples, move |bytes| {
+        let Some(read) = read_index_sector(&waybill, 3, 5, bytes) else { return false };
+        assert_eq!(index_sector(&waybill, 3, 5, &read), bytes, "one encoding");
+        true
+    })
 }
 
 pub(super) fn of_links() -> Vec<Target> {
