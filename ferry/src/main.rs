@@ -30,6 +30,7 @@ mod medium;
 mod papers;
 mod parity;
 mod proof;
+mod release;
 mod rules;
 mod slip;
 mod trips;
@@ -98,8 +99,8 @@ enum Command {
     Ledger(ledger::Ledger),
     /// 销毁介质 (not yet available)
     Dispose(Rest),
-    /// 放行 (not yet available)
-    Release(Rest),
+    /// 放行: one of two signatures that put back what the guard held in the internal zone
+    Release(release::Release),
     /// 规则: sign a rule file, and see who signed it
     #[command(subcommand)]
     Rules(rules::Rules),
@@ -164,9 +165,9 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
-        Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),
         Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
         Some(Command::Except(except)) => except.run(voice, now).map_err(AnyError::from),
+        Some(Command::Release(release)) => release.run(voice, now).map_err(AnyError::from),
     };
     done.map_err(|error| error.told(voice.language))
 }

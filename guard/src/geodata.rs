@@ -1,5 +1,9 @@
 //! Geodata by what it is: formats that carry coordinates by definition are named here and need no parser.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::octets::{head, slice, tail, u32_be, u32_le};
 
 /// Formats by their first bytes.
@@ -288,9 +292,12 @@ fn is_gsi(line: &str) -> bool {
 
 /// A survey or CAD format inside another text: a paragraph of a letter, a page, a value of a message.
 pub(crate) fn mentioned(text: &str) -> Option<&'static str> {
+    /// Made once: a workbook asks for each of its strings.
+    static WORDS: LazyLock<[Finder<'static>; 5]> =
+        LazyLock::new(|| ["SECTION", "ncols", "NCOLS", "[地块坐标]", "[界址点坐标]"].map(Finder::new));
     let bytes = text.as_bytes();
-    let find = |word: &str| memchr::memmem::find(bytes, word.as_bytes());
-    for at in memchr::memmem::find_iter(bytes, b"SECTION") {
+    let [section, ncols, ncols_upper, parcels, corners] = &*WORDS;
+    for at in section.find_iter(bytes) {
         let before = text.get(..at).unwrap_or("").trim_end_matches([' ', '\t']);
         let group = before.trim_end_matches(['\r', '\n']).trim_end_matches([' ', '\t']);
         let code = group.strip_suffix('0').map(|rest| rest.trim_end_matches([' ', '\t']));
@@ -298,13 +305,13 @@ pub(crate) fn mentioned(text: &str) -> Option<&'static str> {
             return Some("dxf");
         }
     }
-    if let Some(at) = find("ncols").or_else(|| find("NCOLS")) {
+    if let Some(at) = ncols.find(bytes).or_else(|| ncols_upper.find(bytes)) {
         let behind = text.get(at..).unwrap_or("").lines().skip(1).find(|line| !line.trim().is_empty()).unwrap_or("");
         if behind.trim_start().to_ascii_lowercase().starts_with("nrows") {
             return Some("ascii-grid");
         }
     }
-    if find("[地块坐标]").is_some() || find("[界址点坐标]").is_some() {
+    if parcels.find(bytes).is_some() || corners.find(bytes).is_some() {
         return Some("land-survey-text");
     }
     is_world_file(text.trim()).then_some("world-file")

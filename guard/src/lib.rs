@@ -20,6 +20,7 @@ mod grid;
 mod json_schema;
 mod judgement;
 mod kind;
+mod known;
 mod label;
 mod letter;
 mod look;

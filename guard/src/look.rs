@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::finding::{Finding, RuleClass, Word};
 use crate::kind::Kind;
+use crate::known::{Cost, Known, Member};
 use crate::{
     buried, dbf, encoded, font, geodata, mail, media, ole, packed, pdf, picture, rtf, scan, seven, table, tar, text,
     tiff, xlsb, xml, zip,
@@ -40,6 +41,7 @@ pub(crate) struct Look {
     settings: bool,
     /// Inside a workbook: the strings that its cells share.
     strings: Option<Vec<String>>,
+    known: Known,
     expanded_left: usize,
     members_left: u32,
 }
@@ -53,6 +55,7 @@ impl Look {
             drawing: false,
             settings: false,
             strings: None,
+            known: Known::default(),
             expanded_left: EXPANDED_BYTES_MAX,
             members_left: MEMBERS_MAX,
         }
@@ -74,7 +77,11 @@ impl Look {
 
     /// Pays for a member before it is unpacked. False: the budget is spent, and that is recorded.
     pub(crate) fn member(&mut self, bytes: usize, at: &str) -> bool {
-        match (self.expanded_left.checked_sub(bytes), self.members_left.checked_sub(1)) {
+        self.pay(bytes, 1, at)
+    }
+
+    fn pay(&mut self, bytes: usize, members: u32, at: &str) -> bool {
+        match (self.expanded_left.checked_sub(bytes), self.members_left.checked_sub(members)) {
             (Some(bytes), Some(members)) => {
                 (self.expanded_left, self.members_left) = (bytes, members);
                 true
@@ -120,12 +127,35 @@ impl Look {
         self.member_file(name, bytes, at, depth, false)
     }
 
-    /// A member; `tolerated` binary settings may be of no known kind, their strings are read all the same.
+    /// A member; `tolerated` binary settings may be of no known kind, their strings are read all the same. The same bytes
+    /// in the same circumstances are not looked at twice, if there was nothing in them.
     pub(crate) fn member_file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8, tolerated: bool) -> Kind {
         if depth > DEPTH_MAX {
             self.obstacle("nested-too-deep", at);
             return Kind::Unknown;
         }
+        // What is read inside a workbook depends on its strings.
+        let circumstances = [tolerated, self.drawing, self.settings];
+        let member =
+            (depth > 0 && self.strings.is_none()).then(|| Member::of(name, bytes, depth, circumstances)).flatten();
+        if let Some(Cost { kind, expanded, members }) = member.as_ref().and_then(|member| self.known.cost(member)) {
+            self.pay(expanded, members, at);
+            return kind;
+        }
+        let before = (self.findings.len(), self.obstacles.len(), self.signed);
+        let (expanded, members) = (self.expanded_left, self.members_left);
+        let kind = self.new_file(name, bytes, at, depth, tolerated);
+        let is_clean = before == (self.findings.len(), self.obstacles.len(), self.signed);
+        // Where evidence is full, nothing is known to be clean.
+        let is_told = self.findings.len() < EVIDENCE_MAX && self.obstacles.len() < EVIDENCE_MAX;
+        if let Some(member) = member.filter(|_| is_clean && is_told) {
+            let (expanded, members) = (expanded - self.expanded_left, members - self.members_left);
+            self.known.keep(member, Cost { kind, expanded, members });
+        }
+        kind
+    }
+
+    fn new_file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8, tolerated: bool) -> Kind {
         // What reads as a text is one, whatever letters it begins with, if nobody reads that kind from end to end.
         match Kind::of_magic(bytes).filter(|kind| !kind.is_passed_over() || text::decode(bytes).is_none()) {
             Some(kind) => self.known(kind, name, bytes, at, depth),
@@ -448,34 +478,62 @@ fn printable_runs(bytes: &[u8]) -> String {
     out
 }
 
+/// Runs of characters of two bytes, wherever they begin. Most bytes begin none: a run is only written out at its end.
 fn printable_wide_runs(bytes: &[u8]) -> String {
     let mut out = String::new();
-    let mut run = String::new();
-    let mut at = 0;
+    let (mut start, mut at, mut length, mut digits) = (0, 0, 0, false);
     while let Some([low, high]) = bytes.get(at..at + 2) {
-        let unit = u16::from_le_bytes([*low, *high]);
-        let c = char::from_u32(u32::from(unit));
-        let good = c.filter(|c| {
-            (' '..='~').contains(c)
-                || ('\u{4e00}'..='\u{9fff}').contains(c)
-                || matches!(c, '\t' | '\n' | '\r' | '°' | '′' | '″' | '，' | '。' | '：')
-        });
-        match good {
-            Some(c) => {
-                run.push(c);
-                at += 2;
-            }
-            None => {
-                if run.len() >= STRING_BYTES_MIN && run.bytes().any(|b| b.is_ascii_digit()) {
-                    out.push_str(&run);
-                    out.push('\n');
-                }
-                run.clear();
-                // A run may begin at an odd offset.
-                at += 1;
-            }
+        let written = written_bytes(*low, *high);
+        if written > 0 {
+            length += written;
+            digits |= *high == 0 && low.is_ascii_digit();
+            at += 2;
+            continue;
+        }
+        if length >= STRING_BYTES_MIN && digits {
+            push_wide(&mut out, bytes.get(start..at).unwrap_or_default());
+            out.push('\n');
+        }
+        // A run may begin at an odd offset.
+        at += 1;
+        (start, length, digits) = (at, 0, false);
+    }
+    push_wide(&mut out, bytes.get(start..at).unwrap_or_default());
+    out
+}
+
+/// How many bytes of UTF-8 a unit of UTF-16 makes, if it is printable, Chinese or a sign of a place.
+fn written_bytes(low: u8, high: u8) -> usize {
+    match (low, high) {
+        (0x20..=0x7E | b'\t' | b'\n' | b'\r', 0) => 1,
+        // °
+        (0xB0, 0) => 2,
+        // ′ ″ 。 ， ：
+        (_, 0x4E..=0x9F) | (0x32 | 0x33, 0x20) | (0x02, 0x30) | (0x0C | 0x1A, 0xFF) => 3,
+        _ => 0,
+    }
+}
+
+fn push_wide(out: &mut String, units: &[u8]) {
+    let (units, _) = units.as_chunks::<2>();
+    out.extend(units.iter().filter_map(|unit| char::from_u32(u32::from(u16::from_le_bytes(*unit)))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_characters_are_read_at_even_and_odd_places_and_a_run_without_a_digit_is_not() {
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        for front in [&[][..], &[0xFF], &[0xFF, 0xFE, 0x01]] {
+            let mut bytes = front.to_vec();
+            bytes.extend(wide("界址点 X=4851490.4193，23°07′55″"));
+            bytes.extend([0xFF; 3]);
+            bytes.extend(wide("仅有文字没有数"));
+            bytes.extend([0xFF; 3]);
+            bytes.extend(wide("末"));
+            assert_eq!(printable_wide_runs(&bytes), "界址点 X=4851490.4193，23°07′55″\n末");
         }
     }
-    out.push_str(&run);
-    out
 }

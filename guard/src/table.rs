@@ -89,9 +89,11 @@ pub(crate) fn look(text: &str) -> Vec<TableHit> {
     let has_quotes = memchr::memchr(b'"', text.as_bytes()).is_some();
     let mut at = 0;
     let mut before: Option<&str> = None;
-    for line in text.split_inclusive('\n') {
+    while at < text.len() {
         let start = at;
-        at += line.len();
+        at = memchr::memchr(b'\n', text.as_bytes().get(at..).unwrap_or_default())
+            .map_or(text.len(), |end| start + end + 1);
+        let line = text.get(start..at).unwrap_or("");
         if may_be_keys(line) {
             let fits = |divider: &Divider| has_quotes || !matches!(divider, Divider::Quoted(_));
             for divider in Divider::ALL.into_iter().filter(fits) {
@@ -125,7 +127,7 @@ fn may_be_keys(line: &str) -> bool {
     if bytes.len() < 3 || bytes.len() > HEADER_BYTES_MAX {
         return false;
     }
-    // Every key of an axis has one of these in it; nearly every line of prose fails here or at the digits.
+    // Nearly every line of prose fails here or at the digits.
     let first = bytes.iter().copied().find(|b| !matches!(b, b' ' | b'\t' | b'"' | b'|' | b','));
     if first.is_some_and(|b| matches!(b, b'x' | b'X' | b'y' | b'Y') || b >= 0x80) && is_axis(first_word(line)) {
         return true;
@@ -136,25 +138,81 @@ fn may_be_keys(line: &str) -> bool {
         && mentions_axis(bytes)
 }
 
-/// One pass for the letters without which no key is written.
+/// One pass for the letters without which no key is written; the few keys that are longer are looked for where it
+/// found their letters.
 fn mentions_axis(bytes: &[u8]) -> bool {
-    let lower = |b: &u8| b.to_ascii_lowercase();
-    let letter = bytes.iter().any(|b| matches!(lower(b), b'x')) && bytes.iter().any(|b| matches!(lower(b), b'y'));
-    let has = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
-    letter
-        || ((has("经".as_bytes()) || has("經".as_bytes())) && (has("纬".as_bytes()) || has("緯".as_bytes())))
-        || has("坐标".as_bytes())
-        || has("坐標".as_bytes())
-        || (has("北向".as_bytes()) && has("东向".as_bytes()))
-        || (has_lone(bytes, b'N') && has_lone(bytes, b'E'))
-        || has("图幅号".as_bytes())
-        || (bytes.contains(&b'T') && (has(b"TFH") || PICTURE_FIELDS.iter().any(|field| has(field.as_bytes()))))
-        || (has_pair(bytes, &[b"lo", b"ln", b"jd", b"dj"]) && has_pair(bytes, &[b"la", b"wd", b"bw"]))
-        || (has(b"ast") && has(b"orth"))
+    let seen = Letters::of(bytes);
+    let has = |word: &str| memchr::memmem::find(bytes, word.as_bytes()).is_some();
+    (seen.x && seen.y)
+        || (seen.east && seen.north)
+        || (seen.longitude && seen.latitude)
+        || (seen.northward && seen.eastward)
+        || seen.named
+        || (seen.n && has_lone(bytes, b'N') && has_lone(bytes, b'E'))
+        || (seen.t && (has("TFH") || PICTURE_FIELDS.iter().any(|field| has(field))))
+        || (seen.st && has("ast") && has("orth"))
 }
 
-fn has_pair(bytes: &[u8], pairs: &[&[u8; 2]]) -> bool {
-    bytes.windows(2).any(|window| pairs.iter().any(|pair| window.eq_ignore_ascii_case(*pair)))
+/// Which letters and pairs of letters stand in a row.
+#[derive(Default)]
+struct Letters {
+    x: bool,
+    y: bool,
+    n: bool,
+    t: bool,
+    st: bool,
+    /// Two letters of a longitude: lo, ln, jd, dj.
+    east: bool,
+    /// Two letters of a latitude: la, wd, bw.
+    north: bool,
+    /// 经, 纬, 北向, 东向.
+    longitude: bool,
+    latitude: bool,
+    northward: bool,
+    eastward: bool,
+    /// 坐标, 图幅号.
+    named: bool,
+}
+
+impl Letters {
+    fn of(bytes: &[u8]) -> Letters {
+        let mut seen = Letters::default();
+        let mut before = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            let lower = byte | 0x20;
+            seen.x |= lower == b'x';
+            seen.y |= lower == b'y';
+            seen.n |= *byte == b'N';
+            seen.t |= *byte == b'T';
+            match (before, lower) {
+                (b'l', b'o' | b'n') | (b'j', b'd') | (b'd', b'j') => seen.east = true,
+                (b'l', b'a') | (b'w', b'd') | (b'b', b'w') => seen.north = true,
+                (b's', b't') => seen.st = true,
+                _ => {}
+            }
+            before = lower;
+            if matches!(byte, 0xE4 | 0xE5 | 0xE7) {
+                seen.character(bytes.get(at..).unwrap_or_default());
+            }
+        }
+        seen
+    }
+
+    fn character(&mut self, from: &[u8]) {
+        match from {
+            // 经, 經; 纬, 緯
+            [0xE7, 0xBB, 0x8F, ..] | [0xE7, 0xB6, 0x93, ..] => self.longitude = true,
+            [0xE7, 0xBA, 0xAC, ..] | [0xE7, 0xB7, 0xAF, ..] => self.latitude = true,
+            // 北向; 东向
+            [0xE5, 0x8C, 0x97, 0xE5, 0x90, 0x91, ..] => self.northward = true,
+            [0xE4, 0xB8, 0x9C, 0xE5, 0x90, 0x91, ..] => self.eastward = true,
+            // 坐标, 坐標; 图幅号
+            [0xE5, 0x9D, 0x90, 0xE6, 0xA0, 0x87, ..]
+            | [0xE5, 0x9D, 0x90, 0xE6, 0xA8, 0x99, ..]
+            | [0xE5, 0x9B, 0xBE, 0xE5, 0xB9, 0x85, 0xE5, 0x8F, 0xB7, ..] => self.named = true,
+            _ => {}
+        }
+    }
 }
 
 /// A letter that is a cell of its own.
@@ -506,6 +564,34 @@ mod tests {
             "X\nY",
         ] {
             assert_eq!(rule(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_passed_over_only_where_no_key_can_stand_in_it() {
+        for row in [
+            "点号,X,Y",
+            "a,lon,lat",
+            "jd|wd",
+            "DJ\tBW",
+            "经度,纬度",
+            "經度,緯度",
+            "坐标一,二",
+            "坐標一,二",
+            "北向,东向",
+            "N E",
+            "TFH,a",
+            "图幅号,b",
+            "Easting,Northing",
+            "ZDT,a",
+            "a;LNG;LA",
+        ] {
+            assert!(mentions_axis(row.as_bytes()), "{row}");
+        }
+        for row in
+            ["楼盘,单元号", "tower,number", "NAME,EAR", "北京,东城", "收件人,经办人", "x 1", "best,other", "jl,ad"]
+        {
+            assert!(!mentions_axis(row.as_bytes()), "{row}");
         }
     }
 }

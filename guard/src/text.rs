@@ -89,6 +89,9 @@ fn utf32(body: &[u8], read: fn([u8; 4]) -> u32) -> Option<String> {
 /// Full-width forms to ASCII, digits of any script and Chinese numerals to digits, and without what nobody sees, if there
 /// is any of it.
 pub(crate) fn narrowed(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
     let wide = memchr::memmem::find_iter(text.as_bytes(), b"\xEF\xBC")
         .any(|at| matches!(text.as_bytes().get(at + 2), Some(0x90..=0x99)));
     let numerals = has_numeral_run(text);
@@ -267,17 +270,7 @@ fn numeral(c: char) -> Option<char> {
 
 /// Entities, `\u` escapes and percent escapes resolved, if there are any that hide a digit or a letter.
 pub(crate) fn unescaped(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let finder = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
-    if !finder(b"\\n")
-        && !finder(b"\\t")
-        && !finder(b"&#")
-        && !finder(b"\\u00")
-        && !finder(b"%2")
-        && !finder(b"%3")
-        && !finder(b"\\\"")
-        && !finder(b"&quot;")
-    {
+    if !has_escape(text.as_bytes()) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
@@ -299,6 +292,20 @@ pub(crate) fn unescaped(text: &str) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// Is there an escape that hides a digit, a letter or a quote? Others stand in every web address and every page.
+fn has_escape(bytes: &[u8]) -> bool {
+    memchr::memchr3_iter(b'&', b'\\', b'%', bytes).any(|at| {
+        matches!(
+            bytes.get(at..).unwrap_or_default(),
+            [b'\\', b'n' | b't' | b'"', ..]
+                | [b'\\', b'u', b'0', b'0', ..]
+                | [b'&', b'#', ..]
+                | [b'%', b'2' | b'3', ..]
+                | [b'&', b'q', b'u', b'o', b't', b';', ..]
+        )
+    })
 }
 
 fn one_escape(escape: &str) -> Option<(char, usize)> {

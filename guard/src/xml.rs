@@ -12,83 +12,90 @@ pub(crate) const NATIONAL_ELEMENTS: [&str; 5] = ["ZD_K_103", "ZH_K_105", "KTT_GY
 pub(crate) const PICTURE_FIELDS: [&str; 6] = ["ZDT", "FCT", "FCFHT", "ZHT", "QRZDT", "QRFCFHT"];
 
 /// Elements whose text is geometry: KML, GML, GeoRSS, GPX, TCX, ISO 19139, DIF.
-const GEOMETRY_ELEMENTS: [&str; 22] = [
-    "coordinates",
-    "posList",
-    "pos",
-    "lowerCorner",
-    "upperCorner",
-    "LatitudeDegrees",
-    "LongitudeDegrees",
-    "westBoundLongitude",
-    "eastBoundLongitude",
-    "southBoundLatitude",
-    "northBoundLatitude",
-    "westbc",
-    "eastbc",
-    "southbc",
-    "northbc",
-    "Southernmost_Latitude",
-    "Northernmost_Latitude",
-    "Westernmost_Longitude",
-    "Easternmost_Longitude",
-    "coord",
-    "Point_Latitude",
-    "Point_Longitude",
-];
+fn is_geometry(name: &str) -> bool {
+    matches!(
+        name,
+        "coordinates"
+            | "posList"
+            | "pos"
+            | "lowerCorner"
+            | "upperCorner"
+            | "LatitudeDegrees"
+            | "LongitudeDegrees"
+            | "westBoundLongitude"
+            | "eastBoundLongitude"
+            | "southBoundLatitude"
+            | "northBoundLatitude"
+            | "westbc"
+            | "eastbc"
+            | "southbc"
+            | "northbc"
+            | "Southernmost_Latitude"
+            | "Northernmost_Latitude"
+            | "Westernmost_Longitude"
+            | "Easternmost_Longitude"
+            | "coord"
+            | "Point_Latitude"
+            | "Point_Longitude"
+    )
+}
 
 /// Root elements of formats that exist to carry positions.
 const GEODATA_ROOTS: [&str; 5] = ["kml", "gpx", "TrainingCenterDatabase", "osm", "LandXML"];
 
 /// Tags inside a word or number: they separate nothing.
-const INLINE: [&str; 43] = [
-    "t",
-    "r",
-    "rPr",
-    "span",
-    "b",
-    "i",
-    "u",
-    "font",
-    "em",
-    "strong",
-    "sup",
-    "sub",
-    "a",
-    "small",
-    "s",
-    "rFonts",
-    "sz",
-    "szCs",
-    "lang",
-    "proofErr",
-    "color",
-    "noProof",
-    "kern",
-    "bookmarkStart",
-    "bookmarkEnd",
-    "lastRenderedPageBreak",
-    "hyperlink",
-    "smartTag",
-    "sdt",
-    "sdtContent",
-    "ins",
-    "del",
-    "fldSimple",
-    "noBreakHyphen",
-    "softHyphen",
-    "permStart",
-    "permEnd",
-    "commentRangeStart",
-    "commentRangeEnd",
-    "commentReference",
-    "mark",
-    "code",
-    "strike",
-];
+fn is_inline(name: &str) -> bool {
+    matches!(
+        name,
+        "t" | "r"
+            | "rPr"
+            | "span"
+            | "b"
+            | "i"
+            | "u"
+            | "font"
+            | "em"
+            | "strong"
+            | "sup"
+            | "sub"
+            | "a"
+            | "small"
+            | "s"
+            | "rFonts"
+            | "sz"
+            | "szCs"
+            | "lang"
+            | "proofErr"
+            | "color"
+            | "noProof"
+            | "kern"
+            | "bookmarkStart"
+            | "bookmarkEnd"
+            | "lastRenderedPageBreak"
+            | "hyperlink"
+            | "smartTag"
+            | "sdt"
+            | "sdtContent"
+            | "ins"
+            | "del"
+            | "fldSimple"
+            | "noBreakHyphen"
+            | "softHyphen"
+            | "permStart"
+            | "permEnd"
+            | "commentRangeStart"
+            | "commentRangeEnd"
+            | "commentReference"
+            | "mark"
+            | "code"
+            | "strike"
+    )
+}
 
 /// What a word processor says about a run, a paragraph or a cell; there is no text in it.
-const PROPERTIES: [&str; 7] = ["rPr", "pPr", "tcPr", "trPr", "tblPr", "sectPr", "sdtPr"];
+fn is_property(name: &str) -> bool {
+    matches!(name, "rPr" | "pPr" | "tcPr" | "trPr" | "tblPr" | "sectPr" | "sdtPr")
+}
 
 /// Elements of HTML that have no end.
 const VOID: [&str; 14] =
@@ -266,7 +273,7 @@ impl<'a> Walk<'a> {
             self.look.signed = true;
         }
         self.pictures(start, name);
-        if self.properties.is_none() && !empty && PROPERTIES.contains(&name) {
+        if self.properties.is_none() && !empty && is_property(name) {
             self.properties = Some((self.depth, String::new()));
         }
         if !empty && self.picture.is_none() && PICTURE_FIELDS.contains(&name) {
@@ -347,7 +354,7 @@ impl<'a> Walk<'a> {
 
     /// Parts what stands before and behind a tag. Properties part nothing, as long as there is no text in them.
     fn separate(&mut self, name: &str) {
-        if INLINE.contains(&name) || PROPERTIES.contains(&name) {
+        if is_inline(name) || is_property(name) {
             return;
         }
         let separator = self.separator(name);
@@ -376,7 +383,7 @@ impl<'a> Walk<'a> {
         }
         if let Some(name) = self.path.last() {
             // Bounding boxes nest the number one element deeper.
-            let inside = |name: &String| GEOMETRY_ELEMENTS.contains(&name.as_str());
+            let inside = |name: &String| is_geometry(name);
             let above = self.path.iter().rev().nth(1).is_some_and(inside);
             let number = text
                 .trim_start()

@@ -23,7 +23,7 @@ use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Timestamp};
 use spool::{Entry, EntryKind, Outlet, ParcelState, Standing, State};
 
 use crate::alarm::Alarm;
-use crate::drop;
+use crate::drop::{self, Drop};
 use crate::opening::{Admitted, Obstacle, open, peek};
 use crate::outlets;
 use crate::parallel::in_parallel;
@@ -441,7 +441,7 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
                 tell(station, &came, path, ended, now)?;
             }
             if known.state == State::Refused && known.sent.is_none() {
-                return hold_file(station, path).map(on);
+                return put_away(station, &known.parcel, path).map(on);
             }
             return remove(station, path).map(on);
         }
@@ -523,11 +523,14 @@ fn bind(
             sealed_before_a_restore(station, &admitted.envelope) && known.is_none_or(|known| !known.admitted);
         return Ok(bound(admitted, if may_be_known { Way::Ask } else { Way::Outlet }, None));
     };
-    let refused = |reason| {
+    let refused = |reason, drop: Option<&Drop>| {
+        if let Some(drop) = drop {
+            sealing::set_aside(station, admitted.came.parcel, drop, hop.crossing, reason, now)?;
+        }
         wipe(station, &admitted.place)?;
         refuse(station, &admitted.came, reason, path, now).map(|()| Looked::Went(Went::On))
     };
-    let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute) };
+    let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute, None) };
     // The next border has its own rules: what was let in is looked at again before it goes on.
     let types = [admitted.came.parcel_type.clone()];
     let question =
@@ -540,8 +543,10 @@ fn bind(
         admitted.released.into_parcel(),
     )? {
         Judgement::Released(released) => released,
-        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => return refused(reason),
-        Judgement::Strip { .. } => return refused(Reason::Coordinates),
+        Judgement::Refused { parcel, reason, .. } | Judgement::Quarantine { parcel, reason, .. } => {
+            return refused(reason, Some(&parcel));
+        }
+        Judgement::Strip { parcel, .. } => return refused(Reason::Coordinates, Some(&parcel)),
     };
     let papers = Papers {
         statement: &admitted.statement,
@@ -551,7 +556,7 @@ fn bind(
     };
     let staged = match sealing::seal(station, &released, &papers, &hop, now) {
         Ok(staged) => staged,
-        Err(StationError::Seal(_)) => return refused(Reason::Changed),
+        Err(StationError::Seal(_)) => return refused(Reason::Changed, None),
         Err(error) => return Err(error),
     };
     let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?
@@ -796,7 +801,12 @@ fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Time
     sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])?;
     station.alarms.raise(now, if reason == Reason::Incident { Alarm::Incident } else { Alarm::Refused });
     wipe(station, &station.layout().opening().join(came.parcel.to_string()))?;
-    hold_file(station, path)
+    put_away(station, &came.parcel, path)
+}
+
+/// The bundle of a refused parcel is held, or goes where its content is sealed to the office's security key by now.
+fn put_away(station: &Station, parcel: &ParcelId, path: &Path) -> Result<(), StationError> {
+    if sealing::aside_place(station, parcel).exists() { remove(station, path) } else { hold_file(station, path) }
 }
 
 /// A bundle that proves nothing: recorded, held, nobody is told.

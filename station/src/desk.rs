@@ -23,7 +23,7 @@ use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
-use crate::{admission, backup, housekeeping, key_life, receipts, report, reseal};
+use crate::{admission, backup, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -191,8 +191,10 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 }
 
 fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], now: Timestamp) -> Outcome {
-    let changes =
-        !matches!(request.action.as_str(), "list" | "show" | "gaps" | "trips" | "keys" | "report" | "ledger-export");
+    let changes = !matches!(
+        request.action.as_str(),
+        "list" | "show" | "gaps" | "trips" | "keys" | "report" | "ledger-export" | "held"
+    );
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
         record.person = Some(request.person.clone());
@@ -268,6 +270,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         // Two people's own words, and never the node's: its key lies on this machine.
         "except" if matches!(role, Role::Security | Role::Approver) => except(station, request, signed, now),
         "except-revoke" if matches!(role, Role::Security | Role::Approver) => revoke(station, request, signed, now),
+        "held" if matches!(role, Role::Security | Role::Approver) => release::held(station, request, now),
+        "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, role, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -277,12 +281,10 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "backup" | "gap-close" | "duplicate-admit"
-        | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(Refusal::new(
-            "role",
-            "the role on the key card may not ask for this",
-            "密钥卡上的角色无权提出该请求",
-        ))),
+        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "backup" | "gap-close"
+        | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
+            Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
+        )),
         other => {
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }

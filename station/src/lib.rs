@@ -38,6 +38,7 @@ pub mod export;
 pub mod housekeeping;
 pub mod intake;
 pub mod receipts;
+mod release;
 mod reseal;
 pub mod sealing;
 pub mod trips;

@@ -23,6 +23,7 @@ use crate::drop::{self, Drop, DropError};
 use crate::housekeeping::{DAY_MS, has_rested};
 use crate::receipts::Came;
 use crate::retries::item_of;
+use crate::sealing;
 use crate::station::{Station, StationError, is_no_room};
 
 /// A bundle is read in pieces of this size.
@@ -151,11 +152,18 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     if !is_all(&opened.manifest, &held) {
         return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
     }
+    let refused = |drop: &Drop, reason| {
+        let reason = incident(crossing, reason);
+        match sealing::set_aside(station, parcel, drop, crossing, reason, now) {
+            Ok(()) => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+            Err(error) => wipe(Obstacle::Later(error)),
+        }
+    };
     if crossing.lands_outside()
         && let Some(reason) =
             look_at_labels(station, crossing, &opened.manifest).map_err(|error| wipe(Obstacle::Later(error)))?
     {
-        return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
+        return Err(refused(&held, reason));
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
@@ -169,12 +177,10 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     .map_err(|error| wipe(Obstacle::Later(error)))?
     {
         Judgement::Released(released) => released,
-        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
-            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, reason))))));
+        Judgement::Refused { parcel, reason, .. } | Judgement::Quarantine { parcel, reason, .. } => {
+            return Err(refused(&parcel, reason));
         }
-        Judgement::Strip { .. } => {
-            return Err(wipe(Obstacle::Parcel(Box::new((came, incident(crossing, Reason::Coordinates))))));
-        }
+        Judgement::Strip { parcel, .. } => return Err(refused(&parcel, Reason::Coordinates)),
     };
     let papers = |error: protocol::der_types::DerError| obstacle(station, path, now, BundleError::from(error));
     Ok(Admitted {

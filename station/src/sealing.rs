@@ -23,7 +23,7 @@ use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement
 use protocol::receipt::ReceiptBatch;
 use protocol::tree;
 use protocol::trust::Use;
-use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement as _, Timestamp, Verdict};
+use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Signed, Statement as _, Timestamp, Verdict};
 use spool::{EntryKind, Kept, Small, SpoolError, State};
 
 use crate::budget::EXCEPTED;
@@ -501,6 +501,32 @@ pub fn keep_evidence(station: &Station, proofs: Vec<Proof>) -> Result<(), Statio
     Ok(())
 }
 
+/// A parcel that came and goes no further: outside the internal zone it is sealed to the office's security key, so that this
+/// node's own key opens it no more. What came down with coordinates stays as it was sealed: the bundle is the evidence of
+/// an incident. Before the refusal is on record; a second look does it once more.
+pub(crate) fn set_aside(
+    station: &Station,
+    parcel: ParcelId,
+    drop: &Drop,
+    crossing: Crossing,
+    reason: Reason,
+    now: Timestamp,
+) -> Result<(), StationError> {
+    if station.zone.may_hold_coordinates() || reason == Reason::Incident {
+        return Ok(());
+    }
+    if station.trust.current(&security(), Use::Seal).is_err() {
+        tracing::warn!(%parcel, "no card of the office's security key: the bundle is held under this node's own");
+        return Ok(());
+    }
+    quarantine(station, parcel, drop, crossing, now)
+}
+
+/// Where a parcel stands that is sealed to the office's security key.
+pub(crate) fn aside_place(station: &Station, parcel: &ParcelId) -> PathBuf {
+    station.layout().quarantine().join(format!("{parcel}.bundle"))
+}
+
 /// Seals a refused parcel to the office's security key and leaves it in quarantine. Where coordinates may rest, it is
 /// only moved. Returns once it is durable; the caller then removes the drop.
 pub fn quarantine(
@@ -571,7 +597,7 @@ pub fn quarantine(
         custody: &custody,
         manifest: &manifest,
     };
-    let place = folder.join(format!("{parcel}.bundle"));
+    let place = aside_place(station, &parcel);
     let aside = station.layout().sealing().join(format!("{parcel}.quarantine"));
     let io = |cause| StationError::Io { path: place.clone(), cause };
     disk.remove_file(&aside).map_err(io)?;

@@ -263,7 +263,7 @@ fn every_command_of_ferry_answers() {
         (vec!["rules", "show", &gone, "--trust", &trust], DISK),
         (vec!["rules", "sign", &rules, "--key", &key, "--passphrase-file", &passphrase], REFUSED),
         (vec!["dispose"], USAGE),
-        (vec!["release"], USAGE),
+        (vec!["release", "--spool", &gone, "--parcel", "00", "--reason", "a", "--key", &key], DISK),
     ];
     for (arguments, expected) in table {
         let what = format!("ferry {}", arguments.join(" "));

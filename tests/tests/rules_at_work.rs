@@ -233,6 +233,102 @@ fn excepted_on_both_sides_it_arrives() {
     assert_eq!(operators.code, "role", "whoever may not except may not take back");
 }
 
+/// The only thing that is held of a parcel.
+fn held(member: &Member) -> Vec<String> {
+    names(&member.layout().quarantine())
+}
+
+#[test]
+fn what_is_held_goes_back_when_two_have_released_it_and_never_what_is_structural() {
+    let (office, mut now) = (Office::under("on_coordinates = \"quarantine\""), START);
+    let mut running = office.intranet.open(now).unwrap();
+    office.drop_in(&mut running, "a.json", METERS, &mut now);
+    let (state, notice) = office.notice("a.json");
+    assert_eq!(state, "quarantined");
+    let parcel = notice["parcel"].as_str().unwrap().to_owned();
+    let asks = |running: &Running, person: &str, action: &str, parcel: &str, now| {
+        let key = if person == OFFICER { &office.officer } else { &office.approver };
+        twins::ask(running, key, person, action, &[("parcel", parcel), ("reason", "meters")], now)
+    };
+    let operators = twins::ask(&running, &office.operator, OPERATOR, "release", &[("parcel", &parcel)], now);
+    assert_eq!(operators.code, "role");
+
+    // What a person is shown is what the exception is about, and no digit more than a mask leaves.
+    let shown = asks(&running, OFFICER, "held", &parcel, now);
+    let finding = &shown.details["findings"][0];
+    let digest = protocol::tree::root_of(Suite::Std, METERS.as_bytes()).to_string();
+    assert_eq!((finding["class"].as_str(), finding["file"].as_str()), (Some("heuristic"), Some(digest.as_str())));
+    assert!(!shown.details.to_string().contains("4851490"), "{shown:?}");
+
+    let rule = rules_found(METERS)[0];
+    let first = asks(&running, OFFICER, "release", &parcel, now);
+    assert!(first.done && first.details["released"] == false, "{first:?}");
+    assert!(office.word(&running, OFFICER, "except", rule, METERS, now).done);
+    assert_eq!(asks(&running, OFFICER, "release", &parcel, now).details["released"], false, "one person");
+    assert!(office.word(&running, APPROVER, "except", rule, METERS, now).done);
+    let second = asks(&running, APPROVER, "release", &parcel, now);
+    assert!(second.done && second.details["released"] == true, "{second:?}");
+    assert!(held(&office.intranet).is_empty());
+    running.turn(&mut now).unwrap();
+    let (state, notice) = office.notice("a.json");
+    assert!(state == "accepted" && notice["parcel"] != parcel.as_str(), "{notice}");
+    assert_eq!(asks(&running, OFFICER, "release", &parcel, now).code, "nothing-held");
+
+    // A key with its value; and a word that is over.
+    office.drop_in(&mut running, "b.json", POINT, &mut now);
+    let parcel = office.notice("b.json").1["parcel"].as_str().unwrap().to_owned();
+    for rule in rules_found(POINT) {
+        office.word(&running, OFFICER, "except", rule, POINT, now);
+        office.word(&running, APPROVER, "except", rule, POINT, now);
+    }
+    assert_eq!(asks(&running, OFFICER, "release", &parcel, now).code, "structural");
+    assert_eq!(held(&office.intranet), [parcel]);
+    let other = METERS.replace("readings", "meters");
+    office.drop_in(&mut running, "c.json", &other, &mut now);
+    let parcel = office.notice("c.json").1["parcel"].as_str().unwrap().to_owned();
+    office.both_except(&running, rule, &other, now);
+    now = now.plus_ms(7 * DAY_MS);
+    assert_eq!(asks(&running, OFFICER, "release", &parcel, now).details["released"], false, "seven days are over");
+}
+
+#[test]
+fn what_is_refused_behind_the_border_is_sealed_to_the_officers_key_and_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], _, security) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let officer = twins::person(&[&internet], OFFICER, Role::Security);
+    let approver = twins::person(&[&internet], APPROVER, Role::Approver);
+    let mut now = START;
+    let (mut here, mut there) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    let digest = protocol::tree::root_of(Suite::Std, METERS.as_bytes()).to_string();
+    for (key, person) in [(&officer, OFFICER), (&approver, APPROVER)] {
+        let rule = rules_found(METERS)[0];
+        let said = [("rule", rule), ("file", &digest), ("crossing", "internet-extranet"), ("days", "7")];
+        assert!(twins::ask(&here, key, person, "except", &said, now).done);
+    }
+    internet.drop_file("applications", "a.json", METERS.as_bytes());
+    here.turn(&mut now).unwrap();
+    here.carry_to(&there);
+    there.turn(&mut now).unwrap();
+    let kept = held(&extranet);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let place = extranet.layout().quarantine().join(&kept[0]);
+    let envelope = protocol::bundle::peek(&mut fs::File::open(&place).unwrap()).unwrap();
+    assert_eq!(envelope.recipient, security.public().id());
+    assert!(!extranet.keyring().opening_keys().any(|key| key.public().id() == envelope.recipient));
+    assert!(!extranet.keyring().opening_keys().any(|key| protocol::bundle::is_kept_by(&envelope, key)));
+    assert!(!String::from_utf8_lossy(&fs::read(&place).unwrap()).contains("4851490"));
+    let parcel = kept[0].trim_end_matches(".bundle").to_owned();
+    // It is found by the parcel, and neither arrivals nor staging keep anything of it.
+    assert!(here.station.spool.parcel(&protocol::ParcelId::from_hex(&parcel).unwrap()).unwrap().is_some());
+    assert!(names(&extranet.layout().checked()).is_empty() && names(&extranet.layout().opening()).is_empty());
+    drop(there);
+    let mut there = extranet.open(now).unwrap();
+    there.turn(&mut now).unwrap();
+    assert_eq!(held(&extranet), kept);
+    // The last node of a route opens beside its outlet: nothing stays there either.
+    assert!(extranet.outlet("applications").is_empty());
+}
+
 fn program(folder: &Path) -> PathBuf {
     let path = folder.join("scan");
     fs::write(&path, "#!/bin/sh\nif grep -q virus; then exit 1; fi\nexit 0\n").unwrap();
