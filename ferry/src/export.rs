@@ -147,6 +147,9 @@ impl Destination {
         if let Some(place) = self.medium.as_ref().filter(|place| !place.is_dir()) {
             return Err(MediumError::NoMedium { path: place.clone() }.into());
         }
+        if let Some(place) = self.medium.as_ref().filter(|place| is_read_only(place)) {
+            return Err(MediumError::ReadOnly { path: place.clone() }.into());
+        }
         if self.iso.is_some() && Command::new("xorriso").arg("-version").output().is_err() {
             return Err(ExportError::NoXorriso);
         }
@@ -176,7 +179,10 @@ impl Destination {
                 disk.create_dir_all(out).map_err(|cause| write_error(out, cause))?;
                 Some(medium::write_trip(&disk, &staged, &papers, out, &bar)?)
             }
-            (_, Some(place), _) => Some(medium::write_trip(&disk, &staged, &papers, place, &bar)?),
+            (_, Some(place), _) => {
+                let written = medium::write_trip(&disk, &staged, &papers, place, &bar);
+                Some(written.map_err(|error| filled(error, &disk, place, papers.total(), bar.position()))?)
+            }
             (_, _, Some(iso)) => Some(write_iso(&disk, &staged, &papers, iso, &bar)?),
             _ => None,
         };
@@ -258,6 +264,21 @@ impl Destination {
                 "已在办理台重新暂存；用 --out、--medium 或 --iso 写出。"
             ));
         }
+    }
+}
+
+fn is_read_only(place: &Path) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|facts| facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// A medium that said it had room, and filled up: told with what it turned out to have.
+fn filled(error: MediumError, disk: &Disk, place: &Path, needs: u64, written: u64) -> MediumError {
+    match error {
+        MediumError::Copy(CopyError::Write { path, cause }) if cause.kind() == std::io::ErrorKind::StorageFull => {
+            let free = disk.free(place).map_or(0, |free| free.bytes);
+            MediumError::Copy(CopyError::Full { path, needs, has: written.saturating_add(free) })
+        }
+        other => other,
     }
 }
 
