@@ -7,6 +7,8 @@ mod things;
 use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, rules, trust, verify};
 use things::{desk, key};
 
+use std::path::Path;
+
 use crate::approve::ApproveError;
 use crate::confirm::ConfirmError;
 use crate::desk::DeskError;
@@ -20,7 +22,7 @@ use crate::ledger::LedgerError;
 use crate::rules::RulesError;
 use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
-use crate::words::{Language, say};
+use crate::words::{Language, say, shown};
 
 /// Refused, or not verified.
 pub(crate) const REFUSED: u8 = 1;
@@ -85,6 +87,23 @@ impl AnyError {
             AnyError::Verify(e) => verify(e, l),
         }
     }
+}
+
+/// A medium that is gone explains an error of the disk, and no other.
+pub(crate) fn pulled_out(path: &Path, cause: Failure, l: Language) -> Failure {
+    if cause.exit != DISK {
+        return cause;
+    }
+    let (p, sentence) = (shown(path.as_os_str()), cause.sentence);
+    failure(
+        DISK,
+        "pulled-out",
+        say!(l, "the medium at {p} was pulled out ({sentence})", "{p} 处的介质已被拔出（{sentence}）"),
+        l.pick(
+            "put the same medium in again and repeat the command (a staged trip: `ferry reexport --trip N`); nothing is counted twice",
+            "请重新插入同一介质并重复该命令（已暂存的批次用 ferry reexport --trip N）；不会重复计入",
+        ),
+    )
 }
 
 /// `ferry --spool DIR COMMAND` would silently look elsewhere.

@@ -118,8 +118,16 @@ impl Folder {
 
     /// Everything in it, in the order of names.
     pub(crate) fn list(&self, limit: usize) -> Result<Vec<Item>, FolderError> {
+        match self.first(limit)? {
+            (items, false) => Ok(items),
+            (_, true) => Err(FolderError::TooMany { path: self.path.clone(), limit }),
+        }
+    }
+
+    /// So many names in it as they come, put in order, and whether there are more.
+    pub(crate) fn first(&self, limit: usize) -> Result<(Vec<Item>, bool), FolderError> {
         let read = |errno: Errno| FolderError::Read { path: self.path.clone(), cause: errno.into() };
-        let mut items = Vec::new();
+        let (mut items, mut more) = (Vec::new(), false);
         for entry in Dir::read_from(&self.fd).map_err(read)? {
             let entry = entry.map_err(read)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
@@ -127,7 +135,8 @@ impl Folder {
                 continue;
             }
             if items.len() == limit {
-                return Err(FolderError::TooMany { path: self.path.clone(), limit });
+                more = true;
+                break;
             }
             let file_type = match entry.file_type() {
                 FileType::Unknown => rustix::fs::statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW)
@@ -143,7 +152,7 @@ impl Folder {
             items.push(Item { name, kind });
         }
         items.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(items)
+        Ok((items, more))
     }
 }
 

@@ -31,6 +31,9 @@ use crate::words::{Voice, groups, say, size};
 /// What the daemon leaves in a trip's folder when it has taken the trip in. Whoever removed it would let the trip in twice.
 const DAEMONS_NOTE: &str = "trip.json";
 
+/// Names of strangers that are told: a page. A medium full of junk does not scroll its alarm away.
+const NAMED_MAX: usize = 64;
+
 /// What stops an import.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
@@ -180,7 +183,7 @@ impl Import {
         voice.object(&json!({
             "trip": trip, "crossing": crossing.name(), "code": answer.code, "files": files, "bytes": papers.total(),
             "waybill": papers.digest.to_string(), "approvals": approvals.iter().map(|a| a.person.to_string()).collect::<Vec<_>>(),
-            "not_on_waybill": unlisted, "details": answer.details,
+            "not_on_waybill": unlisted.get(..NAMED_MAX).unwrap_or(&unlisted), "details": answer.details,
         }));
         voice.line(&say!(
             language,
@@ -422,13 +425,18 @@ fn alarm(voice: Voice, unlisted: &[String]) {
         return;
     }
     let count = unlisted.len();
-    voice.object(&json!({"alarm": "not-on-waybill", "names": unlisted}));
+    let named = unlisted.get(..NAMED_MAX).unwrap_or(unlisted);
+    voice.object(&json!({"alarm": "not-on-waybill", "count": count, "names": named}));
     voice.warn(&say!(
         voice.language,
         "the medium holds {count} things that are on no waybill; they were not opened:",
         "介质上有 {count} 项不在运单上，未打开："
     ));
-    for name in unlisted {
+    for name in named {
         voice.warn(&format!("  {name}"));
+    }
+    if named.len() < count {
+        let more = count - named.len();
+        voice.warn(&say!(voice.language, "  and {more} more", "  另有 {more} 项"));
     }
 }

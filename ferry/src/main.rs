@@ -28,7 +28,11 @@ mod keygen;
 mod ledger;
 mod medium;
 mod papers;
+<<<<<<< HEAD
 mod parity;
+=======
+mod presence;
+>>>>>>> wip-people
 mod proof;
 mod release;
 mod rules;
@@ -41,6 +45,7 @@ mod volume;
 mod words;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -48,7 +53,8 @@ use protocol::Timestamp;
 use serde_json::json;
 
 use crate::failure::{AnyError, Failure, not_yet};
-use crate::words::{Language, Voice};
+use crate::presence::Presence;
+use crate::words::{Language, Voice, say};
 
 /// 摆渡 / ferry: moves sealed bundles between a node and a medium, and verifies with public keys alone.
 #[derive(Debug, Parser)]
@@ -152,14 +158,26 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
             }
         }
         Some(Command::Keygen(keygen)) => keygen.run(voice).map_err(AnyError::from),
-        Some(Command::Export(export)) => export.run(voice, now).map_err(AnyError::from),
+        Some(Command::Export(export)) => {
+            let medium = export.to.medium.clone();
+            return on_medium(voice, medium.as_deref(), true, || export.run(voice, now));
+        }
         Some(Command::Approve(approve)) => approve.run(voice, now).map_err(AnyError::from),
-        Some(Command::Confirm(confirm)) => confirm.run(voice, now).map_err(AnyError::from),
-        Some(Command::Import(import)) => import.run(voice, now).map_err(AnyError::from),
-        Some(Command::Reexport(reexport)) => reexport.run(voice, now).map_err(AnyError::from),
+        Some(Command::Confirm(confirm)) => {
+            return on_medium(voice, Some(&confirm.medium), true, || confirm.run(voice, now));
+        }
+        Some(Command::Import(import)) => {
+            return on_medium(voice, Some(&import.medium), false, || import.run(voice, now));
+        }
+        Some(Command::Reexport(reexport)) => {
+            let medium = reexport.to.medium.clone();
+            return on_medium(voice, medium.as_deref(), true, || reexport.run(voice, now));
+        }
         Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
         Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
-        Some(Command::Intake(intake)) => intake.run(voice).map_err(AnyError::from),
+        Some(Command::Intake(intake)) => {
+            return on_medium(voice, Some(&intake.from), false, || intake.run(voice));
+        }
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
         Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
@@ -170,6 +188,32 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Release(release)) => release.run(voice, now).map_err(AnyError::from),
     };
     done.map_err(|error| error.told(voice.language))
+}
+
+/// Works on a medium. What fails on one that is no longer in is told as that; what is written for a medium and lands on
+/// this machine's own disk is said, because a mount point without a mount looks like a medium.
+fn on_medium<E: Into<AnyError>>(
+    voice: Voice,
+    medium: Option<&Path>,
+    carried: bool,
+    work: impl FnOnce() -> Result<(), E>,
+) -> Result<(), Failure> {
+    let before = medium.and_then(Presence::of);
+    if let Some(path) = medium.filter(|path| carried && presence::is_own_disk(path)) {
+        let p = words::shown(path.as_os_str());
+        voice.warn(&say!(
+            voice.language,
+            "{p} lies on this machine's own disk: is the medium mounted there?",
+            "{p} 位于本机磁盘上：介质是否已挂载？"
+        ));
+    }
+    work().map_err(|error| {
+        let told = error.into().told(voice.language);
+        match before.filter(Presence::is_gone) {
+            Some(before) => failure::pulled_out(before.path(), told, voice.language),
+            None => told,
+        }
+    })
 }
 
 /// The one place that asks the clock.

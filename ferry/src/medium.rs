@@ -49,6 +49,9 @@ pub(crate) enum MediumError {
     /// One of ours, without this trip.
     #[error("trip {trip} is not on the medium at {}", path.display())]
     NoTrip { path: PathBuf, trip: u64 },
+    /// It cannot be written.
+    #[error("the medium at {} is read-only", path.display())]
+    ReadOnly { path: PathBuf },
     /// It is there already, and other than this one.
     #[error("{} exists and holds something else", path.display())]
     Occupied { path: PathBuf },
@@ -132,8 +135,13 @@ impl Medium {
 
     /// What lies beside our folder.
     pub(crate) fn beside(&self) -> Vec<String> {
-        let items = self.root.list(BESIDE_MAX).unwrap_or_default();
-        items.iter().filter(|item| item.name != OURS).map(described).collect()
+        let (items, more) = match self.root.first(BESIDE_MAX) {
+            Ok(found) => found,
+            Err(error) => return vec![format!("({})", shown(error.to_string().as_ref()))],
+        };
+        let mut names: Vec<_> = items.iter().filter(|item| item.name != OURS).map(described).collect();
+        names.extend(more.then(|| format!("(> {BESIDE_MAX})")));
+        names
     }
 
     /// The folder of one trip with its papers; the papers are read, not yet proven.

@@ -8,6 +8,7 @@ pub mod figures;
 pub mod fuzz;
 pub mod gate;
 pub mod history;
+pub mod lives;
 pub mod office;
 pub mod office_day;
 pub mod office_papers;

@@ -7,26 +7,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::courier::{Courier, Step};
+use tests::lives::Lives;
 use tests::office::{Office, OneWay, Wishes};
-use tests::papers::Noise;
 use tests::programs::{programs, repository};
 use tests::traffic::{Traffic, lanes};
 use tests::world::ground;
 
 const KILLS: usize = 200;
 const KILLS_SOAK: usize = 1_200;
-/// A daemon is killed so long after it was ready, in milliseconds.
-const LIVES_MS: (u64, u64) = (20, 400);
-/// Every which start is killed before it is through.
-const STILLBORN_OF: u64 = 8;
-/// A start takes a fraction of a second; a busy machine must not fail a test.
-const START: Duration = Duration::from_secs(60);
 /// Once nobody is killed any more everything comes to rest within this.
 const REST: Duration = Duration::from_secs(180);
 /// Drops of a route that are on their way at once: enough to hit every stage, few enough to come to rest.
@@ -36,75 +29,10 @@ const LOOK: Duration = Duration::from_millis(5);
 const NODES: [&str; 3] = ["internet", "extranet", "intranet"];
 const ARCHIVE_BYTES: usize = 2_000_000;
 
-/// A daemon's present life.
-enum Life {
-    /// Started; not ready yet. To be killed before it is, where a moment is set.
-    Starting { since: Instant, dies: Option<Instant> },
-    /// Ready, until a moment.
-    Ready { dies: Instant },
-}
-
-struct Harness {
-    office: Office,
-    noise: Noise,
-    lives: BTreeMap<&'static str, Life>,
-    kills: BTreeMap<String, usize>,
-    killing: bool,
-    slowest_start: Duration,
-}
-
-impl Harness {
-    fn start(&mut self, node: &'static str) {
-        // The snapshot of the life before: a new one says that this life has begun.
-        let snapshot = self.office.spool(node).join("status/status.json");
-        if snapshot.exists() {
-            fs::remove_file(snapshot).unwrap();
-        }
-        self.office.start(node).unwrap();
-        let stillborn = self.killing && self.noise.below(STILLBORN_OF) == 0;
-        let dies = stillborn.then(|| Instant::now() + Duration::from_millis(self.noise.below(150)));
-        self.lives.insert(node, Life::Starting { since: Instant::now(), dies });
-    }
-
-    fn kill(&mut self, node: &'static str) {
-        self.office.kill(node).unwrap();
-        *self.kills.entry(node.to_owned()).or_default() += 1;
-        self.start(node);
-    }
-
-    /// One look at a daemon: it must not have ended by itself, and dies when its moment has come.
-    fn look_at(&mut self, node: &'static str) {
-        if let Some(status) = self.office.ended(node) {
-            panic!("{node} ended by itself: {status}");
-        }
-        let now = Instant::now();
-        match self.lives.get(node) {
-            Some(Life::Starting { since, dies }) => {
-                let (since, dies) = (*since, *dies);
-                if self.office.spool(node).join("status/status.json").exists() {
-                    self.slowest_start = self.slowest_start.max(since.elapsed());
-                    let lives = LIVES_MS.0 + self.noise.below(LIVES_MS.1 - LIVES_MS.0);
-                    self.lives.insert(node, Life::Ready { dies: now + Duration::from_millis(lives) });
-                } else if self.killing && dies.is_some_and(|dies| now >= dies) {
-                    self.kill(node);
-                } else {
-                    assert!(since.elapsed() < START, "{node} does not come up");
-                }
-            }
-            Some(Life::Ready { dies }) if self.killing && now >= *dies => self.kill(node),
-            _ => {}
-        }
-    }
-
-    fn total(&self) -> usize {
-        self.kills.values().sum()
-    }
-}
-
 /// Looks once at everything that happens by itself.
-fn look(harness: &mut Harness, traffic: &mut Traffic, courier: &mut Courier) {
+fn look(harness: &mut Lives, traffic: &mut Traffic, courier: &mut Courier) {
     for node in NODES {
-        harness.look_at(node);
+        harness.look_at(node).unwrap();
     }
     courier.advance(&harness.office).unwrap();
     for node in ["extranet", "intranet"] {
@@ -135,18 +63,10 @@ fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) {
     let _gate = (one_way == OneWay::Folder).then(|| tests::gate::Gate::start(&office.gate.0, &office.gate.1).unwrap());
     let mut traffic = Traffic::new(lanes(ARCHIVE_BYTES), seed);
     let mut courier = Courier::default();
-    let mut harness = Harness {
-        office,
-        noise: Noise::new(seed ^ 0x5eed),
-        lives: BTreeMap::new(),
-        kills: BTreeMap::new(),
-        killing: true,
-        slowest_start: Duration::ZERO,
-    };
+    let mut harness = Lives::new(office, seed);
     let began = Instant::now();
-    NODES.into_iter().for_each(|node| harness.start(node));
+    NODES.into_iter().for_each(|node| harness.start(node).unwrap());
     let mut next_drop = Instant::now();
-    let mut courier_dies = None;
     while harness.total() < kills {
         look(&mut harness, &mut traffic, &mut courier);
         let now = Instant::now();
@@ -154,20 +74,7 @@ fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) {
             traffic.drop_one(&harness.office, OUTSTANDING_MAX).unwrap();
             next_drop = now + Duration::from_millis(10 + harness.noise.below(60));
         }
-        // Two commands of three are killed, some early, some when they are through with the key and at the desk.
-        if courier.is_running() {
-            if courier_dies.is_some_and(|dies| now >= dies) {
-                let step = courier.step();
-                if courier.kill().unwrap() {
-                    *harness.kills.entry(format!("ferry {}", step.command())).or_default() += 1;
-                }
-                courier_dies = None;
-            }
-        } else {
-            courier.start(&harness.office).unwrap();
-            let dies = harness.noise.below(3) < 2;
-            courier_dies = dies.then(|| now + Duration::from_millis(harness.noise.below(900)));
-        }
+        harness.work(&mut courier).unwrap();
     }
     let killed_for = began.elapsed();
     harness.killing = false;
@@ -183,9 +90,9 @@ fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) {
     // One more start of each, which takes up whatever is left anywhere: it must be nothing that an outlet ever saw.
     for node in NODES {
         harness.office.kill(node).unwrap();
-        harness.start(node);
+        harness.start(node).unwrap();
     }
-    while harness.lives.values().any(|life| matches!(life, Life::Starting { .. })) {
+    while harness.is_starting() {
         look(&mut harness, &mut traffic, &mut courier);
     }
     traffic.read_notices(&harness.office);

@@ -37,11 +37,11 @@ pub(super) fn folder(error: &FolderError, l: Language) -> Failure {
     };
     let sentence = match error {
         FolderError::Missing { path } => {
-            let p = path.display();
+            let p = shown(path.as_os_str());
             say!(l, "{p} is not there", "{p} 不存在")
         }
         FolderError::NotAFolder { path } => {
-            let p = path.display();
+            let p = shown(path.as_os_str());
             say!(l, "{p} is no folder", "{p} 不是目录")
         }
         FolderError::NotAFile { path, what } => {
@@ -49,11 +49,11 @@ pub(super) fn folder(error: &FolderError, l: Language) -> Failure {
             say!(l, "{p} is no regular file but a {what}", "{p} 不是普通文件（{what}）")
         }
         FolderError::TooMany { path, limit } => {
-            let p = path.display();
+            let p = shown(path.as_os_str());
             say!(l, "{p} holds more than {limit} entries", "{p} 中的条目超过上限 {limit}")
         }
         FolderError::TooLarge { path, bytes, limit } => {
-            let p = path.display();
+            let p = shown(path.as_os_str());
             say!(l, "{p} has {bytes} bytes, over the limit of {limit}", "{p} 有 {bytes} 字节，超过上限 {limit}")
         }
         FolderError::Read { path, cause } => {
@@ -84,7 +84,7 @@ pub(super) fn copy(error: &CopyError, l: Language) -> Failure {
             failure(DISK, "write-error", say!(l, "write error at {p}: {cause}", "写入 {p} 出错：{cause}"), remedy)
         }
         CopyError::Full { path, needs, has } => {
-            let (p, needed, free) = (path.display(), size(*needs), size(*has));
+            let (p, needed, free) = (shown(path.as_os_str()), size(*needs), size(*has));
             let sentence = say!(
                 l,
                 "not enough space at {p}: needs {needed} ({needs} bytes), has {free} ({has} bytes)",
@@ -189,6 +189,14 @@ pub(super) fn medium(error: &MediumError, l: Language) -> Failure {
                 sentence,
                 l.pick("check the number on the slip and which medium is put in", "请核对交接单上的批次号与插入的介质"),
             )
+        }
+        MediumError::ReadOnly { path } => {
+            let p = path.display();
+            let remedy = l.pick(
+                "slide its write protection off, or use another medium; no trip was opened",
+                "请关闭写保护或换用其他介质；未开批次",
+            );
+            failure(DISK, "read-only", say!(l, "the medium at {p} is read-only", "{p} 处的介质为只读"), remedy)
         }
         MediumError::Occupied { path } => {
             let p = path.display();
@@ -371,6 +379,13 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
         }
         "approvals-missing" => {
             ("further approvers run `ferry approve` on the sending side", "请发送方由其他审批人执行 ferry approve")
+        }
+        "medium-direction" => (
+            "use a medium registered for this direction; one that carried things the other way is never used for this",
+            "请使用登记为该方向的介质；用于另一方向的介质不得混用",
+        ),
+        "medium-disposed" => {
+            ("the register says that it was destroyed; find out what this is", "登记显示该介质已销毁；请查明来源")
         }
         "medium-unknown" => (
             "register the medium's id in the node's config, or use a registered one",

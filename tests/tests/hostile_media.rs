@@ -1,0 +1,679 @@
+//! Media as an enemy, a worn drive or a hurried person hands them over, given to the real `ferry` at the desks of real
+//! daemons. Whatever lies on one: no panic, bounded memory and time, nothing written outside the spool, nothing read that
+//! is on no waybill, the exact words, and the exit code of the contract.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a story stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test makes and breaks media as an enemy would")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use protocol::keys::SigningKey;
+use protocol::waybill::Waybill;
+use protocol::{Signed, Statement, Suite};
+use rustix::process::{Pid, Signal, kill_process};
+use tests::office::{Office, OneWay, Wishes};
+use tests::papers::Noise;
+use tests::programs::{program, programs, repository};
+use tests::traffic::{Kind, Lane, Traffic};
+use tests::volume::{self, Ext4, Volume};
+use tests::world::ground;
+
+/// Of address space: the buffers, the largest waybill and the program itself fit many times.
+const MEMORY_KIB: u64 = 768 * 1024;
+/// A refusal takes a fraction of a second; the busiest machine must not fail a test.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Drops on the trip: enough that a command can be caught at work.
+const DROPS: usize = 300;
+const SPARSE_BYTES: u64 = 200_000_000_000;
+const JUNK: usize = 5_000;
+const JUNK_SOAK: usize = 1_000_000;
+
+struct Scene {
+    office: Office,
+    /// The medium as it should be.
+    good: PathBuf,
+    /// Where nothing may be written.
+    canary: PathBuf,
+    root: tempfile::TempDir,
+}
+
+struct Said {
+    exit: i32,
+    text: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn is(&self, exit: i32, words: &[&str]) {
+        assert_eq!(self.exit, exit, "{}", self.text);
+        for word in words {
+            assert!(self.text.contains(word), "\"{word}\" is not said: {}", self.text);
+        }
+        assert!(exit == 0 || self.text.contains("what to do: "), "a refusal says what to do: {}", self.text);
+    }
+}
+
+/// A command of ours, in bounds that the system keeps.
+struct Running {
+    child: Child,
+    log: PathBuf,
+    since: Instant,
+}
+
+impl Running {
+    fn ended(mut self) -> Said {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.since.elapsed() > WITHIN {
+                self.child.kill().unwrap();
+                panic!("ferry came to no end: {}", fs::read_to_string(&self.log).unwrap());
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        };
+        let text = String::from_utf8(fs::read(&self.log).unwrap()).expect("what is printed is UTF-8");
+        let exit = status.code().unwrap_or_else(|| panic!("ended by {status}: {text}"));
+        assert!((0..=3).contains(&exit), "exit {exit}: {text}");
+        assert!(!text.contains("panicked") && !text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+        Said { exit, text }
+    }
+
+    /// Holds the command as soon as it has begun its work on files, which shows by a folder that it makes aside, lets
+    /// something happen, and lets it go on. Not caught where it was through before.
+    fn caught(&mut self, aside: &Path, happens: impl FnOnce()) -> bool {
+        while self.child.try_wait().unwrap().is_none() {
+            if fs::read_dir(aside).is_ok_and(|files| files.count() > 1) {
+                self.signal(Signal::STOP);
+                happens();
+                self.signal(Signal::CONT);
+                return true;
+            }
+            assert!(self.since.elapsed() < WITHIN, "ferry did not begin");
+        }
+        false
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Scene {
+    /// A trip of the intranet, exported, countersigned and confirmed on a medium, and nothing imported.
+    fn new() -> Scene {
+        let root = tempfile::Builder::new().prefix("trilock-media-").tempdir_in(ground()).unwrap();
+        let wishes = Wishes {
+            suite: "std".to_owned(),
+            one_way: OneWay::Diode,
+            repository: repository(),
+            programs: programs().to_owned(),
+            round_every_s: 1,
+        };
+        let mut office = Office::found(&root.path().join("office"), wishes, Ok).unwrap();
+        let register = office.config("intranet");
+        let text = fs::read_to_string(&register).unwrap();
+        // Rewritable, and used on the other side's way in.
+        let more = "[[ferry.medium]]\nid = \"stick-0007\"\ndirection = \"in\"\n\n[[route]]";
+        fs::write(&register, text.replacen("[[route]]", more, 1)).unwrap();
+        for node in ["extranet", "intranet"] {
+            office.start(node).unwrap();
+        }
+        let lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
+        let mut traffic = Traffic::new(vec![lane], 7);
+        let up = |office: &Office| {
+            ["extranet", "intranet"].iter().all(|n| office.spool(n).join("status/node.json").exists()).then_some(())
+        };
+        office.await_that(WITHIN, up).expect("the daemons come up");
+        for _ in 0..DROPS {
+            traffic.drop_on(&office, lane).unwrap();
+        }
+        let sealed = office.await_that(WITHIN, |office| {
+            traffic.read_notices(office);
+            traffic.parcels().iter().all(|parcel| parcel.acknowledged).then_some(())
+        });
+        sealed.expect("the drops are sealed");
+        let (good, canary) = (root.path().join("good"), root.path().join("canary"));
+        for folder in [&good, &canary] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(canary.join("untouched"), "as it was").unwrap();
+        let scene = Scene { office, good, canary, root };
+        scene.export(&scene.good, "disc-0001").is(0, &["trip 1: 30"]);
+        let medium = scene.good.to_str().unwrap();
+        for person in ["approver-li", "approver-zhao"] {
+            scene.office.ferry_as(person, "intranet", "approve", &["--trip", "1", "--medium", medium]).unwrap();
+        }
+        scene.office.ferry_as("operator-ma", "intranet", "confirm", &["--trip", "1", "--medium", medium]).unwrap();
+        scene
+    }
+
+    fn start(&self, person: &str, node: &str, command: &str, arguments: &[&str]) -> Running {
+        let log = self.root.path().join("said");
+        let out = fs::File::create(&log).unwrap();
+        let key = self.office.root.join("people").join(format!("{person}.key.pem"));
+        let bounded = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\"");
+        let child = Command::new("sh")
+            .args(["-c", &bounded])
+            .arg(program("ferry"))
+            .args([command, "--spool"])
+            .arg(self.office.spool(node))
+            .arg("--key")
+            .arg(key)
+            .arg("--passphrase-file")
+            .arg(self.office.root.join("passphrase"))
+            .args(arguments)
+            .current_dir(self.root.path())
+            .env("LANG", "C")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        Running { child, log, since: Instant::now() }
+    }
+
+    fn export_starts(&self, medium: &Path, id: &str) -> Running {
+        let medium = medium.to_str().unwrap();
+        self.start(
+            "operator-ma",
+            "intranet",
+            "export",
+            &["--medium-id", id, "--carrier", "carrier-sun", "--medium", medium],
+        )
+    }
+
+    fn export(&self, medium: &Path, id: &str) -> Said {
+        self.export_starts(medium, id).ended()
+    }
+
+    fn reexport_starts(&self, medium: &Path) -> Running {
+        self.start("operator-ma", "intranet", "reexport", &["--trip", "1", "--medium", medium.to_str().unwrap()])
+    }
+
+    fn import_starts(&self, medium: &Path) -> Running {
+        let trust = self.office.root.join("extranet/trust");
+        let arguments = ["--medium", medium.to_str().unwrap(), "--trust", trust.to_str().unwrap()];
+        self.start("operator-chen", "extranet", "import", &arguments)
+    }
+
+    fn import(&self, medium: &Path) -> Said {
+        self.import_starts(medium).ended()
+    }
+
+    /// A copy of the good medium, to be broken.
+    fn copy(&self, name: &str) -> PathBuf {
+        let place = self.root.path().join("media").join(name);
+        copy_tree(&self.good, &place);
+        place
+    }
+
+    /// A copy that cannot be imported whatever else happens to it: its last file has other bytes.
+    fn unwhole(&self, place: &Path) {
+        copy_tree(&self.good, place);
+        let last = bundles(&place.join("TRILOCK/1")).pop().unwrap();
+        let mut bytes = fs::read(&last).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(last, bytes).unwrap();
+    }
+
+    /// Breaks a copy, offers it, hears the words; nothing came in and nothing was written elsewhere.
+    #[track_caller]
+    fn refused(&self, name: &str, breaks: impl FnOnce(&Path), exit: i32, words: &[&str]) {
+        let place = self.copy(name);
+        breaks(&place);
+        let said = self.import(&place);
+        said.is(exit, words);
+        self.nothing_came_in();
+        fs::remove_dir_all(place).unwrap();
+    }
+
+    #[track_caller]
+    fn nothing_came_in(&self) {
+        assert_eq!(tests::twins::names(&self.office.spool("extranet").join("desk/incoming")), Vec::<String>::new());
+        assert_eq!(tests::twins::names(&self.office.outlet("extranet", "responses")), Vec::<String>::new());
+        self.canary_stands();
+    }
+
+    #[track_caller]
+    fn canary_stands(&self) {
+        assert_eq!(tests::twins::names(&self.canary), ["untouched"]);
+        assert_eq!(fs::read_to_string(self.canary.join("untouched")).unwrap(), "as it was");
+    }
+}
+
+fn soak() -> bool {
+    std::env::var_os("TRILOCK_SOAK").is_some()
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy_tree(&path, &target) } else { fs::copy(&path, target).map(drop).unwrap() }
+    }
+}
+
+fn bundles(trip: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(trip).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|suffix| suffix == "bundle"));
+    // As they stand on the waybill.
+    let bytes = fs::read(trip.join("waybill")).unwrap();
+    let bill: Waybill = Signed::parse::<Waybill>(&bytes).unwrap().read_unverified().unwrap();
+    let at = |path: &PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        bill.lines.iter().position(|line| line.id.to_string() == name)
+    };
+    found.sort_by_key(at);
+    found
+}
+
+fn first(medium: &Path) -> PathBuf {
+    bundles(&medium.join("TRILOCK/1")).remove(0)
+}
+
+fn sparse(path: &Path, bytes: u64) {
+    fs::File::create(path).unwrap().set_len(bytes).unwrap();
+}
+
+fn run(program: &str, arguments: &[&OsStr]) -> Result<(), String> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let output =
+        Command::new(program).args(arguments).env("PATH", path).output().map_err(|e| format!("{program}: {e}"))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {}", words.lines().next().unwrap_or_default()))
+    }
+}
+
+/// Replaces a file by something else of its name.
+fn instead(path: &Path, make: impl FnOnce(&Path)) {
+    fs::remove_file(path).unwrap();
+    make(path);
+}
+
+fn fifo(path: &Path) {
+    run("mkfifo", &[path.as_os_str()]).unwrap();
+}
+
+#[test]
+fn whatever_is_offered_as_a_medium_is_refused_in_exact_words_and_touches_nothing() {
+    let scene = Scene::new();
+    let trip = |medium: &Path| medium.join("TRILOCK/1");
+
+    // No medium, or none of ours.
+    scene.import(&scene.root.path().join("nowhere")).is(3, &["no medium at"]);
+    scene.refused("empty", |m| fs::remove_dir_all(m.join("TRILOCK")).unwrap(), 3, &["is no medium of ours"]);
+    let file = |m: &Path| {
+        fs::remove_dir_all(m.join("TRILOCK")).unwrap();
+        fs::write(m.join("TRILOCK"), "a file").unwrap();
+    };
+    scene.refused("file", file, 3, &["is no medium of ours"]);
+    let link = |m: &Path| {
+        fs::remove_dir_all(m.join("TRILOCK")).unwrap();
+        symlink(scene.good.join("TRILOCK"), m.join("TRILOCK")).unwrap();
+    };
+    scene.refused("link", link, 3, &["is no medium of ours"]);
+    let trip_link = |m: &Path| {
+        fs::remove_dir_all(trip(m)).unwrap();
+        symlink(trip(&scene.good), trip(m)).unwrap();
+    };
+    let place = scene.copy("trip-link");
+    trip_link(&place);
+    scene.import(&place).is(0, &["1 (symbolic link)", "Nothing new"]);
+    scene.nothing_came_in();
+
+    // Somebody else's folder of our name: a holiday, and another office's trip.
+    let holiday = |m: &Path| {
+        fs::remove_dir_all(trip(m)).unwrap();
+        fs::create_dir(m.join("TRILOCK/holiday")).unwrap();
+        fs::write(m.join("TRILOCK/01"), "not a trip's number").unwrap();
+    };
+    let place = scene.copy("holiday");
+    holiday(&place);
+    scene.import(&place).is(0, &["TRILOCK/holiday/", "TRILOCK/01", "Nothing new"]);
+    let other_office = |m: &Path| {
+        let bytes = fs::read(trip(m).join("waybill")).unwrap();
+        let bill: Waybill = Signed::parse::<Waybill>(&bytes).unwrap().read_unverified().unwrap();
+        fs::write(trip(m).join("waybill"), Signed::make(&SigningKey::generate(Suite::Std), &bill).to_bytes()).unwrap();
+    };
+    scene.refused("office", other_office, 1, &["the waybill of trip 1", "trust folder"]);
+
+    // Waybills that are none, or far too much.
+    let waybill = |bytes: u64| move |m: &Path| sparse(&m.join("TRILOCK/1/waybill"), bytes);
+    let most = Waybill::BYTES_MAX as u64;
+    scene.refused("ten-mib", waybill(most), 1, &["the waybill in"]);
+    scene.refused("more", waybill(most + 1), 3, &["over the limit of 10485760"]);
+    scene.refused("huge", waybill(SPARSE_BYTES), 3, &["waybill has 200000000000 bytes, over the limit"]);
+    scene.refused("none", |m| fs::remove_file(trip(m).join("waybill")).unwrap(), 3, &["waybill is not there"]);
+    scene.refused("fifo-bill", |m| instead(&trip(m).join("waybill"), fifo), 3, &["no regular file but a fifo"]);
+    let lines = |m: &Path| {
+        // The form of a signed waybill, and ten megabytes of lines behind it.
+        let mut bytes = fs::read(trip(m).join("waybill")).unwrap();
+        let once = bytes.clone();
+        while bytes.len() + once.len() < Waybill::BYTES_MAX {
+            bytes.extend_from_slice(&once);
+        }
+        fs::write(trip(m).join("waybill"), bytes).unwrap();
+    };
+    scene.refused("lines", lines, 1, &["the waybill in"]);
+
+    // What stands in the place of a listed file.
+    scene.refused("gone", |m| fs::remove_file(first(m)).unwrap(), 3, &[".bundle is not there"]);
+    scene.refused("fifo", |m| instead(&first(m), fifo), 3, &["no regular file but a fifo"]);
+    scene.refused("folder", |m| instead(&first(m), |p| fs::create_dir(p).unwrap()), 3, &["but a folder"]);
+    let socket = |p: &Path| drop(std::os::unix::net::UnixListener::bind(p).unwrap());
+    scene.refused("socket", |m| instead(&first(m), socket), 3, &["but a socket"]);
+    let untouched = scene.canary.join("untouched");
+    scene.refused("soft", |m| instead(&first(m), |p| symlink(&untouched, p).unwrap()), 3, &["but a symbolic link"]);
+    scene.refused("sparse", |m| sparse(&first(m), SPARSE_BYTES), 1, &["has 200000000000 bytes, the waybill says"]);
+    let device = scene.root.path().join("device");
+    match run("mknod", &[device.as_os_str(), "c".as_ref(), "1".as_ref(), "5".as_ref()]) {
+        Err(why) => println!("SKIPPED: no device can be made here, one in the place of a bundle was not tried: {why}"),
+        Ok(()) => {
+            let zero = |p: &Path| fs::rename(&device, p).unwrap();
+            scene.refused("device", |m| instead(&first(m), zero), 3, &["but a device"]);
+        }
+    }
+
+    // Countersignatures: a link out of the medium, too many, too large, and names that would move a cursor.
+    let approvals = |m: &Path| trip(m).join("approvals");
+    let led_out = |m: &Path| {
+        fs::remove_dir_all(approvals(m)).unwrap();
+        symlink(&scene.canary, approvals(m)).unwrap();
+    };
+    scene.refused("led-out", led_out, 3, &["approvals is no folder"]);
+    let many = |m: &Path| (0..70).for_each(|n| fs::write(approvals(m).join(format!("p{n}.approval")), "x").unwrap());
+    scene.refused("many", many, 3, &["holds more than 64 entries"]);
+    let loud = |m: &Path| fs::write(approvals(m).join("\u{1b}[2J\u{202e}.approval"), vec![b'x'; 5_000]).unwrap();
+    scene.refused("loud", loud, 3, &["over the limit of 4096", "\\u{1b}[2J\\u{202e}.approval"]);
+
+    // More names than a folder of ours can have.
+    let junk = |folder: PathBuf, count: usize| {
+        (0..count).for_each(|n| drop(fs::File::create(folder.join(format!("junk-{n}"))).unwrap()));
+    };
+    scene.refused("in-ours", |m| junk(m.join("TRILOCK"), JUNK), 3, &["holds more than 4096 entries"]);
+    if soak() {
+        scene.refused("in-trip", |m| junk(trip(m), JUNK_SOAK), 3, &["holds more than 66560 entries"]);
+    }
+
+    // A medium of the other direction, and one that nobody registered: nothing is staged for them.
+    let staged = || tests::twins::names(&scene.office.spool("intranet").join("desk/trips"));
+    let before = staged();
+    let other = scene.root.path().join("stick");
+    fs::create_dir(&other).unwrap();
+    scene.export(&other, "stick-0007").is(1, &["medium-direction", "registered for this direction"]);
+    scene.export(&other, "stick-0008").is(1, &["medium-unknown", "register the medium's id"]);
+    assert_eq!((staged(), fs::read_dir(&other).unwrap().count()), (before, 0));
+
+    strangers_are_named_and_never_read(&scene, if soak() { JUNK_SOAK } else { JUNK });
+}
+
+/// What lies on a medium and on no waybill keeps no trip from coming in, is named, and is not read.
+fn strangers_are_named_and_never_read(scene: &Scene, junk: usize) {
+    let medium = scene.copy("strangers");
+    let trip = medium.join("TRILOCK/1");
+    let bundle = first(&medium);
+    let name = bundle.file_name().unwrap().to_str().unwrap();
+    let content = fs::read(&bundle).unwrap();
+    let upper = trip.join(name.to_uppercase());
+    let strangers: Vec<PathBuf> = [
+        OsStr::new("virus.exe"),
+        OsStr::new("..."),
+        OsStr::new("..\\..\\up"),
+        OsStr::new("\u{1b}]0;owned\u{7}.txt"),
+        OsStr::new("\u{202e}txt.exe"),
+        OsStr::new("line\nbreak"),
+        OsStr::from_bytes(b"\xff\xfe not UTF-8"),
+    ]
+    .iter()
+    .map(|name| trip.join(name))
+    .chain([upper.clone(), trip.join("0123456789abcdef0123456789abcdef.bundle"), medium.join("autorun.inf")])
+    .collect();
+    for stranger in &strangers {
+        fs::write(stranger, &content).unwrap();
+    }
+    sparse(&trip.join("sparse.bundle"), SPARSE_BYTES);
+    fifo(&trip.join("pipe"));
+    symlink(&scene.canary, trip.join("way-out")).unwrap();
+    symlink("/dev/zero", medium.join("zero")).unwrap();
+    let clutter = medium.join("clutter");
+    fs::create_dir(&clutter).unwrap();
+    (0..junk).for_each(|n| drop(fs::File::create(medium.join(format!("junk-{n}"))).unwrap()));
+    // Read, a file would say so: its last reading lies before its last writing.
+    let unread = |path: &Path| {
+        run("touch", &["-a".as_ref(), "-d".as_ref(), "2001-01-01".as_ref(), path.as_os_str()]).unwrap();
+        fs::metadata(path).unwrap().atime()
+    };
+    let control = medium.join("control");
+    fs::write(&control, "read by this test").unwrap();
+    let before: BTreeMap<&PathBuf, i64> = strangers.iter().chain([&control]).map(|path| (path, unread(path))).collect();
+    let told = fs::metadata(&control).unwrap().atime();
+    fs::read(&control).unwrap();
+    let says_so = fs::metadata(&control).unwrap().atime() != told;
+
+    let said = scene.import(&medium);
+    let words = [
+        "trip 1 from intranet: imported",
+        "virus.exe",
+        "\\u{1b}]0;owned\\u{7}.txt",
+        "\\u{202e}txt.exe",
+        "line\\u{a}break",
+        "sparse.bundle",
+        "pipe (device, fifo or socket)",
+        "way-out (symbolic link)",
+        upper.file_name().unwrap().to_str().unwrap(),
+        "they were not opened",
+    ];
+    said.is(0, &words);
+    assert!(said.text.lines().count() < 300, "junk does not scroll the alarm away");
+    scene.canary_stands();
+    if says_so {
+        for stranger in &strangers {
+            assert_eq!(fs::metadata(stranger).unwrap().atime(), before[stranger], "{} was read", stranger.display());
+        }
+    } else {
+        println!("SKIPPED: this file system keeps no times of reading, so nobody can tell what was read");
+    }
+    // The same medium again takes nothing twice: ferry knows, or the node does where its snapshot is a moment old.
+    let again = scene.import(&medium);
+    assert!(again.text.contains("Nothing new") || again.text.contains("trip-repeated"), "{}", again.text);
+}
+
+#[test]
+fn a_medium_that_is_full_closed_lies_or_is_pulled_out_says_so() {
+    let folder = match volume::ground("media") {
+        Ok(folder) => folder,
+        Err(why) => {
+            return println!("SKIPPED: no medium can be mounted here, full and closed ones were not tried: {why}");
+        }
+    };
+    let scene = Scene::new();
+    let at = |name: &str| folder.path().join(name);
+    let incoming = scene.office.spool("extranet").join("desk/incoming/.tmp-intranet-extranet-1");
+
+    // Full before anything is written: both numbers are said, and the remedy.
+    let small = Volume::memory(&at("small"), 4 << 20, 10_000).unwrap();
+    let said = scene.reexport_starts(&small.place).ended();
+    said.is(3, &["not enough space", ": needs ", "has 4.0 MiB", "reexport --trip N"]);
+    assert!(!small.place.join("TRILOCK/1").exists());
+
+    // Full in the middle: it had room when it was asked.
+    let filling = Volume::memory(&at("filling"), 32 << 20, 10_000).unwrap();
+    let mut running = scene.reexport_starts(&filling.place);
+    let ballast = filling.place.join("ballast");
+    let caught = running.caught(&filling.place.join("TRILOCK/.tmp-1"), || {
+        let (mut more, block) = (fs::File::create(&ballast).unwrap(), vec![0_u8; 4096]);
+        while std::io::Write::write_all(&mut more, &block).is_ok() {}
+    });
+    let said = running.ended();
+    assert!(caught, "ferry was not caught while it wrote: {}", said.text);
+    said.is(3, &["not enough space", ": needs ", ", has "]);
+    assert!(!filling.place.join("TRILOCK/1").exists(), "a trip is on a medium whole or not at all");
+    fs::remove_file(ballast).unwrap();
+    scene.reexport_starts(&filling.place).ended().is(0, &["written"]);
+
+    // Closed: said before the node stages anything.
+    filling.remount("ro").unwrap();
+    let before = fs::read(scene.office.spool("intranet").join("desk/trips/1/waybill")).unwrap();
+    scene.reexport_starts(&filling.place).ended().is(3, &["is read-only", "no trip was opened"]);
+    assert_eq!(fs::read(scene.office.spool("intranet").join("desk/trips/1/waybill")).unwrap(), before);
+
+    // A stick that says it has 64 MiB and has one: what it swallowed is never called written.
+    let real = Volume::memory(&at("real"), 1 << 20, 10).unwrap();
+    let disk = Ext4 { bytes: 64 << 20, features: "", options: "rw" };
+    // Its empty file system alone may be more than it has: then it shows at once.
+    let liar = Volume::ext4(&real.place.join("image"), &at("liar"), &Ext4 { features: "^has_journal", ..disk });
+    match liar {
+        Err(why) => println!("SKIPPED: a medium that lies could not be made here: {why}"),
+        Ok(liar) => {
+            let said = scene.reexport_starts(&liar.place).ended();
+            assert!(said.exit == 3, "{}", said.text);
+            assert!(!liar.place.join("TRILOCK/1").exists());
+        }
+    }
+
+    // Read error at a file: the map of one bundle's blocks is damaged.
+    let image = at("damaged.img");
+    let damaged = Volume::ext4(&image, &at("damaged"), &disk).unwrap();
+    copy_tree(&scene.good, &damaged.place);
+    let victim = bundles(&damaged.place.join("TRILOCK/1")).remove(3);
+    let inside = format!("/{}", victim.strip_prefix(&damaged.place).unwrap().display());
+    damaged.unmount().unwrap();
+    let field = format!("set_inode_field {inside} block[0] 0");
+    match run("debugfs", &["-w".as_ref(), "-R".as_ref(), field.as_ref(), image.as_os_str()]) {
+        Err(why) => println!("SKIPPED: debugfs is not here, a read error was not tried: {why}"),
+        Ok(()) => {
+            let damaged = Volume::again(&image, &at("damaged"), &disk).unwrap();
+            let name = victim.file_name().unwrap().to_str().unwrap();
+            scene.import(&damaged.place).is(3, &["read error at", name, "clean the disc"]);
+            scene.nothing_came_in();
+        }
+    }
+
+    // Somebody writes to it while it is read.
+    let changing = scene.copy("changing");
+    let mut running = scene.import_starts(&changing);
+    let caught = running.caught(&incoming, || {
+        for bundle in bundles(&changing.join("TRILOCK/1")) {
+            let mut file = fs::OpenOptions::new().append(true).open(bundle).unwrap();
+            std::io::Write::write_all(&mut file, b"more").unwrap();
+        }
+    });
+    let said = running.ended();
+    assert!(caught, "ferry was not caught while it read: {}", said.text);
+    said.is(1, &["bytes, the waybill says", "set it aside, report it"]);
+    scene.nothing_came_in();
+
+    // Pulled out while it is read: the drive is there and empty.
+    let image = at("pulled.img");
+    let pulled = Volume::ext4(&image, &at("pulled"), &disk).unwrap();
+    copy_tree(&scene.good, &pulled.place);
+    pulled.unmount().unwrap();
+    let pulled = Volume::again(&image, &at("pulled"), &disk).unwrap();
+    let device = format!("/dev/{}", pulled.device().unwrap());
+    let mut running = scene.import_starts(&pulled.place);
+    let caught = running.caught(&incoming, || {
+        fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(0).unwrap();
+        run("losetup", &["-c".as_ref(), device.as_ref()]).unwrap();
+    });
+    let said = running.ended();
+    assert!(caught, "ferry was not caught while it read: {}", said.text);
+    said.is(3, &["the medium at", "was pulled out", "put the same medium in again"]);
+    scene.nothing_came_in();
+    drop(pulled);
+
+    // Put in again, everything comes in once.
+    scene.import(&scene.good).is(0, &["imported"]);
+}
+
+/// A file system of removable media, and how it is made here.
+const TREES: [(&str, &str, &[&str]); 4] = [
+    ("ext4", "mkfs.ext4", &["-q", "-F"]),
+    ("vfat", "mkfs.vfat", &["-F", "32"]),
+    ("exfat", "mkfs.exfat", &[]),
+    ("udf", "mkfs.udf", &["--media-type=hd", "--blocksize=512"]),
+];
+const TREE_BYTES: u64 = 64 << 20;
+
+/// Sectors of a medium's file system are zeroed or garbled; the trip on it cannot be whole. Whatever the system makes of
+/// such a tree, `ferry` ends in bounds and takes nothing in.
+#[test]
+fn broken_trees_of_file_systems_are_refused_in_bounds() {
+    let folder = match volume::ground("trees") {
+        Ok(folder) => folder,
+        Err(why) => return println!("SKIPPED: no medium can be mounted here, broken trees were not tried: {why}"),
+    };
+    let scene = Scene::new();
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut noise = Noise::new(seed);
+    for (kind, tool, options) in TREES {
+        let (image, place) = (folder.path().join(format!("{kind}.img")), folder.path().join(kind));
+        fs::create_dir_all(&place).unwrap();
+        sparse(&image, TREE_BYTES);
+        let options: Vec<&OsStr> = options.iter().map(OsStr::new).chain([image.as_os_str()]).collect();
+        let made = run(tool, &options).and_then(|()| mount(kind, &image, &place));
+        if let Err(why) = made {
+            println!("SKIPPED: no {kind} can be made and mounted here, broken ones were not tried: {why}");
+            continue;
+        }
+        scene.unwhole(&place);
+        run("umount", &[place.as_os_str()]).unwrap();
+        tree(&scene, kind, &image, &place, &mut noise);
+    }
+    iso(&scene, folder.path(), &mut noise);
+}
+
+fn mount(kind: &str, image: &Path, place: &Path) -> Result<(), String> {
+    run("mount", &["-t".as_ref(), kind.as_ref(), "-o".as_ref(), "loop".as_ref(), image.as_os_str(), place.as_os_str()])
+}
+
+/// Discs are trees too, where one can be made.
+fn iso(scene: &Scene, folder: &Path, noise: &mut Noise) {
+    let (tree_of, image, place) = (folder.join("iso-tree"), folder.join("iso.img"), folder.join("iso"));
+    scene.unwhole(&tree_of);
+    fs::create_dir_all(&place).unwrap();
+    let words = ["-as", "mkisofs", "-quiet", "-r", "-J", "-o"].map(OsStr::new);
+    let made = run("xorriso", &[&words[..], &[image.as_os_str(), tree_of.as_os_str()]].concat());
+    let made = made.and_then(|()| mount("iso9660", &image, &place)).and_then(|()| run("umount", &[place.as_os_str()]));
+    match made {
+        Err(why) => println!("SKIPPED: no disc image can be made and mounted here, broken ones were not tried: {why}"),
+        Ok(()) => tree(scene, "iso9660", &image, &place, noise),
+    }
+}
+
+fn tree(scene: &Scene, kind: &str, image: &Path, place: &Path, noise: &mut Noise) {
+    let whole = fs::read(image).unwrap();
+    let (mut mounted, mut ends) = (0, BTreeMap::new());
+    for round in 0..if soak() { 60 } else { 8 } {
+        let mut bytes = whole.clone();
+        // The first megabytes hold the tree; what is behind holds files.
+        for _ in 0..1 + noise.below(6) {
+            let sector = usize::try_from(noise.below(4 * 2048)).unwrap() * 512;
+            let with = if round % 2 == 0 { vec![0; 512] } else { noise.bytes(512) };
+            bytes[sector..sector + 512].copy_from_slice(&with);
+        }
+        fs::write(image, &bytes).unwrap();
+        if mount(kind, image, place).is_ok() {
+            mounted += 1;
+            let said = scene.import(place);
+            run("umount", &[place.as_os_str()]).unwrap();
+            assert!(said.exit != 0 || said.text.contains("Nothing new"), "{}", said.text);
+            scene.nothing_came_in();
+            *ends.entry(said.exit).or_insert(0) += 1;
+        }
+    }
+    println!("{kind}: {mounted} broken trees could be mounted, exits {ends:?}");
+}
