@@ -97,11 +97,7 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 	fi
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
-<<<<<<< HEAD
-# mkfs.ext4 and mount (disks that fail and lose power), setpriv (accounts of apps), systemd-analyze (units), xorriso (images of discs), python3 (the
-=======
 # mkfs.ext4 and mount (disks that fail and lose power), mkfs.vfat, mkfs.exfat, mkfs.udf and xorriso (media), setpriv (accounts of apps), systemd-analyze (units), python3 (the
->>>>>>> wip-people
 # example of docs/upstream-apps.md).
 # Installed by itself where this is Debian-like and root; otherwise what is absent is named,
 # and the tests that need it say that they were skipped.
@@ -109,13 +105,8 @@ prerequisites: packages python
 
 packages:
 	@absent=""; \
-<<<<<<< HEAD
-	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount \
-		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3 xorriso:xorriso; do \
-=======
 	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount mkfs.vfat:dosfstools mkfs.exfat:exfatprogs mkfs.udf:udftools xorriso:xorriso \
 		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
->>>>>>> wip-people
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \
 	if [ -z "$$absent" ]; then exit 0; fi; \

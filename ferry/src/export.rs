@@ -160,7 +160,7 @@ impl Destination {
         if let Some(place) = self.medium.iter().find(|place| !place.is_dir()) {
             return Err(MediumError::NoMedium { path: place.clone() }.into());
         }
-        if let Some(place) = self.medium.as_ref().filter(|place| is_read_only(place)) {
+        if let Some(place) = self.medium.iter().find(|place| is_read_only(place)) {
             return Err(MediumError::ReadOnly { path: place.clone() }.into());
         }
         if self.iso.is_some() && Command::new("xorriso").arg("-version").output().is_err() {
@@ -207,7 +207,6 @@ impl Destination {
                 let (needs, named) = (volumes.len(), self.medium.len());
                 return Err(MediumError::FewMedia { trip, needs, named }.into());
             }
-<<<<<<< HEAD
             for (number, volume) in (1..=count).zip(&volumes) {
                 written.push(self.write_volume(&writer, (volume, number, count))?);
             }
@@ -215,18 +214,6 @@ impl Destination {
         }
         let slip = if written.is_empty() { None } else { self.write_slip(voice, &Disk::real(), &papers, answer) };
         self.tell(voice, &papers, answer, &written, slip.as_deref());
-=======
-            (_, Some(place), _) => {
-                let written = medium::write_trip(&disk, &staged, &papers, place, &bar);
-                Some(written.map_err(|error| filled(error, &disk, place, papers.total(), bar.position()))?)
-            }
-            (_, _, Some(iso)) => Some(write_iso(&disk, &staged, &papers, iso, &bar)?),
-            _ => None,
-        };
-        bar.finish_and_clear();
-        let slip = written.as_ref().and_then(|_| self.write_slip(voice, &disk, &papers, answer));
-        self.tell(voice, &papers, answer, written.as_deref(), slip.as_deref());
->>>>>>> wip-people
         Ok(())
     }
 
@@ -238,7 +225,14 @@ impl Destination {
                 writer.disk.create_dir_all(&out).map_err(|cause| write_error(&out, cause))?;
                 Ok(writer.write(volume, &out)?)
             }
-            (_, Some(place), _) => Ok(writer.write(volume, place)?),
+            (_, Some(place), _) => {
+                let before = writer.bar.position();
+                let written = |error| {
+                    let done = writer.bar.position().saturating_sub(before);
+                    filled(error, writer.disk, place, writer.papers.total(), done)
+                };
+                Ok(writer.write(volume, place).map_err(written)?)
+            }
             (_, _, Some(iso)) => write_iso(writer, volume, &image_of(iso, number, count)),
             _ => Err(ExportError::NoPlace),
         }
@@ -333,7 +327,6 @@ impl Destination {
     }
 }
 
-<<<<<<< HEAD
 /// The image of one volume: the name that was given, with the volume's number where there are several.
 fn image_of(iso: &Path, number: u8, count: u8) -> PathBuf {
     if count == 1 {
@@ -342,7 +335,8 @@ fn image_of(iso: &Path, number: u8, count: u8) -> PathBuf {
     let stem = iso.file_stem().unwrap_or_default().to_string_lossy();
     let end = iso.extension().map_or_else(String::new, |end| format!(".{}", end.to_string_lossy()));
     iso.with_file_name(format!("{stem}-{number}{end}"))
-=======
+}
+
 fn is_read_only(place: &Path) -> bool {
     rustix::fs::statvfs(place).is_ok_and(|facts| facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
@@ -356,7 +350,6 @@ fn filled(error: MediumError, disk: &Disk, place: &Path, needs: u64, written: u6
         }
         other => other,
     }
->>>>>>> wip-people
 }
 
 /// Makes the folder beside the image, the image from the folder, and takes the folder away again.

@@ -28,11 +28,8 @@ mod keygen;
 mod ledger;
 mod medium;
 mod papers;
-<<<<<<< HEAD
 mod parity;
-=======
 mod presence;
->>>>>>> wip-people
 mod proof;
 mod release;
 mod rules;
@@ -45,8 +42,9 @@ mod volume;
 mod words;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use protocol::Timestamp;
@@ -160,23 +158,23 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Keygen(keygen)) => keygen.run(voice).map_err(AnyError::from),
         Some(Command::Export(export)) => {
             let medium = export.to.medium.clone();
-            return on_medium(voice, medium.as_deref(), true, || export.run(voice, now));
+            return on_media(voice, &medium, true, || export.run(voice, now));
         }
         Some(Command::Approve(approve)) => approve.run(voice, now).map_err(AnyError::from),
         Some(Command::Confirm(confirm)) => {
-            return on_medium(voice, Some(&confirm.medium), true, || confirm.run(voice, now));
+            return on_media(voice, slice::from_ref(&confirm.medium), true, || confirm.run(voice, now));
         }
         Some(Command::Import(import)) => {
-            return on_medium(voice, Some(&import.medium), false, || import.run(voice, now));
+            return on_media(voice, slice::from_ref(&import.medium), false, || import.run(voice, now));
         }
         Some(Command::Reexport(reexport)) => {
             let medium = reexport.to.medium.clone();
-            return on_medium(voice, medium.as_deref(), true, || reexport.run(voice, now));
+            return on_media(voice, &medium, true, || reexport.run(voice, now));
         }
         Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
         Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
         Some(Command::Intake(intake)) => {
-            return on_medium(voice, Some(&intake.from), false, || intake.run(voice));
+            return on_media(voice, slice::from_ref(&intake.from), false, || intake.run(voice));
         }
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
@@ -190,16 +188,16 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
     done.map_err(|error| error.told(voice.language))
 }
 
-/// Works on a medium. What fails on one that is no longer in is told as that; what is written for a medium and lands on
-/// this machine's own disk is said, because a mount point without a mount looks like a medium.
-fn on_medium<E: Into<AnyError>>(
+/// Works on one medium or several. What fails on one that is no longer in is told as that; what is written for a medium
+/// and lands on this machine's own disk is said, because a mount point without a mount looks like a medium.
+fn on_media<E: Into<AnyError>>(
     voice: Voice,
-    medium: Option<&Path>,
+    media: &[PathBuf],
     carried: bool,
     work: impl FnOnce() -> Result<(), E>,
 ) -> Result<(), Failure> {
-    let before = medium.and_then(Presence::of);
-    if let Some(path) = medium.filter(|path| carried && presence::is_own_disk(path)) {
+    let before: Vec<Presence> = media.iter().filter_map(|path| Presence::of(path)).collect();
+    for path in media.iter().filter(|path| carried && presence::is_own_disk(path)) {
         let p = words::shown(path.as_os_str());
         voice.warn(&say!(
             voice.language,
@@ -209,8 +207,8 @@ fn on_medium<E: Into<AnyError>>(
     }
     work().map_err(|error| {
         let told = error.into().told(voice.language);
-        match before.filter(Presence::is_gone) {
-            Some(before) => failure::pulled_out(before.path(), told, voice.language),
+        match before.iter().find(|medium| medium.is_gone()) {
+            Some(gone) => failure::pulled_out(gone.path(), told, voice.language),
             None => told,
         }
     })
