@@ -25,6 +25,7 @@ mod journeys;
 mod keyfile;
 mod keygen;
 mod ledger;
+mod man;
 mod medium;
 mod papers;
 mod presence;
@@ -96,6 +97,8 @@ enum Command {
     /// 审计账: verify or show a node's ledger
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// 手册页: write the man pages of every command
+    Man(man::Man),
     /// 销毁介质 (not yet available)
     Dispose(Rest),
     /// 放行 (not yet available)
@@ -175,6 +178,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
         Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
+        Some(Command::Man(man)) => man.run(voice, Ferry::command()).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Release(_)) => return Err(not_yet(voice.language, "release")),
         Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
