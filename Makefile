@@ -15,7 +15,7 @@ PREFIX ?= /usr
 # Passed on to the demo where set, on the command line or in the environment (never exported here: an unset variable
 # would arrive as an empty one):  SUITE=std|gm   CARRIER=diode|folder   INPUT=DIR   KEEP=1
 
-.PHONY: help demo test bench soak fuzz spike disguise fmt lint doc units deny prerequisites packages python install
+.PHONY: help demo test bench soak fuzz spike disguise fmt lint doc units deny prerequisites packages python install man
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -130,6 +130,9 @@ python: packages
 		$(PYTHON_FOLDER)/bin/python3 -m pip install -q --retries 0 --timeout 5 'cryptography>=50' >/dev/null 2>&1; then exit 0; fi; \
 	echo "== no python3 with cryptography 50 here, and none could be installed. The test that needs it is skipped and says so."
 
+man: ## Man pages of ferry into MAN (target/man)
+	$(CARGO) run -q -p ferry -- man $(or $(MAN),target/man)
+
 install: ## Programs, units, rules and manual into DESTDIR (as root for /); touches no config that is there
 	$(CARGO) build --release $(addprefix -p ,$(filter-out ferry,$(PROGRAMS)))
 	@# By itself: in one call with the nodes it would be compiled with their features, keys that open bundles among them.
@@ -137,9 +140,12 @@ install: ## Programs, units, rules and manual into DESTDIR (as root for /); touc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(PREFIX)/share/doc/trilock $(DESTDIR)$(PREFIX)/share/trilock/rules
 	install -m 0755 $(addprefix target/release/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	target/release/ferry man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 systemd/trilock-*.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -m 0644 systemd/trilock.sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/trilock.conf
 	install -m 0644 systemd/trilock.tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/trilock.conf
 	install -m 0644 config/*.toml $(DESTDIR)$(PREFIX)/share/trilock/
 	install -m 0644 config/rules/*.toml $(DESTDIR)$(PREFIX)/share/trilock/rules/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/trilock/samples
+	install -m 0644 docs/samples/* $(DESTDIR)$(PREFIX)/share/doc/trilock/samples/
 	install -m 0644 README.md README.zh-CN.md CHANGELOG.md LICENSE docs/*.md docs/*.json protocol/FORMAT.md $(DESTDIR)$(PREFIX)/share/doc/trilock/

@@ -83,6 +83,31 @@ pub(crate) struct FerrySnapshot {
     pub(crate) approvals: u8,
 }
 
+/// `status/status.json`, as far as ferry needs it.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct StatusSnapshot {
+    #[serde(default)]
+    queues: Vec<Waiting>,
+}
+
+/// One queue of the node.
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+pub(crate) struct Waiting {
+    /// Its name.
+    pub(crate) queue: String,
+    /// How many wait.
+    pub(crate) entries: u64,
+    /// How much.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    /// More than were counted.
+    #[serde(default)]
+    pub(crate) more: bool,
+    /// How long the first has waited.
+    #[serde(default)]
+    pub(crate) oldest_s: Option<u64>,
+}
+
 /// One line of `status/trips.json`. What an older or newer daemon leaves out stays empty.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub(crate) struct TripLine {
@@ -179,6 +204,14 @@ impl Desk {
     /// All trips the daemon tells of.
     pub(crate) fn trips(&self) -> Result<Vec<TripLine>, DeskError> {
         read_json_or_nothing(&self.layout.status().join("trips.json"))
+    }
+
+    /// Files and bytes that wait for the next trip, as the daemon counted them last; and are there more than it counts?
+    pub(crate) fn waiting(&self) -> Result<Option<Waiting>, DeskError> {
+        let Some(ferry) = &self.ferry else { return Ok(None) };
+        let status: StatusSnapshot = read_json_or_nothing(&self.layout.status().join("status.json"))?;
+        let name = format!("outbox {}", ferry.crossing);
+        Ok(status.queues.into_iter().find(|queue| queue.queue == name))
     }
 
     /// All media the daemon tells of.

@@ -19,6 +19,7 @@ use crate::inspect::InspectError;
 use crate::intake::IntakeError;
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
+use crate::man::ManError;
 use crate::rules::RulesError;
 use crate::trust::TrustCommandError;
 use crate::verify::VerifyError;
@@ -58,6 +59,7 @@ pub(crate) enum AnyError {
     Intake(#[from] IntakeError),
     Keygen(#[from] KeygenError),
     Ledger(#[from] LedgerError),
+    Man(#[from] ManError),
     Rules(#[from] RulesError),
     Trust(#[from] TrustCommandError),
     Verify(#[from] VerifyError),
@@ -82,11 +84,22 @@ impl AnyError {
             AnyError::Intake(e) => intake(e, l),
             AnyError::Keygen(e) => keygen(e, l),
             AnyError::Ledger(e) => ledger(e, l),
+            AnyError::Man(ManError::Write { path, cause }) => man(path, cause, l),
             AnyError::Rules(e) => rules(e, l),
             AnyError::Trust(e) => trust(e, l),
             AnyError::Verify(e) => verify(e, l),
         }
     }
+}
+
+fn man(path: &Path, cause: &std::io::Error, l: Language) -> Failure {
+    let p = path.display();
+    failure(
+        DISK,
+        "write-error",
+        say!(l, "writing {p}: {cause}", "写入 {p}：{cause}"),
+        l.pick("name a folder of yours, or a file system with room", "请指定本人可写且有空间的目录"),
+    )
 }
 
 /// A medium that is gone explains an error of the disk, and no other.

@@ -26,6 +26,7 @@ mod journeys;
 mod keyfile;
 mod keygen;
 mod ledger;
+mod man;
 mod medium;
 mod papers;
 mod parity;
@@ -101,6 +102,8 @@ enum Command {
     /// 审计账: verify or show a node's ledger
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// 手册页: write the man pages of every command
+    Man(man::Man),
     /// 销毁介质 (not yet available)
     Dispose(Rest),
     /// 放行: one of two signatures that put back what the guard held in the internal zone
@@ -180,6 +183,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
         Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
+        Some(Command::Man(man)) => man.run(voice, Ferry::command()).map_err(AnyError::from),
         Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
         Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
         Some(Command::Except(except)) => except.run(voice, now).map_err(AnyError::from),

@@ -1,8 +1,9 @@
 //! The printable slip of a trip (批次交接单): one self-contained A4 page in both languages, with places to sign. Everything
 //! on it stands on the signed waybill, but the count of exceptions, which the node answers; the digest in large groups lets
-//! two people compare paper and screen.
+//! two people compare paper and screen, and a QR code lets a camera do it.
 
 use protocol::waybill::LineKind;
+use qrcodegen::{QrCode, QrCodeEcc};
 
 use crate::account::escape;
 use crate::papers::Papers;
@@ -12,7 +13,7 @@ const STYLE: &str = "@page{size:A4;margin:18mm}body{font-family:'Noto Sans CJK S
 h1{font-size:18pt;margin:0 0 2mm}h1 small{font-size:11pt;font-weight:normal}table{border-collapse:collapse;width:100%;margin:4mm 0}\
 td,th{border:1px solid #000;padding:2mm 3mm;text-align:left;vertical-align:top}th{width:32%;font-weight:normal}\
 .digest{font-family:'DejaVu Sans Mono',Consolas,monospace;font-size:15pt;line-height:1.6;letter-spacing:.04em}\
-.sign td{height:18mm;width:33%}.note{font-size:9pt}";
+.sign td{height:18mm;width:33%}.note{font-size:9pt}.qr{float:right;width:34mm;height:34mm;margin:0 0 2mm 6mm}.trip{font-size:30pt}";
 
 /// The page. `exceptions` is what the node answered: findings that two people let pass, in all parcels of the trip.
 pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
@@ -21,7 +22,7 @@ pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
     let total = papers.total();
     let excepted = exceptions.map_or_else(|| "—".to_owned(), |count| format!("<b>{count}</b>"));
     let facts = [
-        ("批次 / Trip", format!("<b>{}</b>", bill.trip)),
+        ("批次 / Trip", format!("<b class=\"trip\">{}</b>", bill.trip)),
         (
             "跨区段 / Crossing",
             format!(
@@ -65,12 +66,58 @@ pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"zh\">\n<head>\n<meta charset=\"utf-8\">\n<title>批次交接单 {trip}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <h1>批次交接单 <small>Trip slip · 三闸 Trilock</small></h1>\n<table>\n{rows}</table>\n\
-         <p>运单摘要 / Waybill digest ({suite})</p>\n<p class=\"digest\">{digest}</p>\n\
+         <p>运单摘要 / Waybill digest ({suite})</p>\n{qr}<p class=\"digest\">{digest}</p>\n\
          <table class=\"sign\">\n{signatures}</table>\n\
          <p class=\"note\">会签前请核对屏幕与本单上的运单摘要。导入方以 ferry verify 核对。 \
          Compare this digest with the screen before signing. The importing side checks it with `ferry verify`.</p>\n</body>\n</html>\n",
         trip = bill.trip,
         suite = papers.signed.suite,
         digest = groups(&papers.digest),
+        qr = qr(&code_words(papers)),
     )
+}
+
+/// What the camera reads: the trip and the digest, as `ferry verify` prints it. Capitals and digits make the densest code.
+fn code_words(papers: &Papers) -> String {
+    format!("TRILOCK {} {} {}", papers.waybill.trip, papers.signed.suite, papers.digest).to_uppercase()
+}
+
+/// A QR code as a drawing inside the page; nothing where the words do not fit, because a slip without it is a slip.
+fn qr(words: &str) -> String {
+    // A quarter of a folded or stained paper may be unreadable.
+    let Ok(code) = QrCode::encode_text(words, QrCodeEcc::Quartile) else { return String::new() };
+    let (size, quiet) = (code.size(), 4);
+    let dark = (0..size).flat_map(|y| (0..size).map(move |x| (x, y))).filter(|(x, y)| code.get_module(*x, *y));
+    let path: String = dark.map(|(x, y)| format!("M{},{}h1v1h-1z", x + quiet, y + quiet)).collect();
+    let whole = size + 2 * quiet;
+    format!(
+        "<svg class=\"qr\" viewBox=\"0 0 {whole} {whole}\" role=\"img\" aria-label=\"{words}\"><path d=\"{path}\"/></svg>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The corners by which a camera finds the code, and the quiet edge, read off the drawing.
+    #[test]
+    fn the_code_on_the_slip_has_its_three_corners_and_a_quiet_edge() {
+        let words = format!("TRILOCK {} GM {}", u64::MAX, "0123456789ABCDEF".repeat(4));
+        let drawn = qr(&words);
+        let whole: i32 = drawn.split("viewBox=\"0 0 ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let dark: std::collections::BTreeSet<(i32, i32)> = drawn
+            .split('M')
+            .skip(1)
+            .filter_map(|step| step.split_once('h')?.0.split_once(','))
+            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+            .collect();
+        assert!(dark.iter().all(|(x, y)| (4..whole - 4).contains(x) && (4..whole - 4).contains(y)));
+        for (left, top) in [(4, 4), (whole - 11, 4), (4, whole - 11)] {
+            for at in 0..7 {
+                assert!(dark.contains(&(left + at, top)) && dark.contains(&(left, top + at)));
+            }
+            assert!(!dark.contains(&(left + 1, top + 1)) && dark.contains(&(left + 3, top + 3)));
+        }
+        assert!(drawn.contains(&format!("aria-label=\"{words}\"")));
+    }
 }

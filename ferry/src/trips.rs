@@ -32,14 +32,17 @@ impl Look {
 
     /// Every medium in the register.
     pub(crate) fn media(&self, voice: Voice) -> Result<(), DeskError> {
-        let media = Desk::open(self.spool.as_deref())?.media()?;
+        let desk = Desk::open(self.spool.as_deref())?;
+        let (media, trips) = (desk.media()?, desk.trips()?);
         for medium in &media {
-            voice.object(medium);
-            let words: Vec<String> = medium
-                .as_object()
-                .map(|fields| fields.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect())
-                .unwrap_or_default();
-            voice.line(&words.join("  "));
+            let last = last_trip(medium, &trips);
+            let mut object = medium.clone();
+            if let (Some(fields), Some(last)) = (object.as_object_mut(), last) {
+                fields.insert("last_trip".to_owned(), json!(last.trip));
+                fields.insert("last_state".to_owned(), json!(last.state));
+            }
+            voice.object(&object);
+            voice.line(&medium_line(voice, medium, last));
         }
         if media.is_empty() {
             voice.line(voice.language.pick("No media in the register.", "介质登记为空。"));
@@ -60,9 +63,10 @@ impl Look {
             .max()
             .unwrap_or(0)
             .saturating_add(1);
+        let (media, waiting) = (desk.media().ok()?, desk.waiting().ok().flatten());
         voice.object(&json!({
             "node": desk.node, "zone": desk.zone.name(), "ferry": desk.ferry.as_ref().map(|f| f.crossing.clone()),
-            "next_trip": next, "open": open,
+            "next_trip": next, "open": open, "waiting": waiting,
         }));
         let (node, zone) = (&desk.node, desk.zone);
         match &desk.ferry {
@@ -80,6 +84,15 @@ impl Look {
                 "{node}（{zone}），本节点不导出"
             )),
         }
+        if let Some(waiting) = &waiting {
+            let (entries, amount) = (waiting.entries, size(waiting.bytes));
+            let (more, hours) = (if waiting.more { "+" } else { "" }, waiting.oldest_s.unwrap_or(0) / 3_600);
+            voice.line(&say!(
+                language,
+                "in the outbox: {entries}{more} files, {amount}, the oldest for {hours} h; a file stays there until its receipt",
+                "待发队列：{entries}{more} 个文件，{amount}，最早的已等待 {hours} 小时；收到回执前一直保留"
+            ));
+        }
         for line in &open {
             voice.line(&trip_line(voice, line));
             if let Some(step) = next_step(voice, line) {
@@ -89,8 +102,38 @@ impl Look {
         if open.is_empty() {
             voice.line(language.pick("No trip is under way.", "没有进行中的批次。"));
         }
+        for medium in &media {
+            voice.line(&medium_line(voice, medium, last_trip(medium, &trips)));
+        }
         Some(())
     }
+}
+
+/// The newest trip that went by a medium.
+fn last_trip<'a>(medium: &Value, trips: &'a [TripLine]) -> Option<&'a TripLine> {
+    let id = medium.get("id").and_then(Value::as_str);
+    trips.iter().filter(|line| line.medium.as_deref() == id).max_by_key(|line| (line.at_ms, line.trip))
+}
+
+/// A medium, its direction, and where it should be now by what its last trip says.
+fn medium_line(voice: Voice, medium: &Value, last: Option<&TripLine>) -> String {
+    let language = voice.language;
+    let field = |name| medium.get(name).map_or_else(|| "-".to_owned(), plain);
+    let (id, direction) = (field("id"), field("direction"));
+    let place = match last.map(|line| (line.trip, line.state.as_str())) {
+        None => language.pick("not used yet".to_owned(), "尚未使用".to_owned()),
+        Some((trip, "staged" | "approved")) => {
+            say!(language, "here: trip {trip} is being prepared", "在本地：批次 {trip} 办理中")
+        }
+        Some((trip, "confirmed")) => say!(language, "on its way with trip {trip}", "随批次 {trip} 运送中"),
+        Some((trip, "settled")) => say!(language, "arrived with trip {trip}", "已随批次 {trip} 送达"),
+        Some((trip, "imported")) => say!(language, "here since trip {trip}", "随批次 {trip} 到达本地"),
+        Some((trip, "expired")) => {
+            say!(language, "here: trip {trip} was never confirmed", "在本地：批次 {trip} 未确认已过期")
+        }
+        Some((trip, other)) => say!(language, "trip {trip} {other}", "批次 {trip} {other}"),
+    };
+    say!(language, "medium {id} ({direction}): {place}", "介质 {id}（{direction}）：{place}")
 }
 
 fn trip_line(voice: Voice, line: &TripLine) -> String {

@@ -419,3 +419,29 @@ fn a_restore_that_no_operator_signed_is_noticed() {
     let trust = office.trust_path().to_owned();
     assert!(expect(1, &["ledger", "verify", "--dir", &place, "--trust", &trust]).contains("auditor"));
 }
+
+#[test]
+fn every_command_has_a_man_page_that_says_what_its_help_says() {
+    let folder = scratch("man").join("man1");
+    let text = expect(0, &["man", folder.to_str().unwrap()]);
+    assert!(text.contains("man pages in"), "{text}");
+    let help = expect(0, &["--help"]);
+    let commands: Vec<&str> = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .split("Options:")
+        .next()
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|word| !word.is_empty()))
+        .collect();
+    assert!(commands.contains(&"export") && commands.contains(&"intake"), "{commands:?}");
+    for command in commands {
+        let page = fs::read_to_string(folder.join(format!("ferry-{command}.1"))).unwrap();
+        assert!(page.contains(".TH") && page.contains("SYNOPSIS"), "{command}: {page}");
+    }
+    let page = fs::read_to_string(folder.join("ferry-confirm.1")).unwrap();
+    assert!(page.contains("The written medium, put in and mounted"), "{page}");
+    assert!(folder.join("ferry-ledger-verify.1").exists() && folder.join("ferry.1").exists());
+}

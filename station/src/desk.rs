@@ -5,7 +5,8 @@
 //! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
@@ -27,6 +28,8 @@ use crate::{admission, backup, housekeeping, key_life, receipts, release, report
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
+/// Names looked at in one step: a desk has a handful, and whoever floods it waits himself.
+const REQUESTS_LOOKED_AT_MAX: usize = 4_096;
 /// A request with all its arguments is far below this.
 pub(crate) const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// A label has at most 256 bytes; a longer argument is none.
@@ -77,11 +80,7 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
     for (folder, own) in [(station.layout().desk_own(), true), (station.layout().desk_requests(), false)] {
         let io = |cause| StationError::Io { path: folder.clone(), cause };
         let mut looked_at = 0;
-        for entry in std::fs::read_dir(&folder).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            if path.extension().is_none_or(|suffix| suffix != "req") {
-                continue;
-            }
+        for path in waiting(&folder).map_err(io)? {
             // One that cannot be answered or cleared away must not keep everybody else's waiting: the desk is a folder
             // that people write in, so only what went counts.
             match answer_file(station, &path, own, now) {
@@ -95,6 +94,23 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         done += looked_at;
     }
     first.map_or(Ok(done), Err)
+}
+
+/// The requests in a folder, as they were laid down: the request of a command that died is carried out before the one with
+/// which its person asks again, so that the second answer is the one that stands.
+fn waiting(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)?.take(REQUESTS_LOOKED_AT_MAX) {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|suffix| suffix == "req") {
+            // One that went meanwhile has no time and is missed when it is read.
+            let laid = entry.metadata().and_then(|about| about.modified()).unwrap_or(UNIX_EPOCH);
+            found.push((laid, path));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Result<(), StationError> {

@@ -4,12 +4,51 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::office::Office;
+use crate::office::{Office, OneWay, Wishes};
+use crate::programs::{programs, repository};
+use crate::traffic::{Kind, Lane, Traffic};
+
+/// What leaves the internal zone by ferry.
+pub const RESULTS: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
+/// Daemons come up and seal a few hundred drops within this, on the busiest machine.
+const READY: Duration = Duration::from_secs(60);
+
+/// An office whose zones at both ends of the ferry are up. `register` stands in the config of the internal zone beside its media.
+pub fn ends_of_the_ferry(root: &Path, suite: &str, register: &str) -> io::Result<(Office, Traffic)> {
+    let wishes = Wishes {
+        suite: suite.to_owned(),
+        one_way: OneWay::Diode,
+        repository: repository(),
+        programs: programs().to_owned(),
+        round_every_s: 1,
+    };
+    let mut office = Office::found(root, wishes, Ok)?;
+    let config = office.config("intranet");
+    let text = fs::read_to_string(&config)?;
+    fs::write(config, text.replacen("[[route]]", &format!("{register}\n[[route]]"), 1))?;
+    let ends = ["extranet", "intranet"];
+    ends.iter().try_for_each(|node| office.start(node))?;
+    let up =
+        |office: &Office| ends.iter().all(|node| office.spool(node).join("status/node.json").exists()).then_some(());
+    office.await_that(READY, up).ok_or_else(|| io::Error::other("the daemons do not come up"))?;
+    Ok((office, Traffic::new(vec![RESULTS], 7)))
+}
+
+/// Drops so many results and waits until all of them are sealed and wait for the ferry.
+pub fn drop_results(office: &mut Office, traffic: &mut Traffic, count: usize) -> io::Result<()> {
+    (0..count).try_for_each(|_| traffic.drop_on(office, RESULTS))?;
+    let sealed = office.await_that(READY, |office| {
+        traffic.read_notices(office);
+        traffic.parcels().iter().all(|parcel| parcel.acknowledged).then_some(())
+    });
+    sealed.ok_or_else(|| io::Error::other("the results are not sealed"))
+}
 
 /// Where a trip stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

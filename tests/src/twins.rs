@@ -10,7 +10,7 @@ use protocol::keys::{self, OpeningKey, SigningKey};
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
 use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Name, Signed, Suite, Timestamp, Trust, Zone};
+use protocol::{Crossing, Digest, Name, Signed, Suite, Timestamp, Trust, Zone};
 use spool::{Answer, Begin, Disk, EntryKind, Floor, Fuse, Layout, Spool};
 use station::admission::Admission;
 use station::clock::Reading;
@@ -218,6 +218,26 @@ pub fn ask(
     arguments: &[(&str, &str)],
     now: Timestamp,
 ) -> Answer {
+    let id = lay(running, key, person, action, arguments, now);
+    station::desk::step(&running.station, now).expect("a disk that works");
+    answer(running, &id)
+}
+
+/// What the node answered.
+pub fn answer(running: &Running, id: &Digest) -> Answer {
+    let path = running.station.layout().desk_answers().join(spool::desk::answer_name(id));
+    serde_json::from_slice(&fs::read(path).expect("an answer")).expect("an answer of ours")
+}
+
+/// Lays a signed request at the desk.
+pub fn lay(
+    running: &Running,
+    key: &SigningKey,
+    person: &str,
+    action: &str,
+    arguments: &[(&str, &str)],
+    now: Timestamp,
+) -> Digest {
     let arguments = arguments.iter().map(|(word, value)| Label { name: name(word), value: (*value).to_owned() });
     let request = Request {
         version: VERSION,
@@ -232,9 +252,7 @@ pub fn ask(
     let bytes = Signed::make(key, &request).to_bytes();
     let path = layout.desk_requests().join(spool::desk::request_name(&request.id));
     fs::write(path, bytes).expect("a folder of the test");
-    station::desk::step(&running.station, now).expect("a disk that works");
-    let answer = fs::read(layout.desk_answers().join(spool::desk::answer_name(&request.id))).expect("an answer");
-    serde_json::from_slice(&answer).expect("an answer of ours")
+    request.id
 }
 
 /// The same from spool to spool. What leaves an outbox meanwhile was receipted meanwhile.

@@ -17,10 +17,10 @@ use protocol::keys::SigningKey;
 use protocol::waybill::Waybill;
 use protocol::{Signed, Statement, Suite};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::office::{Office, OneWay, Wishes};
+use tests::courier::{drop_results, ends_of_the_ferry};
+use tests::office::Office;
 use tests::papers::Noise;
-use tests::programs::{program, programs, repository};
-use tests::traffic::{Kind, Lane, Traffic};
+use tests::programs::program;
 use tests::volume::{self, Ext4, Volume};
 use tests::world::ground;
 
@@ -110,36 +110,10 @@ impl Scene {
     /// A trip of the intranet, exported, countersigned and confirmed on a medium, and nothing imported.
     fn new() -> Scene {
         let root = tempfile::Builder::new().prefix("trilock-media-").tempdir_in(ground()).unwrap();
-        let wishes = Wishes {
-            suite: "std".to_owned(),
-            one_way: OneWay::Diode,
-            repository: repository(),
-            programs: programs().to_owned(),
-            round_every_s: 1,
-        };
-        let mut office = Office::found(&root.path().join("office"), wishes, Ok).unwrap();
-        let register = office.config("intranet");
-        let text = fs::read_to_string(&register).unwrap();
         // Rewritable, and used on the other side's way in.
-        let more = "[[ferry.medium]]\nid = \"stick-0007\"\ndirection = \"in\"\n\n[[route]]";
-        fs::write(&register, text.replacen("[[route]]", more, 1)).unwrap();
-        for node in ["extranet", "intranet"] {
-            office.start(node).unwrap();
-        }
-        let lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
-        let mut traffic = Traffic::new(vec![lane], 7);
-        let up = |office: &Office| {
-            ["extranet", "intranet"].iter().all(|n| office.spool(n).join("status/node.json").exists()).then_some(())
-        };
-        office.await_that(WITHIN, up).expect("the daemons come up");
-        for _ in 0..DROPS {
-            traffic.drop_on(&office, lane).unwrap();
-        }
-        let sealed = office.await_that(WITHIN, |office| {
-            traffic.read_notices(office);
-            traffic.parcels().iter().all(|parcel| parcel.acknowledged).then_some(())
-        });
-        sealed.expect("the drops are sealed");
+        let register = "[[ferry.medium]]\nid = \"stick-0007\"\ndirection = \"in\"\n";
+        let (mut office, mut traffic) = ends_of_the_ferry(&root.path().join("office"), "std", register).unwrap();
+        drop_results(&mut office, &mut traffic, DROPS).unwrap();
         let (good, canary) = (root.path().join("good"), root.path().join("canary"));
         for folder in [&good, &canary] {
             fs::create_dir(folder).unwrap();

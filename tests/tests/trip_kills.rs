@@ -7,18 +7,17 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::courier::{Courier, Step};
+use tests::courier::{Courier, RESULTS, Step};
 use tests::lives::Lives;
 use tests::office::{Office, OneWay, Wishes};
 use tests::programs::{programs, repository};
-use tests::traffic::{Kind, Lane, Traffic};
+use tests::traffic::Traffic;
 use tests::twins::names;
 use tests::world::ground;
 
 const KILLS: usize = 60;
 const KILLS_SOAK: usize = 1_000;
 const NODES: [&str; 2] = ["extranet", "intranet"];
-const LANE: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
 /// Results on their way at once.
 const OUTSTANDING_MAX: usize = 12;
 /// Once nobody is killed any more everything is settled within this.
@@ -73,7 +72,7 @@ fn exports_confirmations_and_imports_that_are_killed_lose_double_and_half_mark_n
         round_every_s: 1,
     };
     let office = Office::found(folder.path(), wishes, Ok).unwrap();
-    let (mut traffic, mut courier) = (Traffic::new(vec![LANE], seed), Courier::default());
+    let (mut traffic, mut courier) = (Traffic::new(vec![RESULTS], seed), Courier::default());
     let mut lives = Lives::new(office, seed);
     // Mostly the commands: what their daemons make of being killed, another test counts.
     (lives.daemon_ms, lives.command_ms) = ((300, 3_000), 250);

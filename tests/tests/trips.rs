@@ -422,3 +422,28 @@ fn an_export_that_meets_an_error_of_the_disk_is_answered_and_not_repeated() {
     fs::create_dir(&trips).unwrap();
     assert!(office.ask(&running, "export", &arguments, now).done);
 }
+
+/// A command that was killed leaves its request at a desk whose daemon was away; its person asks again. Whatever the folder
+/// gives first, what stands in the end is what the last one was answered.
+#[test]
+fn requests_are_carried_out_in_the_order_in_which_they_were_laid() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    stage(&running, now);
+    let ids: Vec<_> = (0..12_u64)
+        .map(|nth| {
+            let id = twins::lay(&running, &office.operator, OPERATOR, "reexport", &[("trip", "1")], now);
+            let path = office.intranet.layout().desk_requests().join(spool::desk::request_name(&id));
+            let laid = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_790_000_000 + nth);
+            fs::File::options().write(true).open(path).unwrap().set_modified(laid).unwrap();
+            id
+        })
+        .collect();
+    station::desk::step(&running.station, now).unwrap();
+    let bytes = fs::read(office.intranet.layout().desk_trips().join("1/waybill")).unwrap();
+    let stands = Signed::parse::<Waybill>(&bytes).unwrap().digest().to_string();
+    let answers: Vec<_> = ids.iter().map(|id| twins::answer(&running, id).details["waybill"].clone()).collect();
+    assert_eq!(answers.last().unwrap(), &stands);
+    assert_eq!(answers.iter().filter(|answer| **answer == stands).count(), 1, "each staging has a waybill of its own");
+}

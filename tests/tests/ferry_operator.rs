@@ -1,0 +1,237 @@
+//! The operator's page: its commands are run as they stand there, by the people of an office, from the first look to a trip
+//! that is settled without a second medium. And what the page says of a medium that was lost.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test loses media as a person would")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::courier::{drop_results, ends_of_the_ferry};
+use tests::office::Office;
+use tests::programs::{programs, repository, words};
+use tests::traffic::Traffic;
+use tests::twins::names;
+use tests::world::ground;
+
+/// Receipts are home within seconds; the busiest machine must not fail a test.
+const HOME: Duration = Duration::from_secs(120);
+const RESULTS: usize = 5;
+
+/// The commands of a page, each with the machine it is for.
+fn commands(page: &str) -> String {
+    let (mut machine, mut out) = (None, String::new());
+    for line in page.lines() {
+        match line.strip_prefix("```") {
+            Some(words) => {
+                machine = words.strip_prefix("sh ");
+                if let Some(node) = machine {
+                    out += &format!("export TRILOCK_SPOOL=\"$ROOT/{node}/spool\"\n");
+                }
+            }
+            None if machine.is_some() => out += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    out
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(repository().join("docs").join(name)).unwrap()
+}
+
+fn run(office: &Office, script: &str) -> Output {
+    let path = std::env::join_paths(
+        std::iter::once(programs().to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let home = office.root.join("home");
+    if !home.join("keys").exists() {
+        fs::create_dir_all(&home).unwrap();
+        fs::rename(office.root.join("people"), home.join("keys")).unwrap();
+        std::os::unix::fs::symlink(home.join("keys"), office.root.join("people")).unwrap();
+        fs::create_dir(office.root.join("medium")).unwrap();
+    }
+    let passphrase = fs::read_to_string(office.root.join("passphrase")).unwrap();
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", &format!("set -euo pipefail\n{script}")])
+        .current_dir(&home)
+        .env("PATH", path.unwrap())
+        .env("LANG", "C.UTF-8")
+        .env("HOME", &home)
+        .env("ROOT", &office.root)
+        .env("DISC", office.root.join("medium"))
+        .env("TRUST", office.root.join("extranet/trust"))
+        .env("TRIP", "1")
+        .env("TRILOCK_PASSPHRASE", passphrase.trim_end());
+    command.output().unwrap()
+}
+
+fn state(office: &Office, node: &str, trip: u64) -> Option<String> {
+    let trips: Vec<Value> =
+        serde_json::from_slice(&fs::read(office.spool(node).join("status/trips.json")).ok()?).ok()?;
+    let found = trips.iter().find(|line| line.get("trip").and_then(Value::as_u64) == Some(trip))?;
+    found.get("state").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn with_office(story: impl FnOnce(&mut Office, &mut Traffic)) {
+    if Command::new("bash").arg("--version").output().is_err() {
+        return println!("SKIPPED: bash is not installed, the commands of docs/ferry-operator.md were not run");
+    }
+    let folder = tempfile::Builder::new().prefix("trilock-operator-").tempdir_in(ground()).unwrap();
+    let (mut office, mut traffic) = ends_of_the_ferry(folder.path(), "gm", "").unwrap();
+    drop_results(&mut office, &mut traffic, RESULTS).unwrap();
+    story(&mut office, &mut traffic);
+}
+
+#[test]
+fn the_operators_commands_run_as_they_stand_on_the_page_and_the_trip_is_settled_without_a_second_medium() {
+    with_office(|office, traffic| {
+        // The first look says what waits; the node counts its queues every few seconds.
+        let counted = office.await_that(HOME, |office| {
+            let said = words(&run(office, "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\nferry"));
+            let all = ["in the outbox: 5 files", "the next trip is 1", "medium disc-0001 (out): not used yet"];
+            all.iter().all(|word| said.contains(word)).then_some(())
+        });
+        counted.expect("ferry alone says what waits, which trip is next and where the media are");
+        let output = run(office, &commands(&page("ferry-operator.md")));
+        let said = words(&output);
+        assert!(output.status.success(), "{said}");
+        for word in [
+            "state: staged",
+            "trip 1: signed by approver-li, 1 of 2",
+            "trip 1: signed by approver-zhao, 2 of 2",
+            "read back and equal to the waybill",
+            "trip 1 from intranet: imported",
+        ] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        let slip = fs::read_to_string(office.root.join("home/slip-1.html")).unwrap();
+        for part in
+            ["批次交接单", "class=\"qr\"", "<b class=\"trip\">1</b>", "Findings let pass as exceptions", "会签二"]
+        {
+            assert!(slip.contains(part), "{part} is not on the slip");
+        }
+        assert!(!slip.contains("http") && !slip.contains("<script"), "one page, nothing from elsewhere");
+        fs::remove_dir_all(office.root.join("medium")).unwrap();
+        let settled = office.await_that(HOME, |office| {
+            traffic.pick_up(office, "extranet").unwrap();
+            (state(office, "intranet", 1)? == "settled").then_some(())
+        });
+        settled.expect("receipts come home by themselves");
+        assert!(traffic.wrong.is_empty() && traffic.parcels().iter().all(|parcel| parcel.picked == 1));
+        let look = "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\nferry trips\nferry media\nferry --lang zh media";
+        let said = words(&run(office, look));
+        for word in ["settled", "settled 5/5", "medium disc-0001 (out): arrived with trip 1", "已随批次 1 送达"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    });
+}
+
+#[test]
+fn both_pages_for_operators_have_the_same_commands() {
+    let (english, chinese) = (commands(&page("ferry-operator.md")), commands(&page("ferry-operator.zh-CN.md")));
+    assert_eq!(english, chinese);
+    let steps = page("ferry-operator.md").lines().filter(|line| line.starts_with("**") && line.contains(". ")).count();
+    assert!(english.matches("\nferry").count() >= 12 && steps >= 10, "{english}");
+}
+
+/// Signs, confirms and leaves on the medium.
+fn sign(trip: u64) -> String {
+    format!(
+        "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\n\
+         ferry approve --trip {trip} --key ~/keys/approver-li.key.pem\n\
+         ferry approve --trip {trip} --key ~/keys/approver-zhao.key.pem\n\
+         ferry confirm --trip {trip} --medium \"$DISC\" --key ~/keys/operator-ma.key.pem\n"
+    )
+}
+
+const EXPORT: &str = "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\n\
+    ferry export --key ~/keys/operator-ma.key.pem --medium-id disc-0001 --carrier carrier-sun --medium \"$DISC\" --slip ~\n";
+const IMPORT: &str = "export TRILOCK_SPOOL=\"$ROOT/extranet/spool\"\n\
+    ferry import --medium \"$DISC\" --trust \"$TRUST\" --key ~/keys/operator-chen.key.pem\n";
+
+fn empty(medium: &Path) {
+    fs::remove_dir_all(medium).unwrap();
+    fs::create_dir(medium).unwrap();
+}
+
+#[test]
+fn a_lost_trip_is_noticed_by_its_number_and_written_again_with_one_command() {
+    with_office(|office, traffic| {
+        let done = |office: &Office, script: &str| {
+            let output = run(office, script);
+            assert!(output.status.success(), "{}", words(&output));
+            words(&output)
+        };
+        let medium = office.root.join("medium");
+        done(office, &format!("{EXPORT}{}", sign(1)));
+        // Lost on the way, and nobody says so.
+        empty(&medium);
+        drop_results(office, traffic, 2).unwrap();
+        done(office, &format!("{EXPORT}{}", sign(2)));
+        let output = run(office, IMPORT);
+        let said = words(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for word in ["trip-skipped", "import the trip before it first", "ferry reexport"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        let said = done(office, "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\nferry");
+        assert!(said.contains("on its way"), "{said}");
+        // One command, under its number; then it is signed like any other.
+        let again = "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\n\
+            ferry reexport --trip 1 --medium \"$DISC\" --key ~/keys/operator-ma.key.pem --slip ~\n";
+        done(office, &format!("{again}{}", sign(1)));
+        assert_eq!(names(&medium.join("TRILOCK")), ["1", "2"]);
+        let said = done(office, IMPORT);
+        assert!(
+            said.contains("trip 1 from intranet: imported") && said.contains("trip 2 from intranet: imported"),
+            "{said}"
+        );
+        let settled = office.await_that(HOME, |office| {
+            traffic.pick_up(office, "extranet").unwrap();
+            let all = [1, 2].iter().all(|trip| state(office, "intranet", *trip).as_deref() == Some("settled"));
+            all.then_some(())
+        });
+        settled.expect("both are settled");
+        assert!(traffic.wrong.is_empty() && traffic.again.is_empty());
+        assert!(traffic.parcels().iter().all(|parcel| parcel.picked == 1));
+    });
+}
+
+/// A node that was told to allow sealing and opening by hand moves nothing outward past the ferry, whatever is asked.
+#[test]
+fn by_hand_nothing_leaves_the_internal_zone_past_the_ferry() {
+    with_office(|office, _| {
+        let config = office.config("intranet");
+        let out = office.root.join("out");
+        fs::create_dir(&out).unwrap();
+        let drop = out.join("result.json");
+        fs::write(&drop, "{}").unwrap();
+        let bundle = out.join("by-hand.bundle");
+        let waiting = || {
+            let outbox = office.spool("intranet").join("queues/outbox/intranet-extranet");
+            names(&outbox).into_iter().map(|name| outbox.join(name)).find(|path| path.is_file())
+        };
+        let sealed = waiting().expect("something waits for the ferry");
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let asked: [Vec<String>; 4] = [
+            ["seal", "--route", "responses", &text(&drop), "--out", &text(&bundle)].map(str::to_owned).to_vec(),
+            ["seal", "--route", "review-results", &text(&drop), "--out", &text(&bundle)].map(str::to_owned).to_vec(),
+            ["seal", "--route", "registration", &text(&drop), "--out", &text(&bundle)].map(str::to_owned).to_vec(),
+            ["open", &text(&sealed), "--out", &text(&out)].map(str::to_owned).to_vec(),
+        ];
+        for manual in ["", "manual = true\n"] {
+            let shipped = fs::read_to_string(&config).unwrap();
+            fs::write(&config, shipped.replacen("[node]\n", &format!("[node]\n{manual}"), 1)).unwrap();
+            for words_of_it in &asked {
+                let words_of_it: Vec<&str> = words_of_it.iter().map(String::as_str).collect();
+                let output = office.node_output("intranet", &words_of_it).unwrap();
+                assert!(matches!(output.status.code(), Some(1 | 2)), "{words_of_it:?}: {}", words(&output));
+                assert_eq!(names(&out), ["result.json"], "{words_of_it:?} made something");
+            }
+        }
+    });
+}
