@@ -42,6 +42,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 pub mod desk;
+pub mod device;
 pub mod disk;
 pub mod extract;
 pub mod layout;

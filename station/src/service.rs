@@ -12,6 +12,7 @@ use std::time::Duration;
 use protocol::Timestamp;
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Priority;
+use protocol::signer::{SignError, Signer as _};
 use spool::SpoolError;
 
 use crate::admission::Admission;
@@ -110,16 +111,25 @@ pub fn start(station: &Arc<Station>, stop: &Stop, life: &Life) -> Result<Vec<Joi
         };
         let mut intake = Intake::of(station, priority, workers)?;
         if !intake.is_empty() {
-            threads.push(all.stage(name, move |station, now| intake.step(station, now))?);
+            threads
+                .push(all.stage(name, move |station, now| signed(station).and_then(|()| intake.step(station, now)))?);
         }
     }
     threads.extend([
-        all.stage("admission", move |station, now| admission.step(station, now))?,
+        all.stage("admission", move |station, now| signed(station).and_then(|()| admission.step(station, now)))?,
         all.stage("receipts", move |station, now| receipts.step(station, now))?,
         all.stage("desk", crate::desk::step)?,
         all.stage("housekeeping", move |station, now| housekeeping.step(station, now))?,
     ]);
     Ok(threads)
+}
+
+/// Nothing is looked into that could not be signed for afterwards, again and again while a device is away.
+fn signed(station: &Station) -> Result<(), StationError> {
+    if station.keyring.signing.is_away() {
+        return Err(SignError::Failed("the device with this node's key does not sign at present".to_owned()).into());
+    }
+    Ok(())
 }
 
 /// What every stage of a daemon is given.
@@ -166,6 +176,7 @@ impl Stages<'_> {
                     }
                     Err(error) => {
                         let alarm = match &error {
+                            error if error.is_of_signer() => Alarm::SignerAway,
                             StationError::Spool(SpoolError::Full { .. }) => Alarm::SpoolFull,
                             _ => Alarm::DiskError,
                         };

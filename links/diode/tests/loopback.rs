@@ -33,7 +33,7 @@ fn node(root: &Path, zone: Zone, suite: Suite) -> Node {
         root: root.join(zone.name()),
         node: name.clone(),
         zone,
-        key: key.clone(),
+        key: key.clone().into(),
         disk: spool::disk::Disk::real(),
         routes: Vec::new(),
         crossings: vec![CROSSING],

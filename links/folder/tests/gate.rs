@@ -34,7 +34,7 @@ fn open(root: &Path, zone: Zone, key: &SigningKey) -> Spool {
         root: root.join(zone.name()),
         node: Name::new(zone.name()).expect("a zone's word is a name"),
         zone,
-        key: key.clone(),
+        key: key.clone().into(),
         disk: Disk::real(),
         routes: Vec::new(),
         crossings: vec![CROSSING],

@@ -397,7 +397,7 @@ mod make {
                 at: AT,
                 state_version: 2,
                 ledger: self.grown.head(7),
-                key: &self.keys.extranet,
+                key: &self.keys.extranet.clone().into(),
                 recipient: &self.keys.extranet_seal.public(),
             };
             let mut writer = BackupWriter::begin(&plan, Vec::new()).unwrap();

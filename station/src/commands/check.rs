@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use protocol::signer::{PROBE, Signer as _};
 use protocol::trust::Role;
 use protocol::{Crossing, Name, Suite, Zone};
 use serde_json::json;
@@ -48,7 +49,7 @@ pub(super) fn check<L: Links>(
         faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() })
     };
 
-    let keyring = Keyring::load(&config.node.keys, &config.node.name);
+    let keyring = Keyring::of(&config.node);
     match &keyring {
         Err(error) => fault("node.keys", error.to_string(), "run init, or mend the folder's owner and modes"),
         Ok(keys) if keys.signing.suite() != config.node.suite => {
@@ -58,7 +59,11 @@ pub(super) fn check<L: Links>(
                 "make new keys with init in an empty folder, or change suite",
             );
         }
-        Ok(_) => {}
+        Ok(keys) => {
+            if let Err(error) = keys.signing.try_sign(PROBE) {
+                fault("node.signing_key", error.to_string(), "bring the device back, or mend its program");
+            }
+        }
     }
     match keyring::believed(&config.node) {
         Err(error @ KeyringError::NotAgreed(_)) => fault(
