@@ -627,6 +627,13 @@ pub(crate) fn begin(disk: &Disk, dir: &Path, node: &Name, suite: Suite, log: u64
     disk.write(&path, &bytes).map_err(at)
 }
 
+/// The digest suite of the ledger in a folder, where there is one.
+#[must_use]
+pub fn suite_of_ledger(dir: &Path) -> Option<Suite> {
+    let about: About = serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()?;
+    about.suite.parse().ok()
+}
+
 /// Reads or writes what is fixed about a ledger.
 fn about(disk: &Disk, dir: &Path, node: &Name, suite: Suite) -> Result<(Suite, u64), SpoolError> {
     let path = dir.join(ABOUT);

@@ -125,7 +125,7 @@ pub use crate::{
     hints::remote_file_system,
     index::Filter,
     inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
-    ledger::Sizes,
+    ledger::{Sizes, suite_of_ledger},
     litter::is_litter,
     neighbours::StatedTo,
     notice::{Notice, NoticeState, Wait},
