@@ -147,6 +147,7 @@ fn a_checkpoint_that_nobody_signs_costs_no_record_and_is_signed_when_the_device_
     away.store(false, SeqCst);
     let spool = open();
     assert!(spool.head().size >= 2 * records && spool.scrub().unwrap().unreadable.is_empty());
+    spool.write_checkpoint().unwrap();
     let note = fs::read_to_string(world.at("checkpoint")).unwrap();
     assert_eq!(Checkpoint::verify(&note, &name("internet-1"), &world.key.public()).unwrap().head, spool.head());
 }

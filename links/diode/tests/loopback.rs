@@ -77,7 +77,7 @@ impl Wire {
             spool: here.spool.clone(),
             crossing: CROSSING,
             suite: self.suite,
-            key: here.key.clone(),
+            key: here.key.clone().into(),
             peer: there.name.clone(),
             trust: self.trust.clone(),
             opening: vec![here.opening.clone()],
