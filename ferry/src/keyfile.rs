@@ -10,9 +10,9 @@ use protocol::signer::Signer;
 use protocol::trust::{KeyCard, Use};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use spool::device::Program;
 use zeroize::Zeroizing;
 
-use crate::device::Program;
 use crate::folder::{self, FolderError};
 use crate::trustdir::{self, TrustDirError};
 

@@ -45,7 +45,7 @@ pub(crate) struct Keygen {
     /// Where the holder works: internet, extranet, intranet
     #[arg(long)]
     pub(crate) zone: Zone,
-    /// What the holder may do: operator, approver, security, key-admin, auditor; node only for tests, `init` makes a node's keys
+    /// What the holder may do: operator, approver, security, key-admin, auditor; node for a device's key, `init` makes a node's own
     #[arg(long)]
     pub(crate) role: Role,
     /// The person's register id, such as li-ming
@@ -145,7 +145,7 @@ impl Keygen {
             "Read the fingerprint to whoever takes the card, by telephone or face to face.",
             "请通过电话或当面与接收人核对指纹。",
         ));
-        if self.role == Role::Node {
+        if self.role == Role::Node && private.is_some() {
             voice.warn(language.pick(
                 "a node's key has no passphrase, and the node's `init` makes its keys by itself; this one is for tests",
                 "节点密钥没有口令；正式环境由节点的 init 自行生成，此密钥仅供测试",

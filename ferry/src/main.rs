@@ -11,7 +11,6 @@ mod confirm;
 mod copying;
 mod crew;
 mod desk;
-mod device;
 mod except;
 mod export;
 mod failure;

@@ -19,11 +19,12 @@ use crate::bundle::{
 };
 use crate::der_types::OBJECT_BYTES_MAX;
 use crate::id::BundleId;
-use crate::keys::{SealingKey, SigningKey};
+use crate::keys::SealingKey;
 use crate::name::Name;
 use crate::parcel::{ParcelError, VERSION};
 use crate::receipt::Head;
 use crate::signed::{Signed, Statement};
+use crate::signer::Signatory;
 use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
 use crate::tree::Tree;
@@ -97,7 +98,7 @@ pub struct BackupPlan<'a> {
     /// The ledger at that moment.
     pub ledger: Head,
     /// Signs.
-    pub key: &'a SigningKey,
+    pub key: &'a Signatory,
     /// Opens it again.
     pub recipient: &'a SealingKey,
 }
@@ -122,7 +123,7 @@ pub struct BackupWriter<W: Write> {
     out: W,
     suite: Suite,
     aead: Aead,
-    key: SigningKey,
+    key: Signatory,
     digest: Digest,
     /// Sealed chunks with their tags, and behind them the one that is being filled.
     batch: Zeroizing<Vec<u8>>,
@@ -151,7 +152,7 @@ impl<W: Write> BackupWriter<W> {
             recipient: plan.recipient.id(),
             wrapped_key: OctetString::new(wrapped).expect("bounded far below the limit of DER lengths"),
         };
-        let head = Signed::make(plan.key, &head).to_bytes();
+        let head = Signed::make_by(plan.key, &head).map_err(io::Error::from)?.to_bytes();
         out.write_all(MAGIC)?;
         out.write_all(&part_length("head", head.len(), OBJECT_BYTES_MAX)?.to_be_bytes())?;
         out.write_all(&head)?;
@@ -202,7 +203,7 @@ impl<W: Write> BackupWriter<W> {
         self.close(true)?;
         let root = std::mem::replace(&mut self.tree, Tree::new(self.suite)).root();
         let foot = BackupFoot { version: VERSION, head: self.digest, root, bytes: self.bytes };
-        let foot = Signed::make(&self.key, &foot).to_bytes();
+        let foot = Signed::make_by(&self.key, &foot).map_err(io::Error::from)?.to_bytes();
         self.out.write_all(&part_length("foot", foot.len(), OBJECT_BYTES_MAX)?.to_be_bytes())?;
         self.out.write_all(&foot)?;
         let bytes = self.head_bytes + self.bytes + 4 * self.counter + 4 + foot.len() as u64;
@@ -430,7 +431,7 @@ mod opening {
 #[cfg(feature = "open")]
 mod tests {
     use super::*;
-    use crate::keys::OpeningKey;
+    use crate::keys::{OpeningKey, SigningKey};
     use crate::trust::{KeyCard, Role, Use};
     use crate::zone::Zone;
 
@@ -458,7 +459,7 @@ mod tests {
             at: Timestamp(1_795_305_600_000),
             state_version: 1,
             ledger: Head { log: 1, size: 9, root: crate::der_types::Octets([3; 32]) },
-            key: &office.key,
+            key: &office.key.clone().into(),
             recipient: &office.opening.public(),
         };
         let mut writer = BackupWriter::begin(&plan, Vec::new()).unwrap();

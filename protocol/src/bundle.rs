@@ -19,10 +19,11 @@ use crate::aside::{Aside, Piece};
 use crate::der_types::{DerError, OBJECT_BYTES_MAX};
 use crate::envelope::{Envelope, Footer};
 use crate::id::BundleId;
-use crate::keys::{KeyError, SealingKey, SigningKey};
+use crate::keys::{KeyError, SealingKey};
 use crate::name::Name;
 use crate::parcel::{Custody, MANIFEST_BYTES_MAX, Manifest, ParcelError, Priority, VERSION};
 use crate::signed::Signed;
+use crate::signer::Signer;
 use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
 use crate::tree::{BATCH_BYTES, BATCH_LEAVES, LEAF_BYTES, Tree};
@@ -135,7 +136,7 @@ pub struct SealPlan<'a> {
     /// When.
     pub now: Timestamp,
     /// Signs the footer.
-    pub key: &'a SigningKey,
+    pub key: &'a dyn Signer,
     /// The target's key.
     pub recipient: &'a SealingKey,
     /// The sealing node's own key.
@@ -274,9 +275,12 @@ fn seal_within<'scope, R: Read>(
     }
     let root = chunks.finish()?;
 
-    let footer =
-        Signed::make(plan.key, &Footer { version: VERSION, envelope: envelope_digest, root, payload_bytes: payload })
-            .to_bytes();
+    let footer = Signed::make_by(
+        plan.key,
+        &Footer { version: VERSION, envelope: envelope_digest, root, payload_bytes: payload },
+    )
+    .map_err(io::Error::from)?
+    .to_bytes();
     let footer_length = part_length("footer", footer.len(), OBJECT_BYTES_MAX)?;
     out.write_all(&footer_length.to_be_bytes())?;
     out.write_all(&footer)?;
@@ -574,7 +578,17 @@ mod opening {
         Tree, Trust, Verified, Zeroizing, at_most, io, nonce, read_head, walk, wrap_context,
     };
     use crate::envelope::Envelope;
-    use crate::keys::OpeningKey;
+    use crate::keys::KeyError;
+    use crate::signer::{OpenError, Opener};
+
+    impl From<OpenError> for BundleError {
+        fn from(error: OpenError) -> BundleError {
+            match error {
+                OpenError::Key(error) => BundleError::Key(error),
+                OpenError::Device(error) => BundleError::Io(error.into()),
+            }
+        }
+    }
 
     /// Where the plaintext goes. It must stay private until `open` has returned: only then is the last byte proven.
     pub trait Sink {
@@ -601,7 +615,7 @@ mod opening {
     pub fn open(
         input: &mut impl Read,
         trust: &Trust,
-        key: &OpeningKey,
+        key: &dyn Opener,
         sink: &mut dyn Sink,
     ) -> Result<Opened, BundleError> {
         open_by(input, trust, sink, |envelope| {
@@ -609,7 +623,7 @@ mod opening {
                 return Err(BundleError::OtherRecipient { recipient: envelope.recipient });
             }
             let context = wrap_context(envelope.bundle, envelope.crossing);
-            Ok(key.unwrap_key(envelope.wrapped_key.as_bytes(), &context)?)
+            Ok(key.try_unwrap(envelope.wrapped_key.as_bytes(), &context)?)
         })
     }
 
@@ -617,7 +631,7 @@ mod opening {
     pub fn open_kept(
         input: &mut impl Read,
         trust: &Trust,
-        key: &OpeningKey,
+        key: &dyn Opener,
         sink: &mut dyn Sink,
     ) -> Result<Opened, BundleError> {
         open_by(input, trust, sink, |envelope| Ok(kept_key(envelope, key)?))
@@ -625,12 +639,12 @@ mod opening {
 
     /// Is the content key that the sealing node kept wrapped to this key?
     #[must_use]
-    pub fn is_kept_by(envelope: &Envelope, key: &OpeningKey) -> bool {
+    pub fn is_kept_by(envelope: &Envelope, key: &dyn Opener) -> bool {
         kept_key(envelope, key).is_ok()
     }
 
-    fn kept_key(envelope: &Envelope, key: &OpeningKey) -> Result<Zeroizing<Vec<u8>>, crate::keys::KeyError> {
-        key.unwrap_key(envelope.kept_key.as_bytes(), &wrap_context(envelope.bundle, envelope.crossing))
+    fn kept_key(envelope: &Envelope, key: &dyn Opener) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        key.try_unwrap(envelope.kept_key.as_bytes(), &wrap_context(envelope.bundle, envelope.crossing))
     }
 
     fn open_by(
@@ -641,8 +655,7 @@ mod opening {
     ) -> Result<Opened, BundleError> {
         let (head, envelope) = read_head(input)?;
         let content_key = content_key(&envelope)?;
-        let aead =
-            Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(crate::keys::KeyError::CannotUnwrap))?;
+        let aead = Aead::new(envelope.suite, &content_key).ok_or(BundleError::Key(KeyError::CannotUnwrap))?;
         let additional = envelope.suite.digest(&head);
         let wanted = envelope.prove(trust)?.statement.manifest;
         let mut reader = PlainReader {

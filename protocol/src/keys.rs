@@ -344,15 +344,20 @@ impl OpeningKey {
                 let opened = sm2::pke::DecryptingKey::new(secret.clone())
                     .decrypt_der(wrapped)
                     .map_err(|_| KeyError::CannotUnwrap)?;
-                let opened = Zeroizing::new(opened);
-                let (bound, key) = opened.split_at_checked(32).ok_or(KeyError::CannotUnwrap)?;
-                if bound != Suite::Gm.digest(context).as_bytes() {
-                    return Err(KeyError::CannotUnwrap);
-                }
-                Ok(Zeroizing::new(key.to_vec()))
+                bound_to(Zeroizing::new(opened), context)
             }
         }
     }
+}
+
+/// What SM2 decryption gave: the key, where it was wrapped with this context.
+#[cfg(feature = "open")]
+pub(crate) fn bound_to(opened: Zeroizing<Vec<u8>>, context: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let (bound, key) = opened.split_at_checked(32).ok_or(KeyError::CannotUnwrap)?;
+    if bound != Suite::Gm.digest(context).as_bytes() {
+        return Err(KeyError::CannotUnwrap);
+    }
+    Ok(Zeroizing::new(key.to_vec()))
 }
 
 impl SealingKey {

@@ -25,6 +25,7 @@ use crate::keys::{SigningKey, VerifyingKey};
 use crate::name::Name;
 use crate::parcel::{Label, VERSION};
 use crate::receipt::{Head, Outcome};
+use crate::signer::{SignError, Signer};
 use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
 use crate::tree;
@@ -547,9 +548,20 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.text();
-        let mut signature = key_id(&self.origin(), &key.public()).to_vec();
-        signature.extend_from_slice(&key.sign(text.as_bytes()));
-        format!("{text}\n\u{2014} {} {}\n", self.origin(), Base64::encode_string(&signature))
+        let signature = key.sign(text.as_bytes());
+        self.note(&text, &key.public(), &signature)
+    }
+
+    /// The same by somebody who may refuse: a device.
+    pub fn sign_by(&self, signer: &dyn Signer) -> Result<String, SignError> {
+        let text = self.text();
+        let signature = signer.try_sign(text.as_bytes())?;
+        Ok(self.note(&text, &signer.public(), &signature))
+    }
+
+    fn note(&self, text: &str, key: &VerifyingKey, signature: &[u8]) -> String {
+        let line = [&key_id(&self.origin(), key)[..], signature].concat();
+        format!("{text}\n\u{2014} {} {}\n", self.origin(), Base64::encode_string(&line))
     }
 
     /// Reads a note without checking who signed it.

@@ -48,6 +48,9 @@ pub struct Rolled {
     pub new: KeyCard,
 }
 
+/// 10000-01-01: days on cards have four digits for the year, and are compared as text.
+const YEAR_10000: Timestamp = Timestamp(253_402_300_800_000);
+
 /// The day of a moment, as cards write it.
 #[must_use]
 pub fn day(at: Timestamp) -> String {
@@ -86,6 +89,9 @@ impl Rollover {
             return Err(ParcelError::Disagree("the new key is the old one"));
         }
         // 4.2.5
+        if said.until.max(said.at) >= YEAR_10000 {
+            return Err(ParcelError::Disagree("a day that no card can bear"));
+        }
         if said.until < said.at {
             return Err(ParcelError::Disagree("the old key ends before the new one begins"));
         }

@@ -21,6 +21,7 @@ use crate::name::Name;
 use crate::parcel::VERSION;
 use crate::receipt::Head;
 use crate::signed::{Signed, Statement};
+use crate::signer::{SignError, Signer};
 use crate::suite::{Digest, Suite};
 use crate::time::Timestamp;
 use crate::trust::{Role, Trust, TrustError};
@@ -126,6 +127,12 @@ impl HeadStatement {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> OctetString {
         OctetString::new(Signed::make(key, self).to_bytes()).expect("bounded far below the limit of DER lengths")
+    }
+
+    /// The same by somebody who may refuse: a device.
+    pub fn sign_by(&self, signer: &dyn Signer) -> Result<OctetString, SignError> {
+        let signed = Signed::make_by(signer, self)?;
+        Ok(OctetString::new(signed.to_bytes()).expect("bounded far below the limit of DER lengths"))
     }
 
     /// 12.1.1 to 12.1.4: reads a statement that this node must have signed, and checks every link in it by itself.

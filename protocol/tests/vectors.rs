@@ -221,7 +221,15 @@ mod with_keys {
         pub(crate) stranger: SigningKey,
         pub(crate) extranet_seal: OpeningKey,
         pub(crate) intranet_seal: OpeningKey,
+        /// Earlier keys of the extranet's node, whose cards have a last day.
+        pub(crate) ended: SigningKey,
+        pub(crate) ended_seal: OpeningKey,
     }
+
+    /// The holder's name in the file of an earlier key.
+    const ENDED: &str = "extranet-ended";
+    /// The last day of those: some days after everything else here.
+    const ENDED_AFTER: &str = "2026-11-30";
 
     impl Keys {
         fn new(suite: Suite) -> Keys {
@@ -232,14 +240,15 @@ mod with_keys {
                 }
                 let pem = fs::read_to_string(path).unwrap();
                 let spki = spki(&pem);
+                let ended = holder == ENDED;
                 let card = KeyCard {
                     zone,
-                    holder: name(holder),
+                    holder: name(if ended { "extranet" } else { holder }),
                     role,
                     usage,
                     suite,
-                    from: "2026-11-21".to_owned(),
-                    until: None,
+                    from: if ended { "2024-01-01" } else { "2026-11-21" }.to_owned(),
+                    until: ended.then(|| ENDED_AFTER.to_owned()),
                     spki,
                 };
                 if holder != "stranger" {
@@ -268,6 +277,8 @@ mod with_keys {
                 stranger: sign("stranger", Role::Node, Zone::Internet),
                 extranet_seal: seal("extranet", Zone::Extranet),
                 intranet_seal: seal("intranet", Zone::Intranet),
+                ended: sign(ENDED, Role::Node, Zone::Extranet),
+                ended_seal: seal(ENDED, Zone::Extranet),
             }
         }
 

@@ -25,6 +25,7 @@ use std::sync::{Condvar, Mutex, RwLock};
 
 use protocol::ledger::{self, Checkpoint, Local, Record};
 use protocol::receipt::{Head, Range};
+use protocol::signer::{Signatory, is_of_signer};
 use protocol::suite::{Digest, Suite};
 use protocol::witness::HeadLink;
 use protocol::{Name, Timestamp, keys};
@@ -149,7 +150,7 @@ pub(crate) struct Ledger {
     log: u64,
     pub(crate) sizes: Sizes,
     node: Name,
-    key: keys::SigningKey,
+    key: Signatory,
     queue: Mutex<Queue>,
     turn: Condvar,
     pub(crate) writer: Mutex<Writer>,
@@ -162,7 +163,7 @@ impl Ledger {
         disk: &Disk,
         dir: &Path,
         node: &Name,
-        key: &keys::SigningKey,
+        key: &Signatory,
         sizes: Sizes,
     ) -> Result<(Ledger, Wrong), SpoolError> {
         let at = |source| SpoolError::disk(dir, source);
@@ -187,7 +188,7 @@ impl Ledger {
         };
         writer.levels.trim().map_err(at)?;
         if head.size > writer.checkpointed {
-            writer.checkpoint(node, key).map_err(at)?;
+            or_later(writer.checkpoint(node, key)).map_err(at)?;
         }
         let ledger = Ledger {
             suite,
@@ -361,7 +362,7 @@ impl Ledger {
             writer.next_segment()?;
         }
         if writer.levels.size() >= writer.checkpointed + self.sizes.checkpoint_records {
-            writer.checkpoint(&self.node, &self.key)?;
+            or_later(writer.checkpoint(&self.node, &self.key))?;
         }
         Ok(())
     }
@@ -375,8 +376,9 @@ impl Ledger {
     }
 
     /// The signed note over the durable head.
-    pub(crate) fn checkpoint(&self) -> String {
-        Checkpoint { node: self.node.clone(), head: self.head() }.sign(&self.key)
+    pub(crate) fn checkpoint(&self) -> Result<String, SpoolError> {
+        let checkpoint = Checkpoint { node: self.node.clone(), head: self.head() };
+        checkpoint.sign_by(&self.key).map_err(|error| SpoolError::disk(&self.dir, error.into()))
     }
 
     /// Syncs the levels and leaves a checkpoint, where the last one is older than the head.
@@ -586,17 +588,23 @@ impl Writer {
     }
 
     /// Syncs the levels, then writes the note that says so.
-    fn checkpoint(&mut self, node: &Name, key: &keys::SigningKey) -> io::Result<()> {
+    fn checkpoint(&mut self, node: &Name, key: &Signatory) -> io::Result<()> {
         if let Err(error) = self.levels.sync() {
             self.poisoned = Some(error.to_string());
             return Err(error);
         }
         let head = Head { log: self.log, size: self.levels.size(), root: self.levels.root() };
-        let note = Checkpoint { node: node.clone(), head }.sign(key);
+        let note = Checkpoint { node: node.clone(), head }.sign_by(key)?;
         self.disk.of(SyncClass::Checkpoint).write(&self.dir.join(CHECKPOINT), note.as_bytes())?;
         self.checkpointed = head.size;
         Ok(())
     }
+}
+
+/// A checkpoint that nobody signs now is signed later: until then opening looks at more records, and that is all. What the
+/// disk says stays.
+fn or_later(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if is_of_signer(&error) { Ok(()) } else { Err(error) })
 }
 
 /// The logs before this one, oldest first, with their numbers.
@@ -617,6 +625,13 @@ pub(crate) fn begin(disk: &Disk, dir: &Path, node: &Name, suite: Suite, log: u64
     let about = About { version: 1, node: node.clone(), suite: suite.name().to_owned(), log };
     let bytes = serde_json::to_vec_pretty(&about).map_err(|error| at(error.into()))?;
     disk.write(&path, &bytes).map_err(at)
+}
+
+/// The digest suite of the ledger in a folder, where there is one.
+#[must_use]
+pub fn suite_of_ledger(dir: &Path) -> Option<Suite> {
+    let about: About = serde_json::from_slice(&fs::read(dir.join(ABOUT)).ok()?).ok()?;
+    about.suite.parse().ok()
 }
 
 /// Reads or writes what is fixed about a ledger.
@@ -668,7 +683,7 @@ fn recover(
     disk: &Disk,
     dir: &Path,
     suite: Suite,
-    key: &keys::SigningKey,
+    key: &Signatory,
     node: &Name,
     checkpoint: Option<&Checkpoint>,
     levels: &mut Levels,

@@ -10,10 +10,14 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
-use protocol::keys::SigningKey;
+use protocol::keys::{SigningKey, VerifyingKey};
 use protocol::ledger::{self, Checkpoint, Event, Local, Record};
 use protocol::receipt::{Head, Range};
+use protocol::signer::{self, SignError, Signatory, Signer};
 use protocol::{Crossing, Name, Suite, Timestamp, Zone};
 
 use crate::segment::{self, Health, Segment};
@@ -42,7 +46,7 @@ impl World {
             root: self.dir.path().to_owned(),
             node: name("internet-1"),
             zone: Zone::Internet,
-            key: self.key.clone(),
+            key: self.key.clone().into(),
             disk,
             routes: Vec::new(),
             crossings: vec![Crossing::InternetToExtranet],
@@ -108,6 +112,44 @@ fn pass(spool: &Spool) -> Progress {
         last = next;
     }
     last
+}
+
+/// A device that may be away.
+struct Device(SigningKey, Arc<AtomicBool>);
+
+impl Signer for Device {
+    fn public(&self) -> VerifyingKey {
+        self.0.public()
+    }
+
+    fn try_sign(&self, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+        if self.1.load(SeqCst) { Err(SignError::Failed("away".to_owned())) } else { Ok(self.0.sign(bytes)) }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_nobody_signs_costs_no_record_and_is_signed_when_the_device_is_back() {
+    let world = World::new(Suite::Gm);
+    let away = Arc::new(AtomicBool::new(true));
+    let open = || {
+        let key = Signatory::Device(Arc::new(Device(world.key.clone(), Arc::clone(&away))));
+        Spool::open_sized(Setup { key, ..world.setup(Disk::real()) }, SMALL).unwrap()
+    };
+    let records = 3 * SMALL.checkpoint_records;
+    for start in 0..2 {
+        let spool = open();
+        fill(&spool, start * records, records).unwrap();
+        let refused = spool.write_checkpoint().unwrap_err();
+        assert!(matches!(refused, SpoolError::Disk { source, .. } if signer::is_of_signer(&source)));
+        assert!(spool.checkpoint().is_err());
+    }
+    assert!(!world.at("checkpoint").exists(), "nobody signed one");
+    away.store(false, SeqCst);
+    let spool = open();
+    assert!(spool.head().size >= 2 * records && spool.scrub().unwrap().unreadable.is_empty());
+    spool.write_checkpoint().unwrap();
+    let note = fs::read_to_string(world.at("checkpoint")).unwrap();
+    assert_eq!(Checkpoint::verify(&note, &name("internet-1"), &world.key.public()).unwrap().head, spool.head());
 }
 
 #[test]

@@ -42,6 +42,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 pub mod desk;
+pub mod device;
 pub mod disk;
 pub mod extract;
 pub mod layout;
@@ -124,7 +125,7 @@ pub use crate::{
     hints::remote_file_system,
     index::Filter,
     inlet::{Candidate, Claim, Inlet, InletLook, IntakeMode},
-    ledger::Sizes,
+    ledger::{Sizes, suite_of_ledger},
     litter::is_litter,
     neighbours::StatedTo,
     notice::{Notice, NoticeState, Wait},

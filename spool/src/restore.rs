@@ -11,9 +11,9 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use protocol::keys::SigningKey;
 use protocol::ledger::{self, Local, Record};
 use protocol::receipt::Head;
+use protocol::signer::Signatory;
 use protocol::suite::{Digest, Suite};
 use protocol::{Name, Timestamp};
 
@@ -42,7 +42,7 @@ pub struct Restoring {
 /// How the new log begins.
 pub struct Succession<'a> {
     /// Signs its checkpoints.
-    pub key: &'a SigningKey,
+    pub key: &'a Signatory,
     /// Its number, and the epoch above which all numbers of crossings are new.
     pub log: u64,
     /// The first record, `log-begun`, then others that belong to the restore.

@@ -83,7 +83,8 @@ impl Spool {
         // First the ledger, then the disk: whoever appends holds them in this order too.
         let head = self.ledger().at_rest(moment).map_err(at)?;
         lister.list.flush().map_err(at)?;
-        let checkpoint = Checkpoint { node: self.node().clone(), head }.sign(self.signing_key());
+        let checkpoint = Checkpoint { node: self.node().clone(), head }.sign_by(self.signing_key());
+        let checkpoint = checkpoint.map_err(|error| at(error.into()))?;
         let held = lister.held;
         Ok(Snapshot { spool: self.clone(), head, checkpoint, left_out, _held: held })
     }

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Local, Record};
 use protocol::receipt::{EpochGaps, Head, Range};
+use protocol::signer::Signatory;
 use protocol::suite::{Digest, Suite};
 use protocol::witness::{HeadLink, Stated};
 use protocol::{BundleId, Crossing, Name, ParcelId, Timestamp, Zone};
@@ -253,7 +253,7 @@ pub struct Setup {
     /// In which zone.
     pub zone: Zone,
     /// Signs checkpoints; its suite is the ledger's when that is made.
-    pub key: SigningKey,
+    pub key: Signatory,
     /// What touches the disk.
     pub disk: Disk,
     /// The routes that begin or end here.
@@ -377,7 +377,7 @@ struct Inner {
     floor: RwLock<Floor>,
     restored: Option<Restored>,
     /// Signs checkpoints of snapshots.
-    key: SigningKey,
+    key: Signatory,
     /// Folders of routes that could not be synced at the start: nobody builds on what stands there before they are.
     away: Mutex<BTreeSet<PathBuf>>,
     /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
@@ -516,7 +516,7 @@ impl Spool {
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.0.ledger
     }
-    pub(crate) fn signing_key(&self) -> &SigningKey {
+    pub(crate) fn signing_key(&self) -> &Signatory {
         &self.0.key
     }
     /// A peer that offers what we settled has not got our receipt: its disk may have been put back to an older state.
@@ -717,7 +717,7 @@ impl Spool {
 
     /// The signed C2SP note over the durable head.
     pub fn checkpoint(&self) -> Result<String, SpoolError> {
-        Ok(self.0.ledger.checkpoint())
+        self.0.ledger.checkpoint()
     }
 
     /// Leaves a checkpoint beside the ledger, where the last one is older than the head.

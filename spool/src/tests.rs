@@ -37,7 +37,7 @@ fn setup(root: &Path, key: &SigningKey) -> Setup {
         root: root.to_owned(),
         node: name("internet-1"),
         zone: Zone::Internet,
-        key: key.clone(),
+        key: key.clone().into(),
         disk: Disk::real(),
         routes: vec![RouteDirs { route: name("cases"), inlet: true, outlet: true }],
         crossings: vec![HOP, HOP.back()],

@@ -70,6 +70,9 @@ alarms! {
     /// The wall clock is not believed.
     ClockDoubt = "clock-in-doubt", "timedatectl; ZONE-node status",
         "the clock is in doubt: nothing expires, retires or is refused for time", "时钟存疑：在此期间不过期、不清退、不因时间拒绝";
+    /// The device that signs for the node does not answer, or refuses.
+    SignerAway = "signer-away", "ZONE-node check",
+        "the device with this node's signing key does not sign; parcels and papers wait for it", "本节点签名密钥所在设备未应答或拒绝签名；投递件与单据等待中";
     /// A key card is missing or its days are over.
     Cards = "key-card", "ZONE-node check",
         "a key card that this node needs is missing, not valid yet or expired", "本节点所需的公钥卡缺失、尚未生效或已过期";

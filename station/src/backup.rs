@@ -16,8 +16,9 @@ use std::thread::JoinHandle;
 use protocol::backup::{self, BackupPlan, BackupWriter, Verified};
 use protocol::bundle::BundleError;
 use protocol::id::new_id;
-use protocol::keys::{self, SealingKey, SigningKey};
+use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
+use protocol::signer::Signatory;
 use protocol::trust::{TrustError, Use};
 use protocol::{Digest, Name, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,7 @@ impl Drop for Backups {
 pub struct Job {
     spool: Spool,
     node: Name,
-    key: SigningKey,
+    key: Signatory,
     trust: Arc<Trust>,
     alarms: Alarms,
     clock: Arc<Clock>,

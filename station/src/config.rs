@@ -55,6 +55,9 @@ pub struct NodeSettings {
     pub spool: PathBuf,
     /// The folder of its own private keys, 0700: `<name>.sign.key.pem`, `<name>.seal.key.pem`, `<name>.link.key.pem`.
     pub keys: PathBuf,
+    /// `exec:/PATH/OF/PROGRAM` where a device keeps the signing key; its card is `<name>.sign.pub.pem` in the folder of keys.
+    #[serde(default)]
+    pub signing_key: Option<PathBuf>,
     /// The folder of public key cards it believes.
     pub trust: PathBuf,
     /// Fingerprints of key administrators' keys. Where there are any, the trust folder is believed only while two of these people
@@ -83,6 +86,12 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
+    /// The program that signs for the node, where its key is in a device.
+    #[must_use]
+    pub fn signer(&self) -> Option<PathBuf> {
+        self.signing_key.as_deref().and_then(spool::device::Program::named)
+    }
+
     /// The keys of the key administrators; none where one of them is no fingerprint.
     #[must_use]
     pub fn admins(&self) -> Option<BTreeSet<Digest>> {
@@ -509,6 +518,13 @@ impl<L> Config<L> {
                 "node.evidence_days",
                 format!("{} days is below 180", self.node.evidence_days),
                 "keep evidence for at least 180 days",
+            );
+        }
+        if self.node.signing_key.is_some() && !self.node.signer().is_some_and(|path| path.is_absolute()) {
+            fault(
+                "node.signing_key",
+                "it names no program".to_owned(),
+                "exec:/PATH/OF/PROGRAM, or nothing where the key is a file",
             );
         }
         if self.node.quarantine_days == 0 {

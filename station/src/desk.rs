@@ -310,10 +310,14 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
 /// Is it the disk's word about one file or folder? The next try is a person's to make.
 fn is_of_the_disk(error: &StationError) -> bool {
     use spool::SpoolError::{Disk, Full};
-    matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
+    error.is_of_signer() || matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
 }
 
 fn disk_error(error: &StationError) -> Refusal {
+    if error.is_of_signer() {
+        return Refusal::new("signer-away", &error.to_string(), "签名设备未应答或拒绝签名，未执行")
+            .with_remedy("bring the device back, then ask again", "请恢复签名设备后重新申请");
+    }
     Refusal::new("disk-error", &error.to_string(), "磁盘或文件读写失败，未执行")
         .with_remedy("look at the disk and at `trips`, then ask again", "请检查磁盘并查看 trips，然后重新申请")
 }

@@ -531,7 +531,7 @@ impl Door {
         now: Timestamp,
     ) -> Result<Ready, StationError> {
         let manifest = sealing::manifest_of(released);
-        let statement = sealing::state(station, &self.route, parcel, released, &manifest, now);
+        let statement = sealing::state(station, &self.route, parcel, released, &manifest, now)?;
         let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: self.route.priority };
         let staged = sealing::seal(station, released, &papers, &self.hop, now)?;
         let ready = sealing::ready(Event::Accepted, staged, &statement, &manifest, now)?;

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey};
+use protocol::keys::{KEY_FILE_BYTES_MAX, KeyError, OpeningKey, SigningKey, VerifyingKey};
+use protocol::signer::Signatory;
 use protocol::trust::{KeyCard, Role, TrustError, Use};
 use protocol::trust_list::{self, NotAgreed, TrustList};
 use protocol::{Digest, Name, Statement as _, Suite, Timestamp, Trust, Zone};
 use rustix::fs::Mode;
+use spool::device::Program;
 use zeroize::Zeroizing;
 
 use crate::config::{Carrier, Fault, NodeSettings, PeerSettings, RouteSettings};
@@ -164,7 +167,7 @@ pub enum KeyringError {
 #[derive(Clone)]
 pub struct Keyring {
     /// Signs statements, entries, receipts, checkpoints.
-    pub signing: SigningKey,
+    pub signing: Signatory,
     /// Opens what is sealed to this node.
     pub opening: OpeningKey,
     /// So do these: the next sealing key, which neighbours may know already, and earlier ones, for what is on its way.
@@ -256,6 +259,29 @@ pub(crate) fn private_file(folder: &Path, node: &Name, usage: Use) -> Result<Pat
     Ok(present.map_or_else(|| key_file(folder, node.as_str(), usage), |(_, path)| path))
 }
 
+/// What the device that signs for a node is verified with: its card, from the unit's credentials or the folder of keys.
+fn signing_card(folder: &Path, node: &Name) -> Result<VerifyingKey, KeyringError> {
+    let file = card_file(folder, node.as_str(), Use::Sign);
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let among = credentials().map(|at| [at.join(&name), at.join(format!("{CREDENTIALS_PREFIX}{name}"))]);
+    let path = among.into_iter().flatten().find(|path| path.exists()).unwrap_or(file);
+    let card = read_card(&path)?;
+    let key = VerifyingKey::from_spki(&card.spki).map_err(|cause| KeyringError::Key { path: path.clone(), cause })?;
+    if card.holder != *node || card.usage != Use::Sign || card.role != Role::Node {
+        let cause = io::Error::other("it is not the card of this node's signing key");
+        return Err(KeyringError::Io { path, cause });
+    }
+    Ok(key)
+}
+
+fn read_card(path: &Path) -> Result<KeyCard, KeyringError> {
+    let io = |cause| KeyringError::Io { path: path.to_owned(), cause };
+    let bytes = crate::desk::read_small(path, KEY_FILE_BYTES_MAX as u64).map_err(io)?;
+    let mut one = Trust::default();
+    let id = one.add(&path.to_string_lossy(), &String::from_utf8_lossy(&bytes))?;
+    one.card(&id).cloned().ok_or_else(|| io(io::ErrorKind::InvalidData.into()))
+}
+
 /// Is it one of the unit's credentials?
 pub(crate) fn is_credential(path: &Path) -> bool {
     credentials().is_some_and(|folder| path.starts_with(folder))
@@ -279,6 +305,15 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyringErro
 impl Keyring {
     /// Reads the node's keys: each from the unit's credentials, or else from the folder.
     pub fn load(folder: &Path, node: &Name) -> Result<Keyring, KeyringError> {
+        Keyring::read(folder, node, None)
+    }
+
+    /// The same for a node whose signing key may be in a device.
+    pub fn of(node: &NodeSettings) -> Result<Keyring, KeyringError> {
+        Keyring::read(&node.keys, &node.name, node.signer().as_ref())
+    }
+
+    fn read(folder: &Path, node: &Name, program: Option<&PathBuf>) -> Result<Keyring, KeyringError> {
         let signing = |usage| {
             let path = private_file(folder, node, usage)?;
             let pem = read_private(&path)?;
@@ -286,7 +321,13 @@ impl Keyring {
         };
         let mut opening_keys = read_opening(folder, node)?;
         let (opening, also_opening) = (opening_keys.remove(0), opening_keys);
-        Ok(Keyring { signing: signing(Use::Sign)?, opening, also_opening, link: signing(Use::Link)? })
+        let sign = match program {
+            Some(program) => {
+                Signatory::Device(Arc::new(Program::of_node(program.clone(), signing_card(folder, node)?)))
+            }
+            None => signing(Use::Sign)?.into(),
+        };
+        Ok(Keyring { signing: sign, opening, also_opening, link: signing(Use::Link)? })
     }
 
     /// Every key that opens, the present one first.
@@ -300,6 +341,14 @@ impl Keyring {
         self.opening_keys().find(|key| key.public().id() == *recipient).unwrap_or(&self.opening)
     }
 
+    /// Makes what a node of this config lacks. A signing key in a device is the device's to make: its card must be there.
+    pub fn init_of(node: &NodeSettings, zone: Zone, now: Timestamp) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
+        if node.signer().is_some() {
+            signing_card(&node.keys, &node.name)?;
+        }
+        Keyring::make(&node.keys, &node.name, (zone, node.suite), node.signer().is_some(), now)
+    }
+
     /// Makes what is absent, 0600, and writes a public card beside each key. Returns the cards, made or found.
     /// In the zone where coordinates may rest, the office's security key is made too: quarantine outside is sealed to it.
     pub fn init(
@@ -307,6 +356,16 @@ impl Keyring {
         node: &Name,
         zone: Zone,
         suite: Suite,
+        now: Timestamp,
+    ) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
+        Keyring::make(folder, node, (zone, suite), false, now)
+    }
+
+    fn make(
+        folder: &Path,
+        node: &Name,
+        (zone, suite): (Zone, Suite),
+        in_device: bool,
         now: Timestamp,
     ) -> Result<Vec<(PathBuf, KeyCard)>, KeyringError> {
         let io = |path: &Path| {
@@ -329,6 +388,11 @@ impl Keyring {
             let bad = |cause| KeyringError::Key { path: path.clone(), cause };
             if holder == SECURITY && !path.exists() && card_file(folder, &holder, usage).exists() {
                 // The key was taken to the safe; its card stays what others trust.
+                continue;
+            }
+            if in_device && usage == Use::Sign {
+                let path = card_file(folder, &holder, usage);
+                cards.push((path.clone(), read_card(&path)?));
                 continue;
             }
             if !path.exists() {

@@ -140,7 +140,7 @@ pub fn make_all(station: &Station, said: &[Said<'_>], now: Timestamp) -> Result<
             at: now,
             head: station.spool.head(),
         };
-        let bytes = Signed::make(&station.keyring.signing, &receipt).to_bytes();
+        let bytes = station.sign(&receipt)?.to_bytes();
         left.push(Left::new(came.crossing.back(), &came.peer, &receipt, bytes));
     }
     leave(station, &left)?;
@@ -386,18 +386,20 @@ pub fn batch(
             at: now,
             epochs: station.spool.progress(peer, inward),
         };
+        let signed = station.sign(&report)?;
         if report.epochs.iter().any(|epoch| !epoch.missing.is_empty()) {
             station.spool.record(with_crossing(Record::new(Event::GapReported, now), inward, peer), Local::none())?;
         }
-        gap_reports.extend(octets(Signed::make(&station.keyring.signing, &report).to_bytes()));
+        gap_reports.extend(octets(signed.to_bytes()));
     }
     let withdrawn = station.spool.withdrawn(crossing);
     if receipts.is_empty() && gap_reports.is_empty() && withdrawn.is_empty() {
         return Ok(None);
     }
+    // Before a number is drawn: where nobody signs, none is.
+    let (head, stated) = witness::state(station, peer, now)?;
     let (epoch, sequence) = station.spool.next_number(crossing)?;
     let id = new_id(now, keys::random());
-    let (head, stated) = witness::state(station, peer, now)?;
     let batch = ReceiptBatch {
         version: VERSION,
         batch: id,
@@ -412,7 +414,13 @@ pub fn batch(
         gap_reports,
         withdrawn,
     };
-    let bytes = Signed::make(&station.keyring.signing, &batch).to_bytes();
+    let bytes = match station.sign(&batch) {
+        Ok(signed) => signed.to_bytes(),
+        Err(error) => {
+            sealing::withdraw(station, crossing, epoch, sequence, now)?;
+            return Err(error);
+        }
+    };
     let mut record = with_crossing(Record::new(Event::ReceiptsSent, now), crossing, peer);
     record.bundle = Some(id);
     record.epoch = Some(epoch);

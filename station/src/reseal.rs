@@ -59,7 +59,7 @@ pub(crate) fn reseal(station: &Station, parcel: &ParcelId, to: &Digest, now: Tim
         return Ok(Err(none("it is sealed to that key already; `resend` sends it again")));
     }
     let recipient = SealingKey::from_spki(&card.spki).map_err(|cause| StationError::Trust(cause.into()))?;
-    let Some(keeper) = station.keyring.opening_keys().find(|key| bundle::is_kept_by(&envelope, key)) else {
+    let Some(keeper) = station.keyring.opening_keys().find(|key| bundle::is_kept_by(&envelope, *key)) else {
         return Ok(Err(none("the key that its content key was kept with is gone from this node too")
             .with_remedy("the origin's app drops the parcel again", "请由来源应用重新投递")));
     };

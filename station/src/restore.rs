@@ -158,7 +158,9 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     let log = epoch_above(epoch, now);
     let start =
         LogStart { version: VERSION, node: node.clone(), log, previous: old.ledger, person: person.clone(), at: now };
-    let papers = [&plan.setup.key, plan.operator].map(|key| Signed::make(key, &start).to_bytes());
+    let own = Signed::make_by(&plan.setup.key, &start)
+        .map_err(|error| RestoreError::Io { path: "signing key".into(), cause: error.into() })?;
+    let papers = [own.to_bytes(), Signed::make(plan.operator, &start).to_bytes()];
     let mut begun = Record::new(Event::LogBegun, now);
     begun.person = Some(person);
     begun.head = Some(old.ledger);

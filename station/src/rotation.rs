@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use protocol::keys::{OpeningKey, SealingKey, SigningKey, VerifyingKey};
 use protocol::parcel::{OctetString, VERSION};
 use protocol::rollover::{Rollover, day};
+use protocol::signer::Signatory;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Digest, Name, Signed, Suite, Timestamp, Zone};
 use spool::Disk;
 
-use crate::keyring::{self, Keyring, KeyringError, NEXT, OLD, PRESENT};
+use crate::keyring::{self, KeyringError, NEXT, OLD, PRESENT};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -73,7 +74,13 @@ impl Place<'_> {
     }
 
     /// Makes the next key of a use, its card, and the word of the present signing key that names it.
-    pub(crate) fn next(&self, usage: Use, overlap_days: u32, now: Timestamp) -> Result<Named, KeyringError> {
+    pub(crate) fn next(
+        &self,
+        usage: Use,
+        overlap_days: u32,
+        signing: &Signatory,
+        now: Timestamp,
+    ) -> Result<Named, KeyringError> {
         let path = self.beside(usage, NEXT, ".key.pem");
         let exists =
             || io::Error::new(io::ErrorKind::AlreadyExists, "there is a next key; `keys switch` takes it into use");
@@ -84,7 +91,6 @@ impl Place<'_> {
             let path = path.to_owned();
             move |cause| KeyringError::Key { path, cause }
         };
-        let signing = Keyring::load(self.folder, self.node)?.signing;
         let old = id_of(&keyring::private_file(self.folder, self.node, usage)?, usage)?;
         let suite = if usage == Use::Link { Suite::Std } else { self.suite };
         let (pem, spki) = match usage {
@@ -119,10 +125,12 @@ impl Place<'_> {
             until: None,
             spki,
         };
+        let signed = Signed::make_by(signing, &said)
+            .map_err(|error| KeyringError::Io { path: "signing key".into(), cause: error.into() })?;
         keyring::make_private_dir(self.folder)
             .map_err(|cause| KeyringError::Io { path: self.folder.to_owned(), cause })?;
         let rollover = self.folder.join(format!("{}.{usage}.rollover", self.node));
-        self.write(&rollover, &Signed::make(&signing, &said).to_bytes())?;
+        self.write(&rollover, &signed.to_bytes())?;
         self.write(&self.beside(usage, NEXT, ".pub.pem"), card.to_text().as_bytes())?;
         keyring::write_new(&path, pem.as_bytes(), 0o600)
             .and_then(|()| self.hand_over(&path))

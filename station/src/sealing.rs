@@ -116,7 +116,6 @@ fn der_octets(bytes: Vec<u8>) -> Result<protocol::parcel::OctetString, ()> {
 }
 
 /// The statement that the origin signs about a released parcel.
-#[must_use]
 pub fn state(
     station: &Station,
     route: &RouteSettings,
@@ -124,7 +123,7 @@ pub fn state(
     released: &Released<Drop>,
     manifest: &Manifest,
     now: Timestamp,
-) -> Signed {
+) -> Result<Signed, StationError> {
     let target = route.path.last().unwrap_or(&station.node);
     let statement = ParcelStatement {
         version: VERSION,
@@ -137,7 +136,7 @@ pub fn state(
         accepted: now,
         manifest: station.suite.digest(&manifest.to_bytes()),
     };
-    Signed::make(&station.keyring.signing, &statement)
+    station.sign(&statement)
 }
 
 /// What a released parcel is sealed with.
@@ -175,7 +174,6 @@ pub(crate) fn seal_to(
     if !is_small(papers.manifest) {
         station.spool.room(papers.manifest.content_bytes())?;
     }
-    let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
     let entry = CustodyEntry {
         version: VERSION,
         statement: papers.statement.digest(),
@@ -190,7 +188,9 @@ pub(crate) fn seal_to(
         at: now,
     };
     let mut custody = papers.custody.to_vec();
-    custody.push(Signed::make(&station.keyring.signing, &entry));
+    custody.push(station.sign(&entry)?);
+    // Only now, so that a number is not drawn again and again while nobody signs.
+    let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
     let id = new_id(now, keys::random());
     let plan = SealPlan {
         bundle: id,
@@ -568,7 +568,7 @@ pub fn quarantine(
         accepted: now,
         manifest: station.suite.digest(&manifest.to_bytes()),
     };
-    let statement = Signed::make(&station.keyring.signing, &statement);
+    let statement = station.sign(&statement)?;
     let entry = CustodyEntry {
         version: VERSION,
         statement: statement.digest(),
@@ -579,7 +579,7 @@ pub fn quarantine(
         verdict: Verdict::Held,
         at: now,
     };
-    let custody = [Signed::make(&station.keyring.signing, &entry)];
+    let custody = [station.sign(&entry)?];
     // Never on its way anywhere: it has no number and its target is no node, so none would admit it.
     let plan = SealPlan {
         bundle: new_id(now, keys::random()),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use protocol::Timestamp;
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Priority;
+use protocol::signer::{SignError, Signer as _};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use spool::SpoolError;
@@ -116,13 +117,23 @@ pub fn start(
         };
         let mut intake = Intake::of(station, priority, workers)?;
         if !intake.is_empty() {
-            threads.push(all.stage(name, move |station, now| intake.step(station, now))?);
+            threads
+                .push(all.stage(name, move |station, now| signed(station).and_then(|()| intake.step(station, now)))?);
         }
     }
-    threads.push(all.stage("admission", move |station, now| admission.step(station, now))?);
+    threads
+        .push(all.stage("admission", move |station, now| signed(station).and_then(|()| admission.step(station, now)))?);
     threads.push(all.stage("receipts", move |station, now| receipts.step(station, now))?);
     threads.push(all.stage("desk", crate::desk::step)?);
     threads.push(all.stage("housekeeping", move |station, now| housekeeping.step(station, now))?);
+    Ok(())
+}
+
+/// Nothing is looked into that could not be signed for afterwards, again and again while a device is away.
+fn signed(station: &Station) -> Result<(), StationError> {
+    if station.keyring.signing.is_away() {
+        return Err(SignError::Failed("the device with this node's key does not sign at present".to_owned()).into());
+    }
     Ok(())
 }
 
@@ -170,6 +181,7 @@ impl Stages<'_> {
                     }
                     Err(error) => {
                         let alarm = match &error {
+                            error if error.is_of_signer() => Alarm::SignerAway,
                             StationError::Spool(SpoolError::Full { .. }) => Alarm::SpoolFull,
                             _ => Alarm::DiskError,
                         };

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::parcel::ParcelStatement;
+use protocol::signer::{self, SignError};
 use protocol::trust::Use;
-use protocol::{BundleId, Crossing, Name, ParcelId, Suite, Timestamp, Trust, Zone};
+use protocol::{BundleId, Crossing, Name, ParcelId, Signed, Statement, Suite, Timestamp, Trust, Zone};
 use spool::{Disk, Layout, RouteDirs, Setup, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
@@ -66,12 +67,27 @@ pub enum StationError {
         /// Which.
         bundle: BundleId,
     },
+    /// Nobody signs.
+    #[error("signing: {0}")]
+    Signer(#[from] SignError),
     /// A key that is needed is not in the trust folder.
     #[error(transparent)]
     Trust(#[from] protocol::trust::TrustError),
 }
 
 impl StationError {
+    /// Was it the device that signs for this node? What was to be signed is tried again.
+    #[must_use]
+    pub fn is_of_signer(&self) -> bool {
+        match self {
+            StationError::Signer(_) => true,
+            StationError::Io { cause, .. } | StationError::Spool(SpoolError::Disk { source: cause, .. }) => {
+                signer::is_of_signer(cause)
+            }
+            _ => false,
+        }
+    }
+
     /// Would the next parcel meet it as well? The spool's own disk full, a ledger or index that takes nothing. Everything
     /// else may be about one parcel or one route only, and must not hold up those behind it: folders of apps may be
     /// mounts with a room of their own.
@@ -81,6 +97,7 @@ impl StationError {
             is_no_room(cause) && (!spool.layout().is_shared(path) || spool.room(0).is_err())
         };
         match self {
+            error if error.is_of_signer() => true,
             StationError::Spool(SpoolError::Disk { path, source }) => whole(path, source),
             // Not enough for one that is large is enough for others.
             StationError::Spool(SpoolError::Full { .. }) => spool.room(0).is_err(),
@@ -241,7 +258,7 @@ impl Plan {
         let trust = crate::keyring::believed(&config.node)?;
         let layout = Layout::new(&config.node.spool);
         Ok(Plan {
-            keyring: Keyring::load(&config.node.keys, &config.node.name)?,
+            keyring: Keyring::of(&config.node)?,
             rules: RuleBook::load(&config.node.rules, &crossings, &trust, config.node.suite, &layout)?,
             trust,
             alarms: Alarms::new(&config.node.name, &config.alarm),
@@ -319,6 +336,11 @@ impl Station {
         crate::receipts::let_go(&station)?;
         crate::reseal::let_go(&station)?;
         Ok(station)
+    }
+
+    /// Signs for this node.
+    pub fn sign<T: Statement>(&self, object: &T) -> Result<Signed, StationError> {
+        Ok(Signed::make_by(&self.keyring.signing, object)?)
     }
 
     /// The route of a name.

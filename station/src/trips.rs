@@ -405,7 +405,7 @@ pub fn stage(
         stated,
         lines,
     };
-    let signed = Signed::make(&station.keyring.signing, &waybill);
+    let signed = station.sign(&waybill)?;
     let bytes = signed.to_bytes();
     let kept = Kept { at: now, name: evidence_name(&signed.digest()), bytes: bytes.clone() };
     station.spool.keep_evidence(&[kept])?;

@@ -48,7 +48,7 @@ pub fn state(station: &Station, peer: &Name, now: Timestamp) -> Result<(Head, Oc
         starts: station.spool.log_starts()?.into_iter().filter_map(octets).collect(),
         ..HeadStatement::first(&station.node, peer, station.spool.ledger_suite(), now, head)
     };
-    Ok((head, statement.sign(&station.keyring.signing)))
+    Ok((head, statement.sign_by(&station.keyring.signing)?))
 }
 
 /// Takes what a neighbour states with a paper whose signature was checked. Gives the head of ours that it holds, where

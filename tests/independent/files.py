@@ -313,14 +313,13 @@ def rollover(trust, data):
         public(said["key"], old.use, old.suite)
     except ValueError:
         raise Refused("disagree") from None
+    if h(old.suite, said["key"]) == said["old"]:
+        raise Refused("disagree")
     # 4.2.5
-    if h(old.suite, said["key"]) == said["old"] or said["until"] < said["at"]:
+    if said["until"] < said["at"] or said["until"] >= 253402300800000:
         raise Refused("disagree")
     # 4.2.6
-    try:
-        day = datetime.datetime.fromtimestamp(said["at"] // 1000, datetime.timezone.utc).strftime("%Y-%m-%d")
-    except (OverflowError, OSError, ValueError):
-        raise Refused("disagree") from None
+    day = datetime.datetime.fromtimestamp(said["at"] // 1000, datetime.timezone.utc).strftime("%Y-%m-%d")
     for card in filter(None, (old, trust.cards.get(signed.signer))):
         if card.words.get("Until", day) < day:
             raise Refused("disagree")

@@ -106,7 +106,7 @@ pub fn setup(root: &Path, key: &SigningKey, now: Timestamp) -> Setup {
         root: root.to_owned(),
         node: node(),
         zone: Zone::Internet,
-        key: key.clone(),
+        key: key.clone().into(),
         disk: Disk::real(),
         routes: vec![RouteDirs { route: route(), inlet: true, outlet: true }],
         crossings: vec![OUT, OUT.back()],

@@ -176,7 +176,12 @@ impl Office {
 
     pub(crate) fn keyring(&self, node: usize) -> Keyring {
         let (signing, opening, link) = &self.nodes[node];
-        Keyring { signing: signing.clone(), opening: opening.clone(), also_opening: Vec::new(), link: link.clone() }
+        Keyring {
+            signing: signing.clone().into(),
+            opening: opening.clone(),
+            also_opening: Vec::new(),
+            link: link.clone(),
+        }
     }
 }
 

@@ -123,7 +123,7 @@ fn ask_with(
         arguments: arguments.iter().map(|(what, value)| Label { name: name(what), value: value.clone() }).collect(),
     };
     let layout = member.layout();
-    let signed = Signed::make(&member.keyring().signing, &request).to_bytes();
+    let signed = Signed::make_by(&member.keyring().signing, &request).unwrap().to_bytes();
     fs::write(layout.desk_own().join(format!("{}.req", request.id)), signed).unwrap();
     station::desk::step(&running.station, now).unwrap();
     serde_json::from_slice(&fs::read(layout.desk_answers().join(format!("{}.json", request.id))).unwrap()).unwrap()

@@ -24,8 +24,12 @@ use tests::twins::{self, Member, OPERATOR, Running, START, found, name};
 const STEP: Duration = Duration::from_secs(60);
 
 fn office(root: &Path) -> Office {
+    office_of(root, Suite::Std)
+}
+
+fn office_of(root: &Path, suite: Suite) -> Office {
     let wishes = Wishes {
-        suite: "std".to_owned(),
+        suite: suite.name().to_owned(),
         one_way: OneWay::Folder,
         repository: repository(),
         programs: programs().to_owned(),
@@ -296,6 +300,8 @@ fn each_key_of_a_node_is_followed_by_the_next_and_no_parcel_and_no_proof_is_lost
     }
     // Now the internet seals to the next key while the extranet still signs with its present one.
     again(&mut office, "internet");
+    // And the extranet knows that its next keys are believed.
+    again(&mut office, "extranet");
     delivered(&mut office, 3);
     for usage in ["sign", "seal", "link"] {
         office.node_command("extranet", &["keys", "switch", "--use", usage]).unwrap();
@@ -330,6 +336,78 @@ fn each_key_of_a_node_is_followed_by_the_next_and_no_parcel_and_no_proof_is_lost
         assert_eq!(count("key-made"), if node == "extranet" { 6 } else { 3 }, "{node}: {told}");
         assert_eq!(count("key-removed"), 0, "{node}");
     }
+}
+
+/// A node's signing key goes into a device: a program with the key in a file of its own, away while `away` is there.
+fn into_device(office: &Office, root: &Path, node: &str) -> std::path::PathBuf {
+    let (folder, keys) = (root.join(format!("device-{node}")), root.join(node).join("keys"));
+    fs::create_dir(&folder).unwrap();
+    fs::rename(keys.join(format!("{node}.sign.key.pem")), folder.join("key.pem")).unwrap();
+    let (program, away) = (folder.join("sign"), folder.join("away"));
+    let sample = repository().join("docs/samples/exec-key.py");
+    let text = format!(
+        "#!/bin/sh\n[ -e {away:?} ] && exec echo '{{\"error\": \"no-device\", \"message\": \"plug it in\"}}'\nEXEC_KEY_FILE={:?} exec python3 {sample:?}\n",
+        folder.join("key.pem")
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let config = office.config(node);
+    let with = format!("signing_key = \"exec:{}\"\nspool = ", program.display());
+    fs::write(&config, fs::read_to_string(&config).unwrap().replacen("spool = ", &with, 1)).unwrap();
+    away
+}
+
+fn alarms(office: &Office, node: &str) -> String {
+    let status = fs::read(office.spool(node).join("status/status.json")).unwrap_or_default();
+    serde_json::from_slice::<Value>(&status).map(|status| status["alarms"].to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_device_signs_for_a_node_and_while_it_is_away_everything_waits_and_nothing_is_lost() {
+    for tool in ["python3", "openssl"] {
+        if Command::new(tool).arg("--help").output().is_err() {
+            println!("SKIPPED: {tool} is not installed, no device was played");
+            return;
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    let mut office = office_of(root.path(), Suite::Gm);
+    let nodes = ["internet", "extranet"];
+    let away = nodes.map(|node| into_device(&office, root.path(), node));
+    nodes.iter().for_each(|node| up(&mut office, node));
+    delivered(&mut office, 1);
+
+    for (number, (node, away)) in (2_u32..).zip(nodes.iter().zip(&away)) {
+        let told = |office: &Office| alarms(office, node).contains("signer-away");
+        fs::write(away, "").unwrap();
+        let checked = office.node_output(node, &["check"]).unwrap();
+        assert_eq!(checked.status.code(), Some(2), "{}", words(&checked));
+        assert!(words(&checked).contains("no-device plug it in"), "{}", words(&checked));
+        let (name, form) = (format!("form-{number}.json"), papers::application_form(number));
+        office.drop_in("internet", "applications", &name, &[(&name, form.as_bytes())]).unwrap();
+        assert!(office.await_that(STEP, |office| told(office).then_some(())).is_some(), "{node} has an alarm");
+        // It starts without the device, and waits on.
+        again(&mut office, node);
+        assert!(office.await_that(STEP, |office| told(office).then_some(())).is_some(), "{node} has an alarm again");
+        let state = office.notice("internet", "applications", &name).map(|(state, _)| state);
+        assert!(state.as_deref() != Some("delivered") && state.as_deref() != Some("refused"), "{state:?}");
+        fs::remove_file(away).unwrap();
+        let state = office.await_that(STEP, |office| {
+            let (state, _) = office.notice("internet", "applications", &name)?;
+            (state == "delivered").then_some(state)
+        });
+        assert!(state.is_some(), "{node}: {:?}", office.notice("internet", "applications", &name));
+        let clear = office.await_that(STEP, |office| (!told(office)).then_some(()));
+        assert!(clear.is_some(), "{node}: {}", alarms(&office, node));
+    }
+    office.node_command("extranet", &["list"]).unwrap();
+    for node in nodes {
+        let (evidence, trust) = (office.spool(node).join("evidence"), root.path().join("internet/trust"));
+        office.ferry(&["verify", &evidence.to_string_lossy(), "--trust", &trust.to_string_lossy()]).unwrap();
+    }
+    let next = office.node_output("extranet", &["keys", "next", "--use", "sign"]).unwrap();
+    assert_eq!(next.status.code(), Some(1), "the device makes its own keys: {}", words(&next));
+    office.node_command("extranet", &["keys", "next", "--use", "seal"]).unwrap();
 }
 
 /// The extranet's node lost its sealing key and has another, whose card both trust folders hold.

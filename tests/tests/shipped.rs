@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use protocol::Crossing;
+use protocol::keys::SigningKey;
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::{Name, Suite, Zone};
 use tests::programs::{program, repository, words};
 
 const ZONES: [&str; 3] = ["internet", "extranet", "intranet"];
@@ -148,11 +151,46 @@ fn each_shipped_config_is_sound_in_the_national_suite_too() {
     });
     for zone in ZONES {
         assert_eq!(office.check(zone, &[]).status.code(), Some(0), "{zone}: {}", words(&office.check(zone, &[])));
-        let output = office.check(zone, &["--profile", "gm"]);
-        // The gateway's TLS is the one primitive of a gm office that is not national; the internal zone has none.
-        let expected = if zone == "intranet" { 0 } else { 1 };
-        assert_eq!(output.status.code(), Some(expected), "{zone}: {}", words(&output));
+        // The gateway's TLS and the check sums on media are what a gm office has of other primitives.
+        let beginnings = match zone {
+            "internet" => &["gateway transport: TLS 1.3"][..],
+            "extranet" => &["gateway transport: TLS 1.3", "media of the hand ferry: SHA256SUMS"],
+            _ => &["media of the hand ferry: SHA256SUMS"],
+        };
+        let found = not_national(&office, zone);
+        assert_eq!(found.len(), beginnings.len(), "{zone}: {found:?}");
+        assert!(found.iter().zip(beginnings).all(|(line, begins)| line.starts_with(begins)), "{zone}: {found:?}");
     }
+    // A key of the other suite that is believed, and a ledger that was begun before the change, are named too.
+    let card = KeyCard {
+        zone: Zone::Intranet,
+        holder: Name::new("operator-ma").unwrap(),
+        role: Role::Operator,
+        usage: Use::Sign,
+        suite: Suite::Std,
+        from: "2026-11-21".to_owned(),
+        until: None,
+        spki: SigningKey::generate(Suite::Std).public().to_spki(),
+    };
+    fs::write(root.path().join("intranet/trust/operator-ma.pub.pem"), card.to_text()).unwrap();
+    // Whoever asks the node first has its ledger made.
+    let asked = office.run("intranet", &["gaps"]);
+    assert!(asked.status.success(), "{}", words(&asked));
+    let ledger = root.path().join("intranet/spool/ledger/ledger.json");
+    let about = fs::read_to_string(&ledger).unwrap();
+    assert!(about.contains("\"gm\""), "{about}");
+    fs::write(&ledger, about.replace("\"gm\"", "\"std\"")).unwrap();
+    let found = not_national(&office, "intranet");
+    assert!(found.iter().any(|line| line == "sign key of operator-ma (operator): Ed25519, SHA-256"), "{found:?}");
+    assert!(found.iter().any(|line| line.starts_with("ledger: SHA-256")), "{found:?}");
+}
+
+/// What `check --profile gm` lists, and refuses for.
+fn not_national(office: &Installed, zone: &str) -> Vec<String> {
+    let output = office.check(zone, &["--profile", "gm", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{zone}: {}", words(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    told["not_national"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -84,7 +84,12 @@ impl Two {
 
     fn keyring(&self, node: &Node) -> Keyring {
         let (signing, opening, link) = &node.keys;
-        Keyring { signing: signing.clone(), opening: opening.clone(), also_opening: Vec::new(), link: link.clone() }
+        Keyring {
+            signing: signing.clone().into(),
+            opening: opening.clone(),
+            also_opening: Vec::new(),
+            link: link.clone(),
+        }
     }
 
     fn open(&self, node: usize) -> Station {

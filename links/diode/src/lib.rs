@@ -12,7 +12,8 @@
 
 use std::sync::Arc;
 
-use protocol::keys::{OpeningKey, SigningKey};
+use protocol::keys::OpeningKey;
+use protocol::signer::Signatory;
 use protocol::{Crossing, Name, Suite, Trust};
 use spool::Spool;
 
@@ -45,7 +46,7 @@ pub struct Link {
     /// The suite of tags and block digests; the same at both ends.
     pub suite: Suite,
     /// The node's signing key: signs the introduction of the sender.
-    pub key: SigningKey,
+    pub key: Signatory,
     /// The node at the other end.
     pub peer: Name,
     /// Keys of others.

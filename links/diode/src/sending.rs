@@ -108,7 +108,7 @@ impl Run {
         let secret = aead::fresh_key(link.suite);
         let introduction = Introduction::make(what, (link.spool.node(), &link.peer), wall, &secret, &sealing)
             .map_err(io::Error::other)?
-            .sign(&link.key);
+            .sign_by(&link.key)?;
         let key =
             Aead::new(link.suite, &secret).ok_or_else(|| io::Error::other("a link key of another suite's length"))?;
         let mut sender = Sender::new(settings.tuning(), what, introduction, key, clock.now());

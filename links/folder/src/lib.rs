@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use protocol::keys::SigningKey;
+use protocol::signer::Signatory;
 use protocol::{Crossing, Name, Trust};
 use spool::Spool;
 
@@ -41,7 +41,7 @@ pub struct Link {
     /// The crossing that comes through `incoming`; needed where that is set.
     pub inbound: Option<Crossing>,
     /// The node's signing key: signs beacons.
-    pub key: SigningKey,
+    pub key: Signatory,
     /// The node at the other end.
     pub peer: Name,
     /// Keys of others.

@@ -10,9 +10,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use protocol::keys::SigningKey;
 use protocol::oneway::{FolderBeacon, NextNumber, Pulse};
 use protocol::signed::Signed;
+use protocol::signer::Signatory;
 use protocol::{BundleId, Crossing, Name, Timestamp};
 use spool::{Entry, Spool, SpoolError};
 
@@ -63,7 +63,7 @@ pub struct OutgoingStatus {
 pub struct Outgoing {
     spool: Spool,
     crossing: Crossing,
-    key: SigningKey,
+    key: Signatory,
     peer: Name,
     folder: PathBuf,
     settings: Settings,
@@ -237,7 +237,8 @@ impl Outgoing {
         let named = Named::Beacon { epoch: self.state.epoch, number: self.beacon };
         let path = self.folder.join(named.file_name(&self.settings.suffix));
         let disk = self.spool.disk();
-        disk.write(&path, &Signed::make(&self.key, &beacon).to_bytes()).map_err(at(path.clone()))?;
+        let signed = Signed::make_by(&self.key, &beacon).map_err(|error| at(path.clone())(error.into()))?;
+        disk.write(&path, &signed.to_bytes()).map_err(at(path.clone()))?;
         if let Some(before) = self.last_beacon.replace(path) {
             disk.remove_file(&before).map_err(at(before))?;
         }

@@ -34,7 +34,7 @@ fn open(root: &Path, zone: Zone, key: &SigningKey) -> Spool {
         root: root.join(zone.name()),
         node: Name::new(zone.name()).expect("a zone's word is a name"),
         zone,
-        key: key.clone(),
+        key: key.clone().into(),
         disk: Disk::real(),
         routes: Vec::new(),
         crossings: vec![CROSSING],
@@ -66,7 +66,7 @@ impl Office {
             spool: open(root.path(), zone, &key),
             outbound: Some(CROSSING),
             inbound: Some(CROSSING),
-            key: key.clone(),
+            key: key.clone().into(),
             peer: Name::new(peer.name()).expect("a name"),
             trust: trust.clone(),
         };
@@ -132,12 +132,18 @@ impl Office {
                 START,
                 Head::default(),
             )
-            .sign(&self.outside.key),
+            .sign_by(&self.outside.key)
+            .expect("a key in memory signs"),
             receipts: Vec::new(),
             gap_reports: Vec::new(),
             withdrawn: Vec::new(),
         };
-        self.commit(sequence, EntryKind::Receipts, &Signed::make(&self.outside.key, &batch).to_bytes(), id);
+        self.commit(
+            sequence,
+            EntryKind::Receipts,
+            &Signed::make_by(&self.outside.key, &batch).expect("a key in memory signs").to_bytes(),
+            id,
+        );
         id
     }
 

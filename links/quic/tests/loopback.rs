@@ -67,7 +67,7 @@ impl Node {
             root: folder.path().join("spool"),
             node: name.clone(),
             zone,
-            key: SigningKey::generate(Suite::Std),
+            key: SigningKey::generate(Suite::Std).into(),
             disk: Disk::real(),
             routes: Vec::new(),
             crossings: vec![OUT, BACK],

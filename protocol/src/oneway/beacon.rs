@@ -18,6 +18,7 @@ use crate::keys::{KeyError, SealingKey, SigningKey};
 use crate::name::Name;
 use crate::receipt::Head;
 use crate::signed::{Signed, Statement};
+use crate::signer::{SignError, Signer};
 use crate::suite::Suite;
 use crate::time::Timestamp;
 use crate::zone::Crossing;
@@ -176,6 +177,11 @@ impl Introduction {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
         Signed::make(key, self).to_bytes()
+    }
+
+    /// The same by somebody who may refuse: a device.
+    pub fn sign_by(&self, signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
+        Ok(Signed::make_by(signer, self)?.to_bytes())
     }
 
     /// The context its key was wrapped with.

@@ -423,7 +423,7 @@ mod make {
                 at: AT,
                 state_version: 2,
                 ledger: self.grown.head(7),
-                key: &self.keys.extranet,
+                key: &self.keys.extranet.clone().into(),
                 recipient: &self.keys.extranet_seal.public(),
             };
             let mut writer = BackupWriter::begin(&plan, Vec::new()).unwrap();
@@ -716,6 +716,11 @@ mod make {
         ]
     }
 
+    /// 2026-12-01, 00:00 UTC.
+    const LAST_DAY_ENDS: u64 = 1_796_083_200_000;
+    /// 10000-01-01, 00:00 UTC.
+    const YEAR_10000: u64 = 253_402_300_800_000;
+
     fn rollovers(office: &Office<'_>) -> Vec<Made> {
         let (node, other) = (&office.keys.extranet, &office.keys.internet);
         let fresh = SigningKey::generate(office.suite);
@@ -730,6 +735,12 @@ mod make {
         };
         let seal = |old, spki| Rollover { usage: Use::Seal, old, key: octets(spki), ..said() };
         let (sealing, next) = (office.keys.extranet_seal.public(), OpeningKey::generate(office.suite).public());
+        let late = |old: &SigningKey, at| Rollover {
+            old: old.public().id(),
+            at: Timestamp(at),
+            until: Timestamp(at),
+            ..said()
+        };
         let foreign = SigningKey::generate(if office.suite == Suite::Std { Suite::Gm } else { Suite::Std });
         let ok = sign(node, &said());
         vec![
@@ -766,6 +777,37 @@ mod make {
             }),
             ("rollover-ends-before", "rollover", "disagree", "The old key ends before the new one begins.", {
                 sign(node, &Rollover { until: Timestamp(AT.0 - 1), ..said() })
+            }),
+            ("rollover-on-the-last-day", "rollover", "ok", "Its last millisecond: the card's last day counts.", {
+                sign(&office.keys.ended, &late(&office.keys.ended, LAST_DAY_ENDS - 1))
+            }),
+            ("rollover-by-an-ended-key", "rollover", "disagree", "The day after the last one on its card.", {
+                sign(&office.keys.ended, &late(&office.keys.ended, LAST_DAY_ENDS))
+            }),
+            ("rollover-of-sealing-by-an-ended-key", "rollover", "disagree", "The signer's card has ended.", {
+                let said = seal(sealing.id(), next.to_spki());
+                let (at, until) = (Timestamp(LAST_DAY_ENDS), Timestamp(LAST_DAY_ENDS));
+                sign(&office.keys.ended, &Rollover { at, until, ..said })
+            }),
+            ("rollover-of-an-ended-sealing-key", "rollover", "disagree", "The old key's card has ended.", {
+                let said = seal(office.keys.ended_seal.public().id(), next.to_spki());
+                let (at, until) = (Timestamp(LAST_DAY_ENDS), Timestamp(LAST_DAY_ENDS));
+                sign(node, &Rollover { at, until, ..said })
+            }),
+            ("rollover-in-the-year-10000", "rollover", "disagree", "Cards write years with four digits.", {
+                sign(node, &Rollover { at: Timestamp(YEAR_10000), until: Timestamp(YEAR_10000), ..said() })
+            }),
+            ("rollover-until-the-last-day-there-is", "rollover", "ok", "9999-12-31.", {
+                sign(node, &Rollover { until: Timestamp(YEAR_10000 - 1), ..said() })
+            }),
+            ("rollover-to-a-known-key", "rollover", "ok", "The new key is on a card of the same holder and use.", {
+                sign(node, &Rollover { key: octets(office.keys.ended.public().to_spki()), ..said() })
+            }),
+            ("rollover-to-anothers-key", "rollover", "disagree", "The new key is on the internet's card.", {
+                sign(node, &Rollover { key: octets(other.public().to_spki()), ..said() })
+            }),
+            ("rollover-to-a-persons-key", "rollover", "disagree", "The new key is on an operator's card.", {
+                sign(node, &Rollover { key: octets(office.keys.operator.public().to_spki()), ..said() })
             }),
             ("rollover-changed", "rollover", "bad-signature rollover", "The last bit of the signature is changed.", {
                 changed(&ok, ok.len() - 1)

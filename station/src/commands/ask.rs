@@ -135,7 +135,7 @@ pub(super) fn request<L: Links>(
     action: &str,
     arguments: Vec<Label>,
 ) -> Result<(Digest, Vec<u8>), String> {
-    let keyring = Keyring::load(&config.node.keys, &config.node.name).map_err(|error| error.to_string())?;
+    let keyring = Keyring::of(&config.node).map_err(|error| error.to_string())?;
     let word = |word: &str| Name::new(word).map_err(|error| error.to_string());
     let request = Request {
         version: VERSION,
@@ -146,7 +146,8 @@ pub(super) fn request<L: Links>(
         at: clock::now(),
         arguments,
     };
-    Ok((request.id, Signed::make(&keyring.signing, &request).to_bytes()))
+    let signed = Signed::make_by(&keyring.signing, &request).map_err(|error| error.to_string())?;
+    Ok((request.id, signed.to_bytes()))
 }
 
 /// Does a daemon own the spool?

@@ -157,8 +157,7 @@ pub(super) fn restore<L: Links>(config: &Config<L>, zone: Zone, asked: &RestoreA
         out.error(FOREIGN, "nothing was changed", "未作任何更改");
         return Exit::Refused;
     }
-    let (keyring, trust) = match (Keyring::load(&config.node.keys, &config.node.name), keyring::believed(&config.node))
-    {
+    let (keyring, trust) = match (Keyring::of(&config.node), keyring::believed(&config.node)) {
         (Ok(keyring), Ok(trust)) => (keyring, trust),
         (Err(error), _) | (_, Err(error)) => {
             out.error(

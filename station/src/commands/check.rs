@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use protocol::trust::Role;
-use protocol::{Crossing, Name, Suite, Zone};
+use protocol::signer::{PROBE, Signer as _};
+use protocol::trust::{Role, Use};
+use protocol::{Crossing, Name, Suite, Trust, Zone};
 use serde_json::json;
 
 use super::{Exit, Links, Words};
@@ -48,7 +49,7 @@ pub(super) fn check<L: Links>(
         faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() })
     };
 
-    let keyring = Keyring::load(&config.node.keys, &config.node.name);
+    let keyring = Keyring::of(&config.node);
     match &keyring {
         Err(error) => fault("node.keys", error.to_string(), "run init, or mend the folder's owner and modes"),
         Ok(keys) if keys.signing.suite() != config.node.suite => {
@@ -58,7 +59,11 @@ pub(super) fn check<L: Links>(
                 "make new keys with init in an empty folder, or change suite",
             );
         }
-        Ok(_) => {}
+        Ok(keys) => {
+            if let Err(error) = keys.signing.try_sign(PROBE) {
+                fault("node.signing_key", error.to_string(), "bring the device back, or mend its program");
+            }
+        }
     }
     match keyring::believed(&config.node) {
         Err(error @ KeyringError::NotAgreed(_)) => fault(
@@ -165,7 +170,11 @@ pub(super) fn check<L: Links>(
             "guard: no worker process can be started".to_owned()
         }
     };
-    let foreign = if profile == Some("gm") { not_national(config) } else { Vec::new() };
+    let believed = keyring::believed(&config.node).unwrap_or_default();
+    let foreign = if profile == Some("gm") { not_national(config, &believed) } else { Vec::new() };
+    if profile == Some("gm") {
+        warnings.extend(OUTSIDE_OF_IT.map(|words| format!("not national, whatever the config: {words}")));
+    }
     if let Some(other) = profile.filter(|profile| *profile != "gm") {
         fault("--profile", format!("\"{other}\" is no profile"), "the only profile is gm");
     }
@@ -259,22 +268,57 @@ fn active<L: Links>(zone: Zone, config: &Config<L>) -> Vec<String> {
     lines
 }
 
-/// Every primitive in use that is not national.
-fn not_national<L: Links>(config: &Config<L>) -> Vec<String> {
-    let mut found = Vec::new();
+/// Every primitive in use that is not national: by the config, the cards that are believed, and what the disk holds already.
+fn not_national<L: Links>(config: &Config<L>, trust: &Trust) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
     if config.node.suite == Suite::Std {
-        found.extend(
-            [
-                "signatures: Ed25519",
-                "key wrap: HPKE with X25519 and AES-256-GCM",
-                "payload: AES-256-GCM",
-                "digests and ledger: SHA-256",
-            ]
-            .map(str::to_owned),
-        );
+        let all = [
+            "signatures: Ed25519",
+            "key wrap: HPKE with X25519 and AES-256-GCM",
+            "payload: AES-256-GCM",
+            "digests and ledger: SHA-256",
+        ];
+        found.extend(all.map(str::to_owned));
+    } else {
+        found.extend(of_another_suite(config, trust));
     }
-    if config.peers.iter().any(|peer| peer.send == Carrier::Quic || peer.receive == Carrier::Quic) {
-        found.push("gateway transport: TLS 1.3 with Ed25519 and AES or ChaCha20 (transport only; the bundle's own seal is what protects content)".to_owned());
+    if config.peers.iter().any(|peer| peer.uses(Carrier::Quic)) {
+        found.push("gateway transport: TLS 1.3 with X25519, ML-KEM or NIST curves, AES-GCM or ChaCha20-Poly1305, SHA-2, and Ed25519 link keys (transport only; the bundle's own seal is what protects content)".to_owned());
+    }
+    if config.peers.iter().any(|peer| peer.uses(Carrier::Ferry)) {
+        found.push("media of the hand ferry: SHA256SUMS (against errors of copying only; the signed waybill is what protects them)".to_owned());
     }
     found
 }
+
+/// What a node of suite `gm` uses of the other suite all the same.
+fn of_another_suite<L>(config: &Config<L>, trust: &Trust) -> Vec<String> {
+    let means = |usage| match usage {
+        Use::Seal => "HPKE with X25519 and AES-256-GCM",
+        Use::Sign | Use::Link => "Ed25519",
+    };
+    let foreign = trust.cards().filter(|card| card.suite == Suite::Std && card.usage != Use::Link);
+    let mut found: Vec<String> = foreign
+        .map(|card| format!("{} key of {} ({}): {}, SHA-256", card.usage, card.holder, card.role, means(card.usage)))
+        .collect();
+    found.sort();
+    let ledger = spool::Layout::new(&config.node.spool).ledger();
+    if spool::suite_of_ledger(&ledger) == Some(Suite::Std) {
+        found.push(
+            "ledger: SHA-256, fixed when it was made (a spool of a new folder begins with the suite of the config)"
+                .to_owned(),
+        );
+    }
+    let backup = config.backup.as_ref().and_then(|backup| crate::backup::sealing_key(backup, trust).ok());
+    if backup.is_some_and(|key| key.suite() == Suite::Std) {
+        found.push("backups: HPKE with X25519 and AES-256-GCM, SHA-256".to_owned());
+    }
+    found
+}
+
+/// What no config of this program changes, for whoever assesses an office by the national profile.
+const OUTSIDE_OF_IT: [&str; 3] = [
+    "random numbers come from the kernel's generator (ChaCha20, BLAKE2s)",
+    "people's key files are kept under scrypt and AES-256; a key in a device (exec:) has no such file",
+    "PDF files with an open lock are read with the RC4, AES, MD5 and SHA-2 that they prescribe",
+];

@@ -19,14 +19,14 @@ const DAEMON_USER: &str = "trilock";
 /// The command.
 pub(super) fn init<L: Links>(zone: Zone, config: &Config<L>, out: &Words) -> Exit {
     let now = clock::now();
-    let cards = match Keyring::init(&config.node.keys, &config.node.name, zone, config.node.suite, now) {
+    let cards = match Keyring::init_of(&config.node, zone, now) {
         Ok(cards) => cards,
         Err(error) => {
             out.error(&error.to_string(), "run init as a user who may write there", "请以有写权限的用户运行 init");
             return Exit::Disk;
         }
     };
-    let made = Keyring::load(&config.node.keys, &config.node.name).map_err(|e| e.to_string()).and_then(|keyring| {
+    let made = Keyring::of(&config.node).map_err(|e| e.to_string()).and_then(|keyring| {
         let setup =
             station::setup(&config.node, zone, &config.routes, &config.crossings(zone), &keyring, Disk::real(), now);
         spool::create(&setup).map_err(|e| e.to_string())

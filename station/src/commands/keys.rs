@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Exit, Links, Words, ask};
 use crate::clock;
 use crate::config::Config;
-use crate::keyring::{KeyringError, NEXT};
+use crate::keyring::{Keyring, KeyringError, NEXT};
 use crate::rotation::{Held, Place};
 
 /// How long neighbours may go on with the old key: a carrier that calls every week, and time to import.
@@ -51,7 +51,17 @@ pub(super) fn keys<L: Links>(config: &Config<L>, zone: Zone, asked: &KeysArgumen
     let done = match &asked.act {
         None => return list(config, zone, &place, out),
         Some(Act::Drop { key }) => return drop_old(config, zone, &place, key, out),
-        Some(Act::Next { usage, overlap_days }) => place.next(*usage, *overlap_days, clock::now()).map(|named| {
+        Some(Act::Next { usage: Use::Sign, .. } | Act::Switch { usage: Use::Sign }) if config.node.signer().is_some() => {
+            out.error(
+                "the signing key is in a device, which makes its own next key",
+                "make its card with ferry keygen --public-key, carry it to the neighbours by hand, then put it in place here and reload",
+                "请在设备中生成新密钥，用 ferry keygen --public-key 制作公钥卡，人工送达各邻居节点后放入本机并重新加载",
+            );
+            return Exit::Refused;
+        }
+        Some(Act::Next { usage, overlap_days }) => Keyring::of(&config.node).and_then(|keyring| {
+            place.next(*usage, *overlap_days, &keyring.signing, clock::now())
+        }).map(|named| {
             let (id, file) = (keys::fingerprint(&named.id), named.rollover.display().to_string());
             out.result(&json!({ "next": named.id.to_string(), "fingerprint": id, "rollover": file }), || {
                 let (en, zh) = (

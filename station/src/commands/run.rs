@@ -16,6 +16,7 @@ use crate::life::Life;
 use crate::sandbox::Layers;
 use crate::service::{self, Ended, Stop};
 use crate::station::{Plan, Station, StationError};
+use protocol::signer::Signer as _;
 
 /// An alarm that was raised last is still carried to its program, where that does not take longer.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -169,6 +170,8 @@ fn watch_sandbox(station: &Arc<Station>) -> Result<(), StationError> {
     if let Some(scanner) = station.scanner.clone() {
         station.watch_count(Alarm::ScannerSilent, move || scanner.silences());
     }
+    let signing = station.keyring.signing.clone();
+    station.watch(Alarm::SignerAway, move || signing.is_away());
     let sandbox = station.sandbox.clone();
     station.watch_count(Alarm::WorkerFailed, move || sandbox.failures());
     Ok(())

@@ -45,23 +45,14 @@ pub fn run(root: &Path) -> io::Result<()> {
             println!("| verify, {what} | {verify} | |");
             println!("| open, {what} | {open} | |");
         }
-        if suite == Suite::Gm {
-            println!(
-                "| seal, memory to memory, `gm`, stock crates | {} | |",
-                best(|| {
-                    sealed.clear();
-                    stock::seal_gm(&content, &mut sealed);
-                    Ok(())
-                })?
-            );
-            println!(
-                "| verify, memory to memory, `gm`, stock crates | {} | |",
-                best(|| {
-                    stock::verify_gm(&sealed);
-                    Ok(())
-                })?
-            );
-        }
+        let seal = best(|| {
+            sealed.clear();
+            stock::seal(suite, &content, &mut sealed);
+            Ok(())
+        })?;
+        let verify = best(|| stock::verify(suite, sealed.as_slice()))?;
+        println!("| seal, memory to memory, `{suite}`, stock crates | {seal} | |");
+        println!("| verify, memory to memory, `{suite}`, stock crates | {verify} | |");
     }
     drop((sealed, back));
     if let Some(kernel) = Kernel::all().next() {
@@ -87,6 +78,10 @@ fn files(root: &Path, content: &[u8]) -> io::Result<()> {
         println!("| seal, file to file, `{suite}` | {seal} | copying the file: {copy} |");
         println!("| verify, from a file, `{suite}` | {verify} | |");
         println!("| open, file to file, `{suite}` | {open} | |");
+        let seal = best(|| stock::seal_file(suite, File::open(&plain)?, File::create(&sealed)?))?;
+        let verify = best(|| stock::verify(suite, File::open(&sealed)?))?;
+        println!("| seal, file to file, `{suite}`, stock crates | {seal} | |");
+        println!("| verify, from a file, `{suite}`, stock crates | {verify} | |");
     }
     Ok(())
 }

@@ -131,7 +131,7 @@ pub(super) fn backups() -> Vec<Target> {
             at: Timestamp(7),
             state_version: 2,
             ledger: head(),
-            key: world.signing(),
+            key: &world.signing().clone().into(),
             recipient: &world.opening().public(),
         };
         let mut writer = BackupWriter::begin(&plan, Vec::new()).unwrap();
