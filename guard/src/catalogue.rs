@@ -34,6 +34,7 @@ pub const FINDINGS: &[(&str, RuleClass)] = &[
     ("precise-pair", RuleClass::Heuristic),
     ("axis-column", RuleClass::Heuristic),
     ("local-grid", RuleClass::Heuristic),
+    ("city-window", RuleClass::Heuristic),
     ("double-array", RuleClass::Heuristic),
 ];
 
@@ -57,6 +58,7 @@ pub const OBSTACLES: &[&str] = &[
     "attachment-missing",
     "content-elsewhere",
     "name-disagrees",
+    "member-not-registered",
     "parser-failed",
     "worker-died",
     "worker-late",

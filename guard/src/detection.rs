@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, RuleClass};
 use crate::kind::Kind;
-use crate::look::Look;
+use crate::look::{Inner, Look};
+use crate::window::Window;
 
 /// Larger files are not read into memory: they are streamed for their digest, and count as not inspectable.
 pub const LOOK_BYTES_MAX: u64 = 64 << 20;
@@ -46,7 +47,7 @@ pub struct Detection {
 /// Looks at one file, wherever it comes from.
 #[must_use]
 pub fn detect(name: &str, bytes: &[u8]) -> Detection {
-    let seen = examine(name, bytes);
+    let seen = examine(name, bytes, &[]);
     let verdict = seen.verdict();
     let mut findings = seen.findings;
     findings.extend(seen.obstacles);
@@ -60,6 +61,9 @@ pub(crate) struct Seen {
     pub findings: Vec<Finding>,
     pub obstacles: Vec<Finding>,
     pub signed: bool,
+    /// Kinds of the files inside it.
+    #[serde(default)]
+    pub inside: Vec<Inner>,
 }
 
 impl Seen {
@@ -76,24 +80,27 @@ impl Seen {
     /// A file that was not read at all.
     pub(crate) fn unread(rule: &'static str, name: &str) -> Seen {
         let obstacle = Finding::new(rule, RuleClass::Structural, name.to_owned(), "");
-        Seen { kind: Kind::Unknown, findings: Vec::new(), obstacles: vec![obstacle], signed: false }
+        Seen { kind: Kind::Unknown, findings: Vec::new(), obstacles: vec![obstacle], signed: false, inside: Vec::new() }
     }
 }
 
 /// Looks, and takes a panic of any parser for what it is: something nobody could look at.
-pub(crate) fn examine(name: &str, bytes: &[u8]) -> Seen {
+pub(crate) fn examine(name: &str, bytes: &[u8], windows: &[Window]) -> Seen {
     if bytes.len() as u64 > LOOK_BYTES_MAX {
         return Seen::unread("larger-than-looked-at", name);
     }
     // A look that panicked is dropped whole; nothing of it is read afterwards.
     let looked = catch_unwind(AssertUnwindSafe(|| {
-        let mut look = Look::new();
+        let mut look = Look::within(windows);
         look.name(name, name);
         let kind = look.file(name, bytes, name, 0);
         (look, kind)
     }));
     match looked {
-        Ok((look, kind)) => Seen { kind, findings: look.findings, obstacles: look.obstacles, signed: look.signed },
+        Ok((look, kind)) => {
+            let Look { findings, obstacles, signed, inside, .. } = look;
+            Seen { kind, findings, obstacles, signed, inside }
+        }
         Err(_) => Seen::unread("parser-failed", name),
     }
 }

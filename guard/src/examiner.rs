@@ -16,6 +16,7 @@ use crate::look::Look;
 use crate::rules::Schema;
 use crate::second;
 use crate::strip::{self, Stripped};
+use crate::window::Window;
 
 /// Words of one question or answer: the paths of a batch, the evidence of its files. More is no answer.
 pub const WORDS_BYTES_MAX: usize = 8 << 20;
@@ -94,7 +95,7 @@ impl Examiner for InProcess {
 #[derive(Serialize, Deserialize)]
 enum Question {
     /// What stands in these files, in these names? And how does a message among them stand to its schema?
-    Look { names: Vec<String>, files: Vec<Asked> },
+    Look { names: Vec<String>, files: Vec<Asked>, windows: Vec<Window> },
     /// The one content without its coordinates; a picture painted anew, where a quality is given.
     Strip { kind: Kind, repaint: Option<u8> },
     /// Does a second reader see no coordinate in the one content, which a strip has made?
@@ -151,11 +152,12 @@ impl Looked {
 pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
     let mut body = Vec::new();
     let said = match serde_json::from_slice(words).ok()? {
-        Question::Look { names, files } if files.len() == contents.len() => {
-            let seen: Vec<Seen> = files.iter().zip(contents).map(|(file, bytes)| examine(&file.path, bytes)).collect();
+        Question::Look { names, files, windows } if files.len() == contents.len() => {
+            let seen: Vec<Seen> =
+                files.iter().zip(contents).map(|(file, bytes)| examine(&file.path, bytes, &windows)).collect();
             let held = files.iter().zip(contents).zip(&seen);
             Said::Look {
-                names: names.iter().map(|name| look_at_name(name)).collect(),
+                names: names.iter().map(|name| look_at_name(name, &windows)).collect(),
                 outlined: held
                     .map(|((file, bytes), seen)| {
                         outline(seen.kind, bytes, file.schema.as_ref().filter(|_| seen.kind.is_message())?)
@@ -180,8 +182,8 @@ pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
     Some(Answer { words: serde_json::to_vec(&said).ok()?, body })
 }
 
-fn look_at_name(name: &str) -> Vec<Finding> {
-    let mut look = Look::new();
+fn look_at_name(name: &str, windows: &[Window]) -> Vec<Finding> {
+    let mut look = Look::within(windows);
     look.name(name, "(parcel name)");
     look.findings
 }
@@ -197,7 +199,7 @@ fn outline(kind: Kind, bytes: &[u8], schema: &Schema) -> Option<Outlined> {
 
 /// Looks at one file by itself, wherever it comes from.
 pub fn detect_by(examiner: &mut dyn Examiner, name: &str, bytes: &[u8]) -> Result<Detection, Silence> {
-    let Looked { mut files, .. } = look(examiner, &[], &[File { path: name, bytes, schema: None }])?;
+    let Looked { mut files, .. } = look(examiner, &[], &[File { path: name, bytes, schema: None }], &[])?;
     let seen = files.pop().ok_or(Silence::Garbled)?;
     let verdict: DetectVerdict = seen.verdict();
     let mut findings = seen.findings;
@@ -206,10 +208,16 @@ pub fn detect_by(examiner: &mut dyn Examiner, name: &str, bytes: &[u8]) -> Resul
 }
 
 /// Asks for a look. Whoever has met something is not asked again.
-pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_>]) -> Result<Looked, Silence> {
+pub(crate) fn look(
+    examiner: &mut dyn Examiner,
+    names: &[&str],
+    files: &[File<'_>],
+    windows: &[Window],
+) -> Result<Looked, Silence> {
     let question = Question::Look {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         files: files.iter().map(|f| Asked { path: f.path.to_owned(), schema: f.schema.cloned() }).collect(),
+        windows: windows.to_vec(),
     };
     let contents: Vec<&[u8]> = files.iter().map(|file| file.bytes).collect();
     let Said::Look { names: of_names, files: seen, outlined } = ask(examiner, &question, &contents)?.0 else {
@@ -222,7 +230,10 @@ pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_
         names: of_names.into_iter().map(checked).collect(),
         files: seen
             .into_iter()
-            .map(|seen| Seen { findings: checked(seen.findings), obstacles: checked(seen.obstacles), ..seen })
+            .map(|mut seen| {
+                seen.inside.truncate(Kind::WORDS.len());
+                Seen { findings: checked(seen.findings), obstacles: checked(seen.obstacles), ..seen }
+            })
             .collect(),
         outlined,
     };
@@ -234,8 +245,13 @@ pub(crate) fn look(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_
 
 /// Asks for a look at the files of several parcels and tells nothing of any unless all of them, and all names, are
 /// clean: beside a hit nobody's word counts, and each parcel is looked at by itself.
-pub(crate) fn look_if_all_clean(examiner: &mut dyn Examiner, names: &[&str], files: &[File<'_>]) -> Option<Looked> {
-    look(examiner, names, files).ok().filter(Looked::is_clean)
+pub(crate) fn look_if_all_clean(
+    examiner: &mut dyn Examiner,
+    names: &[&str],
+    files: &[File<'_>],
+    windows: &[Window],
+) -> Option<Looked> {
+    look(examiner, names, files, windows).ok().filter(Looked::is_clean)
 }
 
 /// Asks for a file without its coordinates, or a picture painted anew. Whoever rewrote it judges nothing afterwards.
@@ -324,17 +340,17 @@ mod tests {
     const X: File<'static> = File { path: "a", bytes: b"x", schema: None };
 
     fn clean() -> Seen {
-        Seen { kind: Kind::Text, findings: Vec::new(), obstacles: Vec::new(), signed: false }
+        Seen { kind: Kind::Text, findings: Vec::new(), obstacles: Vec::new(), signed: false, inside: Vec::new() }
     }
 
     #[test]
     fn an_answer_about_other_files_than_were_asked_about_is_none() {
         for words in [said(vec![]), said(vec![clean(), clean()]), b"{}".to_vec(), b"\x00".to_vec()] {
             let mut liar = Liar(words, 0);
-            assert!(matches!(look(&mut liar, &[], &[X]), Err(Silence::Garbled)));
+            assert!(matches!(look(&mut liar, &[], &[X], &[]), Err(Silence::Garbled)));
             assert_eq!(liar.1, 1, "it is not asked again");
         }
-        assert!(look(&mut Liar(said(vec![clean()]), 0), &[], &[X]).is_ok());
+        assert!(look(&mut Liar(said(vec![clean()]), 0), &[], &[X], &[]).is_ok());
     }
 
     #[test]
@@ -342,7 +358,7 @@ mod tests {
         let mut loud = Finding::new("precise-pair", RuleClass::Heuristic, "a".to_owned(), "");
         loud.sample = "X=4851490.4193".to_owned();
         let mut liar = Liar(said(vec![Seen { findings: vec![loud; 200], ..clean() }]), 0);
-        let looked = look(&mut liar, &[], &[X]).expect("an answer");
+        let looked = look(&mut liar, &[], &[X], &[]).expect("an answer");
         let findings = &looked.files.first().expect("one file").findings;
         assert_eq!(findings.len(), EVIDENCE_MAX);
         assert!(findings.iter().all(|f| f.sample == "X=48#####.###3"));
@@ -354,7 +370,7 @@ mod tests {
         let words = String::from_utf8(said(vec![Seen::unread("encrypted", "a")])).expect("JSON is text");
         for bad in ["113.5,23.1", "x\\u0000", &"a".repeat(65)] {
             let mut liar = Liar(words.replace("encrypted", bad).into_bytes(), 0);
-            assert!(matches!(look(&mut liar, &[], &[X]), Err(Silence::Garbled)), "{bad}");
+            assert!(matches!(look(&mut liar, &[], &[X], &[]), Err(Silence::Garbled)), "{bad}");
         }
     }
 

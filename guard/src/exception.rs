@@ -56,7 +56,7 @@ mod tests {
     }
 
     fn left(findings: Vec<Finding>, obstacles: Vec<Finding>, exceptions: &[Exception]) -> usize {
-        let mut seen = Seen { kind: Kind::Text, findings, obstacles, signed: false };
+        let mut seen = Seen { kind: Kind::Text, findings, obstacles, signed: false, inside: Vec::new() };
         let before = seen.findings.len();
         let excepted = except(&mut seen, &digest(1), exceptions);
         assert_eq!(seen.findings.len() + excepted.len(), before);
@@ -74,7 +74,7 @@ mod tests {
         }
         let structural = vec![found("axis-pair", RuleClass::Structural, "a.csv:1")];
         assert_eq!(left(structural, vec![], &[of("axis-pair", 1)]), 1);
-        let name = || examine("4851490.419 29546865.276.csv", b"a,b\n").findings;
+        let name = || examine("4851490.419 29546865.276.csv", b"a,b\n", &[]).findings;
         assert!(!name().is_empty());
         assert_eq!(left(name(), vec![], &[of("precise-pair", 1)]), name().len(), "a name is not of the file's bytes");
         let unread = vec![found("encrypted", RuleClass::Structural, "a.csv")];

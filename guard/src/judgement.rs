@@ -16,6 +16,7 @@ use crate::kind::{self, Kind};
 use crate::label;
 use crate::parcel::{Parcel, path_can_travel};
 use crate::rules::{OnCoordinates, OnSignature, ParcelType, Rules, Schema, may_keep};
+use crate::window::Window;
 
 /// More files than this no parcel holds.
 const FILES_MAX: usize = 50_000;
@@ -280,7 +281,9 @@ fn look_at_several<P: Parcel>(
             parcel.files().iter().zip(read).map(move |(f, bytes)| examiner::File { path: &f.path, bytes, schema })
         })
         .collect();
-    let Some(Looked { files: seen, outlined, .. }) = examiner::look_if_all_clean(examiner, &names, &files) else {
+    let Some(Looked { files: seen, outlined, .. }) =
+        examiner::look_if_all_clean(examiner, &names, &files, question.rules.windows())
+    else {
         return;
     };
     let (mut seen, mut outlined) = (seen.into_iter(), outlined.into_iter());
@@ -347,9 +350,14 @@ pub fn inspect_by<P: Parcel>(
         Err(reason) => return refused(parcel, reason, Vec::new()),
     };
     let excepted = inspected.except(&parcel, exceptions);
-    let Some(nth) = fits.iter().position(|t| inspected.seen.iter().all(|s| t.covers(s.kind))) else {
+    let by_kind = |t: &&ParcelType| inspected.seen.iter().all(|s| t.covers(s.kind));
+    let Some(nth) = fits.iter().position(|t| by_kind(t) && t.stranger(&inspected.seen).is_none()) else {
         let reason = not_covered(&inspected, question);
-        return refused(parcel, reason, inspected.findings());
+        let stranger = fits.iter().filter(|t| by_kind(t)).find_map(|t| t.stranger(&inspected.seen));
+        let why = stranger.map(|inner| {
+            Finding::new("member-not-registered", RuleClass::Structural, inner.at.clone(), inner.kind.name())
+        });
+        return refused(parcel, reason, why.into_iter().chain(inspected.findings()).collect());
     };
     if nth > 0 {
         inspected.outlined.clear();
@@ -420,6 +428,7 @@ fn read_all<P: Parcel>(
     let mut batch = Batch {
         examiner,
         schema: first_schema(fits),
+        windows: question.rules.windows(),
         name: Some(parcel.name()),
         in_name: Vec::new(),
         files: Vec::new(),
@@ -457,6 +466,7 @@ fn read_all<P: Parcel>(
 struct Batch<'a> {
     examiner: &'a mut dyn Examiner,
     schema: Option<&'a Schema>,
+    windows: &'a [Window],
     /// The parcel's own name is content too; it is looked at with the first files.
     name: Option<&'a str>,
     in_name: Vec<Finding>,
@@ -487,7 +497,7 @@ impl<'a> Batch<'a> {
             files.iter().map(|(path, bytes)| examiner::File { path, bytes, schema: self.schema }).collect();
         let looked = match self.silence {
             Some(silence) => Err(silence),
-            None => examiner::look(self.examiner, &names, &contents),
+            None => examiner::look(self.examiner, &names, &contents, self.windows),
         };
         match looked {
             Ok(Looked { names, files: mut looked, mut outlined }) => {
@@ -610,6 +620,7 @@ fn strip_all<P: Parcel>(
             examiner,
             &[],
             &[examiner::File { path: &facts.path, bytes: &stripped, schema: None }],
+            question.rules.windows(),
         ) {
             Ok(looked) => looked.files.into_iter().next(),
             Err(silence) => return unheard(silence),

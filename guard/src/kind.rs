@@ -112,6 +112,30 @@ impl Kind {
         }
     }
 
+    /// Something that people make by itself and put into other documents, or that holds such.
+    pub(crate) const fn is_document(self) -> bool {
+        matches!(
+            self,
+            Kind::Pdf
+                | Kind::Docx
+                | Kind::Xlsx
+                | Kind::Pptx
+                | Kind::Ofd
+                | Kind::Odf
+                | Kind::Ole
+                | Kind::Rtf
+                | Kind::Mail
+                | Kind::Media
+                | Kind::Zip
+                | Kind::Tar
+                | Kind::Gzip
+                | Kind::Bzip2
+                | Kind::Xz
+                | Kind::Zstd
+                | Kind::SevenZip
+        )
+    }
+
     /// A picture by itself.
     pub(crate) const fn is_picture(self) -> bool {
         matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::Bmp | Kind::Tiff | Kind::Webp | Kind::Heic)

@@ -39,10 +39,11 @@ impl Member {
     }
 }
 
-/// What a clean member was, and what looking into it had cost.
-#[derive(Clone, Copy)]
+/// What a clean member was, what stood inside it, and what looking into it had cost.
+#[derive(Clone)]
 pub(crate) struct Cost {
     pub kind: Kind,
+    pub inside: Vec<Kind>,
     pub expanded: usize,
     pub members: u32,
 }
@@ -53,7 +54,7 @@ pub(crate) struct Known(HashMap<Member, Cost>);
 
 impl Known {
     pub(crate) fn cost(&self, member: &Member) -> Option<Cost> {
-        self.0.get(member).copied()
+        self.0.get(member).cloned()
     }
 
     pub(crate) fn keep(&mut self, member: Member, cost: Cost) {
@@ -111,20 +112,20 @@ mod tests {
             }
         }
         let deep = tar(&same(60, &nested, "tar"));
-        assert!(deep.len() > 60 << 20 || examine("b.tar", &deep).verdict() == DetectVerdict::Uninspectable);
+        assert!(deep.len() > 60 << 20 || examine("b.tar", &deep, &[]).verdict() == DetectVerdict::Uninspectable);
     }
 
     #[test]
     fn what_is_met_is_met_in_each_of_its_places_and_a_name_that_says_otherwise_is_looked_at_anew() {
         let corner = "界址点 X=4851490.4193 Y=29546865.2760 ".repeat(20);
-        let seen = examine("a.tar", &tar(&same(3, corner.as_bytes(), "txt")));
+        let seen = examine("a.tar", &tar(&same(3, corner.as_bytes(), "txt")), &[]);
         let places =
             seen.findings.iter().filter(|finding| finding.rule == "axis-pair" || finding.rule == "precise-pair");
         assert!(places.count() >= 3);
         // A piece of a page is a text, and no XML.
         let piece = "<a>未完 ".repeat(100);
         let both = [same(1, piece.as_bytes(), "txt"), same(1, piece.as_bytes(), "xml")].concat();
-        assert_eq!(examine("a.tar", &tar(&both[..1])).verdict(), DetectVerdict::Clean);
-        assert_eq!(examine("a.tar", &tar(&both)).verdict(), DetectVerdict::Uninspectable);
+        assert_eq!(examine("a.tar", &tar(&both[..1]), &[]).verdict(), DetectVerdict::Clean);
+        assert_eq!(examine("a.tar", &tar(&both), &[]).verdict(), DetectVerdict::Uninspectable);
     }
 }

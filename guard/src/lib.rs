@@ -48,6 +48,7 @@ mod tar;
 mod text;
 mod tiff;
 mod tree;
+mod window;
 mod words;
 mod workbook;
 mod written;

@@ -4,9 +4,12 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::finding::{Finding, RuleClass, Word};
 use crate::kind::Kind;
 use crate::known::{Cost, Known, Member};
+use crate::window::{self, Window};
 use crate::{
     buried, dbf, encoded, font, geodata, mail, media, ole, packed, pdf, picture, rtf, scan, seven, table, tar, text,
     tiff, xlsb, xml, zip,
@@ -30,11 +33,20 @@ const SAMPLE_BYTES: usize = 40;
 /// Ends the place of what was found in a name; the offset stands behind it.
 pub(crate) const NAME_MARK: &str = " (name)";
 
+/// A kind of file that stands inside another, and where the first of it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Inner {
+    pub kind: Kind,
+    pub at: String,
+}
+
 pub(crate) struct Look {
     pub findings: Vec<Finding>,
     pub obstacles: Vec<Finding>,
     /// A signature stands in it: its bytes must not be changed.
     pub signed: bool,
+    /// Kinds of the files inside it, each with the first place of its kind.
+    pub inside: Vec<Inner>,
     /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
     drawing: bool,
     /// Inside the settings of an office document, where printers keep what only they know.
@@ -42,6 +54,8 @@ pub(crate) struct Look {
     /// Inside a workbook: the strings that its cells share.
     strings: Option<Vec<String>>,
     known: Known,
+    /// The grids of the office's cities.
+    windows: Vec<Window>,
     expanded_left: usize,
     members_left: u32,
 }
@@ -52,12 +66,27 @@ impl Look {
             findings: Vec::new(),
             obstacles: Vec::new(),
             signed: false,
+            inside: Vec::new(),
             drawing: false,
             settings: false,
             strings: None,
             known: Known::default(),
+            windows: Vec::new(),
             expanded_left: EXPANDED_BYTES_MAX,
             members_left: MEMBERS_MAX,
+        }
+    }
+
+    /// The same, for an office that has said where its cities' grids lie.
+    pub(crate) fn within(windows: &[Window]) -> Self {
+        Look { windows: windows.to_vec(), ..Look::new() }
+    }
+
+    /// A file of this kind is a member of what is looked at: whoever takes the container takes it too.
+    pub(crate) fn stands_inside(&mut self, kind: Kind, at: &str) {
+        // As many as there are words for kinds; nothing is of no kind.
+        if kind != Kind::Empty && !self.inside.iter().any(|known| known.kind.name() == kind.name()) {
+            self.inside.push(Inner { kind, at: at.to_owned() });
         }
     }
 
@@ -138,19 +167,24 @@ impl Look {
         let circumstances = [tolerated, self.drawing, self.settings];
         let member =
             (depth > 0 && self.strings.is_none()).then(|| Member::of(name, bytes, depth, circumstances)).flatten();
-        if let Some(Cost { kind, expanded, members }) = member.as_ref().and_then(|member| self.known.cost(member)) {
-            self.pay(expanded, members, at);
-            return kind;
+        if let Some(known) = member.as_ref().and_then(|member| self.known.cost(member)) {
+            self.pay(known.expanded, known.members, at);
+            known.inside.iter().for_each(|kind| self.stands_inside(*kind, at));
+            return known.kind;
         }
         let before = (self.findings.len(), self.obstacles.len(), self.signed);
         let (expanded, members) = (self.expanded_left, self.members_left);
+        let around = std::mem::take(&mut self.inside);
         let kind = self.new_file(name, bytes, at, depth, tolerated);
+        let inside: Vec<Kind> = self.inside.iter().map(|inner| inner.kind).collect();
+        let found = std::mem::replace(&mut self.inside, around);
+        found.into_iter().for_each(|inner| self.stands_inside(inner.kind, &inner.at));
         let is_clean = before == (self.findings.len(), self.obstacles.len(), self.signed);
         // Where evidence is full, nothing is known to be clean.
         let is_told = self.findings.len() < EVIDENCE_MAX && self.obstacles.len() < EVIDENCE_MAX;
         if let Some(member) = member.filter(|_| is_clean && is_told) {
             let (expanded, members) = (expanded - self.expanded_left, members - self.members_left);
-            self.known.keep(member, Cost { kind, expanded, members });
+            self.known.keep(member, Cost { kind, inside, expanded, members });
         }
         kind
     }
@@ -358,6 +392,9 @@ impl Look {
         let known: Vec<Word> = self.findings.iter().skip(before).map(|finding| finding.rule).collect();
         if let Some(joined) = text::ungrouped(&clear) {
             self.reading(&joined, at, &known);
+        }
+        if let Some(place) = window::look(&clear, &self.windows).filter(|_| !self.drawing) {
+            self.finding("city-window", RuleClass::Heuristic, &format!("{at}:{place}"), sample(&clear, place));
         }
         if spaced_digits {
             self.reading(&text::closed_up(&clear), at, &known);

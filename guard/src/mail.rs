@@ -1,6 +1,7 @@
 //! Mails and web archives: headers, parts, and what the parts are once their transfer encoding is undone.
 
 use crate::encoded;
+use crate::kind::Kind;
 use crate::look::Look;
 use crate::octets::{head, slice, tail};
 
@@ -70,7 +71,12 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], text: &str, at: &str, depth: u
         if decoded.is_empty() || !look.member(decoded.len(), at) {
             continue;
         }
-        look.file("", &decoded, &format!("{at}:{start}"), depth + 1);
+        let place = format!("{at}:{start}");
+        let kind = look.file("", &decoded, &place, depth + 1);
+        // What is no text, page or message is attached.
+        if !matches!(kind, Kind::Text | Kind::Html | Kind::Mail) {
+            look.stands_inside(kind, &place);
+        }
     }
     // A part that does not say how it is encoded may be so all the same.
     rest.extend_from_slice(tail(bytes, from));

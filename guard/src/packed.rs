@@ -37,7 +37,9 @@ pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &s
         }
     }
     let inner = [".gz", ".bz2", ".xz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
-    look.file(inner, &out, &format!("{at}!{inner}"), depth + 1);
+    let place = format!("{at}!{inner}");
+    let kind = look.file(inner, &out, &place, depth + 1);
+    look.stands_inside(kind, &place);
 }
 
 /// What comes out stays in `out` even where the end is broken: it may be evidence.

@@ -16,15 +16,23 @@
 //! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
 //! json_schema = '''{"type": "object", …}'''    # every JSON file keeps to it: json_schema.rs
 //! budget = { per = "trip", parcels_max = 200 }  # of what leaves the internal zone
+//!
+//! [[window]]                                  # a city's own grid: window.rs
+//! name = "城建坐标"
+//! north = [20000, 60000]
+//! east = [60000, 99000]
 //! ```
 
 use protocol::{Crossing, Name};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::detection::Seen;
 use crate::json_schema::JsonSchema;
 use crate::kind::Kind;
+use crate::look::Inner;
 use crate::pattern::Pattern;
+use crate::window::{WINDOWS_MAX, Window};
 
 /// Types of one crossing. An office registers a few dozen.
 const TYPES_MAX: usize = 500;
@@ -74,6 +82,7 @@ pub struct Rules {
     crossing: Crossing,
     version: RulesVersion,
     types: Vec<ParcelType>,
+    windows: Vec<Window>,
 }
 
 /// Why a rule file is not loaded.
@@ -265,6 +274,8 @@ struct RulesText {
     version: Spanned<String>,
     #[serde(default, rename = "type")]
     types: Vec<TypeText>,
+    #[serde(default, rename = "window")]
+    windows: Vec<Spanned<Window>>,
 }
 
 #[derive(Deserialize)]
@@ -360,7 +371,16 @@ impl Rules {
             }
             types.push(parcel_type);
         }
-        Ok(Rules { crossing, version, types })
+        let faulty = raw.windows.iter().find_map(|window| Some((window.span().start, window.get_ref().fault()?)));
+        if let Some((at, detail)) = faulty {
+            return Err(RulesError::Crossing { line: line_of(at), detail: format!("window: {detail}") });
+        }
+        if raw.windows.len() > WINDOWS_MAX {
+            let detail = format!("more than {WINDOWS_MAX} windows");
+            return Err(RulesError::Crossing { line: 1, detail });
+        }
+        let windows = raw.windows.into_iter().map(Spanned::into_inner).collect();
+        Ok(Rules { crossing, version, types, windows })
     }
 
     /// Rules whose crossing was changed behind the loader's back: for the test that this changes nothing.
@@ -380,6 +400,16 @@ impl Rules {
     #[must_use]
     pub fn version(&self) -> &RulesVersion {
         &self.version
+    }
+
+    /// The grids of the office's cities.
+    pub(crate) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// The same for an administrator, a line each.
+    pub fn windows_told(&self) -> impl Iterator<Item = String> {
+        self.windows.iter().map(Window::told)
     }
 
     /// All registered types, in the order of the file.
@@ -560,6 +590,11 @@ impl ParcelType {
     pub(crate) fn covers(&self, kind: Kind) -> bool {
         self.kinds.iter().any(|k| k == "any" || k == kind.name())
     }
+
+    /// The first file inside one of these that this type does not carry by itself either.
+    pub(crate) fn stranger<'a>(&self, seen: &'a [Seen]) -> Option<&'a Inner> {
+        seen.iter().flat_map(|seen| &seen.inside).find(|inner| !self.covers(inner.kind))
+    }
 }
 
 #[cfg(test)]
@@ -635,6 +670,22 @@ mod tests {
         let rules = with("per = \"day\", parcels_max = 7, bytes_max = 1000, exceptions_max = 0").expect("sound");
         let told = rules.types().next().expect("a type").told();
         assert!(told.contains("at most 7 parcels, 1000 bytes, 0 exceptions a day"), "{told}");
+    }
+
+    #[test]
+    fn a_window_is_read_told_and_refused_with_its_line_where_it_means_nothing() {
+        let with = |window: &str| {
+            let head = "crossing = \"intranet-extranet\"\nversion = \"1\"\n[[window]]\nname = \"a\"\n";
+            Rules::parse(&format!("{head}{window}\n"))
+        };
+        let told: Vec<String> = with("north = [2, 6]\neast = [6, 9]").expect("sound").windows_told().collect();
+        assert_eq!(told, ["window a: north 2 to 6, east 6 to 9, at least 3 decimals, 2 points"]);
+        for bad in ["north = [6, 2]\neast = [6, 9]", "north = [2, 6]", "north = [2, 6]\neast = [6, 9]\noff = true"] {
+            assert!(with(bad).expect_err(bad).to_string().contains("line"), "{bad}");
+        }
+        let one = "north = [2, 6]\neast = [6, 9]\n";
+        let many = format!("{one}[[window]]\nname = \"a\"\n").repeat(WINDOWS_MAX);
+        assert!(with(&format!("{many}{one}")).is_err());
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn members(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Result<(), &'s
             trouble = Some("malformed-7z");
             return Ok(false);
         }
-        look.file(entry.name(), &out, &place(entry.name()), depth + 1);
+        let kind = look.file(entry.name(), &out, &place(entry.name()), depth + 1);
+        look.stands_inside(kind, &place(entry.name()));
         Ok(true)
     };
     for block in 0..archive.blocks.len() {

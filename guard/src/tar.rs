@@ -65,7 +65,8 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
         look.name(&header.link, &place);
         match header.kind {
             0 | b'0' | b'7' => {
-                look.file(&header.name, content, &place, depth + 1);
+                let kind = look.file(&header.name, content, &place, depth + 1);
+                look.stands_inside(kind, &place);
             }
             // Long names and extended headers are texts like any other.
             b'L' | b'K' | b'x' | b'g' => look.raw_text(content, &place, depth + 1),

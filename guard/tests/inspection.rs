@@ -183,7 +183,7 @@ fn an_archive_enters_the_internal_zone_uninspected_and_no_other() {
 #[test]
 fn what_is_not_registered_does_not_cross() {
     let rules = shipped("internet-extranet");
-    let page = b"<html><body>hello</body></html>";
+    let page: &[u8] = b"<html><body>hello</body></html>";
     assert_eq!(
         ask(&rules, &["application"], Moment::Intake, false, Drop::of("p", &[("p.html", page)])),
         "refused kind-not-allowed"
@@ -626,4 +626,54 @@ fn a_picture_leaves_the_internal_zone_painted_anew_whatever_its_type_says() {
         ask(&rules, &["t"], Moment::Intake, false, Drop::of("a.gif", &[("a.gif", gif)])),
         "refused not-inspectable"
     );
+}
+
+#[test]
+fn a_citys_window_stops_what_only_its_office_can_know_and_switches_nothing_off() {
+    let with = |window: &str| {
+        let head = "crossing = \"intranet-extranet\"\nversion = \"1\"\n";
+        let kinds = "[[type]]\nname = \"t\"\nkinds = [\"csv\", \"txt\"]\n";
+        Rules::parse(&format!("{head}{kinds}{window}")).expect("it loads")
+    };
+    let window = "[[window]]\nname = \"a city\"\nnorth = [20000, 60000]\neast = [60000, 99000]\n";
+    let judged = |rules: &Rules, content: &str| {
+        ask(rules, &["t"], Moment::Intake, false, Drop::of("a.csv", &[("a.csv", content.as_bytes())]))
+    };
+    let local = "a;34512.417;71203.882\nb;51498.102;88210.455\n";
+    assert_eq!(judged(&with(""), local), "Released t", "nobody else could know");
+    assert_eq!(judged(&with(window), local), "refused coordinates");
+    let zipped = Drop::of("34512.417_71203.882_51498.102_88210.455.csv", &[("a.csv", b"1")]);
+    assert_eq!(ask(&with(window), &["t"], Moment::Intake, false, zipped), "refused coordinates", "names are content");
+    let ring = "POLYGON((113.34 23.13,113.35 23.13,113.35 23.14,113.34 23.13))";
+    for point in ["XZB=4851490.4193 YZB=29546865.2760", ring] {
+        for rules in [with(""), with(window), with(&window.replace("99000", "60001"))] {
+            assert_eq!(judged(&rules, point), "refused coordinates", "{point}");
+        }
+    }
+}
+
+#[test]
+fn what_may_not_come_by_itself_does_not_come_in_a_box() {
+    let rules = |kinds: &str| {
+        let head = "crossing = \"internet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\n";
+        Rules::parse(&format!("{head}kinds = [{kinds}]\n")).expect("it loads")
+    };
+    let judged = |kinds: &str, name: &str, bytes: &[u8]| {
+        ask(&rules(kinds), &["t"], Moment::Intake, false, Drop::of(name, &[(name, bytes)]))
+    };
+    let page: &[u8] = b"<html><body>words</body></html>";
+    let inner = zip(&[("a.txt", b"words of an office"), ("b.html", page)]);
+    let outer = zip(&[("a.txt", b"words of an office"), ("inner.zip", &inner)]);
+    assert_eq!(judged("\"zip\", \"txt\", \"html\"", "a.zip", &inner), "Released t");
+    assert_eq!(judged("\"zip\", \"txt\", \"html\"", "a.zip", &outer), "Released t");
+    for (bytes, what) in [(&inner, "a page"), (&outer, "a page in a box in a box")] {
+        assert_eq!(judged("\"zip\", \"txt\"", "a.zip", bytes), "refused kind-not-allowed", "{what}");
+    }
+    let twice = zip(&[("1.zip", &inner), ("2.zip", &inner)]);
+    assert_eq!(judged("\"zip\", \"txt\"", "a.zip", &twice), "refused kind-not-allowed");
+    let mail = b"From: a@b.cn\r\nTo: c@d.cn\r\nSubject: x\r\nMIME-Version: 1.0\r\n\
+        Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nwords\r\n--b\r\n\
+        Content-Type: application/json\r\nContent-Transfer-Encoding: base64\r\n\r\neyJhIjogMSwgImIiOiAid29yZHMgb2YgYW4gb2ZmaWNlIn0=\r\n--b--\r\n";
+    assert_eq!(judged("\"eml\", \"json\"", "a.eml", mail), "Released t");
+    assert_eq!(judged("\"eml\"", "a.eml", mail), "refused kind-not-allowed");
 }

@@ -265,6 +265,7 @@ impl RuleFile {
             "crossing": self.rules.crossing().name(), "version": self.rules.version().as_str(),
             "digest": self.digest.to_string(), "standing": standing, "signers": signers,
             "types": self.rules.types().map(ParcelType::told).collect::<Vec<_>>(),
+            "windows": self.rules.windows_told().collect::<Vec<_>>(),
         })
     }
 
@@ -280,7 +281,8 @@ impl RuleFile {
             }
         };
         let head = format!("rules {} version {}: {standing}", self.rules.crossing(), self.rules.version().as_str());
-        std::iter::once(head).chain(self.rules.types().map(|one| format!("  {}", one.told()))).collect()
+        let types = self.rules.types().map(ParcelType::told);
+        std::iter::once(head).chain(types.chain(self.rules.windows_told()).map(|one| format!("  {one}"))).collect()
     }
 }
 

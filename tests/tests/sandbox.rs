@@ -52,6 +52,12 @@ impl Counted {
         Start { program: self.program.clone(), more: more.iter().map(|&w| w.to_owned()).collect(), ..Start::default() }
     }
 
+    /// Has it locked itself? Before that it may be on its way to closing things.
+    fn has_greeted(&self, pid: i32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2'))
+    }
+
     fn pids(&self) -> Vec<i32> {
         let starts = fs::read_to_string(self.folder.path().join("starts")).unwrap_or_default();
         starts.lines().filter_map(|line| line.parse().ok()).collect()
@@ -353,4 +359,23 @@ fn where_no_worker_can_be_started_nothing_is_said_of_the_parcel() {
     let sandbox = Sandbox::started_by(Start { program: PathBuf::from("/nowhere"), ..Start::default() });
     assert!(sandbox.layers().is_err());
     assert_eq!(sandbox.failures(), 0, "no parcel was in any worker's hands");
+}
+
+#[test]
+fn a_worker_inherits_nothing_but_its_socket() {
+    let counted = Counted::new();
+    let secret = counted.folder.path().join("secret");
+    fs::write(&secret, "a key").unwrap();
+    // Left open for children, as a careless starter of the daemon would leave its own.
+    let _left = rustix::io::dup(fs::File::open(&secret).unwrap()).unwrap();
+    let sandbox = Sandbox::started_by(counted.start(&[]));
+    assert!(sandbox.layers().unwrap().is_some(), "it has greeted");
+    for pid in counted.pids() {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let numbers: Vec<String> = open.map(|fd| fd.file_name().to_string_lossy().into_owned()).collect();
+        if counted.has_greeted(pid) {
+            assert!(numbers.iter().all(|number| ["0", "1", "2"].contains(&number.as_str())), "{pid}: {numbers:?}");
+        }
+    }
+    assert!(is_released(&judge(&sandbox, OUTWARD, PLAIN)));
 }

@@ -319,3 +319,41 @@ fn none_of_the_spiked_papers_and_none_in_disguise_passes_a_strip_with_its_corner
     }
     println!("in disguise: {fates:?}");
 }
+
+/// Generated documents of each kind that are put into every disguise: more than three thousand files.
+const DISGUISED: u64 = 45;
+
+#[test]
+fn three_thousand_in_disguise_are_found_as_their_parents_are_and_a_strip_lets_none_pass() {
+    let rules = outward("");
+    let (mut made, mut stopped, mut fates, mut passed) = (0_u32, 0_u32, BTreeMap::new(), Vec::new());
+    for kind in &KINDS {
+        for case in 0..DISGUISED {
+            let mut noise = Noise::new(70_000 + case);
+            let text = words(3 + noise.below(6), &mut noise);
+            let corner = corner(&mut noise);
+            let parent = (kind.make)(&text, Some(&corner), case);
+            assert_eq!(detect(kind.name, &parent).verdict, DetectVerdict::Coordinates, "{} case {case}", kind.name);
+            for one in disguise::ALL {
+                let Some((name, worn)) = one.wear(kind.name, &parent) else { continue };
+                made += 1;
+                if detect(&name, &worn).verdict == DetectVerdict::Clean {
+                    passed.push(format!("{name} case {case} as {}", one.name));
+                    continue;
+                }
+                stopped += 1;
+                let fate = fate(&rules, &name, &worn);
+                assert!(!matches!(fate, Fate::AsItIs), "{name} case {case} as {} passed", one.name);
+                if let Fate::Stripped(bytes, _) = &fate {
+                    assert_eq!(detect(&name, bytes).verdict, DetectVerdict::Clean, "{name} case {case}");
+                    let all = everything(bytes);
+                    assert!(!(holds(&all, &corner.0) && holds(&all, &corner.1)), "{name} case {case} as {}", one.name);
+                }
+                tally(&mut fates, &fate);
+            }
+        }
+    }
+    println!("{stopped} of {made} stopped in disguise; of them {fates:?}; clean: {passed:?}");
+    assert!(made >= 3_000, "{made} files");
+    assert!(stopped * 100 >= made * 99, "{passed:?}");
+}

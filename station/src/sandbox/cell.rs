@@ -62,6 +62,7 @@ fn work(without: &[&str], probe: Option<&str>) -> io::Result<()> {
     // the end of the socket.
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::new(AtomicBool::new(false)))?;
     rustix::process::chdir("/")?;
+    close_inherited()?;
     // Whatever the standard library sets up at its first use, before it may not.
     let mut from = BufReader::with_capacity(64 * 1024, Wire);
     let layers = lock::lock(without);
@@ -78,6 +79,22 @@ fn work(without: &[&str], probe: Option<&str>) -> io::Result<()> {
         frame::write_answer(&mut Wire, &answer)?;
     }
     Ok(())
+}
+
+/// Closes whatever the daemon's own starter left open for its children: nothing but the three standard ones is this
+/// process's. The filter of system calls would let nobody read from it; closed, it is not there at all.
+fn close_inherited() -> io::Result<()> {
+    let listed = std::fs::read_dir("/proc/self/fd")?;
+    let numbers: Vec<i32> = listed
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    // The list itself was one of them, and is closed already.
+    numbers.into_iter().try_for_each(|number| match nix::unistd::close(number) {
+        Ok(()) | Err(nix::errno::Errno::EBADF) => Ok(()),
+        Err(error) => Err(error.into()),
+    })
 }
 
 fn greet(layers: Layers) -> io::Result<()> {
