@@ -49,6 +49,7 @@ fmt: ## Formats every crate
 
 bench: ## Figures beside their baselines, in one run; they go into docs/measurements.md
 	$(CARGO) build --release -q $(addprefix -p ,$(PROGRAMS))
+	$(CARGO) build --release -q -p tests --bin link-end
 	$(CARGO) run --release -q -p tests --bin bench
 
 soak: prerequisites ## The long variants of the tests: thousands of kills, power cuts, lossy wires, hours of mutants

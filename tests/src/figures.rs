@@ -6,6 +6,7 @@
 pub mod guard;
 pub mod history;
 pub mod intake;
+pub mod link;
 pub mod peers;
 pub mod sandbox;
 pub mod sealing;

@@ -159,6 +159,8 @@ impl Seat {
 pub struct Load {
     /// Bytes of each large one.
     pub large: Vec<u64>,
+    /// Large ones are holes in a file: for a load that is never to arrive whole.
+    pub hollow: bool,
     /// How many small ones.
     pub small: u64,
     /// Bytes of each of them.
@@ -193,9 +195,14 @@ pub fn prepare(root: &Path, suite: Suite, load: &Load) -> io::Result<()> {
     };
     for (at, bytes) in load.large.iter().enumerate() {
         let staged = spool.layout().sealing().join("staged");
-        write_noise(&staged, *bytes, at as u64 + 1)?;
-        let (_, digest) = tree::root_of_reader(suite, &mut fs::File::open(&staged)?)?;
-        let number = next(digest);
+        let number = if load.hollow {
+            fs::File::create(&staged)?.set_len(*bytes)?;
+            next(Digest::default())
+        } else {
+            write_noise(&staged, *bytes, at as u64 + 1)?;
+            let (_, digest) = tree::root_of_reader(suite, &mut fs::File::open(&staged)?)?;
+            next(digest)
+        };
         let done = outbox.commit(&staged, &id_of(number), EntryKind::Bundle, Priority::Bulk, EPOCH, number);
         done.map_err(io::Error::other)?;
     }
@@ -281,6 +288,8 @@ pub struct Case {
     pub patience: Duration,
     /// Then the gap report is carried back, and everything has to come within the same time again.
     pub import_gaps: bool,
+    /// Forged frames a second beside it, from outside.
+    pub forged_per_s: u64,
 }
 
 /// How a run ended. An entry is delivered, named in the gap report, or lost in silence.
@@ -348,6 +357,7 @@ pub struct Rig<'a> {
     listen: SocketAddr,
     target: SocketAddr,
     ends: [Option<End>; 2],
+    forger: Option<End>,
     starts: u32,
     news: (Sender<News>, Receiver<News>),
     last: [Value; 2],
@@ -394,6 +404,7 @@ impl<'a> Rig<'a> {
             listen,
             target,
             ends,
+            forger: None,
             starts: 0,
             news,
             last,
@@ -402,20 +413,33 @@ impl<'a> Rig<'a> {
     }
 
     fn start(&mut self, side: Side) -> io::Result<()> {
-        let (role, address, settings) = match side {
-            Side::Outer => ("send", self.target, &self.case.sender),
-            Side::Inner => ("receive", self.listen, &self.case.receiver),
-        };
+        match side {
+            Side::Outer => self.start_as(side, "send", &self.case.sender),
+            Side::Inner => self.start_as(side, "receive", &self.case.receiver),
+        }
+    }
+
+    fn words(&self, role: &str, address: SocketAddr, settings: &[(&str, u64)]) -> Vec<String> {
         let mut words = vec![role.to_owned(), self.root.to_string_lossy().into_owned(), address.to_string()];
         words.extend(settings.iter().map(|(name, value)| format!("{name}={value}")));
-        let before = match (self.wire, side) {
+        words
+    }
+
+    /// What stands before a command of this side.
+    fn before(&self, side: Side) -> Vec<String> {
+        match (self.wire, side) {
             (Wire::Relay(_), _) => Vec::new(),
             (Wire::Gate(gate, _), Side::Outer) => gate.outside(),
             (Wire::Gate(gate, _), Side::Inner) => gate.inside(),
-        };
+        }
+    }
+
+    fn start_as(&mut self, side: Side, role: &str, settings: &[(&str, u64)]) -> io::Result<()> {
+        let address = if side == Side::Outer { self.target } else { self.listen };
+        let words = self.words(role, address, settings);
         self.starts += 1;
         let start = self.starts;
-        let mut end = begin(before, self.program, &words, start)?;
+        let mut end = begin(self.before(side), self.program, &words, start)?;
         let lines = BufReader::new(end.child.stdout.take().ok_or_else(|| io::Error::other("a pipe"))?);
         let news = self.news.0.clone();
         std::thread::Builder::new().name("lines".to_owned()).spawn(move || {
@@ -507,6 +531,10 @@ impl<'a> Rig<'a> {
         self.start(Side::Outer)?;
         self.until(Instant::now() + patience, |rig| !rig.last[Side::Outer as usize].is_null())?;
         let began = Instant::now();
+        if self.case.forged_per_s > 0 {
+            let words = self.words("forge", self.target, &[("rate", self.case.forged_per_s)]);
+            self.forger = Some(begin(self.before(Side::Outer), self.program, &words, 0)?);
+        }
         self.trouble(began + patience)?;
         // A wire whose first round takes longer than this is no wire.
         let round_one = self.until(Instant::now() + 4 * patience, Self::is_round_one_out)?;
@@ -528,6 +556,50 @@ impl<'a> Rig<'a> {
             outcome.delivered_after_import = Some(self.number(Side::Inner, "whole"));
         }
         Ok(outcome)
+    }
+
+    /// Urgent entries, one after another, while the load is being sent: from the outbox to the arrivals, each.
+    pub fn urgent(mut self, count: u64) -> io::Result<Vec<Duration>> {
+        let patience = self.case.patience;
+        self.start(Side::Inner)?;
+        self.until(Instant::now() + patience, |rig| !rig.last[Side::Inner as usize].is_null())?;
+        self.start(Side::Outer)?;
+        // The bulk is under way.
+        self.until(Instant::now() + patience, |rig| rig.number(Side::Outer, "bytes") > 1 << 20)?;
+        for sequence in end::URGENT_FROM..end::URGENT_FROM + count {
+            self.order(&format!("urgent {sequence}"))?;
+            let there = |rig: &Rig<'_>| rig.times(Side::Inner, "came").contains_key(&sequence);
+            if !self.until(Instant::now() + patience, there)? {
+                return Err(io::Error::other(format!("urgent entry {sequence} did not come: {:?}", self.last)));
+            }
+        }
+        let left = |rig: &Rig<'_>| rig.times(Side::Outer, "urgent").len() as u64 == count;
+        self.until(Instant::now() + patience, left)?;
+        let (left, came) = (self.times(Side::Outer, "urgent"), self.times(Side::Inner, "came"));
+        let took = |(sequence, at): (&u64, &u64)| Some(Duration::from_nanos(came.get(sequence)?.saturating_sub(*at)));
+        Ok(left.iter().filter_map(took).collect())
+    }
+
+    /// A loop of send and one of receive over the same wire: bytes that came, and CPU seconds of either loop for each GB.
+    pub fn plain(mut self, bytes: u64, size: u64) -> io::Result<(u64, f64, f64)> {
+        let patience = self.case.patience;
+        self.start_as(Side::Inner, "plain-receive", &[])?;
+        self.until(Instant::now() + patience, |rig| !rig.last[Side::Inner as usize].is_null())?;
+        self.start_as(Side::Outer, "plain-send", &[("bytes", bytes), ("size", size)])?;
+        if !self.until(Instant::now() + patience, |rig| rig.number(Side::Outer, "bytes") >= bytes)? {
+            return Err(io::Error::other("a loop of send did not end"));
+        }
+        // What is still in the buffer of the socket is taken within a line or two.
+        self.until(Instant::now() + NEWS_EVERY, |_| false)?;
+        let came = self.number(Side::Inner, "bytes");
+        let cost =
+            |side: Side, bytes: u64| self.last[side as usize]["cpu_s"].as_f64().unwrap_or(0.0) * 1e9 / bytes as f64;
+        Ok((came, cost(Side::Outer, bytes), cost(Side::Inner, came)))
+    }
+
+    fn times(&self, side: Side, name: &str) -> BTreeMap<u64, u64> {
+        let pairs: Vec<(u64, u64)> = serde_json::from_value(self.last[side as usize][name].clone()).unwrap_or_default();
+        pairs.into_iter().collect()
     }
 
     fn trouble(&mut self, deadline: Instant) -> io::Result<()> {
@@ -554,10 +626,13 @@ impl<'a> Rig<'a> {
 
     /// What a ferry does with a gap report: the sender is told the numbers.
     fn import(&mut self) -> io::Result<()> {
-        let missing = self.missing();
+        self.missing().iter().try_for_each(|(from, to)| self.order(&format!("again {from}-{to}")))
+    }
+
+    fn order(&mut self, order: &str) -> io::Result<()> {
         let pipe = self.ends[Side::Outer as usize].as_mut().and_then(|end| end.stdin.as_mut());
         let pipe = pipe.ok_or_else(|| io::Error::other("a sender"))?;
-        missing.iter().try_for_each(|(from, to)| writeln!(pipe, "again {from}-{to}"))?;
+        writeln!(pipe, "{order}")?;
         pipe.flush()
     }
 

@@ -234,8 +234,11 @@ impl Run {
     }
 
     fn assemble(&mut self, plan: &Plan) -> io::Result<Vec<u8>> {
+        let room = self.sender.room();
         let Run { link, outbox, open, .. } = self;
-        block::assemble(link.suite, plan.id, &plan.pieces, |piece, place| read_piece(link, outbox, open, piece, place))
+        block::assemble_in(room, link.suite, plan.id, &plan.pieces, |piece, place| {
+            read_piece(link, outbox, open, piece, place)
+        })
     }
 
     fn frames(&mut self, now: Moment) -> bool {

@@ -97,23 +97,39 @@ pub fn assemble<E>(
     suite: Suite,
     id: BlockId,
     pieces: &[Piece],
+    read: impl FnMut(&Piece, &mut [u8]) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    assemble_in(Vec::new(), suite, id, pieces, read)
+}
+
+/// The same in the memory of a block that went before: what is overwritten need not be cleared first.
+pub fn assemble_in<E>(
+    mut bytes: Vec<u8>,
+    suite: Suite,
+    id: BlockId,
+    pieces: &[Piece],
     mut read: impl FnMut(&Piece, &mut [u8]) -> Result<(), E>,
 ) -> Result<Vec<u8>, E> {
     let content: u64 = pieces.iter().map(|piece| u64::from(piece.length)).sum();
+    let whole = usize::try_from(bytes_for(pieces.len(), content)).unwrap_or_default();
+    let mut directory = Vec::with_capacity(HEAD_BYTES + pieces.len() * PIECE_BYTES);
+    directory.extend_from_slice(&MAGIC);
+    directory.push(VERSION);
+    directory.extend_from_slice(&u16::try_from(pieces.len()).expect("the planner keeps to PIECES_MAX").to_be_bytes());
+    pieces.iter().for_each(|piece| piece.write(&mut directory));
     // Room for the zeros behind the last symbol too, so that filling them in moves nothing.
-    let room = bytes_for(pieces.len(), content) + u64::from(SYMBOL_BYTES_MAX);
-    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.push(VERSION);
-    bytes.extend_from_slice(&u16::try_from(pieces.len()).expect("the planner keeps to PIECES_MAX").to_be_bytes());
-    pieces.iter().for_each(|piece| piece.write(&mut bytes));
+    bytes.reserve((whole + usize::from(SYMBOL_BYTES_MAX)).saturating_sub(bytes.len()));
+    bytes.resize(whole, 0);
+    let (head, mut rest) = bytes.split_at_mut(directory.len());
+    head.copy_from_slice(&directory);
     for piece in pieces {
-        let start = bytes.len();
-        bytes.resize(start + piece.length as usize, 0);
-        read(piece, bytes.get_mut(start..).unwrap_or_default())?;
+        let (place, after) = rest.split_at_mut(piece.length as usize);
+        read(piece, place)?;
+        rest = after;
     }
-    let digest = digest(suite, id, &bytes);
-    bytes.extend_from_slice(digest.as_bytes());
+    let body = whole - DIGEST_BYTES;
+    let digest = digest(suite, id, bytes.get(..body).unwrap_or_default());
+    bytes.get_mut(body..).into_iter().for_each(|place| place.copy_from_slice(digest.as_bytes()));
     Ok(bytes)
 }
 

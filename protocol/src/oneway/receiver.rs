@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::beacon::{self, Beacon, Introduction, Pulse};
@@ -227,19 +228,38 @@ struct Kept {
     recalling: bool,
 }
 
+/// Looked up several times for each frame, and only after its tag: nobody but the sender chooses these numbers, and what
+/// it may open is bounded. So a multiplication is enough.
+type ById = BuildHasherDefault<Spread>;
+
+#[derive(Clone, Copy, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(29) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// The receiver of one crossing.
 pub struct Receiver {
     ear: Ear,
     limits: Limits,
     /// Ascending.
     epochs: Vec<Epoch>,
-    open: HashMap<BlockId, Kept>,
+    open: HashMap<BlockId, Kept, ById>,
     /// By last touch, so that the stalest is found at once.
     stale: BTreeMap<u64, BlockId>,
     touches: u64,
     memory_bytes: usize,
     disk_bytes: u64,
-    done: HashSet<BlockId>,
+    done: HashSet<BlockId, ById>,
     done_order: VecDeque<BlockId>,
     decoder: Decoder,
     events: VecDeque<Event>,
@@ -260,12 +280,12 @@ impl Receiver {
             ear,
             limits,
             epochs: Vec::new(),
-            open: HashMap::new(),
+            open: HashMap::default(),
             stale: BTreeMap::new(),
             touches: 0,
             memory_bytes: 0,
             disk_bytes: 0,
-            done: HashSet::new(),
+            done: HashSet::default(),
             done_order: VecDeque::new(),
             decoder: Decoder::default(),
             events: VecDeque::new(),
@@ -637,8 +657,10 @@ impl Receiver {
 
     fn touch(&mut self, now: Moment, id: BlockId) {
         let Some(kept) = self.open.get_mut(&id) else { return };
-        kept.at = now;
-        // The order matters between blocks, not between frames: one entry a block and tick is enough.
+        // The order matters between blocks, not between frames: once a block and chunk of the driver is enough.
+        if std::mem::replace(&mut kept.at, now) == now {
+            return;
+        }
         if self.stale.last_key_value().is_some_and(|(_, last)| *last != id) {
             self.stale.remove(&kept.touched);
             self.touches += 1;

@@ -30,6 +30,8 @@ const FIRST_BEACONS: u32 = 10;
 const FIRST_BEACON_EVERY: Moment = Moment::from_millis(100);
 /// Blocks that may be in the air beyond the interleave when something urgent comes.
 const URGENT_EXTRA: usize = 2;
+/// Memory of blocks that is kept for the next ones: two end in one batch at most, but for short ones.
+const EMPTIED_MAX: usize = 2;
 /// Doubling stops here whatever the setting says, so that no shift overflows.
 const DOUBLINGS_MAX: u32 = 16;
 
@@ -121,6 +123,8 @@ pub struct Sender {
     air: VecDeque<Airborne>,
     /// All of their round was given out and nobody has said yet that it left; true where some of it did not.
     given: Vec<(BlockId, bool)>,
+    /// Memory of blocks whose round is over.
+    emptied: Vec<Vec<u8>>,
     picks: u32,
     encoder: Encoder,
     notes: VecDeque<Note>,
@@ -153,6 +157,7 @@ impl Sender {
             loading: HashMap::new(),
             air: VecDeque::new(),
             given: Vec::new(),
+            emptied: Vec::new(),
             picks: 0,
             encoder: Encoder::default(),
             notes: VecDeque::new(),
@@ -229,6 +234,12 @@ impl Sender {
         self.planner.waits(Lane::Again).then(|| self.cut(Lane::Again, now))?
     }
 
+    /// Memory for the next block; what stands in it is of no use.
+    #[must_use]
+    pub fn room(&mut self) -> Vec<u8> {
+        self.emptied.pop().unwrap_or_default()
+    }
+
     /// A block that was wanted, assembled by [`block::assemble`].
     pub fn supply(&mut self, id: BlockId, mut bytes: Vec<u8>) -> Result<(), CodeError> {
         let (Some(lane), Some(kept)) = (self.loading.remove(&id), self.blocks.get(&id)) else { return Ok(()) };
@@ -283,6 +294,9 @@ impl Sender {
             self.air.push_back(block);
         } else {
             self.given.push((block.header.block, block.void));
+            if self.emptied.len() < EMPTIED_MAX {
+                self.emptied.push(block.source);
+            }
         }
         Some(out.len() - start)
     }

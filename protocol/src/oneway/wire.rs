@@ -271,7 +271,8 @@ impl<'a> World<'a> {
         }
         while let Some(plan) = self.sender.wants(self.now) {
             let sent = &self.sent;
-            let bytes = block::assemble::<()>(self.office.suite, plan.id, &plan.pieces, |piece, place| {
+            let room = self.sender.room();
+            let bytes = block::assemble_in::<()>(room, self.office.suite, plan.id, &plan.pieces, |piece, place| {
                 let from = piece.offset as usize;
                 place.copy_from_slice(&sent[&piece.entry][from..from + place.len()]);
                 Ok(())
@@ -620,7 +621,8 @@ fn how_fast_the_state_machines_go() {
         while came < bytes {
             let started = std::time::Instant::now();
             while let Some(plan) = sender.wants(Moment::ZERO) {
-                let block = block::assemble::<()>(suite, plan.id, &plan.pieces, |piece, place| {
+                let room = sender.room();
+                let block = block::assemble_in::<()>(room, suite, plan.id, &plan.pieces, |piece, place| {
                     place.fill(piece.offset as u8);
                     Ok(())
                 });

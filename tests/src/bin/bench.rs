@@ -46,6 +46,9 @@ fn run() -> io::Result<()> {
     if wanted("intake") {
         figures::intake::run(&root)?;
     }
+    if wanted("link") {
+        figures::link::run()?;
+    }
     if wanted("one-way") {
         one_way(&root)?;
     }

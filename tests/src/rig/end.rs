@@ -5,26 +5,40 @@
 //! link-end send    ROOT TARGET [setting=value]…     {"sent":..,"datagrams":..,"bytes":..,"rss_mib":..,"cpu_s":..}
 //! link-end receive ROOT LISTEN [setting=value]…     {"whole":[..],"wrong":[..],"missing":[[from,to]..],"next":.. …}
 //! link-end relay   LISTEN EXIT [mischief=value]…    {"passed":..,"lost":..}
+//! link-end forge   ROOT TARGET rate=…               frames of the sender's epoch whose tags do not fit
+//! link-end plain-send    - TARGET bytes=… size=…    a loop of send(2), and nothing else
+//! link-end plain-receive - LISTEN                   a loop of recv(2), and nothing else
 //! on standard input of a sender: "again 3-7"        what a gap report asked for
+//!                                "urgent 1000000"   an urgent entry of 10 KiB with this number, now
 //! ```
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, BufRead as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use diode_link::{Link, ReceiverSettings, SenderSettings, Stop};
+use protocol::aead::{self, Aead};
 use protocol::ledger::{Event, Local, Record};
+use protocol::oneway::{BlockId, Geometry, Header, geometry};
+use protocol::parcel::Priority;
 use protocol::{Suite, tree};
 use serde_json::json;
 use spool::{Entry, Spool};
 
 use super::{CROSSING, Side, sequence_of};
+use crate::papers::Noise;
 use crate::relay::{Mischief, Relay};
 
+/// Urgent entries have numbers from here on.
+pub(super) const URGENT_FROM: u64 = 1_000_000;
+const URGENT_BYTES: usize = 10 * 1024;
+/// Forged frames leave in groups, so many groups a second.
+const FORGED_GROUPS_PER_S: u64 = 500;
 /// A line is said this often.
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
@@ -42,6 +56,9 @@ pub fn run(arguments: &[String]) -> io::Result<()> {
     match role.as_str() {
         "send" => send(Path::new(first), address(second)?, &settings),
         "receive" => receive(Path::new(first), address(second)?, &settings),
+        "forge" => forge(Path::new(first), address(second)?, &settings),
+        "plain-send" => plain_send(address(second)?, &settings),
+        "plain-receive" => plain_receive(address(second)?),
         "relay" => relay(address(first)?, address(second)?, &settings),
         other => Err(io::Error::other(format!("no end is called {other}"))),
     }
@@ -130,21 +147,27 @@ fn send(root: &Path, target: SocketAddr, given: &[(&str, u64)]) -> io::Result<()
         }
     }
     let link = link(root, Side::Outer)?;
-    let outbox = link.spool.outbox(CROSSING);
+    let link_spool = link.spool.clone();
+    let outbox = link_spool.outbox(CROSSING);
     let stop = Stop::new();
     let sending = diode_link::send(link, settings, stop.clone())?;
-    let again = |order: &str| {
+    let urgent: RefCell<Vec<(u64, u64)>> = RefCell::default();
+    let order = |order: &str| {
+        if let Some(sequence) = order.strip_prefix("urgent ").and_then(|number| number.parse().ok()) {
+            urgent.borrow_mut().extend(put_urgent(&link_spool, sequence));
+            return;
+        }
         let Some((from, to)) = order.strip_prefix("again ").and_then(|range| range.split_once('-')) else { return };
         let (Ok(from), Ok(to)) = (from.parse::<u64>(), to.parse::<u64>()) else { return };
         let entries = outbox.entries().unwrap_or_default();
         entries.iter().filter(|e| (from..=to).contains(&e.sequence)).for_each(|entry| outbox.ask_again(entry));
     };
-    talk(again, || {
+    talk(order, || {
         let status = sending.status();
         let sent = outbox.rounds().iter().filter(|(_, round, _)| *round >= 1).count();
         Ok(json!({
             "sent": sent, "datagrams": status.datagrams, "bytes": status.bytes, "errors": status.send_errors,
-            "blocks_cut": status.blocks_cut, "batch": status.segments_max,
+            "blocks_cut": status.blocks_cut, "batch": status.segments_max, "urgent": *urgent.borrow(),
             "rss_mib": crate::figures::rss_mib(std::process::id()), "cpu_s": link_cpu_s(),
         }))
     })?;
@@ -169,6 +192,7 @@ fn receive(root: &Path, listen: SocketAddr, given: &[(&str, u64)]) -> io::Result
     let (spool, suite, expected) = (link.spool.clone(), link.suite, super::expected(root)?);
     let mut arrivals = Arrived { spool, suite, expected, known: HashSet::new(), whole: 0, wrong: 0 };
     let stop = Stop::new();
+    let came = watch_urgent(&link.spool)?;
     let receiving = diode_link::receive(link, settings, stop.clone())?;
     talk(
         |_| {},
@@ -183,6 +207,7 @@ fn receive(root: &Path, listen: SocketAddr, given: &[(&str, u64)]) -> io::Result
                 "through": gaps.iter().map(|gaps| gaps.through).max(),
                 "beacons": counters.beacons, "kernel_drops": status.kernel_drops, "repaired": counters.blocks_repaired,
                 "bad": counters.blocks_bad, "evicted": counters.blocks_evicted, "auth_failed": counters.auth_failed,
+                "came": *came.lock().unwrap_or_else(PoisonError::into_inner),
                 "silent": status.silent, "socket_bytes": status.socket_bytes,
                 "rss_mib": crate::figures::rss_mib(std::process::id()), "cpu_s": link_cpu_s(),
             }))
@@ -191,6 +216,47 @@ fn receive(root: &Path, listen: SocketAddr, given: &[(&str, u64)]) -> io::Result
     stop.raise();
     receiving.join();
     Ok(())
+}
+
+/// Nanoseconds of the clock that both ends share.
+fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or(0)
+}
+
+/// Puts an urgent entry into the outbox; its number, and when that was.
+fn put_urgent(spool: &Spool, sequence: u64) -> Option<(u64, u64)> {
+    let staged = spool.layout().sealing().join(format!("urgent-{sequence}"));
+    fs::write(&staged, Noise::new(sequence).bytes(URGENT_BYTES)).ok()?;
+    let at = now_ns();
+    let outbox = spool.outbox(CROSSING);
+    let (id, kind) = (super::id_of(sequence), spool::EntryKind::Bundle);
+    outbox.commit(&staged, &id, kind, Priority::Urgent, super::EPOCH, sequence).ok()?;
+    Some((sequence, at))
+}
+
+/// Numbers, and when each came.
+type Noted = Arc<Mutex<Vec<(u64, u64)>>>;
+
+/// Notes when urgent entries come.
+fn watch_urgent(spool: &Spool) -> io::Result<Noted> {
+    let came = Noted::default();
+    let (noted, spool) = (Arc::clone(&came), spool.clone());
+    std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        let mut rung = 0;
+        loop {
+            rung = spool.bell().wait(rung, Duration::from_secs(1));
+            let at = now_ns();
+            for entry in spool.arrivals(CROSSING).completed().unwrap_or_default() {
+                let sequence = sequence_of(&entry.id);
+                let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+                if sequence >= URGENT_FROM && !noted.iter().any(|(known, _)| *known == sequence) {
+                    noted.push((sequence, at));
+                }
+            }
+        }
+    })?;
+    Ok(came)
 }
 
 /// What arrived, looked at bit for bit and recorded as a station records it.
@@ -261,4 +327,85 @@ fn relay(listen: SocketAddr, exit: SocketAddr, given: &[(&str, u64)]) -> io::Res
             Ok(json!({ "passed": passed, "lost": lost }))
         },
     )
+}
+
+/// Frames as the sender of the outer spool would send them, but for the key.
+fn forge(root: &Path, target: SocketAddr, given: &[(&str, u64)]) -> io::Result<()> {
+    let rate = given.iter().find(|(name, _)| *name == "rate").map_or(0, |(_, rate)| *rate);
+    let seat = super::Seat::load(root, Side::Outer)?;
+    let layout = spool::Layout::new(&seat.setup().root);
+    let text = fs::read_to_string(layout.links().join(format!("diode-{CROSSING}")).join("epoch"))?;
+    let link_epoch = text.trim().parse().map_err(io::Error::other)?;
+    let key = Aead::new(seat.suite, &aead::fresh_key(seat.suite)).ok_or_else(|| io::Error::other("a key"))?;
+    let symbol_bytes = geometry::symbol_bytes_for(1_500, target.is_ipv6());
+    let geometry = Geometry::of_block(2 << 20, symbol_bytes, 15).map_err(io::Error::other)?;
+    let block = BlockId { epoch: link_epoch, number: u32::MAX };
+    let header = Header {
+        suite: seat.suite,
+        crossing: CROSSING,
+        link_epoch,
+        link_sequence: 1,
+        block,
+        geometry,
+        index: 0,
+        digest_head: [0; 8],
+    };
+    let mut frame = Vec::new();
+    header.seal(&key, &vec![0x5a; usize::from(symbol_bytes)], &mut frame);
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(target)?;
+    let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    std::thread::Builder::new().name("forge".to_owned()).spawn(move || {
+        let began = std::time::Instant::now();
+        for group in 0_u32.. {
+            for _ in 0..rate / FORGED_GROUPS_PER_S {
+                counted.fetch_add(u64::from(socket.send(&frame).is_ok()), std::sync::atomic::Ordering::Relaxed);
+            }
+            let due = Duration::from_secs(1) * group / u32::try_from(FORGED_GROUPS_PER_S).unwrap_or(1);
+            std::thread::park_timeout(due.saturating_sub(began.elapsed()));
+        }
+    })?;
+    talk(|_| {}, || Ok(json!({ "forged": sent.load(std::sync::atomic::Ordering::Relaxed) })))
+}
+
+/// What the kernel alone costs: datagrams of the same size, each by a system call of its own.
+fn plain_send(target: SocketAddr, given: &[(&str, u64)]) -> io::Result<()> {
+    let of = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map_or(0, |(_, value)| *value);
+    let (bytes, size) = (of("bytes"), of("size"));
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(target)?;
+    let datagram = vec![0x5a; narrow(size)?];
+    let (done, cpu) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0.0)));
+    let (count, spent) = (Arc::clone(&done), Arc::clone(&cpu));
+    std::thread::Builder::new().name("diode-plain".to_owned()).spawn(move || {
+        let mut sent = 0;
+        while sent < bytes {
+            sent += socket.send(&datagram).map_or(0, |length| length as u64);
+        }
+        *spent.lock().unwrap_or_else(PoisonError::into_inner) = link_cpu_s();
+        *count.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+    })?;
+    talk(
+        |_| {},
+        || {
+            let done = *done.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(json!({ "bytes": done, "cpu_s": *cpu.lock().unwrap_or_else(PoisonError::into_inner) }))
+        },
+    )
+}
+
+fn plain_receive(listen: SocketAddr) -> io::Result<()> {
+    let socket = UdpSocket::bind(listen)?;
+    let _as_much_as_may_be = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 32 << 20);
+    let received = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::clone(&received);
+    std::thread::Builder::new().name("diode-plain".to_owned()).spawn(move || {
+        let mut datagram = vec![0; 1 << 16];
+        while let Ok(length) = socket.recv(&mut datagram) {
+            counted.fetch_add(length as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+    })?;
+    let count = move || received.load(std::sync::atomic::Ordering::Relaxed);
+    talk(|_| {}, || Ok(json!({ "bytes": count(), "cpu_s": link_cpu_s() })))
 }

@@ -88,6 +88,11 @@ impl Gate {
         Ok(())
     }
 
+    /// The wire behind the sender's own interface is narrower than that: larger packets vanish without a word.
+    pub fn narrow(&self, mtu: u16) -> io::Result<()> {
+        run("ip", &["-n", &self.inner, "link", "set", "gate", "mtu", &mtu.to_string()]).map(drop)
+    }
+
     /// Datagrams that came out of the wire at the far end and at the near end, by the kernel's counters.
     pub fn packets(&self) -> io::Result<(u64, u64)> {
         let count = |namespace: &str| -> io::Result<u64> {

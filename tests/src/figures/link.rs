@@ -1,0 +1,141 @@
+//! The one-way link alone, outbox to arrivals, between two namespaces: CPU time of both ends, small entries, forged frames
+//! beside it, and how long an urgent entry takes while bulk is being sent. Beside them a loop of send and receive.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::Suite;
+
+use crate::relay::Mischief;
+use crate::rig::gate::Gate;
+use crate::rig::{Case, Load, Outcome, Rig, Trouble, Wire};
+
+const LARGE: u64 = 1 << 30;
+/// As fast as the ends can: the pace does not hold them, and neither drowns the other.
+const RATE_MBIT: u64 = 4_000;
+const SMALL: u64 = 10_000;
+const FORGED_PER_S: u64 = 100_000;
+const URGENT: u64 = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Prints the rows.
+pub fn run() -> io::Result<()> {
+    if let Err(why) = Gate::build(1_500, true) {
+        println!("| the one-way link alone | SKIPPED: no network namespaces here: {why} | |");
+        return Ok(());
+    }
+    for (mtu, single) in [(1_500, true), (1_500, false), (9_000, true), (9_000, false)] {
+        large(mtu, single)?;
+    }
+    small()?;
+    forged()?;
+    urgent()
+}
+
+fn case(load: Load, rate_mbit: u64) -> Case {
+    Case {
+        suite: Suite::Std,
+        load,
+        // Further rounds have their own price and are not part of this one.
+        sender: vec![("rate_mbit", rate_mbit), ("round_every_s", 20), ("round_every_max_s", 20)],
+        receiver: vec![("rate_mbit", rate_mbit), ("socket_mib", 64)],
+        trouble: Trouble::None,
+        patience: PATIENCE,
+        import_gaps: false,
+        forged_per_s: 0,
+    }
+}
+
+/// Runs on a folder in memory: what is measured is the link, not a disk.
+fn on<T>(case: &Case, wire: &Wire, run: impl FnOnce(Rig<'_>) -> io::Result<T>) -> io::Result<T> {
+    let root = tempfile::Builder::new().prefix("trilock-link-").tempdir_in("/dev/shm")?;
+    let program = std::env::current_exe()?.with_file_name("link-end");
+    run(Rig::new(root.path(), Path::new(&program), case, wire)?)
+}
+
+fn cpu(outcome: &Outcome) -> String {
+    let gigabytes = outcome.bytes as f64 / 1e9;
+    let (send, receive) = (outcome.cpu_s.0 / gigabytes, outcome.cpu_s.1 / gigabytes);
+    format!("{:.2} CPU s/GB ({send:.2} + {receive:.2})", send + receive)
+}
+
+fn large(mtu: u16, single: bool) -> io::Result<()> {
+    let mut case = case(Load { large: vec![LARGE], ..Load::default() }, RATE_MBIT);
+    case.sender.push(("mtu", mtu.into()));
+    let wire = Wire::Gate(Gate::build(mtu, single)?, Mischief::default());
+    let outcome = on(&case, &wire, |rig| rig.run())?;
+    let datagram = u64::from(protocol::oneway::geometry::symbol_bytes_for(mtu, false)) + 64;
+    let (came, send, receive) = on(&case, &wire, |rig| rig.plain(LARGE, datagram))?;
+    let Wire::Gate(gate, _) = &wire else { return Ok(()) };
+    println!(
+        "| 1 GiB, one entry, {} | {}, {:.0} MB/s; {} of {} arrived, {} blocks repaired, {} dropped by the kernel, peak RSS {} / {} MiB | plain send / recv loop: {send:.2} + {receive:.2} CPU s/GB, {:.0} % came |",
+        gate.words(),
+        cpu(&outcome),
+        outcome.bytes as f64 / 1e6 / outcome.all_s,
+        outcome.delivered,
+        outcome.total,
+        outcome.last.1["repaired"],
+        outcome.last.1["kernel_drops"],
+        outcome.rss_mib.0,
+        outcome.rss_mib.1,
+        came as f64 * 100.0 / LARGE as f64,
+    );
+    Ok(())
+}
+
+fn small() -> io::Result<()> {
+    let load = Load { small: SMALL, small_bytes: 10 * 1024, ..Load::default() };
+    let wire = Wire::Gate(Gate::build(1_500, true)?, Mischief::default());
+    let outcome = on(&case(load, 500), &wire, |rig| rig.run())?;
+    println!(
+        "| {SMALL} x 10 KiB, outbox to arrivals, 500 Mbit/s, MTU 1500 | {:.1} s; {} of {}; {}; peak RSS {} / {} MiB | |",
+        outcome.all_s,
+        outcome.delivered,
+        outcome.total,
+        cpu(&outcome),
+        outcome.rss_mib.0,
+        outcome.rss_mib.1
+    );
+    Ok(())
+}
+
+fn forged() -> io::Result<()> {
+    let mut costs = Vec::new();
+    for forged in [0, FORGED_PER_S, 0, FORGED_PER_S] {
+        let mut case = case(Load { large: vec![LARGE], ..Load::default() }, 2_400);
+        case.forged_per_s = forged;
+        let wire = Wire::Gate(Gate::build(1_500, true)?, Mischief::default());
+        let outcome = on(&case, &wire, |rig| rig.run())?;
+        costs.push(outcome.cpu_s.1 / (outcome.bytes as f64 / 1e9));
+        println!(
+            "| 1 GiB at 2,400 Mbit/s, {forged} forged frames a second beside it | receiver {:.2} CPU s/GB; {} refused; {} of {} arrived, {} blocks repaired, {} dropped by the kernel | |",
+            costs.last().copied().unwrap_or_default(),
+            outcome.last.1["auth_failed"],
+            outcome.delivered,
+            outcome.total,
+            outcome.last.1["repaired"],
+            outcome.last.1["kernel_drops"],
+        );
+    }
+    if let [quiet, loud, again, louder] = costs[..] {
+        let more = ((loud + louder) / (quiet + again) - 1.0) * 100.0;
+        println!("| forged frames: the receiver's CPU s/GB rise by | {more:.0} % | |");
+    }
+    Ok(())
+}
+
+fn urgent() -> io::Result<()> {
+    let load = Load { large: vec![10 << 30], hollow: true, ..Load::default() };
+    let wire = Wire::Gate(Gate::build(1_500, true)?, Mischief::default());
+    let mut waits = on(&case(load, 500), &wire, |rig| rig.urgent(URGENT))?;
+    waits.sort_unstable();
+    let at = |percent: usize| waits.get(waits.len() * percent / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
+    println!(
+        "| {URGENT} urgent entries of 10 KiB, outbox to arrivals, while one of 10 GiB is sent at 500 Mbit/s | median {:.1} ms, p99 {:.1} ms, most {:.1} ms | |",
+        at(50),
+        at(99),
+        waits.last().map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
+    );
+    Ok(())
+}
