@@ -194,7 +194,7 @@ fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
     let state = |running: &Running| trips::list(&running.station).unwrap()[0].state;
     let answer = confirm(&running, &mut now, "2", "3");
     assert!(answer.done, "{answer:?}");
-    assert_eq!((&answer.details["missing"], state(&running)), (&json!([1, 3]), TripState::Approved));
+    assert_eq!((&answer.details["missing"], state(&running)), (&json!([1, 3]), TripState::Staged));
     assert_eq!(confirm(&running, &mut now, "2", "3").details["missing"], json!([1, 3]), "twice is once");
     for (volume, volumes) in [("0", "3"), ("4", "3"), ("1", "0"), ("one", "3"), ("1", "256"), ("", "")] {
         assert!(!confirm(&running, &mut now, volume, volumes).done, "{volume} of {volumes}");
