@@ -144,7 +144,7 @@ impl Seat {
             root: self.root.join(self.side.zone().name()),
             node: self.side.node(),
             zone: self.side.zone(),
-            key: self.key.clone(),
+            key: self.key.clone().into(),
             disk: Disk::real(),
             routes: Vec::new(),
             crossings: vec![CROSSING],

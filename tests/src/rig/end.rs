@@ -124,7 +124,7 @@ fn link(root: &Path, side: Side) -> io::Result<Link> {
         spool,
         crossing: CROSSING,
         suite: seat.suite,
-        key: seat.key,
+        key: seat.key.into(),
         peer: side.other().node(),
         trust: seat.trust,
         opening: vec![seat.opening],
