@@ -101,18 +101,8 @@ mod tests {
         let mut look = Look::new();
         look.file("a.tar", &two, "a.tar", 0);
         assert!(look.findings.is_empty() && look.obstacles.is_empty());
-        let paid = (512 << 20) - look.expanded_left();
+        let paid = Look::new().expanded_left() - look.expanded_left();
         assert_eq!(paid, 20 * one.len() + 400 * text.len());
-        // Nine levels of ten would take days to look at, and expand without end; that is still said.
-        let mut nested = text.into_bytes();
-        for _ in 0..7 {
-            nested = tar(&same(10, &nested, "tar"));
-            if nested.len() > 1 << 20 {
-                break;
-            }
-        }
-        let deep = tar(&same(60, &nested, "tar"));
-        assert!(deep.len() > 60 << 20 || examine("b.tar", &deep, &[]).verdict() == DetectVerdict::Uninspectable);
     }
 
     #[test]
