@@ -39,6 +39,8 @@ pub const CROSSING: Crossing = Crossing::ExtranetToIntranet;
 pub const EPOCH: u64 = 1;
 /// Small entries made durable together.
 const GROUP: usize = 500;
+/// A machine that needs longer for a first round is not one to judge a link on: the run ends as an error, not a loss.
+const ROUND_ONE_MAX: Duration = Duration::from_secs(400);
 /// A line of an end is this old at most while it lives.
 const NEWS_EVERY: Duration = Duration::from_millis(500);
 
@@ -536,8 +538,7 @@ impl<'a> Rig<'a> {
             self.forger = Some(begin(self.before(Side::Outer), self.program, &words, 0)?);
         }
         self.trouble(began + patience)?;
-        // A wire whose first round takes longer than this is no wire.
-        let round_one = self.until(Instant::now() + 4 * patience, Self::is_round_one_out)?;
+        let round_one = self.until(Instant::now() + ROUND_ONE_MAX, Self::is_round_one_out)?;
         if !round_one {
             return Err(io::Error::other(format!("the first round did not end: {:?}", self.last)));
         }
