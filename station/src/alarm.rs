@@ -110,10 +110,10 @@ alarms! {
     LinkTwoSenders = "link-two-senders", "journalctl -u trilock-ZONE -p err -n 30",
         "two senders with the same keys speak on the one-way link", "单向链路上有两个发送端使用同一密钥";
     /// Datagrams came and there was no room for them.
-    LinkDrops = "link-drops", "sysctl net.core.rmem_max; ZONE-node check",
+    LinkDrops = "link-drops", "sysctl net.core.rmem_max",
         "the kernel dropped datagrams of the one-way link for want of buffer; rounds bring them again", "内核因缓冲不足丢弃单向链路的数据报，后续轮次会补上";
     /// Datagrams did not leave the sender.
-    LinkRefused = "link-refused", "ip -s link; journalctl -u trilock-ZONE -p err -n 30",
+    LinkRefused = "link-refused", "ip -s link",
         "the kernel refuses datagrams of the one-way link: its interface is down, or smaller than mtu", "内核拒绝发送单向链路的数据报：接口未启用，或小于 mtu";
     /// Something is missing on a one-way link.
     Gaps = "gaps", "ZONE-node gaps",
@@ -178,6 +178,8 @@ impl Alarm {
                 | Alarm::TripOrder
                 | Alarm::LedgerDamaged
                 | Alarm::BackupFailed
+                | Alarm::LinkDrops
+                | Alarm::LinkRefused
                 | Alarm::PeerUnknownKey
                 | Alarm::PeerOverLimit
                 | Alarm::PeerBrokeExchange
