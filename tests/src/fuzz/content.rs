@@ -162,9 +162,9 @@ pub(super) fn routes() -> Vec<Target> {
 pub(super) fn questions() -> Vec<Target> {
     let content = papers::registration_message(4);
     let words = [
-        r#"{"Look":{"names":["case-17"],"files":[{"path":"message.xml","schema":null}]}}"#,
-        r#"{"Strip":{"kind":"Xml"}}"#,
-        r#"{"Look":{"names":[],"files":[{"path":"4851490.419_29546865.276.jpg","schema":null}]}}"#,
+        r#"{"Look":{"names":["case-17"],"files":[{"path":"message.xml","schema":null}],"windows":[]}}"#,
+        r#"{"Strip":{"kind":"Xml","repaint":null}}"#,
+        r#"{"Look":{"names":[],"files":[{"path":"4851490.419_29546865.276.jpg","schema":null}],"windows":[]}}"#,
     ];
     let samples = words.map(|words| [words.as_bytes(), b"\0", content.as_bytes()].concat()).to_vec();
     vec![Target::new("question to a worker", 20_000, samples, |bytes| {
