@@ -24,8 +24,11 @@ pub const CHUNK_SECTORS: u64 = (CHUNK_BYTES / SECTOR_BYTES) as u64;
 pub const BLOCK_SECTORS_MAX: u64 = 32_768;
 /// Of every hundred sectors so many can be parity. Half is as much as writing everything twice.
 pub const PERCENT_MAX: u8 = 50;
-/// Sectors of data on a volume with parity: 128 GiB, the largest disc there is. Their digests take 512 MiB.
+/// Sectors of data on a volume with parity: 128 GiB, the largest disc there is.
 pub const SECTORS_MAX: u64 = 1 << 26;
+/// Sectors of data and of parity on a volume: at most as much parity as data. Their digests are held at once, 1.2 GiB at
+/// the very most and in proportion to what the paper's pieces say.
+pub const DIGESTS_MAX: u64 = 2 * SECTORS_MAX;
 /// Bytes of the digest of a sector: enough to find damage, which is not out to deceive.
 pub const DIGEST_BYTES: usize = 8;
 /// Digests in an index sector.
@@ -59,9 +62,10 @@ impl Shape {
         let chunks = sectors.div_ceil(CHUNK_SECTORS);
         let fits = (1..=SECTORS_MAX).contains(&sectors)
             && (1..=chunks).contains(&blocks)
-            && (1..=BLOCK_SECTORS_MAX).contains(&recovery)
+            && (1..=shape.data()).contains(&recovery)
             && recovery.is_multiple_of(CHUNK_SECTORS)
-            && recovery.next_power_of_two() + shape.data() <= BLOCK_SECTORS_MAX;
+            && recovery.next_power_of_two() + shape.data() <= BLOCK_SECTORS_MAX
+            && shape.digests() <= DIGESTS_MAX;
         if fits { Ok(shape) } else { Err(BadShape { sectors, blocks, recovery }) }
     }
 
@@ -279,6 +283,10 @@ mod tests {
             (100, 1, 17),
             (100, 1, 65_536),
             (1 << 27, 1 << 20, 16),
+            (100, 1, 128),
+            (1 << 26, 1 << 22, 16_384),
+            // As much recovery as data in each block, and most of each block is data that stands nowhere.
+            ((1 << 26) - 15, (1 << 21) + 1, 32),
         ] {
             assert!(Shape::new(sectors, blocks, recovery).is_err(), "{sectors} {blocks} {recovery}");
         }

@@ -242,7 +242,7 @@ def shape(said):
     if not (1 <= count <= 1 << 26 and 1 <= blocks <= chunks and recovery >= 16 and recovery % 16 == 0):
         raise Refused("disagree")
     data = 16 * -(-chunks // blocks)
-    if data + (1 << (recovery - 1).bit_length()) > 32_768:
+    if recovery > data or data + (1 << (recovery - 1).bit_length()) > 32_768 or count + blocks * recovery > 1 << 27:
         raise Refused("disagree")
     return count, data, blocks, recovery
 
