@@ -39,6 +39,9 @@ pub(crate) enum ConfirmError {
     /// The medium carries other papers than the desk.
     #[error("the waybill of trip {trip} on the medium is not the one in the desk")]
     OtherWaybill { trip: u64 },
+    /// The paper of a volume says what is read back, and nobody has checked who signed it.
+    #[error("trip {trip} has a volume's paper; its signature is checked with --trust DIR")]
+    Unproven { trip: u64 },
     /// A write-once medium was closed before everybody had signed.
     #[error("countersignature {file} is in the desk and not on the medium, and the medium cannot be written: {cause}")]
     Closed { trip: u64, file: String, cause: String },
@@ -96,6 +99,9 @@ impl Confirm {
         let person = self.key.open(language.pick("passphrase", "口令"))?;
 
         let layout = Layout::read(&folder, &papers, trust.as_ref()).map_err(MediumError::from)?;
+        if layout.paper.is_some() && trust.is_none() {
+            return Err(ConfirmError::Unproven { trip });
+        }
         let spans: Vec<Span> = layout.pieces.iter().map(|piece| layout.span(&papers, piece)).collect();
         // Until the kernel has forgotten them, reading the files back would read our own memory.
         let names = layout.names(&papers);

@@ -401,6 +401,9 @@ fn the_paper_of_a_volume_counts_only_as_the_exporter_signed_it() {
         assert!(stage.import(1, &stage.out).contains("volume"));
     }
     fs::write(&paper, &whole).unwrap();
+    let unproven = ["confirm", "--spool", stage.inner.spool(), "--key", &stage.operator, "--trip", "17"];
+    let text = expect(2, &[&unproven[..], &["--medium", stage.out.to_str().unwrap()]].concat());
+    assert!(text.contains("--trust DIR"), "{text}");
     let card = stage.office.trust_dir.join("zhao.pub.pem");
     let text = fs::read(&card).unwrap();
     fs::remove_file(&card).unwrap();

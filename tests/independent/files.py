@@ -271,6 +271,14 @@ def volume_of(trust, data, bill, digest):
             fits = piece["part"] <= 999 and piece["size"] > 0 and piece["offset"] + piece["size"] <= line["size"]
         if not fits:
             raise Refused("disagree", "volume")
+    if said["count"] == 1:
+        reached = [None] * len(bill["lines"])
+        for piece in said["pieces"]:
+            if (reached[piece["line"]] or 0) != piece["offset"]:
+                raise Refused("disagree", "volume")
+            reached[piece["line"]] = piece["offset"] + piece["size"]
+        if reached != [line["size"] for line in bill["lines"]]:
+            raise Refused("disagree", "volume")
     return said, dict(zip(names, said["pieces"]))
 
 

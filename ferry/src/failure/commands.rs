@@ -280,6 +280,16 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
         ConfirmError::Medium(e) => medium(e, l),
         ConfirmError::Trust(e) => things::trust(e, l),
         ConfirmError::OtherWaybill { trip } => other_waybill(*trip, l),
+        ConfirmError::Unproven { trip } => failure(
+            USAGE,
+            "unproven-volume",
+            say!(
+                l,
+                "the paper of the volume says what of trip {trip} lies here, and its signature was not checked",
+                "该卷的清单说明批次 {trip} 有哪些内容在此，但其签名尚未核对"
+            ),
+            l.pick("name the folder of key cards: --trust DIR", "请用 --trust DIR 指明公钥卡目录"),
+        ),
         ConfirmError::Closed { trip, file, cause } => failure(
             DISK,
             "medium-closed",
