@@ -107,7 +107,7 @@ impl Confirm {
         let names = layout.names(&papers);
         let forgotten = names.iter().filter(|name| forget(&folder, name)).count();
         let bar = voice.bar(layout.bytes(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
-        let read = read_back(&folder, &papers, &layout, &spans, &bar);
+        let read = read_back(&folder, &papers, &layout, &spans, &bar).and_then(|()| same(&staged, &papers, &layout));
         bar.finish_and_clear();
         read?;
         let approvals = papers.approvals(&folder, trust.as_ref())?;
@@ -227,6 +227,16 @@ fn read_back(
         return Ok(());
     }
     Err(ConfirmError::Damaged { trip: papers.waybill.trip, found })
+}
+
+/// Parts are the same bytes as in the staged file: the waybill has a digest of the whole file alone.
+fn same(staged: &Folder, papers: &Papers, layout: &Layout) -> Result<(), ConfirmError> {
+    let quiet = ProgressBar::hidden();
+    for piece in layout.pieces.iter().filter(|piece| piece.part > 0) {
+        let span = layout.joined(papers, piece);
+        read_span(staged, &span, papers.signed.suite, &quiet, &mut |_| Ok(())).map_err(MediumError::from)?;
+    }
+    Ok(())
 }
 
 /// A countersignature that was being put onto the medium when its command died left a file aside. Nobody puts one there

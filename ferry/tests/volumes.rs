@@ -264,6 +264,25 @@ fn a_bundle_larger_than_a_volume_travels_in_parts_and_is_joined_where_it_belongs
 }
 
 #[test]
+fn a_staged_bundle_that_is_other_than_its_line_is_neither_cut_nor_confirmed() {
+    let stage = Stage::new("other-bundle", Suite::Std, &[5_000_000]);
+    stage.export_out(&["--volume", "2300000"]);
+    let staged = PathBuf::from(stage.inner.spool()).join("desk/trips/17");
+    let bundle = fs::read_dir(staged).unwrap().map(|entry| entry.unwrap().path());
+    let bundle = bundle.into_iter().find(|path| path.extension().is_some_and(|end| end == "bundle")).unwrap();
+    stage.confirm(0, &stage.volume(1));
+    zero(&[(bundle, 3)]);
+    let text = stage.confirm(1, &stage.volume(1));
+    assert!(text.contains("not the file the waybill names"), "{text}");
+    stage.confirm(0, &stage.volume(2));
+    let base = ["reexport", "--spool", stage.inner.spool(), "--key", &stage.operator, "--trip", "17"];
+    let again = stage.office.dir.join("again");
+    let text = expect(1, &[&base[..], &["--volume", "2300000", "--out", again.to_str().unwrap()]].concat());
+    assert!(text.contains("not the file the waybill names"), "{text}");
+    assert!(!again.exists(), "nothing was written");
+}
+
+#[test]
 fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named() {
     for (suite, sizes) in [(Suite::Std, vec![200_000; 24]), (Suite::Gm, vec![3_000, 40, 900_000, 17_000])] {
         let stage = Stage::new(&format!("tenth-{suite}"), suite, &sizes);
