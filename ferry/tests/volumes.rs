@@ -283,6 +283,26 @@ fn a_staged_bundle_that_is_other_than_its_line_is_neither_cut_nor_confirmed() {
 }
 
 #[test]
+fn papers_that_rotted_on_the_medium_are_read_back_like_everything_else() {
+    let stage = Stage::new("papers", Suite::Std, &[100_000; 4]);
+    stage.export_out(&["--parity", "12"]);
+    stage.confirm(0, &stage.out);
+    let place = trip(&stage.out);
+    for file in ["SHA256SUMS", "README.txt"] {
+        let whole = fs::read_to_string(place.join(file)).unwrap();
+        for broken in [whole.replacen('0', "1", 1), format!("{whole}0  more\n"), String::new()] {
+            fs::write(place.join(file), broken).unwrap();
+            let text = stage.confirm(3, &stage.out);
+            assert!(text.contains("SHA256SUMS on the medium"), "{text}");
+        }
+        fs::remove_file(place.join(file)).unwrap();
+        stage.confirm(3, &stage.out);
+        fs::write(place.join(file), whole).unwrap();
+        stage.confirm(0, &stage.out);
+    }
+}
+
+#[test]
 fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named() {
     for (suite, sizes) in [(Suite::Std, vec![200_000; 24]), (Suite::Gm, vec![3_000, 40, 900_000, 17_000])] {
         let stage = Stage::new(&format!("tenth-{suite}"), suite, &sizes);

@@ -327,6 +327,32 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
                 ),
             )
         }
+        ConfirmError::OtherSums { trip, file } => failure(
+            DISK,
+            "other-sums",
+            say!(
+                l,
+                "SHA256SUMS on the medium of trip {trip} does not fit {file}",
+                "批次 {trip} 介质上的 SHA256SUMS 与 {file} 不符"
+            ),
+            l.pick(
+                "the medium is damaged or was changed: write a new one with `ferry reexport`",
+                "介质损坏或被改动：请用 ferry reexport 重写一张新的",
+            ),
+        ),
+        ConfirmError::OtherApproval { trip, file } => failure(
+            DISK,
+            "other-approval",
+            say!(
+                l,
+                "countersignature {file} of trip {trip} is not on the medium as it is in the desk",
+                "批次 {trip} 介质上的会签 {file} 与办理台不同"
+            ),
+            l.pick(
+                "the medium is damaged: write a new one with `ferry reexport`",
+                "介质损坏：请用 ferry reexport 重写一张新的",
+            ),
+        ),
         ConfirmError::Strangers { trip, count, first } => failure(
             REFUSED,
             "not-on-waybill",
