@@ -3,7 +3,8 @@
 //! cannot be restored is named, and what is whole is kept for the next attempt.
 //!
 //! Why it may die anywhere: the trip grows in a folder of its own beside those that count. A volume is noted there once
-//! all of it is durable; a piece that is there is known again by its digest. The last volume's rename is the commit.
+//! all of it is durable; a piece that is there is known again by its digest. The last volume's rename is the commit, and
+//! the notes go after it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -125,7 +126,8 @@ impl Gathering<'_> {
         }
         let (restored, lost) = self.restore(&copies, &joined, &damaged)?;
         for (place, piece) in self.layout.pieces.iter().enumerate() {
-            if piece.part == 0 && needed(&place) && !lost.iter().any(|(lost, _)| *lost == place) {
+            // What stands may have been copied by an attempt that died before it was proven.
+            if piece.part == 0 && !lost.iter().any(|(lost, _)| *lost == place) {
                 self.prove(&copies, piece)?;
             }
         }
@@ -155,23 +157,13 @@ impl Gathering<'_> {
         if folder.read(WAYBILL, WAYBILL_BYTES_MAX).is_ok_and(|bytes| bytes == self.papers.bytes) {
             return Ok(folder);
         }
-        self.forget_volumes()?;
+        forget_volumes(self.disk, self.aside)?;
         self.disk.write(&self.aside.join(WAYBILL), &self.papers.bytes).map_err(failed)?;
         Ok(folder)
     }
 
     fn marker(&self, number: u8) -> PathBuf {
-        self.aside.join(format!("volume-{number}"))
-    }
-
-    fn forget_volumes(&self) -> Result<(), GatherError> {
-        for number in 1..=u8::MAX {
-            let marker = self.marker(number);
-            if marker.symlink_metadata().is_ok() {
-                self.disk.remove_tree(&marker).map_err(|cause| write_error(&marker, cause))?;
-            }
-        }
-        Ok(())
+        marker(self.aside, number)
     }
 
     fn note(&self) -> Result<(), GatherError> {
@@ -275,12 +267,28 @@ impl Gathering<'_> {
             let proven = whole.map_err(GatherError::from).and_then(|()| self.prove_line(copies, line));
             if let Err(error) = proven {
                 // The volumes promised it and do not hold it: what counted as gathered did not.
-                self.forget_volumes()?;
+                forget_volumes(self.disk, self.aside)?;
                 return Err(error);
             }
         }
-        self.forget_volumes()
+        Ok(())
     }
+}
+
+/// The note in a folder that all of a volume is there.
+fn marker(folder: &Path, number: u8) -> PathBuf {
+    folder.join(format!("volume-{number}"))
+}
+
+/// Takes the notes of volumes away: the trip stands where it belongs, or must be gathered anew.
+pub(crate) fn forget_volumes(disk: &Disk, folder: &Path) -> Result<(), CopyError> {
+    for number in 1..=u8::MAX {
+        let marker = marker(folder, number);
+        if marker.symlink_metadata().is_ok() {
+            disk.remove_tree(&marker).map_err(|cause| write_error(&marker, cause))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads so many bytes in pieces and hands them on. What cannot be read, and what the source does not have, is zero. Says

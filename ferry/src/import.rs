@@ -19,7 +19,7 @@ use crate::approve::put;
 use crate::copying::{CopyError, copy_line, read_line, room, write_error};
 use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
-use crate::gather::{GatherError, Gathered, Gathering};
+use crate::gather::{GatherError, Gathered, Gathering, forget_volumes};
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
 use crate::medium::{Medium, MediumError, strangers};
 use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
@@ -163,7 +163,10 @@ impl Import {
             // The folder is the daemon's memory of the trip now; it will say that it was imported before.
             Earlier::Imported => {}
             // What is gone from it the daemon took before it died. Signatures may have been added since.
-            Earlier::Laid => put_approvals(&disk, &folder, &approvals, &place)?,
+            Earlier::Laid => {
+                put_approvals(&disk, &folder, &approvals, &place)?;
+                forget_volumes(&disk, &place)?;
+            }
             Earlier::Nothing if layout.paper.is_none() => {
                 self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?;
             }
@@ -217,6 +220,10 @@ impl Import {
     ) -> Result<(), ImportError> {
         let trip = papers.waybill.trip;
         let incoming = place.parent().unwrap_or(place);
+        // A volume that lost its paper looks like a whole trip, and must not cost what others brought.
+        for line in &papers.waybill.lines {
+            folder.file(line_file_name(line))?;
+        }
         room(disk, incoming, papers.total() + papers.bytes.len() as u64)?;
         let aside = incoming.join(format!(".tmp-{}-{trip}", papers.waybill.crossing));
         for path in [&aside, &place.to_owned()] {
@@ -224,9 +231,6 @@ impl Import {
         }
         disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
         let bar = voice.bar(papers.total(), say!(voice.language, "trip {trip}", "批次 {trip}"));
-        // An earlier export of the trip may have begun in volumes.
-        let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
-        disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?;
         let copied = copy_all(disk, trust, folder, papers, &aside, &bar);
         bar.finish_and_clear();
         if copied.is_err() {
@@ -240,7 +244,9 @@ impl Import {
         open_to_the_daemon(disk, &aside)?;
         disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
         disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
-        Ok(())
+        // An earlier export of the trip may have begun in volumes.
+        let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
+        Ok(disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?)
     }
 }
 
@@ -285,6 +291,7 @@ fn gather(
     disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
     disk.remove_tree(place).map_err(|cause| write_error(place, cause))?;
     disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
+    forget_volumes(disk, place)?;
     Ok(true)
 }
 

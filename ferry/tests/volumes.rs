@@ -303,6 +303,26 @@ fn papers_that_rotted_on_the_medium_are_read_back_like_everything_else() {
 }
 
 #[test]
+fn a_volume_without_its_paper_costs_nothing_that_others_brought() {
+    let stage = Stage::new("paperless", Suite::Std, &[200_000; 24]);
+    stage.export_out(&["--volume", "2200000"]);
+    (1..=5).for_each(|number| drop(stage.confirm(0, &stage.volume(number))));
+    (1..=4).for_each(|number| drop(stage.import(0, &stage.volume(number))));
+    let paperless = stage.office.dir.join("paperless");
+    copy_tree(&stage.volume(5), &paperless);
+    fs::remove_file(trip(&paperless).join("volume")).unwrap();
+    stage.import(3, &paperless);
+    let growing = stage.outer.layout.desk_incoming().join(".vol-intranet-extranet-17");
+    assert!(growing.join("volume-4").exists());
+    // Nothing that was gathered is asked for twice.
+    let text = stage.import(0, &stage.volume(5));
+    assert!(text.contains("imported. 25 files"), "{text}");
+    let laid = stage.outer.layout.desk_incoming().join("intranet-extranet-17");
+    assert!(laid.join("waybill").exists() && !growing.exists());
+    assert!((1..=5).all(|number| !laid.join(format!("volume-{number}")).exists()));
+}
+
+#[test]
 fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named() {
     for (suite, sizes) in [(Suite::Std, vec![200_000; 24]), (Suite::Gm, vec![3_000, 40, 900_000, 17_000])] {
         let stage = Stage::new(&format!("tenth-{suite}"), suite, &sizes);
