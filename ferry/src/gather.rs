@@ -19,6 +19,7 @@ use protocol::waybill::{WAYBILL_BYTES_MAX, WaybillLine, line_file_name};
 use spool::disk::Disk;
 
 use crate::copying::{CopyError, Span, read_line, read_span, room, write_error};
+use crate::desk::{DESK_FILE, DESK_FOLDER};
 use crate::folder::Folder;
 use crate::papers::{Papers, WAYBILL};
 use crate::parity::{self, Damage, Parity, ParityError, Repair};
@@ -152,13 +153,17 @@ impl Gathering<'_> {
         if self.aside.symlink_metadata().is_ok_and(|about| !about.is_dir()) {
             self.disk.remove_tree(self.aside).map_err(failed)?;
         }
-        self.disk.create_dir_all(self.aside).map_err(failed)?;
+        if self.aside.symlink_metadata().is_err() {
+            self.disk.create_dir_all(self.aside).map_err(failed)?;
+            // Whoever of the group brings the next volume goes on here.
+            self.disk.set_mode(self.aside, DESK_FOLDER).map_err(failed)?;
+        }
         let folder = Folder::open(self.aside)?;
         if folder.read(WAYBILL, WAYBILL_BYTES_MAX).is_ok_and(|bytes| bytes == self.papers.bytes) {
             return Ok(folder);
         }
         forget_volumes(self.disk, self.aside)?;
-        self.disk.write(&self.aside.join(WAYBILL), &self.papers.bytes).map_err(failed)?;
+        self.put(&self.aside.join(WAYBILL), &self.papers.bytes)?;
         Ok(folder)
     }
 
@@ -167,8 +172,12 @@ impl Gathering<'_> {
     }
 
     fn note(&self) -> Result<(), GatherError> {
-        let marker = self.marker(self.layout.number);
-        Ok(self.disk.write(&marker, b"").map_err(|cause| write_error(&marker, cause))?)
+        self.put(&self.marker(self.layout.number), b"")
+    }
+
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), GatherError> {
+        let written = self.disk.write(path, bytes).and_then(|()| self.disk.set_mode(path, DESK_FILE));
+        Ok(written.map_err(|cause| write_error(path, cause))?)
     }
 
     /// Is a piece there already, from an earlier attempt?
@@ -187,7 +196,11 @@ impl Gathering<'_> {
         if path.symlink_metadata().is_ok_and(|about| !about.is_file() || about.len() != joined.file_bytes) {
             self.disk.remove_tree(&path).map_err(failed)?;
         }
+        let new = path.symlink_metadata().is_err();
         let out = self.disk.open_rw(&path).map_err(failed)?;
+        if new {
+            self.disk.set_mode(&path, DESK_FILE).map_err(failed)?;
+        }
         self.disk.truncate(&out, joined.file_bytes).map_err(failed)?;
         let source = self.medium.file(&name).ok();
         let whole = source.as_ref().is_some_and(|(_, bytes)| *bytes == piece.size);

@@ -5,6 +5,7 @@
 //! the desk is whole or absent: it is built in a `.tmp-` folder, and the rename is the commit.
 
 use std::io::BufReader;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use protocol::bundle::{self, BundleError};
@@ -417,7 +418,12 @@ fn put_approvals(disk: &Disk, folder: &Folder, approvals: &[Countersigned], plac
 
 /// The daemon is another account of the desk's group: it must be able to read the files and to take them away.
 fn open_to_the_daemon(disk: &Disk, folder: &Path) -> Result<(), CopyError> {
-    let set = |path: &Path, mode| disk.set_mode(path, mode).map_err(|cause| write_error(path, cause));
+    // What another operator of the group gathered is theirs, and as it should be.
+    let is = |path: &Path, mode| path.symlink_metadata().is_ok_and(|about| about.mode() & 0o7777 == mode);
+    let set = |path: &Path, mode| match is(path, mode) {
+        true => Ok(()),
+        false => disk.set_mode(path, mode).map_err(|cause| write_error(path, cause)),
+    };
     let list = |path: &Path| std::fs::read_dir(path).map_err(|cause| write_error(path, cause));
     for entry in list(folder)? {
         let path = entry.map_err(|cause| write_error(folder, cause))?.path();

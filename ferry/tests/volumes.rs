@@ -6,7 +6,7 @@
 mod world;
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -314,6 +314,9 @@ fn a_volume_without_its_paper_costs_nothing_that_others_brought() {
     stage.import(3, &paperless);
     let growing = stage.outer.layout.desk_incoming().join(".vol-intranet-extranet-17");
     assert!(growing.join("volume-4").exists());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&growing), 0o2770, "another operator of the group goes on");
+    assert!(fs::read_dir(&growing).unwrap().all(|entry| mode(&entry.unwrap().path()) == 0o660));
     // Nothing that was gathered is asked for twice.
     let text = stage.import(0, &stage.volume(5));
     assert!(text.contains("imported. 25 files"), "{text}");
