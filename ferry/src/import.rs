@@ -4,6 +4,7 @@
 //! The medium is read once: each file is copied under its digest, and verified as a bundle where it now lies. A trip in
 //! the desk is whole or absent: it is built in a `.tmp-` folder, and the rename is the commit.
 
+use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use protocol::der_types::OBJECT_BYTES_MAX;
 use protocol::receipt::ReceiptBatch;
 use protocol::waybill::{LineKind, Waybill, WaybillLine, line_file_name};
 use protocol::{Signed, Timestamp, Trust};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::json;
 use spool::disk::Disk;
 
@@ -56,6 +59,9 @@ pub(crate) enum ImportError {
     /// A file of the waybill that proves something else, or nothing.
     #[error("{file} of trip {trip}: {cause}")]
     NotAuthentic { trip: u64, file: String, cause: String },
+    /// Somebody else imports right now.
+    #[error("another import into this desk is running; trip {trip} was not begun")]
+    Busy { trip: u64 },
     /// A volume that is not whole.
     #[error(transparent)]
     Volume(GatherError),
@@ -160,6 +166,7 @@ impl Import {
         let crossing = papers.waybill.crossing;
         let place = desk.layout.desk_incoming().join(format!("{crossing}-{trip}"));
         let disk = Disk::real();
+        let _alone = alone(&desk.layout.desk_incoming(), trip)?;
         match Earlier::at(&place, &papers) {
             // The folder is the daemon's memory of the trip now; it will say that it was imported before.
             Earlier::Imported => {}
@@ -379,6 +386,17 @@ fn here(desk: &Desk, bill: &Waybill) -> Result<(), ImportError> {
         target: bill.target.to_string(),
         here: desk.node.to_string(),
     })
+}
+
+/// Two imports at once would write over each other. The folder itself is locked, which leaves nothing behind and ends
+/// with the command however that dies.
+fn alone(incoming: &Path, trip: u64) -> Result<File, ImportError> {
+    let folder = File::open(incoming).map_err(|cause| CopyError::Read { path: incoming.to_owned(), cause })?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(Errno::WOULDBLOCK) => Err(ImportError::Busy { trip }),
+        Err(errno) => Err(CopyError::Read { path: incoming.to_owned(), cause: errno.into() }.into()),
+    }
 }
 
 /// What an earlier import left in the desk.

@@ -326,6 +326,19 @@ fn a_volume_without_its_paper_costs_nothing_that_others_brought() {
 }
 
 #[test]
+fn two_imports_at_once_are_one_after_the_other() {
+    let stage = Stage::new("alone", Suite::Std, &[100_000]);
+    stage.export_out(&["--parity", "12"]);
+    stage.confirm(0, &stage.out);
+    let incoming = fs::File::open(stage.outer.layout.desk_incoming()).unwrap();
+    rustix::fs::flock(&incoming, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let text = stage.import(1, &stage.out);
+    assert!(text.contains("another import into this desk is running"), "{text}");
+    drop(incoming);
+    assert!(stage.import(0, &stage.out).contains("imported."));
+}
+
+#[test]
 fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named() {
     for (suite, sizes) in [(Suite::Std, vec![200_000; 24]), (Suite::Gm, vec![3_000, 40, 900_000, 17_000])] {
         let stage = Stage::new(&format!("tenth-{suite}"), suite, &sizes);

@@ -401,6 +401,16 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ImportError::Desk(e) => desk(e, l),
         ImportError::Medium(e) => medium(e, l),
         ImportError::Trust(e) => things::trust(e, l),
+        ImportError::Busy { trip } => failure(
+            REFUSED,
+            "import-running",
+            say!(
+                l,
+                "another import into this desk is running; trip {trip} was not begun",
+                "本办理台另有导入正在进行；批次 {trip} 未开始"
+            ),
+            l.pick("wait until it is done and import again", "请等其完成后重新导入"),
+        ),
         ImportError::Foreign { trip, source_node, target, here } => failure(
             REFUSED,
             "foreign-trip",
