@@ -133,11 +133,21 @@ impl Import {
             return Ok(());
         }
         let person = self.key.open(language.pick("passphrase", "口令"))?;
-        for trip in trips {
-            self.take(voice, &desk, &trust, &medium, &person, trip, now)?;
+        for (place, trip) in trips.iter().enumerate() {
+            let later = trips.len() - place - 1;
+            if !self.take(voice, &desk, &trust, &medium, &person, *trip, now)? && later > 0 {
+                voice.warn(&say!(
+                    language,
+                    "{later} later trips on this medium were not begun: trip {trip} comes before them",
+                    "本介质上其后的 {later} 个批次未开始：须先完成批次 {trip}"
+                ));
+                break;
+            }
         }
         Ok(())
     }
+
+    /// Says whether the trip is taken in; it is not while volumes of it are missing.
 
     #[expect(
         clippy::too_many_arguments,
@@ -152,7 +162,7 @@ impl Import {
         person: &Person,
         trip: u64,
         now: Timestamp,
-    ) -> Result<(), ImportError> {
+    ) -> Result<bool, ImportError> {
         let language = voice.language;
         let (folder, papers) = medium.trip(trip)?;
         papers.prove(trust)?;
@@ -181,7 +191,7 @@ impl Import {
             Earlier::Nothing => {
                 let whole = gather(voice, &disk, trust, (&folder, &papers, &layout), &approvals, &place)?;
                 if !whole {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -208,7 +218,7 @@ impl Import {
                 "批次 {trip} 之前有批次未导入：请找到该介质，或请发送方执行 ferry reexport"
             ));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Copies, verifying, and commits by a rename.

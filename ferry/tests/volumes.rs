@@ -339,6 +339,16 @@ fn two_imports_at_once_are_one_after_the_other() {
 }
 
 #[test]
+fn trips_behind_one_that_lacks_a_volume_are_not_begun() {
+    let stage = Stage::new("behind", Suite::Std, &[200_000; 24]);
+    stage.export_out(&["--volume", "2200000"]);
+    (1..=5).for_each(|number| drop(stage.confirm(0, &stage.volume(number))));
+    copy_tree(&trip(&stage.volume(1)), &stage.volume(1).join("TRILOCK/18"));
+    let text = stage.import(0, &stage.volume(1));
+    assert!(text.contains("Still missing: volume 2, 3, 4, 5") && text.contains("1 later trips"), "{text}");
+}
+
+#[test]
 fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named() {
     for (suite, sizes) in [(Suite::Std, vec![200_000; 24]), (Suite::Gm, vec![3_000, 40, 900_000, 17_000])] {
         let stage = Stage::new(&format!("tenth-{suite}"), suite, &sizes);
