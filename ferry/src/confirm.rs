@@ -259,7 +259,7 @@ fn read_back(
     };
     let parity = Parity { shape, waybill: &papers.digest, number: layout.number };
     let index = Index::read(folder, parity);
-    let (mut first, mut whole) = (0, true);
+    let (mut first, mut whole, mut failed) = (0, true, None);
     for span in spans {
         let mut watch = Watch::new(&index, first);
         let mut sha256 = Suite::Std.hasher();
@@ -271,12 +271,14 @@ fn read_back(
         watch.end();
         sums.insert(span.name.clone(), sha256.finish());
         whole &= read.is_ok() && watch.bad == 0;
+        failed = failed.or(read.err());
         first += span.size.div_ceil(SECTOR_BYTES as u64);
     }
     let rows = if whole { Rows::Parity } else { Rows::Both };
     let found = parity::check(folder, parity, &index, spans, rows);
-    if whole && found.is_clean() {
-        return Ok(());
+    if found.is_clean() {
+        // No sector is other than the index says, and yet a file is none of ours: it says why itself.
+        return failed.map_or(Ok(()), |error| Err(MediumError::from(error).into()));
     }
     Err(ConfirmError::Damaged { trip: papers.waybill.trip, found })
 }

@@ -20,7 +20,7 @@ use spool::disk::Disk;
 
 use crate::copying::{CopyError, Span, read_line, read_span, room, write_error};
 use crate::desk::{DESK_FILE, DESK_FOLDER};
-use crate::folder::Folder;
+use crate::folder::{Folder, FolderError};
 use crate::papers::{Papers, WAYBILL};
 use crate::parity::{self, Damage, Parity, ParityError, Repair};
 use crate::volume::Layout;
@@ -39,9 +39,9 @@ pub(crate) enum GatherError {
     /// The code of the parity.
     #[error(transparent)]
     Parity(ParityError),
-    /// More is damaged than the parity restores, or there is none.
+    /// More is damaged than the parity restores, or there is none. Where every sector could be read, no scratch did it.
     #[error("volume {number} of trip {trip}: {} files cannot be restored", lost.len())]
-    Beyond { trip: u64, number: u8, lost: Vec<Lost>, kept: usize },
+    Beyond { trip: u64, number: u8, lost: Vec<Lost>, kept: usize, unread: u64 },
     /// A file of the waybill that proves something else, or nothing.
     #[error("{file}: {cause}")]
     NotAuthentic { file: String, cause: String },
@@ -56,8 +56,8 @@ impl From<ParityError> for GatherError {
     }
 }
 
-impl From<crate::folder::FolderError> for GatherError {
-    fn from(error: crate::folder::FolderError) -> Self {
+impl From<FolderError> for GatherError {
+    fn from(error: FolderError) -> Self {
         GatherError::Copy(error.into())
     }
 }
@@ -117,12 +117,13 @@ impl Gathering<'_> {
         let needed = |place: &usize| !there.contains(place);
         let bytes = (0..).zip(&joined).filter(|(place, _)| needed(place)).map(|(_, span)| span.size).sum();
         room(self.disk, self.aside, bytes)?;
-        let mut damaged = BTreeSet::new();
+        let (mut damaged, mut unread) = (BTreeSet::new(), 0);
         for (place, (piece, span)) in self.layout.pieces.iter().zip(&joined).enumerate() {
             if there.contains(&place) {
                 self.bar.inc(span.size);
-            } else if !self.copy(piece, span)? {
+            } else if let Some(sectors) = self.copy(piece, span)? {
                 damaged.insert(place);
+                unread += sectors;
             }
         }
         let (restored, lost) = self.restore(&copies, &joined, &damaged)?;
@@ -136,7 +137,7 @@ impl Gathering<'_> {
         if !lost.is_empty() {
             let (trip, number, kept) = (self.papers.waybill.trip, self.layout.number, joined.len() - lost.len());
             let lost = lost.into_iter().map(|(_, lost)| lost).collect();
-            return Err(GatherError::Beyond { trip, number, lost, kept });
+            return Err(GatherError::Beyond { trip, number, lost, kept, unread });
         }
         self.note()?;
         let missing: Vec<u8> = (1..=self.layout.count).filter(|number| !self.marker(*number).exists()).collect();
@@ -188,8 +189,8 @@ impl Gathering<'_> {
             .is_some_and(|span| read_span(copies, span, self.papers.signed.suite, &quiet, &mut |_| Ok(())).is_ok())
     }
 
-    /// Copies one piece to its place. Says whether it is what it was; what cannot be read is zero.
-    fn copy(&self, piece: &Piece, joined: &Span) -> Result<bool, GatherError> {
+    /// Copies one piece to its place. Where it is not what it was, says how many sectors could not be read; they are zero.
+    fn copy(&self, piece: &Piece, joined: &Span) -> Result<Option<u64>, GatherError> {
         let name = self.layout.span(self.papers, piece).name;
         let path = self.aside.join(&joined.name);
         let failed = |cause| write_error(&path, cause);
@@ -202,7 +203,12 @@ impl Gathering<'_> {
             self.disk.set_mode(&path, DESK_FILE).map_err(failed)?;
         }
         self.disk.truncate(&out, joined.file_bytes).map_err(failed)?;
-        let source = self.medium.file(&name).ok();
+        let source = match self.medium.file(&name) {
+            Ok(source) => Some(source),
+            // No scratch makes a link or a device of a file.
+            Err(error @ FolderError::NotAFile { .. }) => return Err(error.into()),
+            Err(_) => None,
+        };
         let whole = source.as_ref().is_some_and(|(_, bytes)| *bytes == piece.size);
         let mut tree = Tree::new(self.papers.signed.suite);
         let mut at = joined.offset;
@@ -217,7 +223,8 @@ impl Gathering<'_> {
             at += bytes.len() as u64;
             Ok(())
         })?;
-        Ok(whole && unread == 0 && tree.root() == piece.digest)
+        let stands = whole && unread == 0 && tree.root() == piece.digest;
+        Ok((!stands).then_some(unread))
     }
 
     /// Restores what is damaged. Gives what was, and the pieces that are still other than they should be.

@@ -148,7 +148,6 @@ impl Import {
     }
 
     /// Says whether the trip is taken in; it is not while volumes of it are missing.
-
     #[expect(
         clippy::too_many_arguments,
         reason = "one trip in the light of everything that was opened for all of them"

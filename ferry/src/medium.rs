@@ -172,7 +172,8 @@ pub(crate) fn strangers(folder: &Folder, papers: &Papers, layout: &Layout) -> Re
         let name = item.name.to_str().unwrap_or_default();
         let paper = item.kind == Kind::File && [WAYBILL, SUMS, README].contains(&name);
         let approvals = item.kind == Kind::Folder && name == APPROVALS;
-        if !(paper || approvals || listed.contains(name)) {
+        let piece = item.kind == Kind::File && listed.contains(name);
+        if !(paper || approvals || piece) {
             found.push(described(&item));
         }
         if approvals {

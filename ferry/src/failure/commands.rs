@@ -369,7 +369,24 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
 fn gather(error: &GatherError, l: Language) -> Failure {
     match error {
         GatherError::Copy(e) => things::copy(e, l),
-        GatherError::Beyond { trip, number, lost, kept } => {
+        GatherError::Beyond { trip, number, lost, kept, unread: 0 } => {
+            let (count, words) = (lost.len(), lost_words(lost));
+            failure(
+                REFUSED,
+                "volume-changed",
+                say!(
+                    l,
+                    "volume {number} of trip {trip}: all of it could be read, and {count} files are not what was written and beyond repair: {words}; the other {kept} are kept",
+                    "批次 {trip} 第 {number} 卷：全部可读，但 {count} 个文件与写入时不同且无法修复：{words}；其余 {kept} 个已保留"
+                ),
+                &say!(
+                    l,
+                    "the medium was changed, or badly copied: set it aside, report it, and ask the sender to `ferry reexport --trip {trip}`",
+                    "介质被改动或复制有误：请隔离并上报，并请发送方执行 ferry reexport --trip {trip}"
+                ),
+            )
+        }
+        GatherError::Beyond { trip, number, lost, kept, unread: _ } => {
             let (count, words) = (lost.len(), lost_words(lost));
             failure(
                 DISK,
