@@ -1,25 +1,35 @@
 //! Confirm: reads the written medium back, byte for byte, and tells the daemon that the trip may leave. What was
 //! written and what can be read are two things, on discs above all.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use protocol::Timestamp;
 use protocol::parity::SECTOR_BYTES;
+use protocol::suite::Digest;
+use protocol::volume::PIECES_MAX;
+use protocol::waybill::WAYBILL_BYTES_MAX;
+use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
 use spool::disk::{ASIDE, Disk};
 
 use crate::approve::put;
 use crate::copying::{Span, forget, read_span};
 use crate::desk::{ASK_WAIT_MS, Desk, DeskError};
-use crate::folder::{Folder, Kind};
+use crate::folder::{Folder, FolderError, Kind};
 use crate::keyfile::{KeyFileError, KeyFrom};
-use crate::medium::{self, BESIDE_MAX, MEDIUM_FILE, Medium, MediumError};
-use crate::papers::{APPROVALS, Papers, PapersError, read_approval};
+use crate::medium::{self, BESIDE_MAX, MEDIUM_FILE, Medium, MediumError, README, SUMS};
+use crate::papers::{APPROVALS, Countersigned, Papers, PapersError, WAYBILL, read_approval};
 use crate::parity::{self, Index, Parity, Rows, Watch};
 use crate::trustdir::{self, TrustDirError};
-use crate::volume::Layout;
-use crate::words::{Voice, groups, say, size};
+use crate::volume::{Layout, VOLUME};
+use crate::words::{Voice, groups, say, shown, size};
+
+/// A line of `SHA256SUMS` for each piece of the fullest volume, its parity and its papers.
+const SUMS_BYTES_MAX: usize = (PIECES_MAX + 1_024) * 160;
+
+/// Plain SHA-256 of files as they were read back.
+type Sums = BTreeMap<String, Digest>;
 
 /// What stops a confirmation.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +49,21 @@ pub(crate) enum ConfirmError {
     /// The medium carries other papers than the desk.
     #[error("the waybill of trip {trip} on the medium is not the one in the desk")]
     OtherWaybill { trip: u64 },
+    /// The paper of a volume says what is read back, and nobody has checked who signed it.
+    #[error("trip {trip} has a volume's paper; its signature is checked with --trust DIR")]
+    Unproven { trip: u64 },
     /// A write-once medium was closed before everybody had signed.
     #[error("countersignature {file} is in the desk and not on the medium, and the medium cannot be written: {cause}")]
     Closed { trip: u64, file: String, cause: String },
     /// Sectors are not what was written.
     #[error("{} files of trip {trip} have damaged sectors", found.damage.len())]
     Damaged { trip: u64, found: parity::Found },
+    /// What anybody can check by hand would not hold.
+    #[error("{SUMS} of trip {trip} does not fit {file}")]
+    OtherSums { trip: u64, file: String },
+    /// A countersignature that was just written.
+    #[error("countersignature {file} of trip {trip} is not on the medium as it is in the desk")]
+    OtherApproval { trip: u64, file: String },
     /// Something else lies there.
     #[error("the medium holds {count} things of trip {trip} that are not on its waybill: {first}")]
     Strangers { trip: u64, count: usize, first: String },
@@ -95,17 +114,28 @@ impl Confirm {
         self.complete(&staged, &folder, &papers)?;
         let person = self.key.open(language.pick("passphrase", "口令"))?;
 
-        let layout = Layout::read(&folder, &papers, trust.as_ref()).map_err(MediumError::from)?;
-        let spans: Vec<Span> = layout.pieces.iter().map(|piece| layout.span(&papers, piece)).collect();
         // Until the kernel has forgotten them, reading the files back would read our own memory.
+        let (mut forgotten, mut all) = forget_papers(&folder);
+        if folder.read(WAYBILL, WAYBILL_BYTES_MAX).map_err(MediumError::from)? != papers.bytes {
+            return Err(ConfirmError::OtherWaybill { trip });
+        }
+        let layout = Layout::read(&folder, &papers, trust.as_ref()).map_err(MediumError::from)?;
+        if layout.paper.is_some() && trust.is_none() {
+            return Err(ConfirmError::Unproven { trip });
+        }
+        let spans: Vec<Span> = layout.pieces.iter().map(|piece| layout.span(&papers, piece)).collect();
         let names = layout.names(&papers);
-        let forgotten = names.iter().filter(|name| forget(&folder, name)).count();
+        let content = names.iter().filter(|name| *name != VOLUME);
+        forgotten += content.clone().filter(|name| forget(&folder, name)).count();
+        all += content.count();
         let bar = voice.bar(layout.bytes(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
-        let read = read_back(&folder, &papers, &layout, &spans, &bar);
+        let mut sums = Sums::new();
+        let read = read_back(&folder, &papers, &layout, &spans, &bar, &mut sums)
+            .and_then(|()| same(&staged, &papers, &layout))
+            .and_then(|()| sums_hold(&folder, trip, &names, sums));
         bar.finish_and_clear();
         read?;
-        let approvals = papers.approvals(&folder, trust.as_ref())?;
-        papers.enough(&approvals)?;
+        let approvals = self.approvals(&staged, &folder, &papers, trust.as_ref())?;
         let strangers = medium::strangers(&folder, &papers, &layout).map_err(MediumError::from)?;
         if let Some(first) = strangers.first() {
             return Err(ConfirmError::Strangers { trip, count: strangers.len(), first: first.clone() });
@@ -142,7 +172,6 @@ impl Confirm {
             "trip {trip}: confirmed. {files} files, {amount} read back and equal to the waybill.",
             "批次 {trip}：已确认。回读 {files} 个文件，{amount}，与运单一致。"
         ));
-        let all = names.len();
         voice.line(&say!(
             language,
             "read     from the medium: the system was asked to forget {forgotten} of {all} files (posix_fadvise)",
@@ -164,6 +193,25 @@ impl Confirm {
             "下一步：携带介质，到对端执行 ferry import --medium DIR。",
         ));
         Ok(())
+    }
+
+    /// The countersignatures as the medium has them: those of the desk, byte for byte.
+    fn approvals(
+        &self,
+        staged: &Folder,
+        medium: &Folder,
+        papers: &Papers,
+        trust: Option<&Trust>,
+    ) -> Result<Vec<Countersigned>, ConfirmError> {
+        for Countersigned { file, .. } in papers.approvals(staged, None)? {
+            let in_desk = read_approval(staged, &file).map_err(MediumError::from)?;
+            if in_desk != read_approval(medium, &file).map_err(MediumError::from)? {
+                return Err(ConfirmError::OtherApproval { trip: self.trip, file });
+            }
+        }
+        let approvals = papers.approvals(medium, trust)?;
+        papers.enough(&approvals)?;
+        Ok(approvals)
     }
 
     /// Copies countersignatures that the desk has and the medium lacks.
@@ -194,33 +242,92 @@ fn read_back(
     layout: &Layout,
     spans: &[Span],
     bar: &ProgressBar,
+    sums: &mut Sums,
 ) -> Result<(), ConfirmError> {
     let suite = papers.signed.suite;
     let Some(shape) = &layout.shape else {
         for span in spans {
-            read_span(folder, span, suite, bar, &mut |_| Ok(())).map_err(MediumError::from)?;
+            let mut sha256 = Suite::Std.hasher();
+            read_span(folder, span, suite, bar, &mut |piece| {
+                sha256.update(piece);
+                Ok(())
+            })
+            .map_err(MediumError::from)?;
+            sums.insert(span.name.clone(), sha256.finish());
         }
         return Ok(());
     };
     let parity = Parity { shape, waybill: &papers.digest, number: layout.number };
     let index = Index::read(folder, parity);
-    let (mut first, mut whole) = (0, true);
+    let (mut first, mut whole, mut failed) = (0, true, None);
     for span in spans {
         let mut watch = Watch::new(&index, first);
+        let mut sha256 = Suite::Std.hasher();
         let read = read_span(folder, span, suite, bar, &mut |piece| {
             watch.update(piece);
+            sha256.update(piece);
             Ok(())
         });
         watch.end();
+        sums.insert(span.name.clone(), sha256.finish());
         whole &= read.is_ok() && watch.bad == 0;
+        failed = failed.or(read.err());
         first += span.size.div_ceil(SECTOR_BYTES as u64);
     }
     let rows = if whole { Rows::Parity } else { Rows::Both };
     let found = parity::check(folder, parity, &index, spans, rows);
-    if whole && found.is_clean() {
-        return Ok(());
+    if found.is_clean() {
+        // No sector is other than the index says, and yet a file is none of ours: it says why itself.
+        return failed.map_or(Ok(()), |error| Err(MediumError::from(error).into()));
     }
     Err(ConfirmError::Damaged { trip: papers.waybill.trip, found })
+}
+
+/// Has the kernel forget what it knows of the papers. Says of how many it did, and of how many it was asked to.
+fn forget_papers(folder: &Folder) -> (usize, usize) {
+    let names = [WAYBILL, VOLUME, SUMS, README].into_iter().filter(|name| folder.file(name).is_ok());
+    let mut forgot: Vec<bool> = names.map(|name| forget(folder, name)).collect();
+    if let Ok(approvals) = folder.sub(APPROVALS)
+        && let Ok(items) = approvals.list(BESIDE_MAX)
+    {
+        let files = items.iter().filter(|item| item.kind == Kind::File);
+        forgot.extend(files.map(|item| item.name.to_str().is_some_and(|name| forget(&approvals, name))));
+    }
+    (forgot.iter().filter(|forgot| **forgot).count(), forgot.len())
+}
+
+/// `SHA256SUMS` says of every file that is to be there what was read of it, and nothing else.
+fn sums_hold(folder: &Folder, trip: u64, names: &HashSet<String>, mut sums: Sums) -> Result<(), ConfirmError> {
+    for name in names.iter().map(String::as_str).chain([WAYBILL, README]) {
+        if !sums.contains_key(name) {
+            let sum = folder.sum(name).map_err(|error| gone(trip, name, error))?;
+            sums.insert(name.to_owned(), sum);
+        }
+    }
+    let read = folder.read(SUMS, SUMS_BYTES_MAX).map_err(|error| gone(trip, SUMS, error))?;
+    let text = String::from_utf8_lossy(&read);
+    let mut said: HashMap<&str, &str> =
+        text.lines().filter_map(|line| line.split_once("  ")).map(|(sum, name)| (name, sum)).collect();
+    let wrong = sums.iter().find(|(name, sum)| said.remove(name.as_str()) != Some(sum.to_string().as_str()));
+    let file = wrong.map(|(name, _)| name.clone()).or_else(|| said.keys().next().map(|name| shown(name.as_ref())));
+    file.map_or(Ok(()), |file| Err(ConfirmError::OtherSums { trip, file }))
+}
+
+fn gone(trip: u64, name: &str, error: FolderError) -> ConfirmError {
+    if error.is_missing() {
+        return ConfirmError::OtherSums { trip, file: name.to_owned() };
+    }
+    ConfirmError::Medium(error.into())
+}
+
+/// Parts are the same bytes as in the staged file: the waybill has a digest of the whole file alone.
+fn same(staged: &Folder, papers: &Papers, layout: &Layout) -> Result<(), ConfirmError> {
+    let quiet = ProgressBar::hidden();
+    for piece in layout.pieces.iter().filter(|piece| piece.part > 0) {
+        let span = layout.joined(papers, piece);
+        read_span(staged, &span, papers.signed.suite, &quiet, &mut |_| Ok(())).map_err(MediumError::from)?;
+    }
+    Ok(())
 }
 
 /// A countersignature that was being put onto the medium when its command died left a file aside. Nobody puts one there

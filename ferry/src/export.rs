@@ -207,6 +207,7 @@ impl Destination {
                 let (needs, named) = (volumes.len(), self.medium.len());
                 return Err(MediumError::FewMedia { trip, needs, named }.into());
             }
+            writer.prove_cut(&volumes)?;
             for (number, volume) in (1..=count).zip(&volumes) {
                 written.push(self.write_volume(&writer, (volume, number, count))?);
             }

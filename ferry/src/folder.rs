@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use protocol::{Digest, Suite};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -114,6 +115,21 @@ impl Folder {
         let path = self.path.join(name.as_ref());
         let (file, bytes) = self.file(name)?;
         read_bounded(file, bytes, &path, limit)
+    }
+
+    /// Plain SHA-256 of a file, however large.
+    pub(crate) fn sum(&self, name: &str) -> Result<Digest, FolderError> {
+        let path = self.path.join(name);
+        let (mut file, _) = self.file(name)?;
+        let (mut sha256, mut piece) = (Suite::Std.hasher(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(sha256.finish()),
+                Ok(read) => sha256.update(piece.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(FolderError::Read { path, cause }),
+            }
+        }
     }
 
     /// Everything in it, in the order of names.

@@ -3,7 +3,8 @@
 //! cannot be restored is named, and what is whole is kept for the next attempt.
 //!
 //! Why it may die anywhere: the trip grows in a folder of its own beside those that count. A volume is noted there once
-//! all of it is durable; a piece that is there is known again by its digest. The last volume's rename is the commit.
+//! all of it is durable; a piece that is there is known again by its digest. The last volume's rename is the commit, and
+//! the notes go after it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +19,8 @@ use protocol::waybill::{WAYBILL_BYTES_MAX, WaybillLine, line_file_name};
 use spool::disk::Disk;
 
 use crate::copying::{CopyError, Span, read_line, read_span, room, write_error};
-use crate::folder::Folder;
+use crate::desk::{DESK_FILE, DESK_FOLDER};
+use crate::folder::{Folder, FolderError};
 use crate::papers::{Papers, WAYBILL};
 use crate::parity::{self, Damage, Parity, ParityError, Repair};
 use crate::volume::Layout;
@@ -37,9 +39,9 @@ pub(crate) enum GatherError {
     /// The code of the parity.
     #[error(transparent)]
     Parity(ParityError),
-    /// More is damaged than the parity restores, or there is none.
+    /// More is damaged than the parity restores, or there is none. Where every sector could be read, no scratch did it.
     #[error("volume {number} of trip {trip}: {} files cannot be restored", lost.len())]
-    Beyond { trip: u64, number: u8, lost: Vec<Lost>, kept: usize },
+    Beyond { trip: u64, number: u8, lost: Vec<Lost>, kept: usize, unread: u64 },
     /// A file of the waybill that proves something else, or nothing.
     #[error("{file}: {cause}")]
     NotAuthentic { file: String, cause: String },
@@ -54,8 +56,8 @@ impl From<ParityError> for GatherError {
     }
 }
 
-impl From<crate::folder::FolderError> for GatherError {
-    fn from(error: crate::folder::FolderError) -> Self {
+impl From<FolderError> for GatherError {
+    fn from(error: FolderError) -> Self {
         GatherError::Copy(error.into())
     }
 }
@@ -115,17 +117,19 @@ impl Gathering<'_> {
         let needed = |place: &usize| !there.contains(place);
         let bytes = (0..).zip(&joined).filter(|(place, _)| needed(place)).map(|(_, span)| span.size).sum();
         room(self.disk, self.aside, bytes)?;
-        let mut damaged = BTreeSet::new();
+        let (mut damaged, mut unread) = (BTreeSet::new(), 0);
         for (place, (piece, span)) in self.layout.pieces.iter().zip(&joined).enumerate() {
             if there.contains(&place) {
                 self.bar.inc(span.size);
-            } else if !self.copy(piece, span)? {
+            } else if let Some(sectors) = self.copy(piece, span)? {
                 damaged.insert(place);
+                unread += sectors;
             }
         }
         let (restored, lost) = self.restore(&copies, &joined, &damaged)?;
         for (place, piece) in self.layout.pieces.iter().enumerate() {
-            if piece.part == 0 && needed(&place) && !lost.iter().any(|(lost, _)| *lost == place) {
+            // What stands may have been copied by an attempt that died before it was proven.
+            if piece.part == 0 && !lost.iter().any(|(lost, _)| *lost == place) {
                 self.prove(&copies, piece)?;
             }
         }
@@ -133,7 +137,7 @@ impl Gathering<'_> {
         if !lost.is_empty() {
             let (trip, number, kept) = (self.papers.waybill.trip, self.layout.number, joined.len() - lost.len());
             let lost = lost.into_iter().map(|(_, lost)| lost).collect();
-            return Err(GatherError::Beyond { trip, number, lost, kept });
+            return Err(GatherError::Beyond { trip, number, lost, kept, unread });
         }
         self.note()?;
         let missing: Vec<u8> = (1..=self.layout.count).filter(|number| !self.marker(*number).exists()).collect();
@@ -150,33 +154,31 @@ impl Gathering<'_> {
         if self.aside.symlink_metadata().is_ok_and(|about| !about.is_dir()) {
             self.disk.remove_tree(self.aside).map_err(failed)?;
         }
-        self.disk.create_dir_all(self.aside).map_err(failed)?;
+        if self.aside.symlink_metadata().is_err() {
+            self.disk.create_dir_all(self.aside).map_err(failed)?;
+            // Whoever of the group brings the next volume goes on here.
+            self.disk.set_mode(self.aside, DESK_FOLDER).map_err(failed)?;
+        }
         let folder = Folder::open(self.aside)?;
         if folder.read(WAYBILL, WAYBILL_BYTES_MAX).is_ok_and(|bytes| bytes == self.papers.bytes) {
             return Ok(folder);
         }
-        self.forget_volumes()?;
-        self.disk.write(&self.aside.join(WAYBILL), &self.papers.bytes).map_err(failed)?;
+        forget_volumes(self.disk, self.aside)?;
+        self.put(&self.aside.join(WAYBILL), &self.papers.bytes)?;
         Ok(folder)
     }
 
     fn marker(&self, number: u8) -> PathBuf {
-        self.aside.join(format!("volume-{number}"))
-    }
-
-    fn forget_volumes(&self) -> Result<(), GatherError> {
-        for number in 1..=u8::MAX {
-            let marker = self.marker(number);
-            if marker.symlink_metadata().is_ok() {
-                self.disk.remove_tree(&marker).map_err(|cause| write_error(&marker, cause))?;
-            }
-        }
-        Ok(())
+        marker(self.aside, number)
     }
 
     fn note(&self) -> Result<(), GatherError> {
-        let marker = self.marker(self.layout.number);
-        Ok(self.disk.write(&marker, b"").map_err(|cause| write_error(&marker, cause))?)
+        self.put(&self.marker(self.layout.number), b"")
+    }
+
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), GatherError> {
+        let written = self.disk.write(path, bytes).and_then(|()| self.disk.set_mode(path, DESK_FILE));
+        Ok(written.map_err(|cause| write_error(path, cause))?)
     }
 
     /// Is a piece there already, from an earlier attempt?
@@ -187,17 +189,26 @@ impl Gathering<'_> {
             .is_some_and(|span| read_span(copies, span, self.papers.signed.suite, &quiet, &mut |_| Ok(())).is_ok())
     }
 
-    /// Copies one piece to its place. Says whether it is what it was; what cannot be read is zero.
-    fn copy(&self, piece: &Piece, joined: &Span) -> Result<bool, GatherError> {
+    /// Copies one piece to its place. Where it is not what it was, says how many sectors could not be read; they are zero.
+    fn copy(&self, piece: &Piece, joined: &Span) -> Result<Option<u64>, GatherError> {
         let name = self.layout.span(self.papers, piece).name;
         let path = self.aside.join(&joined.name);
         let failed = |cause| write_error(&path, cause);
         if path.symlink_metadata().is_ok_and(|about| !about.is_file() || about.len() != joined.file_bytes) {
             self.disk.remove_tree(&path).map_err(failed)?;
         }
+        let new = path.symlink_metadata().is_err();
         let out = self.disk.open_rw(&path).map_err(failed)?;
+        if new {
+            self.disk.set_mode(&path, DESK_FILE).map_err(failed)?;
+        }
         self.disk.truncate(&out, joined.file_bytes).map_err(failed)?;
-        let source = self.medium.file(&name).ok();
+        let source = match self.medium.file(&name) {
+            Ok(source) => Some(source),
+            // No scratch makes a link or a device of a file.
+            Err(error @ FolderError::NotAFile { .. }) => return Err(error.into()),
+            Err(_) => None,
+        };
         let whole = source.as_ref().is_some_and(|(_, bytes)| *bytes == piece.size);
         let mut tree = Tree::new(self.papers.signed.suite);
         let mut at = joined.offset;
@@ -212,7 +223,8 @@ impl Gathering<'_> {
             at += bytes.len() as u64;
             Ok(())
         })?;
-        Ok(whole && unread == 0 && tree.root() == piece.digest)
+        let stands = whole && unread == 0 && tree.root() == piece.digest;
+        Ok((!stands).then_some(unread))
     }
 
     /// Restores what is damaged. Gives what was, and the pieces that are still other than they should be.
@@ -275,12 +287,28 @@ impl Gathering<'_> {
             let proven = whole.map_err(GatherError::from).and_then(|()| self.prove_line(copies, line));
             if let Err(error) = proven {
                 // The volumes promised it and do not hold it: what counted as gathered did not.
-                self.forget_volumes()?;
+                forget_volumes(self.disk, self.aside)?;
                 return Err(error);
             }
         }
-        self.forget_volumes()
+        Ok(())
     }
+}
+
+/// The note in a folder that all of a volume is there.
+fn marker(folder: &Path, number: u8) -> PathBuf {
+    folder.join(format!("volume-{number}"))
+}
+
+/// Takes the notes of volumes away: the trip stands where it belongs, or must be gathered anew.
+pub(crate) fn forget_volumes(disk: &Disk, folder: &Path) -> Result<(), CopyError> {
+    for number in 1..=u8::MAX {
+        let marker = marker(folder, number);
+        if marker.symlink_metadata().is_ok() {
+            disk.remove_tree(&marker).map_err(|cause| write_error(&marker, cause))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads so many bytes in pieces and hands them on. What cannot be read, and what the source does not have, is zero. Says

@@ -4,7 +4,9 @@
 //! The medium is read once: each file is copied under its digest, and verified as a bundle where it now lies. A trip in
 //! the desk is whole or absent: it is built in a `.tmp-` folder, and the rename is the commit.
 
+use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use protocol::bundle::{self, BundleError};
@@ -12,6 +14,8 @@ use protocol::der_types::OBJECT_BYTES_MAX;
 use protocol::receipt::ReceiptBatch;
 use protocol::waybill::{LineKind, Waybill, WaybillLine, line_file_name};
 use protocol::{Signed, Timestamp, Trust};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::json;
 use spool::disk::Disk;
 
@@ -19,7 +23,7 @@ use crate::approve::put;
 use crate::copying::{CopyError, copy_line, read_line, room, write_error};
 use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
-use crate::gather::{GatherError, Gathered, Gathering};
+use crate::gather::{GatherError, Gathered, Gathering, forget_volumes};
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
 use crate::medium::{Medium, MediumError, strangers};
 use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
@@ -55,6 +59,9 @@ pub(crate) enum ImportError {
     /// A file of the waybill that proves something else, or nothing.
     #[error("{file} of trip {trip}: {cause}")]
     NotAuthentic { trip: u64, file: String, cause: String },
+    /// Somebody else imports right now.
+    #[error("another import into this desk is running; trip {trip} was not begun")]
+    Busy { trip: u64 },
     /// A volume that is not whole.
     #[error(transparent)]
     Volume(GatherError),
@@ -126,12 +133,21 @@ impl Import {
             return Ok(());
         }
         let person = self.key.open(language.pick("passphrase", "口令"))?;
-        for trip in trips {
-            self.take(voice, &desk, &trust, &medium, &person, trip, now)?;
+        for (place, trip) in trips.iter().enumerate() {
+            let later = trips.len() - place - 1;
+            if !self.take(voice, &desk, &trust, &medium, &person, *trip, now)? && later > 0 {
+                voice.warn(&say!(
+                    language,
+                    "{later} later trips on this medium were not begun: trip {trip} comes before them",
+                    "本介质上其后的 {later} 个批次未开始：须先完成批次 {trip}"
+                ));
+                break;
+            }
         }
         Ok(())
     }
 
+    /// Says whether the trip is taken in; it is not while volumes of it are missing.
     #[expect(
         clippy::too_many_arguments,
         reason = "one trip in the light of everything that was opened for all of them"
@@ -145,7 +161,7 @@ impl Import {
         person: &Person,
         trip: u64,
         now: Timestamp,
-    ) -> Result<(), ImportError> {
+    ) -> Result<bool, ImportError> {
         let language = voice.language;
         let (folder, papers) = medium.trip(trip)?;
         papers.prove(trust)?;
@@ -159,18 +175,22 @@ impl Import {
         let crossing = papers.waybill.crossing;
         let place = desk.layout.desk_incoming().join(format!("{crossing}-{trip}"));
         let disk = Disk::real();
+        let _alone = alone(&desk.layout.desk_incoming(), trip)?;
         match Earlier::at(&place, &papers) {
             // The folder is the daemon's memory of the trip now; it will say that it was imported before.
             Earlier::Imported => {}
             // What is gone from it the daemon took before it died. Signatures may have been added since.
-            Earlier::Laid => put_approvals(&disk, &folder, &approvals, &place)?,
+            Earlier::Laid => {
+                put_approvals(&disk, &folder, &approvals, &place)?;
+                forget_volumes(&disk, &place)?;
+            }
             Earlier::Nothing if layout.paper.is_none() => {
                 self.carry(voice, &disk, trust, &folder, &papers, &approvals, &place)?;
             }
             Earlier::Nothing => {
                 let whole = gather(voice, &disk, trust, (&folder, &papers, &layout), &approvals, &place)?;
                 if !whole {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -197,7 +217,7 @@ impl Import {
                 "批次 {trip} 之前有批次未导入：请找到该介质，或请发送方执行 ferry reexport"
             ));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Copies, verifying, and commits by a rename.
@@ -217,6 +237,10 @@ impl Import {
     ) -> Result<(), ImportError> {
         let trip = papers.waybill.trip;
         let incoming = place.parent().unwrap_or(place);
+        // A volume that lost its paper looks like a whole trip, and must not cost what others brought.
+        for line in &papers.waybill.lines {
+            folder.file(line_file_name(line))?;
+        }
         room(disk, incoming, papers.total() + papers.bytes.len() as u64)?;
         let aside = incoming.join(format!(".tmp-{}-{trip}", papers.waybill.crossing));
         for path in [&aside, &place.to_owned()] {
@@ -224,9 +248,6 @@ impl Import {
         }
         disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
         let bar = voice.bar(papers.total(), say!(voice.language, "trip {trip}", "批次 {trip}"));
-        // An earlier export of the trip may have begun in volumes.
-        let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
-        disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?;
         let copied = copy_all(disk, trust, folder, papers, &aside, &bar);
         bar.finish_and_clear();
         if copied.is_err() {
@@ -240,7 +261,9 @@ impl Import {
         open_to_the_daemon(disk, &aside)?;
         disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
         disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
-        Ok(())
+        // An earlier export of the trip may have begun in volumes.
+        let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
+        Ok(disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?)
     }
 }
 
@@ -285,6 +308,7 @@ fn gather(
     disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
     disk.remove_tree(place).map_err(|cause| write_error(place, cause))?;
     disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
+    forget_volumes(disk, place)?;
     Ok(true)
 }
 
@@ -373,6 +397,17 @@ fn here(desk: &Desk, bill: &Waybill) -> Result<(), ImportError> {
     })
 }
 
+/// Two imports at once would write over each other. The folder itself is locked, which leaves nothing behind and ends
+/// with the command however that dies.
+fn alone(incoming: &Path, trip: u64) -> Result<File, ImportError> {
+    let folder = File::open(incoming).map_err(|cause| CopyError::Read { path: incoming.to_owned(), cause })?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(Errno::WOULDBLOCK) => Err(ImportError::Busy { trip }),
+        Err(errno) => Err(CopyError::Read { path: incoming.to_owned(), cause: errno.into() }.into()),
+    }
+}
+
 /// What an earlier import left in the desk.
 enum Earlier {
     /// Nothing, or something that must be laid anew.
@@ -410,7 +445,12 @@ fn put_approvals(disk: &Disk, folder: &Folder, approvals: &[Countersigned], plac
 
 /// The daemon is another account of the desk's group: it must be able to read the files and to take them away.
 fn open_to_the_daemon(disk: &Disk, folder: &Path) -> Result<(), CopyError> {
-    let set = |path: &Path, mode| disk.set_mode(path, mode).map_err(|cause| write_error(path, cause));
+    // What another operator of the group gathered is theirs, and as it should be.
+    let is = |path: &Path, mode| path.symlink_metadata().is_ok_and(|about| about.mode() & 0o7777 == mode);
+    let set = |path: &Path, mode| match is(path, mode) {
+        true => Ok(()),
+        false => disk.set_mode(path, mode).map_err(|cause| write_error(path, cause)),
+    };
     let list = |path: &Path| std::fs::read_dir(path).map_err(|cause| write_error(path, cause));
     for entry in list(folder)? {
         let path = entry.map_err(|cause| write_error(folder, cause))?.path();

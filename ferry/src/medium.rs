@@ -2,6 +2,7 @@
 //! Written aside and renamed, so that a trip is on the medium whole or not at all. What is not on the waybill is
 //! listed and never opened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -13,7 +14,7 @@ use protocol::waybill::WAYBILL_LINES_MAX;
 use protocol::{Signed, Suite, Timestamp};
 use spool::disk::Disk;
 
-use crate::copying::{CopyError, copy_span, read_span, write_error};
+use crate::copying::{CopyError, copy_span, read_line, read_span, write_error};
 use crate::crew;
 use crate::folder::{Folder, FolderError, Item, Kind};
 use crate::keyfile::Person;
@@ -171,7 +172,8 @@ pub(crate) fn strangers(folder: &Folder, papers: &Papers, layout: &Layout) -> Re
         let name = item.name.to_str().unwrap_or_default();
         let paper = item.kind == Kind::File && [WAYBILL, SUMS, README].contains(&name);
         let approvals = item.kind == Kind::Folder && name == APPROVALS;
-        if !(paper || approvals || listed.contains(name)) {
+        let piece = item.kind == Kind::File && listed.contains(name);
+        if !(paper || approvals || piece) {
             found.push(described(&item));
         }
         if approvals {
@@ -218,6 +220,17 @@ pub(crate) struct Writer<'a> {
 pub(crate) type Numbered<'a> = (&'a Plan, u8, u8);
 
 impl Writer<'_> {
+    /// The staged files that will be written in parts are what the waybill names: a part alone has no digest there.
+    pub(crate) fn prove_cut(&self, volumes: &[Plan]) -> Result<(), MediumError> {
+        let cuts = volumes.iter().flat_map(|volume| &volume.cuts).filter(|cut| cut.part > 0);
+        let cut: BTreeSet<usize> = cuts.map(|cut| cut.line).collect();
+        for line in cut.into_iter().filter_map(|place| self.papers.waybill.lines.get(place)) {
+            self.bar.inc_length(line.size);
+            read_line(self.staged, line, self.papers.signed.suite, self.bar, &mut |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
     /// Writes a volume of a staged trip onto a medium, or into a folder that will be burnt. Safe to run again: an unfinished
     /// copy is a `.tmp-` folder that the next run removes, and the rename at the end is the commit.
     pub(crate) fn write(&self, volume: Numbered<'_>, medium: &Path) -> Result<PathBuf, MediumError> {

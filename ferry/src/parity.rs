@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -172,8 +171,11 @@ pub(crate) fn write(
         }
     }
     let mut sums = Vec::new();
-    for (path, file) in made {
-        sums.push((path, sum(&file)?));
+    let folder = Folder::open(to).map_err(CopyError::from)?;
+    for (path, _) in made {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sum = folder.sum(&name).map_err(CopyError::from)?;
+        sums.push((path, sum));
     }
     for name in INDEXES {
         let path = to.join(name);
@@ -232,20 +234,6 @@ fn encode(
     })?;
     written?;
     Ok((data, recovery))
-}
-
-/// Plain SHA-256 of a file that was written out of order.
-fn sum(mut file: &File) -> Result<Digest, CopyError> {
-    use io::{Read, Seek};
-    let failed = |cause| CopyError::Read { path: PathBuf::from("parity"), cause };
-    file.rewind().map_err(failed)?;
-    let (mut sha256, mut piece) = (Suite::Std.hasher(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut piece).map_err(failed)? {
-            0 => return Ok(sha256.finish()),
-            read => sha256.update(piece.get(..read).unwrap_or_default()),
-        }
-    }
 }
 
 /// Digests of sectors as the index of a medium says; those of lost index sectors are not known.

@@ -234,7 +234,9 @@ impl Trip {
             line.map_or(Ok(()), |line| self.check_line(&papers.waybill, line, language))?;
         }
         check_parts(&folder, &papers, &layout, trust).map_err(|(name, cause)| format!("{name}: {cause}"))?;
-        let (files, number, count) = (layout.pieces.len(), layout.number, layout.count);
+        let (files, number, count) = (papers.waybill.lines.len(), layout.number, layout.count);
+        let (pieces, parts) = (layout.pieces.len(), layout.pieces.iter().filter(|piece| piece.part > 0).count());
+        let whole = pieces - parts;
         holds.push(match count {
             1 => say!(
                 language,
@@ -243,8 +245,8 @@ impl Trip {
             ),
             _ => say!(
                 language,
-                "trip {trip}, volume {number} of {count}: its {files} files are there and equal to the waybill",
-                "批次 {trip} 第 {number} 卷（共 {count} 卷）：{files} 个文件齐全且与运单一致"
+                "trip {trip}, volume {number} of {count}: its {whole} whole files are there and equal to the waybill, its {parts} parts to what the exporter signed",
+                "批次 {trip} 第 {number} 卷（共 {count} 卷）：{whole} 个整文件齐全且与运单一致，{parts} 个分段与导出人签名一致"
             ),
         });
         let approvals = papers.approvals(&folder, Some(trust)).map_err(|e| text(&e))?;

@@ -187,6 +187,10 @@ impl Planner<'_> {
     }
 
     fn next(&mut self) -> Result<(), PlanError> {
+        // Nobody asked for several: only the parity ends a volume that may be as large as it must be.
+        if self.wanted.capacity.is_none() {
+            return Err(PlanError::LargeParity);
+        }
         if self.done.len() + 1 >= usize::from(VOLUMES_MAX) {
             return Err(PlanError::ManyVolumes { trip: self.papers.waybill.trip, has: self.capacity() });
         }

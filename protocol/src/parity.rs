@@ -24,8 +24,11 @@ pub const CHUNK_SECTORS: u64 = (CHUNK_BYTES / SECTOR_BYTES) as u64;
 pub const BLOCK_SECTORS_MAX: u64 = 32_768;
 /// Of every hundred sectors so many can be parity. Half is as much as writing everything twice.
 pub const PERCENT_MAX: u8 = 50;
-/// Sectors of data on a volume with parity: 128 GiB, the largest disc there is. Their digests take 512 MiB.
+/// Sectors of data on a volume with parity: 128 GiB, the largest disc there is.
 pub const SECTORS_MAX: u64 = 1 << 26;
+/// Sectors of data and of parity on a volume: at most as much parity as data. Their digests are held at once, 1.2 GiB at
+/// the very most and in proportion to what the paper's pieces say.
+pub const DIGESTS_MAX: u64 = 2 * SECTORS_MAX;
 /// Bytes of the digest of a sector: enough to find damage, which is not out to deceive.
 pub const DIGEST_BYTES: usize = 8;
 /// Digests in an index sector.
@@ -59,9 +62,10 @@ impl Shape {
         let chunks = sectors.div_ceil(CHUNK_SECTORS);
         let fits = (1..=SECTORS_MAX).contains(&sectors)
             && (1..=chunks).contains(&blocks)
-            && (1..=BLOCK_SECTORS_MAX).contains(&recovery)
+            && (1..=shape.data()).contains(&recovery)
             && recovery.is_multiple_of(CHUNK_SECTORS)
-            && recovery.next_power_of_two() + shape.data() <= BLOCK_SECTORS_MAX;
+            && recovery.next_power_of_two() + shape.data() <= BLOCK_SECTORS_MAX
+            && shape.digests() <= DIGESTS_MAX;
         if fits { Ok(shape) } else { Err(BadShape { sectors, blocks, recovery }) }
     }
 
@@ -279,6 +283,10 @@ mod tests {
             (100, 1, 17),
             (100, 1, 65_536),
             (1 << 27, 1 << 20, 16),
+            (100, 1, 128),
+            (1 << 26, 1 << 22, 16_384),
+            // As much recovery as data in each block, and most of each block is data that stands nowhere.
+            ((1 << 26) - 15, (1 << 21) + 1, 32),
         ] {
             assert!(Shape::new(sectors, blocks, recovery).is_err(), "{sectors} {blocks} {recovery}");
         }
@@ -334,6 +342,63 @@ mod tests {
             let mut hasher = Suite::Std.hasher();
             encoder.recovery(&mut |_, sector| hasher.update(sector)).unwrap();
             assert_eq!(hasher.finish().to_string(), frozen);
+        }
+    }
+
+    /// Elements of the field in the coordinates of section 10.4 of FORMAT.md, with their logarithms.
+    struct Field {
+        log: Vec<usize>,
+        exp: Vec<u16>,
+    }
+
+    impl Field {
+        fn new() -> Field {
+            let basis: [usize; 16] = [
+                0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012, 0x6C98, 0x10D8, 0x6A72, 0xB900, 0xFDB8,
+                0xFB34, 0xFF38, 0x991E,
+            ];
+            let mut plain = vec![0; 65_536];
+            let mut power = 1;
+            for log in 0..65_535 {
+                plain[power] = log;
+                power = if power < 32_768 { power << 1 } else { (power << 1) ^ 0x1_002D };
+            }
+            let stands = |v: usize| (0..16).filter(|bit| v >> bit & 1 == 1).fold(0, |sum, bit| sum ^ basis[bit]);
+            let log: Vec<usize> = (0..65_536).map(|v| plain[stands(v)]).collect();
+            let mut exp = vec![0; 65_535];
+            (1..=u16::MAX).for_each(|v| exp[log[usize::from(v)]] = v);
+            Field { log, exp }
+        }
+
+        fn product(&self, from: u64, to: u64) -> usize {
+            (from..to).map(|v| self.log[v as usize]).sum::<usize>() % 65_535
+        }
+    }
+
+    #[test]
+    fn the_recovery_is_what_the_format_says() {
+        let field = Field::new();
+        for (k, r) in [(32, 16), (48, 48), (64, 48), (16, 16)] {
+            let shape = Shape::new(k, 1, r).unwrap();
+            let mut encoder = BlockEncoder::new(&shape).unwrap();
+            let sectors: Vec<Vec<u8>> =
+                (0..k).map(|n| (0..SECTOR_BYTES as u64).map(|at| (n * 7 + at * at % 251) as u8).collect()).collect();
+            sectors.iter().for_each(|sector| encoder.add(sector).unwrap());
+            let mut recovery = Vec::new();
+            encoder.recovery(&mut |_, sector| recovery.push(sector.to_vec())).unwrap();
+            let element = |sector: &[u8], at: usize| u16::from_le_bytes([sector[at], sector[at + 32]]);
+            let low = k.next_power_of_two() == r.next_power_of_two() && k != r;
+            let m = if low { k } else { r }.next_power_of_two();
+            for (j, at) in [(0, 0), (r - 1, 31), (r / 2, 64), (1, 2_015)] {
+                let sum = (0..k).zip(&sectors).fold(0, |sum, (n, sector)| {
+                    let d = element(sector, at);
+                    let (chunk, between) = if low { (0, (m + j) ^ n) } else { (n / m, j ^ (m + n)) };
+                    let c = field.product(m * (chunk + 1), m * (chunk + 2)) + 65_535 - field.product(1, m);
+                    let log = field.log[usize::from(d)] + c + 65_535 - field.log[between as usize];
+                    sum ^ if d == 0 { 0 } else { field.exp[log % 65_535] }
+                });
+                assert_eq!(element(&recovery[j as usize], at), sum, "K {k}, R {r}, sector {j}, byte {at}");
+            }
         }
     }
 

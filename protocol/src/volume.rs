@@ -94,6 +94,12 @@ pub enum VolumeFault {
         /// Which, from 0.
         place: usize,
     },
+    /// The only volume of a trip lacks a line, or bytes of one, or has them twice.
+    #[error("line {line} of the waybill is not whole on the only volume")]
+    Gap {
+        /// Which, from 0.
+        line: usize,
+    },
     /// The parity.
     #[error(transparent)]
     Shape(#[from] BadShape),
@@ -116,8 +122,26 @@ impl Volume {
             let name = piece.name(waybill).filter(|name| *name > before && piece.fits(waybill));
             before = name.ok_or(VolumeFault::Piece { place })?;
         }
+        if self.count == 1 {
+            self.covers(waybill)?;
+        }
         self.shape()?;
         Ok(())
+    }
+
+    /// The pieces of each line, in their order, are all of it and nothing twice: the only volume holds the whole trip.
+    fn covers(&self, waybill: &Waybill) -> Result<(), VolumeFault> {
+        let mut reached = vec![None; waybill.lines.len()];
+        for piece in &self.pieces {
+            let line = usize::try_from(piece.line).unwrap_or(usize::MAX);
+            let Some(reached) = reached.get_mut(line) else { return Err(VolumeFault::Gap { line }) };
+            if reached.unwrap_or(0) != piece.offset {
+                return Err(VolumeFault::Gap { line });
+            }
+            *reached = piece.offset.checked_add(piece.size);
+        }
+        let gap = reached.iter().zip(&waybill.lines).position(|(reached, line)| *reached != Some(line.size));
+        gap.map_or(Ok(()), |line| Err(VolumeFault::Gap { line }))
     }
 
     /// The shape of its parity, where it has one.
@@ -161,4 +185,78 @@ impl Piece {
 #[must_use]
 pub fn piece_file_name(line: &str, part: u64) -> String {
     if part == 0 { line.to_owned() } else { format!("{line}.{part:03}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::der_types::Octets;
+    use crate::parcel::{OctetString, VERSION};
+    use crate::suite::Suite;
+    use crate::waybill::{LineKind, WaybillLine};
+    use crate::zone::Crossing;
+
+    fn waybill(sizes: &[u64]) -> Waybill {
+        let name = |word: &str| Name::new(word).unwrap();
+        let line = |(place, size): (u8, &u64)| WaybillLine {
+            kind: LineKind::Bundle,
+            id: Octets([place; 16]),
+            size: *size,
+            digest: Suite::Std.digest(&[place]),
+            epoch: 1,
+            sequence: 1,
+        };
+        Waybill {
+            version: VERSION,
+            trip: 17,
+            crossing: Crossing::IntranetToExtranet,
+            source: name("intranet"),
+            target: name("extranet"),
+            medium: name("disc"),
+            carrier: name("wu"),
+            exporter: name("ma"),
+            approvals: 2,
+            at: Timestamp(1),
+            stated: OctetString::new(Vec::new()).unwrap(),
+            lines: (1..).zip(sizes).map(line).collect(),
+        }
+    }
+
+    fn fits(bill: &Waybill, count: u8, pieces: &[(u64, u64, u64, u64)]) -> Result<(), VolumeFault> {
+        let digest = Suite::Std.digest(b"waybill");
+        let piece = |(line, part, offset, size): &(u64, u64, u64, u64)| Piece {
+            line: *line,
+            part: *part,
+            offset: *offset,
+            size: *size,
+            digest: Suite::Std.digest(&[u8::try_from(*line).unwrap() + 1]),
+        };
+        let pieces = pieces.iter().map(piece).collect();
+        let (person, at) = (bill.exporter.clone(), Timestamp(2));
+        let (trip, number, blocks, recovery) = (bill.trip, 1, 0, 0);
+        Volume { version: VERSION, waybill: digest, trip, person, at, number, count, blocks, recovery, pieces }
+            .fits(bill, &digest)
+    }
+
+    #[test]
+    fn the_only_volume_holds_every_byte_of_every_line_once() {
+        let bill = waybill(&[10, 0, 7]);
+        let whole = [(0, 0, 0, 10), (1, 0, 0, 0), (2, 0, 0, 7)];
+        assert_eq!(fits(&bill, 1, &whole), Ok(()));
+        assert_eq!(fits(&bill, 1, &[(0, 1, 0, 4), (0, 2, 4, 6), (1, 0, 0, 0), (2, 0, 0, 7)]), Ok(()));
+        for (line, pieces) in [
+            (0, &[][..]),
+            (0, &whole[1..]),
+            (1, &[whole[0], whole[2]][..]),
+            (2, &whole[..2]),
+            (0, &[(0, 1, 0, 4), whole[1], whole[2]][..]),
+            (0, &[(0, 1, 1, 9), whole[1], whole[2]][..]),
+            (0, &[(0, 1, 0, 4), (0, 2, 5, 5), whole[1], whole[2]][..]),
+            (0, &[(0, 1, 0, 4), (0, 2, 3, 7), whole[1], whole[2]][..]),
+            (0, &[whole[0], (0, 1, 0, 10), whole[1], whole[2]][..]),
+        ] {
+            assert_eq!(fits(&bill, 1, pieces), Err(VolumeFault::Gap { line }), "{pieces:?}");
+            assert!(fits(&bill, 2, pieces).is_ok(), "the rest of it may lie on another: {pieces:?}");
+        }
+    }
 }

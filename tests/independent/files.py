@@ -242,7 +242,7 @@ def shape(said):
     if not (1 <= count <= 1 << 26 and 1 <= blocks <= chunks and recovery >= 16 and recovery % 16 == 0):
         raise Refused("disagree")
     data = 16 * -(-chunks // blocks)
-    if data + (1 << (recovery - 1).bit_length()) > 32_768:
+    if recovery > data or data + (1 << (recovery - 1).bit_length()) > 32_768 or count + blocks * recovery > 1 << 27:
         raise Refused("disagree")
     return count, data, blocks, recovery
 
@@ -270,6 +270,14 @@ def volume_of(trust, data, bill, digest):
         else:
             fits = piece["part"] <= 999 and piece["size"] > 0 and piece["offset"] + piece["size"] <= line["size"]
         if not fits:
+            raise Refused("disagree", "volume")
+    if said["count"] == 1:
+        reached = [None] * len(bill["lines"])
+        for piece in said["pieces"]:
+            if (reached[piece["line"]] or 0) != piece["offset"]:
+                raise Refused("disagree", "volume")
+            reached[piece["line"]] = piece["offset"] + piece["size"]
+        if reached != [line["size"] for line in bill["lines"]]:
             raise Refused("disagree", "volume")
     return said, dict(zip(names, said["pieces"]))
 

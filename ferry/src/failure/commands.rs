@@ -280,6 +280,16 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
         ConfirmError::Medium(e) => medium(e, l),
         ConfirmError::Trust(e) => things::trust(e, l),
         ConfirmError::OtherWaybill { trip } => other_waybill(*trip, l),
+        ConfirmError::Unproven { trip } => failure(
+            USAGE,
+            "unproven-volume",
+            say!(
+                l,
+                "the paper of the volume says what of trip {trip} lies here, and its signature was not checked",
+                "该卷的清单说明批次 {trip} 有哪些内容在此，但其签名尚未核对"
+            ),
+            l.pick("name the folder of key cards: --trust DIR", "请用 --trust DIR 指明公钥卡目录"),
+        ),
         ConfirmError::Closed { trip, file, cause } => failure(
             DISK,
             "medium-closed",
@@ -317,6 +327,32 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
                 ),
             )
         }
+        ConfirmError::OtherSums { trip, file } => failure(
+            DISK,
+            "other-sums",
+            say!(
+                l,
+                "SHA256SUMS on the medium of trip {trip} does not fit {file}",
+                "批次 {trip} 介质上的 SHA256SUMS 与 {file} 不符"
+            ),
+            l.pick(
+                "the medium is damaged or was changed: write a new one with `ferry reexport`",
+                "介质损坏或被改动：请用 ferry reexport 重写一张新的",
+            ),
+        ),
+        ConfirmError::OtherApproval { trip, file } => failure(
+            DISK,
+            "other-approval",
+            say!(
+                l,
+                "countersignature {file} of trip {trip} is not on the medium as it is in the desk",
+                "批次 {trip} 介质上的会签 {file} 与办理台不同"
+            ),
+            l.pick(
+                "the medium is damaged: write a new one with `ferry reexport`",
+                "介质损坏：请用 ferry reexport 重写一张新的",
+            ),
+        ),
         ConfirmError::Strangers { trip, count, first } => failure(
             REFUSED,
             "not-on-waybill",
@@ -333,7 +369,24 @@ pub(super) fn confirm(error: &ConfirmError, l: Language) -> Failure {
 fn gather(error: &GatherError, l: Language) -> Failure {
     match error {
         GatherError::Copy(e) => things::copy(e, l),
-        GatherError::Beyond { trip, number, lost, kept } => {
+        GatherError::Beyond { trip, number, lost, kept, unread: 0 } => {
+            let (count, words) = (lost.len(), lost_words(lost));
+            failure(
+                REFUSED,
+                "volume-changed",
+                say!(
+                    l,
+                    "volume {number} of trip {trip}: all of it could be read, and {count} files are not what was written and beyond repair: {words}; the other {kept} are kept",
+                    "批次 {trip} 第 {number} 卷：全部可读，但 {count} 个文件与写入时不同且无法修复：{words}；其余 {kept} 个已保留"
+                ),
+                &say!(
+                    l,
+                    "the medium was changed, or badly copied: set it aside, report it, and ask the sender to `ferry reexport --trip {trip}`",
+                    "介质被改动或复制有误：请隔离并上报，并请发送方执行 ferry reexport --trip {trip}"
+                ),
+            )
+        }
+        GatherError::Beyond { trip, number, lost, kept, unread: _ } => {
             let (count, words) = (lost.len(), lost_words(lost));
             failure(
                 DISK,
@@ -365,6 +418,16 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ImportError::Desk(e) => desk(e, l),
         ImportError::Medium(e) => medium(e, l),
         ImportError::Trust(e) => things::trust(e, l),
+        ImportError::Busy { trip } => failure(
+            REFUSED,
+            "import-running",
+            say!(
+                l,
+                "another import into this desk is running; trip {trip} was not begun",
+                "本办理台另有导入正在进行；批次 {trip} 未开始"
+            ),
+            l.pick("wait until it is done and import again", "请等其完成后重新导入"),
+        ),
         ImportError::Foreign { trip, source_node, target, here } => failure(
             REFUSED,
             "foreign-trip",
