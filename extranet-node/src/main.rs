@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use protocol::{Crossing, Zone};
 use serde::Deserialize;
 use station::alarm::Alarm;
-use station::commands::{self, Links};
+use station::commands::{self, LineAnswer, LineTest, Links};
 use station::config::{Carrier, Fault, PeerSettings};
 use station::sealing;
 use station::service::Stop;
@@ -77,6 +77,21 @@ impl Links for ExtranetLinks {
             folder(station, settings, stop, threads)?;
         }
         Ok(())
+    }
+
+    fn line_test(&self, asked: LineTest) -> Option<std::io::Result<LineAnswer>> {
+        let sent = diode_link::send_line_test(self.diode.as_ref()?, asked.seconds);
+        Some(sent.and_then(|sent| {
+            let (frames, bytes, refused, seconds) = (sent.frames, sent.frame_bytes, sent.refused, sent.seconds);
+            let (rate, wanted) = (sent.rate_mbit_reached, sent.rate_mbit);
+            let en = format!(
+                "sent {frames} frames of {bytes} bytes in {seconds:.1} s: {rate:.0} Mbit/s of {wanted} set; refused by this kernel: {refused}\nthe receiving end reports: intranet-node diode-test"
+            );
+            let zh = format!(
+                "已发送 {frames} 帧，每帧 {bytes} 字节，用时 {seconds:.1} 秒：{rate:.0} Mbit/s（设定 {wanted}）；本机内核拒绝 {refused} 帧\n结果见接收端：intranet-node diode-test"
+            );
+            LineAnswer::new(refused == 0, &sent, en, zh)
+        }))
     }
 }
 

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use protocol::{Crossing, Zone};
 use serde::Deserialize;
 use station::alarm::Alarm;
-use station::commands::{self, Links};
+use station::commands::{self, LineAnswer, LineTest, Links};
 use station::config::{Carrier, Fault, PeerSettings};
 use station::service::Stop;
 use station::station::Station;
+
+mod line_words;
 
 /// A beacon that is older says nothing about this moment's clocks.
 const BEACON_FRESH_MS: u64 = 5_000;
@@ -68,6 +70,13 @@ impl Links for IntranetLinks {
             folder(station, settings, stop, threads)?;
         }
         Ok(())
+    }
+
+    fn line_test(&self, asked: LineTest) -> Option<std::io::Result<LineAnswer>> {
+        let heard = diode_link::LineEar::open(self.diode.as_ref()?).and_then(|ear| ear.hear(asked.wait));
+        Some(heard.and_then(|report| {
+            LineAnswer::new(report.good, &report, line_words::english(&report), line_words::chinese(&report))
+        }))
     }
 }
 

@@ -8,6 +8,7 @@ mod findings;
 mod init;
 mod inspect;
 mod keys;
+mod line;
 mod moment;
 mod page;
 mod run;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use protocol::Zone;
@@ -29,6 +31,7 @@ use crate::sandbox;
 use crate::service::Stop;
 use crate::station::Station;
 
+pub use line::{LineAnswer, LineTest};
 pub use words::{Lang, Words};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -41,6 +44,10 @@ pub trait Links: DeserializeOwned + 'static {
     /// Starts every link in threads of its own. Those of the links that did start are there after an error too: whoever
     /// gives up waits for them, because they hold the spool.
     fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()>;
+    /// Runs this node's end of a test of the one-way wire, while no link runs. `None` where it has no such end.
+    fn line_test(&self, _asked: LineTest) -> Option<std::io::Result<LineAnswer>> {
+        None
+    }
 }
 
 /// How a command ended.
@@ -228,6 +235,16 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Test the one-way wire while the daemons at both ends are stopped: the internal zone's node listens and reports,
+    /// the extranet's sends. Start the listener first. 单向线路测试
+    DiodeTest {
+        /// How long to send, in seconds, 1 to 3600. 发送秒数
+        #[arg(long, default_value_t = 10)]
+        seconds: u16,
+        /// How long to wait for the first frame, in seconds. 等待首帧的秒数
+        #[arg(long, default_value_t = 120)]
+        wait: u16,
+    },
     /// The month in figures. 月报
     Report {
         /// YYYY-MM.
@@ -391,6 +408,9 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
                 "duplicate admit 投递件 --reason 原因",
             );
             Exit::Config
+        }
+        Command::DiodeTest { seconds, wait } => {
+            line::test(&config, zone, LineTest { seconds, wait: Duration::from_secs(wait.into()) }, out)
         }
         Command::Report { month, out: file } => ask::report(&config, zone, &month, file, out),
         Command::Index { action } if action == "rebuild" => ask::rebuild(&config, zone, out),

@@ -21,6 +21,9 @@ mod assembly;
 mod clock;
 mod drops;
 mod epoch;
+mod line;
+pub mod line_test;
+pub mod odds;
 mod plan_book;
 mod receiving;
 mod sending;
@@ -30,6 +33,7 @@ pub mod status;
 mod stop;
 mod symbol_files;
 
+pub use line::{LineEar, LineSent, send_line_test};
 pub use receiving::{Receiving, receive};
 pub use sending::{Sending, send};
 pub use settings::{BadSettings, ReceiverSettings, SenderSettings};

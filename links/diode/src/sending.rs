@@ -31,6 +31,11 @@ const BURST_BYTES: std::ops::RangeInclusive<u64> = 65_536..=524_288;
 /// A refused datagram is counted; it is told once a minute.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// What may leave in one go at so many bytes a second.
+pub(crate) fn burst_bytes(rate: u64) -> u64 {
+    (rate / 500).clamp(*BURST_BYTES.start(), *BURST_BYTES.end())
+}
+
 /// The running sender.
 pub struct Sending {
     /// Ends when the stop flag is raised.
@@ -119,8 +124,7 @@ impl Run {
         let taken = sender.restore(clock.now(), &waiting, book.plans());
         tracing::info!(crossing = %link.crossing, epoch, blocks = taken, entries = waiting.len(), target = %settings.target, "one-way link sends");
         let rate = settings.bytes_per_s();
-        let burst = (rate / 500).clamp(*BURST_BYTES.start(), *BURST_BYTES.end());
-        let bucket = Bucket::new(rate, burst, clock.now());
+        let bucket = Bucket::new(rate, burst_bytes(rate), clock.now());
         let status = SenderStatus { epoch, ..SenderStatus::default() };
         let mut run = Run {
             link,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diode_link::{Link, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send};
+use diode_link::{Link, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send, send_line_test};
 use protocol::der_types::Octets;
 use protocol::keys::{OpeningKey, SigningKey};
 use protocol::parcel::Priority;
@@ -242,4 +242,32 @@ fn how_fast_it_goes() {
     stop.raise();
     sending.join();
     receiving.join();
+}
+
+#[test]
+fn a_running_receiver_refuses_the_datagrams_of_a_line_test_and_delivers_as_before() {
+    let root = tempfile::tempdir().expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    let stop = Stop::new();
+    let receiving = wire.receive(here(), &stop);
+    let settings = SenderSettings { rate_mbit: 1, ..SenderSettings::to(receiving.address) };
+    let sent = send_line_test(&settings, 1).expect("sent");
+    assert!(sent.frames > 50 && sent.refused == 0, "{sent:?}");
+    let sending = wire.send(receiving.address, &stop, |s| s.rate_mbit = 100);
+    wire.drop_in(1, &content(1, 100_000), EntryKind::Bundle);
+    wire.arrived(1);
+    stop.raise();
+    sending.join();
+    let counted = || receiving.status().counters;
+    let end = Instant::now() + END;
+    // The status is made anew twice a second, and once more at the end.
+    while counted().frames_bad < sent.frames
+        && Instant::now() < end
+        && !receiving.threads.iter().all(|t| t.is_finished())
+    {
+        std::thread::yield_now();
+    }
+    let counters = counted();
+    receiving.join();
+    assert_eq!((counters.frames_bad, counters.auth_failed, counters.blocks_bad), (sent.frames, 0, 0), "{counters:?}");
 }
