@@ -46,7 +46,7 @@ fn frames(office: &Office, sender: &mut Sender, now: Moment) -> Vec<Vec<u8>> {
             Some(_) => out.push(datagram),
             None => return out,
         }
-        sender.left(now, true);
+        sender.left(now, 1, true);
     }
 }
 
