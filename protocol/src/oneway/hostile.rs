@@ -354,6 +354,35 @@ fn two_senders_by_mistake_are_both_heard_where_they_can_be_and_told_of_always() 
     }
 }
 
+fn told(receiver: &mut Receiver) -> usize {
+    std::iter::from_fn(|| receiver.poll_event()).filter(|event| matches!(event, Event::TwoSenders { .. })).count()
+}
+
+#[test]
+fn a_running_sender_that_was_copied_with_its_key_is_told_of_and_a_recording_or_a_late_beacon_of_it_is_not() {
+    let office = Office::new(Suite::Std);
+    let one = Liar::new(&office, 1);
+    // The copy is behind, level with or ahead of the original by so many beacons, and half a second beside it.
+    for ahead in [0_u64, 5, 10] {
+        let mut receiver = hear(&office);
+        for n in 0..30 {
+            let now = Moment::from_secs(n);
+            let _ = receiver.handle(now, &one.beacon(5 + n, n * 1_000));
+            let _ = receiver.handle(now, &one.beacon(ahead + n, n * 1_000 + 500));
+        }
+        assert_eq!(told(&mut receiver), 1, "{ahead}");
+    }
+    let mut receiver = hear(&office);
+    for n in 0..30_u64 {
+        // Each comes twice, the one before comes once more, and every fourth comes behind the next one.
+        let order = if n % 4 == 0 { [n + 1, n, n, n] } else { [n, n, n.saturating_sub(1), 0] };
+        for at in order {
+            let _ = receiver.handle(Moment::from_secs(n), &one.beacon(1 + at, at * 1_000));
+        }
+    }
+    assert_eq!(told(&mut receiver), 0);
+}
+
 #[test]
 fn a_recording_of_an_earlier_start_is_no_second_sender() {
     let office = Office::new(Suite::Std);

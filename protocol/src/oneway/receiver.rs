@@ -214,6 +214,8 @@ struct Epoch {
     number: u32,
     key: Arc<Aead>,
     last_beacon: u64,
+    /// The latest that its sender's clock said.
+    last_at: Timestamp,
     started: Timestamp,
     introduction: Vec<u8>,
 }
@@ -510,7 +512,8 @@ impl Receiver {
         let (believed, pulse) = self.introductions.open(now, &self.ear, &beacon, Purpose::Start)?;
         let (said, key) = (believed.said.clone(), believed.key.clone());
         let (number, started, last_beacon) = (beacon.epoch, said.started, beacon.sequence);
-        self.epochs.push(Epoch { number, key, last_beacon, started, introduction: beacon.introduction.to_owned() });
+        let (last_at, introduction) = (pulse.at, beacon.introduction.to_owned());
+        self.epochs.push(Epoch { number, key, last_beacon, last_at, started, introduction });
         if self.epochs.len() > EPOCHS_KEPT {
             self.epochs.remove(0);
         }
@@ -533,8 +536,16 @@ impl Receiver {
                 return Err(refused.into());
             }
         };
+        let newer = pulse.at > epoch.last_at;
+        epoch.last_at = epoch.last_at.max(pulse.at);
         if beacon.sequence <= epoch.last_beacon {
-            return Err(Refused::BeaconPast { sequence: beacon.sequence, last: epoch.last_beacon });
+            let last = epoch.last_beacon;
+            // One sender says a later time under a later number, and what comes late or again says no later time. So
+            // this is a copy of the running one, its key in memory included.
+            if newer {
+                self.second_sender(beacon.epoch, newest.0);
+            }
+            return Err(Refused::BeaconPast { sequence: beacon.sequence, last });
         }
         epoch.last_beacon = beacon.sequence;
         let is_newest = beacon.epoch == newest.0;
