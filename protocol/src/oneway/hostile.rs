@@ -384,6 +384,25 @@ fn a_running_sender_that_was_copied_with_its_key_is_told_of_and_a_recording_or_a
 }
 
 #[test]
+fn of_several_senders_beside_the_newest_one_is_told_and_once_a_start() {
+    let office = Office::new(Suite::Std);
+    let mut receiver = hear(&office);
+    let mut ends: Vec<Sender> = [4, 3, 2, 1].map(|epoch| start_sender(&office, epoch, Moment::ZERO)).into();
+    let mut all = 0;
+    for s in 0..60 {
+        if s == 30 {
+            ends.push(start_sender(&office, 5, Moment::ZERO));
+        }
+        for end in &mut ends {
+            let _ =
+                receiver.handle(Moment::from_secs(s), &end.beacon(Moment::from_secs(s), &pulse(s * 1_000)).unwrap());
+        }
+        all += told(&mut receiver);
+    }
+    assert_eq!(all, 2);
+}
+
+#[test]
 fn a_recording_of_an_earlier_start_is_no_second_sender() {
     let office = Office::new(Suite::Std);
     let mut receiver = hear(&office);

@@ -111,7 +111,7 @@ pub enum Event {
     },
     /// A beacon came after a silence.
     Heard,
-    /// Two senders with the same keys speak at once. Said once for each pair.
+    /// Two senders with the same keys speak at once. Said once for each start of the newest.
     TwoSenders {
         /// The link epoch of the one that is not listened to, or that is the older one.
         other: u32,
@@ -264,7 +264,8 @@ pub struct Receiver {
     events: VecDeque<Event>,
     counters: Counters,
     introductions: Introductions,
-    two_senders: Option<(u32, u32)>,
+    /// The newest start beside which another was told of: all it needs is somebody who looks, once.
+    two_senders: Option<u32>,
     last_beacon: Moment,
     silent: bool,
     ticked: Moment,
@@ -559,7 +560,7 @@ impl Receiver {
     /// A beacon that will be refused: is it a second sender's? Its signature comes out of an allowance of its own.
     fn look_for_second(&mut self, now: Moment, beacon: &Beacon<'_>) {
         let Some(newest) = self.epochs.last().map(|epoch| (epoch.number, epoch.started)) else { return };
-        if self.two_senders == Some((beacon.epoch, newest.0)) {
+        if self.two_senders == Some(newest.0) {
             return;
         }
         let Ok((_, pulse)) = self.introductions.open(now, &self.ear, beacon, Purpose::Second) else { return };
@@ -569,7 +570,7 @@ impl Receiver {
     }
 
     fn second_sender(&mut self, other: u32, newest: u32) {
-        if self.two_senders.replace((other, newest)) != Some((other, newest)) {
+        if self.two_senders.replace(newest) != Some(newest) {
             self.events.push_back(Event::TwoSenders { other, newest });
         }
     }

@@ -152,12 +152,17 @@ pub(super) fn limits() -> Limits {
     Limits { memory_bytes: MEMORY, disk_bytes: DISK, blocks: 64, silence_after: Moment::from_secs(10) }
 }
 
+/// What the sender's clock says at a moment.
+fn wall(now: Moment) -> Timestamp {
+    Timestamp(1 + now.as_millis() as u64)
+}
+
 pub(super) fn start_sender(office: &Office, epoch: u32, now: Moment) -> Sender {
     let secret = crate::aead::fresh_key(office.suite);
     let what = (CROSSING, office.suite, epoch);
     let (source, target) = (name("extranet"), name("intranet"));
     let introduction =
-        Introduction::make(what, (&source, &target), Timestamp(1), &secret, &office.opening.public()).unwrap();
+        Introduction::make(what, (&source, &target), wall(now), &secret, &office.opening.public()).unwrap();
     Sender::new(tuning(), what, introduction.sign(&office.signing), Aead::new(office.suite, &secret).unwrap(), now)
 }
 
@@ -265,7 +270,7 @@ impl<'a> World<'a> {
     fn send(&mut self) {
         if self.sender.beacon_is_due(self.now) {
             let next = vec![NextNumber { epoch: 5, next: self.sequence + 1 }];
-            let pulse = Pulse { at: Timestamp(7), next, head: Head::default() };
+            let pulse = Pulse { at: wall(self.now), next, head: Head::default() };
             let datagram = self.sender.beacon(self.now, &pulse).unwrap();
             self.launch(datagram);
         }
