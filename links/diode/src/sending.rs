@@ -254,24 +254,29 @@ impl Run {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let (mut segment, mut all) = (0, true);
+        let mut segment = 0;
         for _ in 0..count {
             let Some(bytes) = self.sender.next_frame(&mut buffer) else { break };
             if segment != 0 && bytes != segment {
                 // A block of another MTU from before a restart: its frames go by themselves.
                 let (before, other) = buffer.split_at(buffer.len() - bytes);
-                all &= self.put(now, before, segment);
-                all &= self.put(now, other, bytes);
+                self.put_frames(now, before, segment);
+                self.put_frames(now, other, bytes);
                 buffer.clear();
                 segment = 0;
                 continue;
             }
             segment = bytes;
         }
-        all &= self.put(now, &buffer, segment);
+        self.put_frames(now, &buffer, segment);
         self.buffer = buffer;
-        self.sender.left(now, all);
         true
+    }
+
+    /// Frames of one size, and word to the sender of what became of these and no others.
+    fn put_frames(&mut self, now: Moment, frames: &[u8], segment: usize) {
+        let all = self.put(now, frames, segment);
+        self.sender.left(now, frames.len() / segment.max(1), all);
     }
 
     /// False where the kernel refused some of it.

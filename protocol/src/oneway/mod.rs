@@ -18,6 +18,7 @@ pub mod gap;
 pub mod geometry;
 #[cfg(test)]
 mod hostile;
+mod introductions;
 mod octets;
 pub mod open_block;
 pub mod pace;

@@ -1,7 +1,7 @@
 //! The receiving end: datagrams in, pieces of entries out. It has nothing to send with.
 //!
 //! ```text
-//! beacon: known epoch -> tag | unknown -> at most 20 signatures a second -> key unwrapped -> tag
+//! beacon: known epoch -> tag | unknown -> a signature, at most 20 a second ([`super::introductions`]) -> key -> tag
 //! frame:  known epoch -> tag -> symbol -> K of K + M -> decode -> digest -> Event::Block
 //! a block that falls silent or is too much for memory goes to disk (Event::Spill) and comes back when enough of
 //! it is known (Event::Recall); what is too much for the disk is forgotten, and the gap report names its entries
@@ -16,25 +16,19 @@ use super::block::Block;
 use super::code::Decoder;
 use super::frame::{self, Unchecked};
 use super::geometry::Geometry;
+pub use super::introductions::SIGNATURES_PER_S_MAX;
+use super::introductions::{Introductions, Purpose};
 use super::open_block::{OpenBlock, Symbol};
 use super::{BlockId, Moment};
 use crate::aead::Aead;
 use crate::keys::KeyError;
 use crate::name::Name;
-use crate::signed::Signed;
 use crate::suite::Suite;
 use crate::time::Timestamp;
 use crate::trust::{Trust, TrustError};
 use crate::zone::Crossing;
 use zeroize::Zeroizing;
 
-/// A flood of forged beacons costs at most this many signature checks a second.
-pub const SIGNATURES_PER_S_MAX: u32 = SIGNATURES_AT_ONCE + 15;
-/// Checks that may be made at once after a quiet time; from then on one each time the second has room for it again. So
-/// a flood cannot use up a whole second in its first moment, and a true introduction has its chance in every moment.
-const SIGNATURES_AT_ONCE: u32 = 5;
-/// One more check may be made after this.
-const SIGNATURE_EVERY: Moment = Moment::from_nanos(1_000_000_000 / 15 + 1);
 /// A sender that still says beacons so long after a later start of it began, both by the senders' clocks, is a second
 /// sender: what was under way then came long ago.
 const SECOND_SENDER_AFTER_MS: u64 = 10_000;
@@ -117,7 +111,7 @@ pub enum Event {
     },
     /// A beacon came after a silence.
     Heard,
-    /// Two senders with the same keys speak at once. Said once for each pair.
+    /// Two senders with the same keys speak at once. Said once for each start of the newest.
     TwoSenders {
         /// The link epoch of the one that is not listened to, or that is the older one.
         other: u32,
@@ -177,9 +171,12 @@ pub enum Refused {
         /// The newest seen.
         last: u64,
     },
-    /// Too many unknown beacons in this second.
-    #[error("over {SIGNATURES_PER_S_MAX} signature checks in this second")]
+    /// Too many unknown beacons of its kind in this second.
+    #[error("no more signature checks of its kind in this second")]
     TooManySignatures,
+    /// An introduction that was refused when it came first.
+    #[error("the same introduction was refused before")]
+    RefusedBefore,
     /// One block, two shapes.
     #[error("block {id} comes in another shape than before")]
     ShapeChanged {
@@ -215,8 +212,10 @@ pub struct Counters {
 
 struct Epoch {
     number: u32,
-    key: Aead,
+    key: Arc<Aead>,
     last_beacon: u64,
+    /// The latest that its sender's clock said.
+    last_at: Timestamp,
     started: Timestamp,
     introduction: Vec<u8>,
 }
@@ -264,9 +263,9 @@ pub struct Receiver {
     decoder: Decoder,
     events: VecDeque<Event>,
     counters: Counters,
-    /// When the next signature may be checked if all that may be made at once were.
-    signatures: Moment,
-    two_senders: Option<(u32, u32)>,
+    introductions: Introductions,
+    /// The newest start beside which another was told of: all it needs is somebody who looks, once.
+    two_senders: Option<u32>,
     last_beacon: Moment,
     silent: bool,
     ticked: Moment,
@@ -290,7 +289,7 @@ impl Receiver {
             decoder: Decoder::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
-            signatures: Moment::ZERO,
+            introductions: Introductions::default(),
             two_senders: None,
             last_beacon: now,
             silent: false,
@@ -395,7 +394,8 @@ impl Receiver {
             | Refused::Beacon(beacon::BeaconError::Tag { .. })
             | Refused::Introduction(_)
             | Refused::Key(_)
-            | Refused::TooManySignatures => &mut self.counters.auth_failed,
+            | Refused::TooManySignatures
+            | Refused::RefusedBefore => &mut self.counters.auth_failed,
             Refused::EpochUnknown { .. } => &mut self.counters.frames_early,
             Refused::BeaconPast { .. } | Refused::EpochPast { .. } => &mut self.counters.frames_duplicate,
             Refused::Foreign { .. }
@@ -510,14 +510,15 @@ impl Receiver {
             self.look_for_second(now, &beacon);
             return Err(Refused::EpochPast { epoch: beacon.epoch, newest });
         }
-        self.spend_signature(now)?;
-        let (introduction, key, pulse) = self.introduced(&beacon)?;
-        let (number, started, last_beacon) = (beacon.epoch, introduction.started, beacon.sequence);
-        self.epochs.push(Epoch { number, key, last_beacon, started, introduction: beacon.introduction.to_owned() });
+        let (believed, pulse) = self.introductions.open(now, &self.ear, &beacon, Purpose::Start)?;
+        let (said, key) = (believed.said.clone(), believed.key.clone());
+        let (number, started, last_beacon) = (beacon.epoch, said.started, beacon.sequence);
+        let (last_at, introduction) = (pulse.at, beacon.introduction.to_owned());
+        self.epochs.push(Epoch { number, key, last_beacon, last_at, started, introduction });
         if self.epochs.len() > EPOCHS_KEPT {
             self.epochs.remove(0);
         }
-        self.events.push_back(Event::Epoch(introduction));
+        self.events.push_back(Event::Epoch(said));
         self.pulse(now, beacon.epoch, true, pulse);
         Ok(())
     }
@@ -536,8 +537,16 @@ impl Receiver {
                 return Err(refused.into());
             }
         };
+        let newer = pulse.at > epoch.last_at;
+        epoch.last_at = epoch.last_at.max(pulse.at);
         if beacon.sequence <= epoch.last_beacon {
-            return Err(Refused::BeaconPast { sequence: beacon.sequence, last: epoch.last_beacon });
+            let last = epoch.last_beacon;
+            // One sender says a later time under a later number, and what comes late or again says no later time. So
+            // this is a copy of the running one, its key in memory included.
+            if newer {
+                self.second_sender(beacon.epoch, newest.0);
+            }
+            return Err(Refused::BeaconPast { sequence: beacon.sequence, last });
         }
         epoch.last_beacon = beacon.sequence;
         let is_newest = beacon.epoch == newest.0;
@@ -548,57 +557,22 @@ impl Receiver {
         Ok(())
     }
 
-    /// A beacon that will be refused: is it a second sender's? One signature, out of the same allowance.
+    /// A beacon that will be refused: is it a second sender's? Its signature comes out of an allowance of its own.
     fn look_for_second(&mut self, now: Moment, beacon: &Beacon<'_>) {
         let Some(newest) = self.epochs.last().map(|epoch| (epoch.number, epoch.started)) else { return };
-        if self.two_senders == Some((beacon.epoch, newest.0)) || self.spend_signature(now).is_err() {
+        if self.two_senders == Some(newest.0) {
             return;
         }
-        let Ok((_, _, pulse)) = self.introduced(beacon) else { return };
+        let Ok((_, pulse)) = self.introductions.open(now, &self.ear, beacon, Purpose::Second) else { return };
         if beacon.epoch == newest.0 || pulse.at.0 > newest.1.0.saturating_add(SECOND_SENDER_AFTER_MS) {
             self.second_sender(beacon.epoch, newest.0);
         }
     }
 
     fn second_sender(&mut self, other: u32, newest: u32) {
-        if self.two_senders.replace((other, newest)) != Some((other, newest)) {
+        if self.two_senders.replace(newest) != Some(newest) {
             self.events.push_back(Event::TwoSenders { other, newest });
         }
-    }
-
-    /// Signature, key and tag of a start that is not known.
-    fn introduced(&self, beacon: &Beacon<'_>) -> Result<(Introduction, Aead, Pulse), Refused> {
-        let introduction = self.believe(beacon)?;
-        let key = self.unwrap(&introduction)?;
-        let pulse = beacon.check(&key)?;
-        Ok((introduction, key, pulse))
-    }
-
-    fn spend_signature(&mut self, now: Moment) -> Result<(), Refused> {
-        let spent = self.signatures.max(now) + SIGNATURE_EVERY;
-        if spent > now + SIGNATURE_EVERY * SIGNATURES_AT_ONCE {
-            return Err(Refused::TooManySignatures);
-        }
-        self.signatures = spent;
-        Ok(())
-    }
-
-    /// The introduction, if the node that may speak here signed it for this link and this receiver.
-    fn believe(&self, beacon: &Beacon<'_>) -> Result<Introduction, Refused> {
-        let signed = Signed::parse::<Introduction>(beacon.introduction).map_err(beacon::BeaconError::Der)?;
-        let said: Introduction = self.ear.trust.verify_from_node(&signed, &self.ear.source)?;
-        let ours = said.version == 1
-            && said.crossing == beacon.crossing
-            && said.suite == beacon.suite
-            && said.epoch == beacon.epoch
-            && said.source == self.ear.source
-            && said.target == self.ear.me;
-        if ours { Ok(said) } else { Err(Refused::OtherLink { crossing: said.crossing, suite: said.suite }) }
-    }
-
-    fn unwrap(&self, introduction: &Introduction) -> Result<Aead, Refused> {
-        let secret = (self.ear.unwrap)(introduction)?;
-        Aead::new(introduction.suite, &secret).ok_or(Refused::Key(KeyError::CannotUnwrap))
     }
 
     fn pulse(&mut self, now: Moment, epoch: u32, newest: bool, pulse: Pulse) {

@@ -84,6 +84,15 @@ struct Kept {
     /// Rounds its ranges had in blocks before it.
     before: u32,
     due: Moment,
+    /// A frame of this round did not leave the machine: the round does not count.
+    void: bool,
+}
+
+/// A frame that was given out; nobody has said yet whether it left.
+struct Given {
+    block: BlockId,
+    /// It ends its block's round.
+    last: bool,
 }
 
 /// What became of an entry so far.
@@ -102,8 +111,6 @@ struct Airborne {
     recovery: Vec<u8>,
     next: u32,
     end: u32,
-    /// A frame of this round did not leave the machine: the round does not count.
-    void: bool,
 }
 
 /// The sender of one crossing in one link epoch.
@@ -121,8 +128,8 @@ pub struct Sender {
     schedule: BTreeSet<(Moment, BlockId)>,
     loading: HashMap<BlockId, Lane>,
     air: VecDeque<Airborne>,
-    /// All of their round was given out and nobody has said yet that it left; true where some of it did not.
-    given: Vec<(BlockId, bool)>,
+    /// As many as the driver puts into one batch, in the order they were given out.
+    given: VecDeque<Given>,
     /// Memory of blocks whose round is over.
     emptied: Vec<Vec<u8>>,
     picks: u32,
@@ -156,7 +163,7 @@ impl Sender {
             schedule: BTreeSet::new(),
             loading: HashMap::new(),
             air: VecDeque::new(),
-            given: Vec::new(),
+            given: VecDeque::new(),
             emptied: Vec::new(),
             picks: 0,
             encoder: Encoder::default(),
@@ -167,7 +174,8 @@ impl Sender {
     }
 
     /// Takes back blocks of an earlier start whose entries are all still in the outbox; says how many. Call it before
-    /// the first [`Sender::set_outbox`]. Each keeps the rounds it had; one that had none is due at once.
+    /// the first [`Sender::set_outbox`]. Each keeps the rounds it had; one that had none is due at once. One whose
+    /// symbols are larger than ours was cut for a wider wire, and this one would refuse it for ever: it is cut anew.
     pub fn restore(&mut self, now: Moment, outbox: &[Waiting], plans: Vec<(Plan, u32)>) -> usize {
         let live: HashMap<BundleId, &Waiting> = outbox.iter().map(|entry| (entry.id, entry)).collect();
         let mut carried: HashMap<BundleId, Ranges> = HashMap::new();
@@ -179,7 +187,9 @@ impl Sender {
                         == (piece.entry_bytes, piece.kind, piece.epoch, piece.sequence)
                 })
             };
-            if plan.id.epoch >= self.epoch || self.blocks.contains_key(&plan.id) || !plan.pieces.iter().all(fits) {
+            let named_well = plan.id.epoch < self.epoch && !self.blocks.contains_key(&plan.id);
+            let too_wide = plan.geometry.symbol_bytes > self.tuning.symbol_bytes;
+            if !named_well || too_wide || !plan.pieces.iter().all(fits) {
                 self.notes.push_back(Note::Retired(plan.id));
                 continue;
             }
@@ -265,7 +275,7 @@ impl Sender {
             index: 0,
             digest_head,
         };
-        self.air.push_back(Airborne { header, lane, source: bytes, recovery, next, end, void: false });
+        self.air.push_back(Airborne { header, lane, source: bytes, recovery, next, end });
         Ok(())
     }
 
@@ -289,31 +299,30 @@ impl Sender {
         let start = out.len();
         block.header.seal(&self.key, block.symbol()?, out);
         block.next += 1;
-        if block.next < block.end {
+        let last = block.next >= block.end;
+        self.given.push_back(Given { block: block.header.block, last });
+        if !last {
             // To the back of the line: that is the interleave.
             self.air.push_back(block);
-        } else {
-            self.given.push((block.header.block, block.void));
-            if self.emptied.len() < EMPTIED_MAX {
-                self.emptied.push(block.source);
-            }
+        } else if self.emptied.len() < EMPTIED_MAX {
+            self.emptied.push(block.source);
         }
         Some(out.len() - start)
     }
 
-    /// The frames given out since the last call left this machine, or some of them were refused: an interface that is
-    /// down, a datagram too large for it. A round that did not leave does not count and comes again soon, or an entry
-    /// would be shown as sent that never was.
-    pub fn left(&mut self, now: Moment, all: bool) {
-        if !all {
-            self.air.iter_mut().for_each(|block| block.void = true);
-        }
-        for (id, void) in std::mem::take(&mut self.given) {
-            if all && !void {
-                self.round_done(now, id);
-            } else if let Some(kept) = self.blocks.get_mut(&id) {
+    /// So many of the frames given out, the oldest that were not spoken of yet, left this machine together, or were
+    /// refused: an interface that is down, a datagram too large for it. A round of which a frame did not leave does not
+    /// count and comes again soon, or an entry would be shown as sent that never was; other blocks lose nothing by it.
+    pub fn left(&mut self, now: Moment, frames: usize, all: bool) {
+        for _ in 0..frames {
+            let Some(Given { block, last }) = self.given.pop_front() else { return };
+            let Some(kept) = self.blocks.get_mut(&block) else { continue };
+            kept.void |= !all;
+            if last && std::mem::take(&mut kept.void) {
                 kept.due = now + BEACON_EVERY;
-                self.schedule.insert((kept.due, id));
+                self.schedule.insert((kept.due, block));
+            } else if last {
+                self.round_done(now, block);
             }
         }
     }
@@ -392,7 +401,7 @@ impl Sender {
             course.cut_bytes += u64::from(piece.length);
         }
         self.schedule.insert((due, plan.id));
-        self.blocks.insert(plan.id, Kept { plan, sent, before, due });
+        self.blocks.insert(plan.id, Kept { plan, sent, before, due, void: false });
     }
 
     fn retire(&mut self, id: BlockId) {

@@ -152,12 +152,17 @@ pub(super) fn limits() -> Limits {
     Limits { memory_bytes: MEMORY, disk_bytes: DISK, blocks: 64, silence_after: Moment::from_secs(10) }
 }
 
+/// What the sender's clock says at a moment.
+fn wall(now: Moment) -> Timestamp {
+    Timestamp(1 + now.as_millis() as u64)
+}
+
 pub(super) fn start_sender(office: &Office, epoch: u32, now: Moment) -> Sender {
     let secret = crate::aead::fresh_key(office.suite);
     let what = (CROSSING, office.suite, epoch);
     let (source, target) = (name("extranet"), name("intranet"));
     let introduction =
-        Introduction::make(what, (&source, &target), Timestamp(1), &secret, &office.opening.public()).unwrap();
+        Introduction::make(what, (&source, &target), wall(now), &secret, &office.opening.public()).unwrap();
     Sender::new(tuning(), what, introduction.sign(&office.signing), Aead::new(office.suite, &secret).unwrap(), now)
 }
 
@@ -265,7 +270,7 @@ impl<'a> World<'a> {
     fn send(&mut self) {
         if self.sender.beacon_is_due(self.now) {
             let next = vec![NextNumber { epoch: 5, next: self.sequence + 1 }];
-            let pulse = Pulse { at: Timestamp(7), next, head: Head::default() };
+            let pulse = Pulse { at: wall(self.now), next, head: Head::default() };
             let datagram = self.sender.beacon(self.now, &pulse).unwrap();
             self.launch(datagram);
         }
@@ -289,7 +294,7 @@ impl<'a> World<'a> {
             if !refused {
                 self.launch(datagram);
             }
-            self.sender.left(self.now, !refused);
+            self.sender.left(self.now, 1, !refused);
         }
         while let Some(note) = self.sender.poll_note() {
             match note {
@@ -514,6 +519,72 @@ fn a_round_that_the_kernel_refused_does_not_count_and_comes_again() {
     world.run_until_all_arrived(400);
 }
 
+/// Lets everything out that is due at a moment, but for the frames of one block that the kernel refuses; says which
+/// blocks had their round.
+fn rounds_without(
+    sender: &mut Sender,
+    office: &Office,
+    now: Moment,
+    refused: impl Fn(BlockId) -> bool,
+) -> Vec<BlockId> {
+    loop {
+        while let Some(plan) = sender.wants(now) {
+            let bytes = block::assemble::<()>(office.suite, plan.id, &plan.pieces, |_, _| Ok(())).unwrap();
+            sender.supply(plan.id, bytes).unwrap();
+        }
+        let mut datagram = Vec::new();
+        if sender.next_frame(&mut datagram).is_none() {
+            break;
+        }
+        sender.left(now, 1, !refused(super::frame::Unchecked::parse(&datagram).unwrap().header.block));
+    }
+    let rounds = std::iter::from_fn(|| sender.poll_note()).filter_map(|note| match note {
+        Note::Round { block, .. } => Some(block),
+        _ => None,
+    });
+    rounds.collect()
+}
+
+fn one_entry(bytes: u64) -> Waiting {
+    Waiting { id: Octets([1; 16]), kind: Kind::Bundle, priority: Priority::Normal, epoch: 5, sequence: 1, bytes }
+}
+
+#[test]
+fn a_block_that_the_kernel_refuses_takes_no_round_from_the_others_in_the_air() {
+    let office = Office::new(Suite::Std);
+    let mut sender = start_sender(&office, 1, Moment::ZERO);
+    sender.set_outbox(&[one_entry(300_000)]);
+    let bad = BlockId { epoch: 1, number: 1 };
+    let rounds = rounds_without(&mut sender, &office, Moment::ZERO, |block| block == bad);
+    assert_eq!((rounds.len(), sender.blocks(), rounds.contains(&bad)), (4, 5, false), "{rounds:?}");
+    // Once the kernel takes it, it has its round; the others wait for their second one.
+    assert_eq!(rounds_without(&mut sender, &office, Moment::from_secs(1), |_| false), [bad]);
+}
+
+#[test]
+fn a_block_of_a_wider_wire_is_cut_anew_by_a_start_with_a_lower_mtu() {
+    let office = Office::new(Suite::Std);
+    let entry = one_entry(100_000);
+    let mut wide = super::Planner::new(1, 64 << 10, symbol_bytes_for(9_000, false), 15);
+    wide.add(entry, &Ranges::default());
+    let plans: Vec<(Plan, u32)> =
+        std::iter::from_fn(|| wide.cut(super::plan::Lane::Normal)).map(|plan| (plan, 0)).collect();
+    let old: Vec<BlockId> = plans.iter().map(|(plan, _)| plan.id).collect();
+    let mut sender = start_sender(&office, 2, Moment::ZERO);
+    assert_eq!(sender.restore(Moment::ZERO, &[entry], plans), 0);
+    sender.set_outbox(&[entry]);
+    let retired: Vec<BlockId> = std::iter::from_fn(|| sender.poll_note())
+        .filter_map(|note| match note {
+            Note::Retired(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(retired, old);
+    let rounds = rounds_without(&mut sender, &office, Moment::ZERO, |_| false);
+    assert!(!rounds.is_empty() && rounds.iter().all(|id| id.epoch == 2), "{rounds:?}");
+    assert_eq!(sender.rounds(&entry.id), 1);
+}
+
 #[test]
 fn silence_is_said_once_and_ends_with_a_beacon() {
     let office = Office::new(Suite::Std);
@@ -633,7 +704,7 @@ fn how_fast_the_state_machines_go() {
             for _ in 0..44 {
                 size = sender.next_frame(&mut batch).unwrap_or(size);
             }
-            sender.left(Moment::ZERO, true);
+            sender.left(Moment::ZERO, 44, true);
             sending += started.elapsed();
             let started = std::time::Instant::now();
             for datagram in batch.chunks(size) {
