@@ -39,6 +39,7 @@ impl Release {
         let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
         let parcel = ("parcel", self.parcel.clone());
         let reason = ("reason", self.reason.clone());
+        let days = ("days", self.days.to_string());
         let held = desk.ask(&person, "held", std::slice::from_ref(&parcel), now, ASK_WAIT_MS)?.details;
         let findings = held.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
         let word = |finding: &Value, key: &str| finding.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
@@ -46,18 +47,18 @@ impl Release {
             let [rule, class, at, sample] = ["rule", "class", "at", "sample"].map(|key| word(finding, key));
             voice.line(&format!("{rule} ({class}) at {at}: {sample}"));
         }
-        // One that nobody releases makes the rest moot; the daemon says so, and nothing is excepted for nothing.
-        if findings.iter().all(|finding| word(finding, "class") == "heuristic") {
+        // One that nobody releases makes the rest moot; the daemon says so of all it found, and nothing is excepted for
+        // nothing.
+        if held.get("releasable").and_then(Value::as_bool).unwrap_or_default() {
             let named: BTreeSet<(String, String)> =
                 findings.iter().map(|finding| (word(finding, "rule"), word(finding, "file"))).collect();
             for (rule, file) in named {
                 let crossing = ("crossing", word(&held, "crossing"));
-                let days = ("days", self.days.to_string());
-                let arguments = [("rule", rule), ("file", file), crossing, days, reason.clone()];
+                let arguments = [("rule", rule), ("file", file), crossing, days.clone(), reason.clone()];
                 desk.ask(&person, "except", &arguments, now, ASK_WAIT_MS)?;
             }
         }
-        let answer = desk.ask(&person, "release", &[parcel, reason], now, ASK_WAIT_MS)?;
+        let answer = desk.ask(&person, "release", &[parcel, days, reason], now, ASK_WAIT_MS)?;
         let released = answer.details.get("released").and_then(Value::as_bool).unwrap_or_default();
         voice.object(&json!({ "parcel": self.parcel, "released": released, "findings": findings }));
         voice.line(&if released {

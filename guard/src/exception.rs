@@ -19,6 +19,12 @@ pub struct Exception {
     pub digest: Digest,
 }
 
+/// Can two people let this finding pass?
+#[must_use]
+pub fn may_be_excepted(finding: &Finding) -> bool {
+    finding.class == RuleClass::Heuristic && !is_in_a_name(finding)
+}
+
 /// Takes out of what was seen in a file what is excepted. Returns the rules that were, one for each finding.
 pub(crate) fn except(seen: &mut Seen, digest: &Digest, exceptions: &[Exception]) -> Vec<String> {
     // A look keeps so much evidence and no more: behind the last heuristic finding there may have been a structural one.
@@ -28,9 +34,8 @@ pub(crate) fn except(seen: &mut Seen, digest: &Digest, exceptions: &[Exception])
     }
     let mut excepted = Vec::new();
     seen.findings.retain(|finding| {
-        let is_excepted = finding.class == RuleClass::Heuristic
-            && !is_in_a_name(finding)
-            && exceptions.iter().any(|one| one.rule == finding.rule && one.digest == *digest);
+        let is_excepted =
+            may_be_excepted(finding) && exceptions.iter().any(|one| one.rule == finding.rule && one.digest == *digest);
         if is_excepted {
             excepted.push(finding.rule.to_owned());
         }

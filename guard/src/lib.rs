@@ -60,7 +60,7 @@ pub use detection::{DetectVerdict, Detection, LOOK_BYTES_MAX, detect};
 pub use examiner::{
     Answer, BODY_BYTES_MAX, CONTENTS_MAX, Examiner, InProcess, Silence, WORDS_BYTES_MAX, answer, detect_by,
 };
-pub use exception::Exception;
+pub use exception::{Exception, may_be_excepted};
 pub use finding::{Finding, RuleClass, Word};
 pub use judgement::{Ahead, Judgement, Moment, Question, Released, StrippedFile, inspect, inspect_by, look_ahead};
 pub use parcel::{FileFacts, Parcel, ReadSeek};

@@ -200,7 +200,7 @@ impl ParcelState {
         }
         self.last = self.last.max(record.at);
         // An operator's reason is not the parcel's.
-        let words = !matches!(record.event, Event::DuplicateAdmitted | Event::DuplicateClosed);
+        let words = !matches!(record.event, Event::DuplicateAdmitted | Event::DuplicateClosed | Event::RequestAnswered);
         if let Some(name) = local.name.as_ref().filter(|_| words) {
             self.name = Some(name.clone());
         }

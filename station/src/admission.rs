@@ -43,6 +43,9 @@ const GROUP_BYTES_MAX: u64 = 8 << 20;
 /// Of a long queue a slice is this part, so that listing it anew costs little beside the work.
 const SLICES_A_LISTING: usize = 32;
 
+/// Held bundles under one id: a neighbour chooses it, and the first that came under it stays as it is.
+const HELD_NAMES_MAX: usize = 64;
+
 /// The admission of a node. What it remembers can be read again from the disk.
 #[derive(Default)]
 pub struct Admission {
@@ -441,7 +444,10 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
                 tell(station, &came, path, ended, now)?;
             }
             if known.state == State::Refused && known.sent.is_none() {
-                return put_away(station, &known.parcel, path).map(on);
+                // An incident's bundle is never sealed away, whatever else stands here of its parcel.
+                let sealed =
+                    known.reason != Some(Reason::Incident) && sealing::aside_place(station, &known.parcel).exists();
+                return put_away(station, sealed, path).map(on);
             }
             return remove(station, path).map(on);
         }
@@ -460,11 +466,11 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
         Err(Obstacle::Bundle(reason, words)) => match known.came.as_ref().map(|came| Came::of_state(&known, came)) {
             Some(came) => {
                 tracing::error!(parcel = %came.parcel, reason = reason.name(), "{words}");
-                refuse(station, &came, reason, path, now).map(on)
+                refuse(station, &came, reason, false, path, now).map(on)
             }
             None => hold(station, path, reason, None, now).map(on),
         },
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(on),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, about.2, path, now).map(on),
     }
 }
 
@@ -503,12 +509,29 @@ fn look(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) ->
             receipts::make(station, &about.0, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
             remove(station, path).map(on)
         }
-        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, path, now).map(on),
+        Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, about.2, path, now).map(on),
     }
 }
 
-/// Where an opened bundle goes from here: into its outlet, or sealed for the next crossing.
+/// Where an opened bundle goes from here. On an error its plaintext does not wait for the next look: it is made again
+/// from the bundle.
 fn bind(
+    station: &Station,
+    admitted: Admitted,
+    path: &Path,
+    fresh: Option<(Crossing, Entry)>,
+    now: Timestamp,
+) -> Result<Looked, StationError> {
+    let place = admitted.place.clone();
+    bind_on(station, admitted, path, fresh, now).inspect_err(|_| {
+        if let Err(error) = wipe(station, &place) {
+            tracing::error!(%error, "what was opened could not be wiped; the next start does");
+        }
+    })
+}
+
+/// Into its outlet, or sealed for the next crossing.
+fn bind_on(
     station: &Station,
     admitted: Admitted,
     path: &Path,
@@ -524,11 +547,12 @@ fn bind(
         return Ok(bound(admitted, if may_be_known { Way::Ask } else { Way::Outlet }, None));
     };
     let refused = |reason, drop: Option<&Drop>| {
-        if let Some(drop) = drop {
-            sealing::set_aside(station, admitted.came.parcel, drop, hop.crossing, reason, now)?;
-        }
+        let sealed = match drop {
+            Some(drop) => sealing::set_aside(station, admitted.came.parcel, drop, hop.crossing, reason, now)?,
+            None => false,
+        };
         wipe(station, &admitted.place)?;
-        refuse(station, &admitted.came, reason, path, now).map(|()| Looked::Went(Went::On))
+        refuse(station, &admitted.came, reason, sealed, path, now).map(|()| Looked::Went(Went::On))
     };
     let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute, None) };
     // The next border has its own rules: what was let in is looked at again before it goes on.
@@ -789,7 +813,14 @@ pub(crate) fn decided(station: &Station, known: &ParcelState, admit: bool, now: 
 }
 
 /// A parcel does not go on: its bundle stays sealed in quarantine, and the nodes before are told by code.
-fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Timestamp) -> Result<(), StationError> {
+fn refuse(
+    station: &Station,
+    came: &Came,
+    reason: Reason,
+    sealed: bool,
+    path: &Path,
+    now: Timestamp,
+) -> Result<(), StationError> {
     // The record before anybody is told: a second look, with other rules or a worker that is not late, could decide
     // otherwise. Whoever died between the two finds the parcel refused, and tells of it.
     let event = if reason == Reason::Incident { Event::Incident } else { Event::Refused };
@@ -801,12 +832,12 @@ fn refuse(station: &Station, came: &Came, reason: Reason, path: &Path, now: Time
     sealing::keep_evidence(station, vec![Proof { parcel: came.parcel, bundle: came.bundle, evidence }])?;
     station.alarms.raise(now, if reason == Reason::Incident { Alarm::Incident } else { Alarm::Refused });
     wipe(station, &station.layout().opening().join(came.parcel.to_string()))?;
-    put_away(station, &came.parcel, path)
+    put_away(station, sealed, path)
 }
 
-/// The bundle of a refused parcel is held, or goes where its content is sealed to the office's security key by now.
-fn put_away(station: &Station, parcel: &ParcelId, path: &Path) -> Result<(), StationError> {
-    if sealing::aside_place(station, parcel).exists() { remove(station, path) } else { hold_file(station, path) }
+/// The bundle of a refused parcel is held, or goes where its content was sealed to the office's security key.
+fn put_away(station: &Station, sealed: bool, path: &Path) -> Result<(), StationError> {
+    if sealed { remove(station, path) } else { hold_file(station, path) }
 }
 
 /// A bundle that proves nothing: recorded, held, nobody is told.
@@ -826,8 +857,16 @@ fn hold(
 }
 
 fn hold_file(station: &Station, path: &Path) -> Result<(), StationError> {
-    let target = station.layout().quarantine().join(path.file_name().unwrap_or_default());
-    move_file(station, path, &target)
+    let first = station.layout().quarantine().join(path.file_name().unwrap_or_default());
+    let numbered = (2..=HELD_NAMES_MAX).map(|number| first.with_extension(format!("bundle-{number}")));
+    for target in std::iter::once(first.clone()).chain(numbered) {
+        match station.spool.disk().rename_new(path, &target) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => return other.map_err(|cause| StationError::Io { path: target, cause }),
+        }
+    }
+    // Under one id more than this never came by accident; the first of them stay.
+    move_file(station, path, &first.with_extension(format!("bundle-{HELD_NAMES_MAX}")))
 }
 
 fn move_file(station: &Station, from: &Path, to: &Path) -> Result<(), StationError> {

@@ -100,13 +100,18 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
 /// which its person asks again, so that the second answer is the one that stands.
 fn waiting(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(REQUESTS_LOOKED_AT_MAX) {
+    for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
-        if path.extension().is_some_and(|suffix| suffix == "req") {
-            // One that went meanwhile has no time and is missed when it is read.
-            let laid = entry.metadata().and_then(|about| about.modified()).unwrap_or(UNIX_EPOCH);
-            found.push((laid, path));
+        if path.extension().is_none_or(|suffix| suffix != "req") {
+            // Whatever else people lay there keeps no request waiting.
+            continue;
+        }
+        // One that went meanwhile has no time and is missed when it is read.
+        let laid = entry.metadata().and_then(|about| about.modified()).unwrap_or(UNIX_EPOCH);
+        found.push((laid, path));
+        if found.len() >= REQUESTS_LOOKED_AT_MAX {
+            break;
         }
     }
     found.sort();
@@ -286,8 +291,13 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         // Two people's own words, and never the node's: its key lies on this machine.
         "except" if matches!(role, Role::Security | Role::Approver) => except(station, request, signed, now),
         "except-revoke" if matches!(role, Role::Security | Role::Approver) => revoke(station, request, signed, now),
-        "held" if matches!(role, Role::Security | Role::Approver) => release::held(station, request, now),
-        "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, role, now),
+        "held" if matches!(role, Role::Security | Role::Approver) => {
+            let shown = release::held(station, request, now)?;
+            let rows = shown.as_ref().ok().and_then(|shown| shown.get("findings")?.as_array()).map_or(0, Vec::len);
+            was_read(station, request, rows as u64, now)?;
+            Ok(shown)
+        }
+        "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -308,7 +318,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
 }
 
 /// Is it the disk's word about one file or folder? The next try is a person's to make.
-fn is_of_the_disk(error: &StationError) -> bool {
+pub(crate) fn is_of_the_disk(error: &StationError) -> bool {
     use spool::SpoolError::{Disk, Full};
     error.is_of_signer() || matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
 }

@@ -411,6 +411,9 @@ fn retain_quarantine(station: &Station, now: Timestamp) -> Result<(), StationErr
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(protocol::ParcelId::from_hex);
         let old = id.is_some_and(|id| now.since(protocol::id::moment_of(&id)) > quarantine_ms);
         if old && has_rested(&path, now, quarantine_ms) {
+            // First what is said about it: a release whose drop is gone would be taken for one that was carried out.
+            let paper = path.with_extension(crate::release::PAPER);
+            done = done.and(station.spool.disk().remove_file(&paper).map_err(io));
             done = done.and(station.spool.disk().remove_tree(&path).map_err(io));
         }
     }

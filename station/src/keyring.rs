@@ -1,5 +1,6 @@
 //! A node's own keys and the cards it believes, read from their folders. `init` makes what is absent.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -232,8 +233,12 @@ fn files_in(place: &Path, node: &str, usage: Use) -> io::Result<Vec<(String, Pat
             found.push((word.to_owned(), path));
         }
     }
-    found.sort_by_key(|(word, path)| (word != PRESENT, word.clone(), path.clone()));
-    found.truncate(FILES_MAX);
+    // Of the old ones the newest first: what is still on its way was sealed to one of these.
+    let changed = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
+    found.sort_by_cached_key(|(word, path)| (word != PRESENT, word != NEXT, Reverse(changed(path)), path.clone()));
+    for (_, path) in found.split_off(FILES_MAX.min(found.len())) {
+        tracing::warn!(path = %path.display(), "more private keys than are read: this one opens nothing");
+    }
     Ok(found)
 }
 
@@ -243,7 +248,16 @@ fn read_opening(folder: &Path, node: &Name) -> Result<Vec<OpeningKey>, KeyringEr
     let mut keys: Vec<OpeningKey> = Vec::new();
     let others = key_files(folder, node, Use::Seal)?.into_iter().map(|(_, path)| path);
     for path in [private_file(folder, node, Use::Seal)?].into_iter().chain(others) {
-        let pem = read_private(&path)?;
+        let pem = match read_private(&path) {
+            // The keys are credentials: what lies in the folder besides may be root's own, and an older one.
+            Err(KeyringError::Io { cause, .. })
+                if cause.kind() == io::ErrorKind::PermissionDenied && !keys.is_empty() && !is_credential(&path) =>
+            {
+                tracing::warn!(path = %path.display(), "a private key beside the credentials may not be read, and opens nothing");
+                continue;
+            }
+            other => other?,
+        };
         let key = OpeningKey::from_pem(&pem, None).map_err(|cause| KeyringError::Key { path, cause })?;
         if !keys.iter().any(|known| known.public().id() == key.public().id()) {
             keys.push(key);

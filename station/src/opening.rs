@@ -48,8 +48,8 @@ pub(crate) enum Obstacle {
     Later(StationError),
     /// The bundle itself, before its origin is proven: nobody can be told.
     Bundle(Reason, String),
-    /// The parcel inside: the nodes before are told.
-    Parcel(Box<(Came, Reason)>),
+    /// The parcel inside: the nodes before are told. Is its content sealed to the office's security key by now?
+    Parcel(Box<(Came, Reason, bool)>),
 }
 
 impl From<StationError> for Obstacle {
@@ -102,11 +102,11 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     }
     let Some(route) = station.fits(statement, &envelope.source) else {
         prove_whole(station, path, now)?;
-        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute, false))));
     };
     let Some(rules) = station.rules.get(&crossing) else {
         prove_whole(station, path, now)?;
-        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute))));
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute, false))));
     };
 
     let parcel = statement.parcel;
@@ -147,15 +147,15 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     let held =
         Drop::read_as(&place, opened.manifest.name.as_ref(), NameEncoding::Utf8).map_err(|error| match error {
             DropError::Io { place, cause } => wipe(Obstacle::Later(StationError::Io { path: place, cause })),
-            DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+            DropError::Unfit { reason, .. } => wipe(Obstacle::Parcel(Box::new((came.clone(), reason, false)))),
         })?;
     if !is_all(&opened.manifest, &held) {
-        return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName)))));
+        return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName, false)))));
     }
     let refused = |drop: &Drop, reason| {
         let reason = incident(crossing, reason);
         match sealing::set_aside(station, parcel, drop, crossing, reason, now) {
-            Ok(()) => wipe(Obstacle::Parcel(Box::new((came.clone(), reason)))),
+            Ok(sealed) => wipe(Obstacle::Parcel(Box::new((came.clone(), reason, sealed)))),
             Err(error) => wipe(Obstacle::Later(error)),
         }
     };
@@ -202,7 +202,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
 
 /// What is to be said of a parcel or a number that is known here already.
 fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
-    let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason)))));
+    let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason, false)))));
     let known = station.spool.parcel(&came.parcel)?;
     if known.as_ref().is_some_and(|known| known.statement != Digest::default() && known.origin != came.origin) {
         // To call it a duplicate would tell its origin that it was delivered. (One origin may state a parcel twice: a drop

@@ -26,6 +26,7 @@ use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Signed, Statement as _, Timestamp, Verdict};
 use spool::{EntryKind, Kept, Small, SpoolError, State};
 
+use crate::alarm::Alarm;
 use crate::budget::EXCEPTED;
 use crate::config::{Hop, RouteSettings};
 use crate::drop::Drop;
@@ -503,7 +504,7 @@ pub fn keep_evidence(station: &Station, proofs: Vec<Proof>) -> Result<(), Statio
 
 /// A parcel that came and goes no further: outside the internal zone it is sealed to the office's security key, so that this
 /// node's own key opens it no more. What came down with coordinates stays as it was sealed: the bundle is the evidence of
-/// an incident. Before the refusal is on record; a second look does it once more.
+/// an incident. Before the refusal is on record; a second look does it once more. Says whether it was sealed.
 pub(crate) fn set_aside(
     station: &Station,
     parcel: ParcelId,
@@ -511,20 +512,22 @@ pub(crate) fn set_aside(
     crossing: Crossing,
     reason: Reason,
     now: Timestamp,
-) -> Result<(), StationError> {
+) -> Result<bool, StationError> {
     if station.zone.may_hold_coordinates() || reason == Reason::Incident {
-        return Ok(());
+        return Ok(false);
     }
     if station.trust.current(&security(), Use::Seal).is_err() {
         tracing::warn!(%parcel, "no card of the office's security key: the bundle is held under this node's own");
-        return Ok(());
+        station.alarms.stands(now, Alarm::Cards, true);
+        return Ok(false);
     }
-    quarantine(station, parcel, drop, crossing, now)
+    quarantine(station, parcel, drop, crossing, now).map(|()| true)
 }
 
-/// Where a parcel stands that is sealed to the office's security key.
+/// Where a parcel stands that is sealed to the office's security key. No bundle that is held has a name like this: its id
+/// is a neighbour's to choose.
 pub(crate) fn aside_place(station: &Station, parcel: &ParcelId) -> PathBuf {
-    station.layout().quarantine().join(format!("{parcel}.bundle"))
+    station.layout().quarantine().join(format!("{parcel}.aside"))
 }
 
 /// Seals a refused parcel to the office's security key and leaves it in quarantine. Where coordinates may rest, it is

@@ -333,6 +333,7 @@ impl Station {
         station.load_switches();
         station.exceptions.load(&station);
         crate::sealing::recover(&station)?;
+        crate::release::recover(&station)?;
         crate::receipts::let_go(&station)?;
         crate::reseal::let_go(&station)?;
         Ok(station)

@@ -14,7 +14,7 @@ use protocol::trust::Role;
 use protocol::{Crossing, Signed, Suite, Timestamp, Zone};
 use serde_json::Value;
 use spool::Answer;
-use station::config::{ScannerSettings, ScannerWay};
+use station::config::{IntakeWord, ScannerSettings, ScannerWay};
 use station::trips::{self, Trip};
 use tests::programs::repository;
 use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
@@ -291,6 +291,128 @@ fn what_is_held_goes_back_when_two_have_released_it_and_never_what_is_structural
     assert_eq!(asks(&running, OFFICER, "release", &parcel, now).details["released"], false, "seven days are over");
 }
 
+/// A node that holds a.json, whose finding two have excepted; the officer has said that it may go.
+fn one_has_spoken(word: IntakeWord) -> (Office, Timestamp, String) {
+    let (mut office, mut now) = (Office::under("on_coordinates = \"quarantine\""), START);
+    for route in office.intranet.config.routes.iter_mut().filter(|route| route.intake.is_some()) {
+        route.intake = Some(word);
+    }
+    let mut running = office.intranet.open(now).unwrap();
+    office.intranet.drop_file(ROUTE, "a.json", METERS.as_bytes());
+    if word == IntakeWord::Ready {
+        office.intranet.drop_file(ROUTE, "a.json.ready", b"");
+    }
+    running.turn(&mut now).unwrap();
+    let parcel = office.notice("a.json").1["parcel"].as_str().unwrap().to_owned();
+    office.both_except(&running, rules_found(METERS)[0], METERS, now);
+    for _ in 0..2 {
+        let said = [("parcel", parcel.as_str()), ("reason", "meters")];
+        let one = twins::ask(&running, &office.officer, OFFICER, "release", &said, now);
+        assert!(one.done && one.details["released"] == false, "one person, however often: {one:?}");
+    }
+    assert!(held(&office.intranet).contains(&parcel));
+    (office, now, parcel)
+}
+
+fn second_word(office: &Office, running: &Running, parcel: &str, now: Timestamp) -> protocol::Digest {
+    let said = [("parcel", parcel), ("reason", "meters")];
+    twins::lay(running, &office.approver, APPROVER, "release", &said, now)
+}
+
+#[test]
+fn one_person_releases_nothing_and_a_word_that_is_over_or_about_another_parcel_counts_for_none() {
+    let (office, now, parcel) = one_has_spoken(IntakeWord::Rename);
+    let running = office.intranet.open(now).unwrap();
+    // What a person lays beside a held drop is no word.
+    let paper = office.intranet.layout().quarantine().join(format!("{parcel}.release"));
+    let kept = fs::read_to_string(&paper).unwrap();
+    assert_eq!(kept.lines().count(), 1, "each person's word once");
+    let mut forged = kept.clone();
+    forged.push_str("word 00\n");
+    fs::write(&paper, &forged).unwrap();
+    let said = [("parcel", parcel.as_str()), ("days", "31")];
+    let much = twins::ask(&running, &office.approver, APPROVER, "release", &said, now);
+    assert_eq!(much.code, "argument-missing");
+    let later = now.plus_ms(8 * DAY_MS);
+    drop(running);
+    let running = office.intranet.open(later).unwrap();
+    office.both_except(&running, rules_found(METERS)[0], METERS, later);
+    let said = [("parcel", parcel.as_str()), ("reason", "meters")];
+    let alone = twins::ask(&running, &office.approver, APPROVER, "release", &said, later);
+    assert!(alone.done && alone.details["released"] == false, "the officer's word is over: {alone:?}");
+    let both = twins::ask(&running, &office.officer, OFFICER, "release", &said, later);
+    assert!(both.details["released"] == true, "{both:?}");
+    assert!(held(&office.intranet).is_empty());
+}
+
+#[test]
+fn a_release_whose_name_is_taken_moves_nothing_and_is_not_on_record() {
+    let (office, mut now, parcel) = one_has_spoken(IntakeWord::Rename);
+    let mut running = office.intranet.open(now).unwrap();
+    office.intranet.drop_file(ROUTE, "a.json", b"{}");
+    let id = second_word(&office, &running, &parcel, now);
+    station::desk::step(&running.station, now).unwrap();
+    assert_eq!(twins::answer(&running, &id).code, "name-taken");
+    let about = |running: &Running| {
+        let asked = spool::ActFilter { person: Some(name(APPROVER)), ..spool::ActFilter::default() };
+        let acts = running.station.spool.acts(&asked, 1_000).unwrap();
+        acts.iter().filter(|act| act.record.parcel.is_some_and(|about| about.to_string() == parcel)).count()
+    };
+    assert_eq!(about(&running), 0, "the ledger says nothing that did not happen");
+    running.turn(&mut now).unwrap();
+    let id = second_word(&office, &running, &parcel, now);
+    station::desk::step(&running.station, now).unwrap();
+    assert_eq!(twins::answer(&running, &id).details["released"], true);
+    assert_eq!(about(&running), 1);
+    // An operator's reason is not the name of the parcel.
+    let id = protocol::ParcelId::from_hex(&parcel).unwrap();
+    assert_eq!(running.station.spool.parcel(&id).unwrap().unwrap().name.as_deref(), Some("a.json"));
+}
+
+#[test]
+fn a_release_dies_anywhere_and_the_drop_goes_on_once_and_its_person_hears_of_it() {
+    for (word, stride) in [(IntakeWord::Ready, 1), (IntakeWord::Rename, 3)] {
+        let (office, now, parcel) = one_has_spoken(word);
+        let fuse = spool::Fuse::after(u64::MAX);
+        let running = office.intranet.open_until(&fuse, now).unwrap();
+        let opened = fuse.used();
+        second_word(&office, &running, &parcel, now);
+        station::desk::step(&running.station, now).unwrap();
+        let effects = fuse.used() - opened;
+        assert!(effects > 10, "{effects}");
+        for effect in (0..effects).step_by(stride) {
+            let (office, mut now, parcel) = one_has_spoken(word);
+            let fuse = spool::Fuse::after(opened + effect);
+            let running = office.intranet.open_until(&fuse, now).unwrap();
+            let id = second_word(&office, &running, &parcel, now);
+            let _died = station::desk::step(&running.station, now);
+            drop(running);
+            let mut running = office.intranet.open(now).unwrap();
+            station::desk::step(&running.station, now).unwrap();
+            let answer = twins::answer(&running, &id);
+            assert_eq!(answer.details["released"], true, "after {effect} of {effects}, {word:?}: {answer:?}");
+            running.turn(&mut now).unwrap();
+            let (state, notice) = office.notice("a.json");
+            assert_eq!(state, "accepted", "after {effect} of {effects}, {word:?}: {notice}");
+            assert!(held(&office.intranet).is_empty(), "after {effect} of {effects}");
+            assert_eq!(running.station.spool.outbox(OUTWARD).entries().unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn while_nobody_can_judge_a_release_is_refused_and_not_tried_for_ever() {
+    let (mut office, now, parcel) = one_has_spoken(IntakeWord::Rename);
+    let by = ScannerWay::Exec(office.folder.path().join("no-such-scanner"));
+    office.intranet.config.scanner = Some(ScannerSettings { by, within_s: 5, mib_max: 64 });
+    let running = office.intranet.open(now).unwrap();
+    let id = second_word(&office, &running, &parcel, now);
+    station::desk::step(&running.station, now).unwrap();
+    assert_eq!(twins::answer(&running, &id).code, "not-now");
+    assert!(names(&office.intranet.layout().desk_requests()).is_empty());
+    assert!(held(&office.intranet).contains(&parcel));
+}
+
 #[test]
 fn what_is_refused_behind_the_border_is_sealed_to_the_officers_key_and_to_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,8 +429,14 @@ fn what_is_refused_behind_the_border_is_sealed_to_the_officers_key_and_to_no_oth
     }
     internet.drop_file("applications", "a.json", METERS.as_bytes());
     here.turn(&mut now).unwrap();
+    // Something is held under the same id as a bundle: a neighbour chooses it, and it is neither touched nor taken for this.
+    let sent = here.station.spool.parcels(&spool::Filter::default(), 1).unwrap().remove(0).parcel;
+    let decoy = extranet.layout().quarantine().join(format!("{sent}.bundle"));
+    fs::write(&decoy, "of an incident").unwrap();
     here.carry_to(&there);
     there.turn(&mut now).unwrap();
+    assert_eq!(fs::read(&decoy).unwrap(), b"of an incident");
+    fs::remove_file(&decoy).unwrap();
     let kept = held(&extranet);
     assert_eq!(kept.len(), 1, "{kept:?}");
     let place = extranet.layout().quarantine().join(&kept[0]);
@@ -317,7 +445,7 @@ fn what_is_refused_behind_the_border_is_sealed_to_the_officers_key_and_to_no_oth
     assert!(!extranet.keyring().opening_keys().any(|key| key.public().id() == envelope.recipient));
     assert!(!extranet.keyring().opening_keys().any(|key| protocol::bundle::is_kept_by(&envelope, key)));
     assert!(!String::from_utf8_lossy(&fs::read(&place).unwrap()).contains("4851490"));
-    let parcel = kept[0].trim_end_matches(".bundle").to_owned();
+    let parcel = kept[0].strip_suffix(".aside").expect("no name that a bundle may have").to_owned();
     // It is found by the parcel, and neither arrivals nor staging keep anything of it.
     assert!(here.station.spool.parcel(&protocol::ParcelId::from_hex(&parcel).unwrap()).unwrap().is_some());
     assert!(names(&extranet.layout().checked()).is_empty() && names(&extranet.layout().opening()).is_empty());
