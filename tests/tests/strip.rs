@@ -321,9 +321,10 @@ fn whatever_hides_in_a_letter_goes_and_its_words_stay() {
         parts.put(name, format!("<a><t>{point}</t></a>"));
         places.push((kind, parts));
     }
+    // What its type does not let come by itself does not come inside another either.
     let mut object = letter(&body());
     object.put("word/embeddings/package1.zip", tests::papers::zip_of(&[("a.shp", &tests::papers::shapefile())], false));
-    places.push(("embedded-object", object));
+    refused("a.docx", &object.zip(), Reason::Coordinates);
     for (kind, parts) in places {
         let (bytes, removed) = stripped("a.docx", &parts.zip());
         assert!(kind.is_empty() || number_of(&removed, kind) >= 1, "{kind}: {removed:?}");
