@@ -13,6 +13,10 @@ use crate::kind::Kind;
 
 /// Shorter contents, the cells of a table of digests, are looked at as fast as they are known again.
 const KNOWN_BYTES_MIN: usize = 24;
+/// Bytes of endings that are remembered: `csv.gz` and its like. A longer one is a name that somebody made up.
+const ENDINGS_BYTES_MAX: usize = 32;
+/// `a.csv.gz` has two that tell something.
+const ENDINGS_MAX: usize = 2;
 /// Contents remembered of one file, some hundred bytes each.
 const KNOWN_MAX: usize = 20_000;
 
@@ -26,13 +30,14 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// `None`: too small to be worth it. `circumstances` are what the look was told about the place.
+    /// `None`: too small to be worth it, or of a name that ends in more than is remembered. `circumstances` are what the look was told about the place.
     pub(crate) fn of(name: &str, bytes: &[u8], depth: u8, circumstances: [bool; 3]) -> Option<Member> {
         // A name tells by what it ends in, and `a.csv.gz` by both of its endings.
-        let endings = name.split_once('.').map_or("", |(_, endings)| endings).to_owned();
-        (bytes.len() >= KNOWN_BYTES_MIN).then(|| Member {
+        let endings = name.split_once('.').map_or("", |(_, endings)| endings);
+        let told = endings.len() <= ENDINGS_BYTES_MAX && endings.split('.').count() <= ENDINGS_MAX;
+        (told && bytes.len() >= KNOWN_BYTES_MIN).then(|| Member {
             content: Suite::Std.digest(bytes),
-            endings,
+            endings: endings.to_owned(),
             depth,
             circumstances,
         })
@@ -66,6 +71,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use super::Member;
     use crate::detection::{DetectVerdict, examine};
     use crate::look::Look;
 
@@ -103,6 +109,13 @@ mod tests {
         assert!(look.findings.is_empty() && look.obstacles.is_empty());
         let paid = Look::new().expanded_left() - look.expanded_left();
         assert_eq!(paid, 20 * one.len() + 400 * text.len());
+    }
+
+    #[test]
+    fn a_name_of_endless_endings_is_not_kept() {
+        let of = |name: &str| Member::of(name, &[b'a'; 100], 1, [false; 3]).map(|member| member.endings);
+        assert_eq!((of("a"), of("a.csv.gz")), (Some(String::new()), Some("csv.gz".to_owned())));
+        assert_eq!((of("a.b.csv.gz"), of(&format!("a.{}", "b".repeat(1_000)))), (None, None));
     }
 
     #[test]
