@@ -504,8 +504,8 @@ fn a_medium_that_is_full_closed_lies_or_is_pulled_out_says_so() {
     scene.reexport_starts(&filling.place).ended().is(3, &["is read-only", "no trip was opened"]);
     assert_eq!(fs::read(scene.office.spool("intranet").join("desk/trips/1/waybill")).unwrap(), before);
 
-    // A stick that says it has 64 MiB and has one: what it swallowed is never called written.
-    let real = Volume::memory(&at("real"), 1 << 20, 10).unwrap();
+    // A stick that says it has 64 MiB and has less than one: what it swallowed is never called written.
+    let real = Volume::memory(&at("real"), 640 << 10, 10).unwrap();
     let disk = Ext4 { bytes: 64 << 20, features: "", options: "rw" };
     // Its empty file system alone may be more than it has: then it shows at once.
     let liar = Volume::ext4(&real.place.join("image"), &at("liar"), &Ext4 { features: "^has_journal", ..disk });

@@ -114,12 +114,11 @@ fn any_mtu_between_1200_and_9000_carries_and_a_wire_that_is_narrower_names_what_
 /// A wire that is down for all of the first round, and no second round within the hour: the harness must see that
 /// nothing came, and all of it must be named. Then the gap report is carried back.
 #[test]
-fn without_repair_and_rounds_what_is_lost_stands_in_the_gap_report_and_comes_when_that_is_carried_back() {
+fn without_later_rounds_what_is_lost_stands_in_the_gap_report_and_comes_when_that_is_carried_back() {
     let load = Load { large: Vec::new(), small: 300, small_bytes: 10_240, ..Load::default() };
     let mut case = case(load, Trouble::DownForRoundOne);
-    let never = [("round_every_s", 3_600), ("round_every_max_s", 3_600)];
-    case.sender =
-        [vec![("rate_mbit", 200), ("repair_percent", 1), ("repair_first_percent", 1)], never.to_vec()].concat();
+    // Slow enough for a machine that is busy with other things: what its own buffers lose, nobody would send again.
+    case.sender = vec![("rate_mbit", 50), ("round_every_s", 3_600), ("round_every_max_s", 3_600)];
     case.patience = Duration::from_secs(4);
     case.import_gaps = true;
     let outcome = run(&case, &Wire::Relay(Mischief::default()));
