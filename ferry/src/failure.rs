@@ -131,16 +131,10 @@ pub(crate) fn misplaced_spool(l: Language) -> Failure {
 
 /// What is planned and not there yet, with the way that works today.
 pub(crate) fn not_yet(l: Language, command: &str) -> Failure {
-    let (en, zh) = match command {
-        "dispose" => (
-            "write the disposal and its witness into the office's medium register",
-            "请在单位介质登记簿中登记销毁与见证人",
-        ),
-        _ => (
-            "a quarantined parcel stays held; the security officer asks the origin for a clean one",
-            "隔离件继续保留；请安全员要求来源方重新提交",
-        ),
-    };
+    let (en, zh) = (
+        "write the disposal and its witness into the office's medium register",
+        "请在单位介质登记簿中登记销毁与见证人",
+    );
     failure(
         USAGE,
         "not-yet",
