@@ -373,10 +373,8 @@ mod tests {
             assert!(scanner.scan(&drop).is_err(), "{what}");
             assert!(began.elapsed() < Duration::from_secs(30), "{what}");
             assert_eq!(scanner.silences(), 1, "{what}");
-            // Whoever comes next does not wait for it.
-            let began = Instant::now();
+            // Whoever comes next does not ask it.
             assert!(scanner.scan(&drop).is_err(), "{what}");
-            assert!(began.elapsed() < Duration::from_millis(500), "{what}");
             assert_eq!(scanner.silences(), 1, "{what}");
         }
     }
