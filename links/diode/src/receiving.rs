@@ -29,6 +29,8 @@ use crate::{Link, Stop, drops};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Chunks of about 256 KiB between socket and state machine: 16 MiB, 130 ms at 1 Gbit/s.
 const CHUNKS_MAX: usize = 64;
+/// Of these, as many as are kept for the next ones: two change hands while all is well.
+const CHUNKS_KEPT: usize = 4;
 /// Whole blocks waiting to be kept: at most 32 MiB of the largest.
 const BLOCKS_WAITING_MAX: usize = 8;
 /// Threads that write and sync. A sync waits for the disk, so more of them than cores pay.
@@ -53,7 +55,17 @@ struct Shared {
     entries: AtomicU64,
     keep_errors: AtomicU64,
     undone: Mutex<Vec<BlockId>>,
+    emptied: Mutex<Vec<Vec<u8>>>,
     undo_all: AtomicBool,
+}
+
+impl Shared {
+    fn give_back(&self, block: Block) {
+        let mut emptied = self.emptied.lock().unwrap_or_else(PoisonError::into_inner);
+        if emptied.len() < BLOCKS_WAITING_MAX {
+            emptied.push(block.into_room());
+        }
+    }
 }
 
 impl Receiving {
@@ -92,7 +104,6 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
     }
     let shared = Arc::new(Shared::default());
     let (chunks, from_socket) = mpsc::sync_channel(CHUNKS_MAX);
-    let (used, recycled) = mpsc::sync_channel(CHUNKS_MAX);
     let (blocks, whole) = mpsc::sync_channel::<Block>(BLOCKS_WAITING_MAX);
     let whole = Arc::new(Mutex::new(whole));
     let mut threads = Vec::new();
@@ -114,8 +125,10 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
         published: Moment::ZERO,
         complained: None,
     };
+    let used = Arc::new(Mutex::new(Vec::new()));
+    let again = used.clone();
     threads.push(named("diode-work", move || work.forever(&from_socket, &used))?);
-    threads.push(named("diode-read", move || read(socket, &stop, &chunks, &recycled))?);
+    threads.push(named("diode-read", move || read(socket, &stop, &chunks, &again))?);
     tracing::info!(%address, socket_bytes, "one-way link listens");
     Ok(Receiving { threads, address, shared })
 }
@@ -152,10 +165,13 @@ fn ear(link: &Link) -> io::Result<Ear> {
     })
 }
 
+/// Chunks that were worked off, the last one on top: what is still in the cache is written to next.
+type Used = Mutex<Vec<Chunk>>;
+
 /// Ends when the stop flag is raised; the others end when this channel closes.
-fn read(mut socket: Incoming, stop: &Stop, chunks: &SyncSender<Chunk>, recycled: &mpsc::Receiver<Chunk>) {
+fn read(mut socket: Incoming, stop: &Stop, chunks: &SyncSender<Chunk>, used: &Used) {
     while !stop.is_raised() {
-        let mut chunk = recycled.try_recv().unwrap_or_default();
+        let mut chunk = used.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         chunk.clear();
         if let Err(error) = socket.receive(LOOK_EVERY, &mut chunk) {
             tracing::error!(%error, "the one-way socket cannot be read; tried again");
@@ -174,6 +190,7 @@ fn keep(whole: &Mutex<mpsc::Receiver<Block>>, assembly: &Assembly, shared: &Shar
         match assembly.keep(&block) {
             Ok(entries) => {
                 shared.entries.fetch_add(entries, Ordering::Relaxed);
+                shared.give_back(block);
             }
             Err(error) => {
                 if matches!(error, KeepError::Lost { .. }) {
@@ -207,14 +224,16 @@ struct Work {
 }
 
 impl Work {
-    fn forever(mut self, chunks: &mpsc::Receiver<Chunk>, used: &SyncSender<Chunk>) {
+    fn forever(mut self, chunks: &mpsc::Receiver<Chunk>, used: &Used) {
         self.events();
         loop {
             match chunks.recv_timeout(LOOK_EVERY) {
                 Ok(chunk) => {
                     self.chunk(&chunk);
-                    // Full only where more chunks are about than the reader needs: then this one is let go.
-                    let _ = used.try_send(chunk);
+                    let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+                    if used.len() < CHUNKS_KEPT {
+                        used.push(chunk);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -231,6 +250,9 @@ impl Work {
 
     fn chunk(&mut self, chunk: &Chunk) {
         let now = self.clock.now();
+        for room in self.shared.emptied.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            self.receiver.emptied(room);
+        }
         for datagram in chunk.datagrams() {
             if let Err(refused) = self.receiver.handle(now, datagram) {
                 tracing::debug!(%refused, "datagram dropped");

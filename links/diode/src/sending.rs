@@ -28,12 +28,14 @@ const SCAN_EVERY: Duration = Duration::from_secs(2);
 const SCAN_SHARE: u32 = 10;
 /// What may leave in one go: 2 ms of the rate, but a batch at least and not more than a small buffer bears.
 const BURST_BYTES: std::ops::RangeInclusive<u64> = 65_536..=524_288;
+/// So much of the rate's time leaves in one system call: a call for each datagram costs more than all the rest.
+const BATCHES_PER_S: u64 = 500;
 /// A refused datagram is counted; it is told once a minute.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// What may leave in one go at so many bytes a second.
 pub(crate) fn burst_bytes(rate: u64) -> u64 {
-    (rate / 500).clamp(*BURST_BYTES.start(), *BURST_BYTES.end())
+    (rate / BATCHES_PER_S).clamp(*BURST_BYTES.start(), *BURST_BYTES.end())
 }
 
 /// The running sender.
@@ -90,6 +92,7 @@ struct Run {
     socket: Outgoing,
     sender: Sender,
     bucket: Bucket,
+    batch_bytes: usize,
     book: PlanBook,
     outbox: HashMap<BundleId, Entry>,
     open: Option<(BundleId, Content)>,
@@ -134,6 +137,7 @@ impl Run {
             socket,
             sender,
             bucket,
+            batch_bytes: usize::try_from(rate / BATCHES_PER_S).unwrap_or(usize::MAX),
             book,
             outbox,
             open: None,
@@ -247,9 +251,8 @@ impl Run {
 
     fn frames(&mut self, now: Moment) -> bool {
         let Some(length) = self.sender.next_frame_bytes() else { return false };
-        let affordable = usize::try_from(self.bucket.available(now)).unwrap_or(usize::MAX) / length;
-        let count = self.socket.segments_max(length).min(affordable);
-        if count == 0 {
+        let count = self.batch(length);
+        if self.bucket.available(now) < (count * length) as u64 {
             return false;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -271,6 +274,11 @@ impl Run {
         self.put_frames(now, &buffer, segment);
         self.buffer = buffer;
         true
+    }
+
+    /// Datagrams of so many bytes that leave together: 2 ms of the rate, one at least.
+    fn batch(&self, length: usize) -> usize {
+        (self.batch_bytes / length).clamp(1, self.socket.segments_max(length))
     }
 
     /// Frames of one size, and word to the sender of what became of these and no others.
@@ -344,8 +352,8 @@ impl Run {
         match self.sender.next_frame_bytes() {
             // Something is in the air: only the pace holds it.
             Some(length) => {
-                let batch = length * self.socket.segments_max(length);
-                std::thread::sleep(self.bucket.wait_for(batch as u64).min(LOOK_EVERY));
+                let batch = (length * self.batch(length)) as u64;
+                std::thread::sleep(self.bucket.wait_for(batch).min(LOOK_EVERY));
             }
             None => {
                 self.publish();

@@ -177,6 +177,12 @@ impl Block {
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
+
+    /// Its memory, for a block to come.
+    #[must_use]
+    pub fn into_room(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
 fn read_directory(body: &[u8]) -> Option<Vec<Piece>> {

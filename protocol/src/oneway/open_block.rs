@@ -54,6 +54,8 @@ pub struct OpenBlock {
     source: Vec<u8>,
     recovery: Vec<(u16, Vec<u8>)>,
     in_memory: u32,
+    /// Becomes `source`: memory that was in use before need not be fetched from the system and cleared.
+    room: Vec<u8>,
 }
 
 /// A symbol on its way to or from the disk.
@@ -71,7 +73,15 @@ impl OpenBlock {
             source: Vec::new(),
             recovery: Vec::new(),
             in_memory: 0,
+            room: Vec::new(),
         }
+    }
+
+    /// Puts its symbols into this memory. What stands in it is never read: only symbols that came or were restored are.
+    #[must_use]
+    pub fn in_room(mut self, room: Vec<u8>) -> OpenBlock {
+        self.room = room;
+        self
     }
 
     /// Takes a symbol; false if it was known.
@@ -180,7 +190,8 @@ impl OpenBlock {
             return;
         }
         if self.source.is_empty() {
-            self.source = vec![0; self.geometry.source_bytes()];
+            self.source = std::mem::take(&mut self.room);
+            self.source.resize(self.geometry.source_bytes(), 0);
         }
         if let Some(place) = self.source.get_mut(usize::from(index) * size..(usize::from(index) + 1) * size) {
             place.copy_from_slice(symbol);

@@ -40,6 +40,8 @@ const DONE_KEPT_MAX: usize = 4_096;
 const IDLE_AFTER: Moment = Moment::from_millis(750);
 /// How often silent blocks are looked for.
 const TICK_EVERY: Moment = Moment::from_millis(100);
+/// Memory of blocks that is kept for the next ones: as many as a sender interleaves by default.
+const EMPTIED_MAX: usize = 4;
 
 /// The receiver's bounds.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +263,7 @@ pub struct Receiver {
     done: HashSet<BlockId, ById>,
     done_order: VecDeque<BlockId>,
     decoder: Decoder,
+    emptied: Vec<Vec<u8>>,
     events: VecDeque<Event>,
     counters: Counters,
     introductions: Introductions,
@@ -287,6 +290,7 @@ impl Receiver {
             done: HashSet::default(),
             done_order: VecDeque::new(),
             decoder: Decoder::default(),
+            emptied: Vec::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
             introductions: Introductions::default(),
@@ -328,6 +332,13 @@ impl Receiver {
         kept.recalling = false;
         if kept.block.is_enough() {
             self.finish(id, symbols);
+        }
+    }
+
+    /// A block that was handed over is kept, and this is its memory.
+    pub fn emptied(&mut self, room: Vec<u8>) {
+        if self.emptied.len() < EMPTIED_MAX {
+            self.emptied.push(room);
         }
     }
 
@@ -426,7 +437,8 @@ impl Receiver {
     fn symbol(&mut self, now: Moment, header: &frame::Header, symbol: &[u8]) -> Result<(), Refused> {
         let id = header.block;
         if !self.open.contains_key(&id) {
-            self.insert(now, id, OpenBlock::new(header.geometry, header.digest_head));
+            let room = self.emptied.pop().unwrap_or_default();
+            self.insert(now, id, OpenBlock::new(header.geometry, header.digest_head).in_room(room));
         }
         let Some(kept) = self.open.get_mut(&id) else { return Ok(()) };
         if kept.block.geometry != header.geometry || kept.block.digest_head != header.digest_head {

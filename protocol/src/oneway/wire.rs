@@ -358,17 +358,21 @@ impl<'a> World<'a> {
     fn events(&mut self) {
         while let Some(event) = self.receiver.poll_event() {
             match event {
-                Event::Block(block) => block.pieces().for_each(|(piece, bytes)| {
-                    let part = self.parts.entry(piece.entry).or_default();
-                    part.1.resize(piece.entry_bytes as usize, 0);
-                    part.1[piece.offset as usize..piece.end() as usize].copy_from_slice(bytes);
-                    part.0.insert(piece.offset, piece.end());
-                    if part.0.covers(0, piece.entry_bytes) {
-                        assert!(part.1 == self.sent[&piece.entry], "a wrong byte in entry {}", piece.sequence);
-                        self.got.insert(piece.entry, part.1.clone());
-                        self.numbers.take(piece.epoch, piece.sequence);
+                Event::Block(block) => {
+                    for (piece, bytes) in block.pieces() {
+                        let part = self.parts.entry(piece.entry).or_default();
+                        part.1.resize(piece.entry_bytes as usize, 0);
+                        part.1[piece.offset as usize..piece.end() as usize].copy_from_slice(bytes);
+                        part.0.insert(piece.offset, piece.end());
+                        if part.0.covers(0, piece.entry_bytes) {
+                            assert!(part.1 == self.sent[&piece.entry], "a wrong byte in entry {}", piece.sequence);
+                            self.got.insert(piece.entry, part.1.clone());
+                            self.numbers.take(piece.epoch, piece.sequence);
+                        }
                     }
-                }),
+                    // The next block lies where this one did, and must hold nothing of it.
+                    self.receiver.emptied(block.into_room());
+                }
                 Event::Spill { id, geometry, digest_head, mut symbols } => {
                     if self.dice.chance(self.weather.rot) {
                         symbols.first_mut().and_then(|(_, bytes)| bytes.first_mut()).into_iter().for_each(|b| *b ^= 1);
