@@ -124,6 +124,8 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["show", parcel], REFUSED),
         (&["show", "nonsense"], REFUSED),
         (&["gaps"], DONE),
+        (&["diode-test"], USAGE),
+        (&["diode-test", "--seconds", "0"], USAGE),
         (&["resend", parcel], REFUSED),
         (&["resend", "--seq", "4-7"], REFUSED),
         (&["resend", "--seq", "four"], USAGE),

@@ -221,7 +221,11 @@ impl Tally {
             good: false,
         };
         report.advice = Advice::of(&report);
-        report.good = report.blocks_open == 0 && report.kernel_drops == 0 && !report.advice.buffer;
+        // A run so short that no block of it was full: that none stayed open says little, the odds of full ones count.
+        let (source, first) = (u32::from(report.source), u32::from(report.first_recovery));
+        let full = report.frames >= u64::from(source + first) * u64::from(report.interleave);
+        let borne = full || odds::undecodable(source, first, report.loss_percent / 100.0) <= OPEN_AT_MOST;
+        report.good = borne && report.blocks_open == 0 && report.kernel_drops == 0 && !report.advice.buffer;
         report
     }
 
