@@ -200,9 +200,11 @@ impl Look {
 
     fn new_file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8, tolerated: bool) -> Kind {
         // What reads as a text is one, whatever letters it begins with, if nobody reads that kind from end to end.
-        match Kind::of_magic(bytes).filter(|kind| !kind.is_passed_over() || text::decode(bytes).is_none()) {
+        let magic = Kind::of_magic(bytes);
+        let text = if magic.is_none_or(Kind::is_passed_over) { text::decode(bytes) } else { None };
+        match magic.filter(|_| text.is_none()) {
             Some(kind) => self.known(kind, name, bytes, at, depth),
-            None => match text::decode(bytes) {
+            None => match text {
                 Some(text) => self.text_file(name, &text, bytes, at, depth),
                 None => {
                     if geodata::is_wkb(bytes) {
