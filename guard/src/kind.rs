@@ -136,6 +136,25 @@ impl Kind {
         )
     }
 
+    /// What documents are made of beside other documents: texts, pictures, sounds, fonts, seals, and what is only theirs.
+    /// Anything else in one is a file of its own.
+    pub(crate) const fn is_ingredient(self) -> bool {
+        self.is_picture()
+            || matches!(
+                self,
+                Kind::Empty
+                    | Kind::Xml
+                    | Kind::Text
+                    | Kind::Svg
+                    | Kind::Metafile
+                    | Kind::Audio
+                    | Kind::Font
+                    | Kind::Signature
+                    | Kind::XlsbPart
+                    | Kind::Unknown
+            )
+    }
+
     /// A picture by itself.
     pub(crate) const fn is_picture(self) -> bool {
         matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::Bmp | Kind::Tiff | Kind::Webp | Kind::Heic)

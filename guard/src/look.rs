@@ -90,6 +90,15 @@ impl Look {
         }
     }
 
+    /// Looks at an archive that a program writes for itself, at `at`: only documents inside it are files of their own.
+    pub(crate) fn own_archive(&mut self, at: &str, look: impl FnOnce(&mut Self)) {
+        let around = std::mem::take(&mut self.inside);
+        look(self);
+        let found = std::mem::replace(&mut self.inside, around);
+        let documents = found.into_iter().filter(|inner| inner.at != at && inner.kind.is_document());
+        documents.for_each(|inner| self.stands_inside(inner.kind, &inner.at));
+    }
+
     /// Something is here that may not cross.
     pub(crate) fn finding(&mut self, rule: &'static str, class: RuleClass, at: &str, sample: &str) {
         if self.findings.len() < EVIDENCE_MAX {
@@ -191,9 +200,11 @@ impl Look {
 
     fn new_file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8, tolerated: bool) -> Kind {
         // What reads as a text is one, whatever letters it begins with, if nobody reads that kind from end to end.
-        match Kind::of_magic(bytes).filter(|kind| !kind.is_passed_over() || text::decode(bytes).is_none()) {
+        let magic = Kind::of_magic(bytes);
+        let text = if magic.is_none_or(Kind::is_passed_over) { text::decode(bytes) } else { None };
+        match magic.filter(|_| text.is_none()) {
             Some(kind) => self.known(kind, name, bytes, at, depth),
-            None => match text::decode(bytes) {
+            None => match text {
                 Some(text) => self.text_file(name, &text, bytes, at, depth),
                 None => {
                     if geodata::is_wkb(bytes) {
@@ -352,7 +363,11 @@ impl Look {
         if geodata::is_wkb(bytes) {
             self.finding("well-known-binary", RuleClass::Structural, at, "");
         } else if let Some(kind) = Kind::of_magic(bytes) {
-            self.known(kind, "", bytes, at, depth);
+            let kind = self.known(kind, "", bytes, at, depth);
+            // Pages, invoices and messages keep pictures, certificates and fonts this way, as documents keep them.
+            if kind.is_document() {
+                self.stands_inside(kind, at);
+            }
         } else if text::decode(bytes).is_some() {
             self.member_file("", bytes, at, depth, true);
             return std::str::from_utf8(bytes).is_ok();
@@ -465,7 +480,11 @@ impl Look {
                 match Kind::of_magic(body) {
                     Some(Kind::Signature) => self.octet_strings(body, at, depth, level + 1),
                     Some(kind) if body.len() >= 64 && !matches!(kind, Kind::Tar | Kind::Dbf | Kind::Font) => {
-                        self.member_file("", body, &format!("{at} (sealed)"), depth + 1, true);
+                        let place = format!("{at} (sealed)");
+                        let kind = self.member_file("", body, &place, depth + 1, true);
+                        if kind.is_document() {
+                            self.stands_inside(kind, &place);
+                        }
                     }
                     _ => {}
                 }

@@ -6,6 +6,7 @@
 //! directory entry(128): name UTF-16(64) length(2) type(1) … start(116) size(120)
 //! ```
 
+use crate::kind::Kind;
 use crate::look::Look;
 use crate::octets::{f64_le, length, slice, tail, u16_le, u32_le};
 
@@ -172,6 +173,11 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
                     look.obstacle("encrypted", &place);
                 }
             }
+            // Attachments of a message lie in streams as they are.
+            _ if Kind::of_magic(&content).is_some_and(Kind::is_document) => {
+                let kind = look.file("", &content, &place, depth + 1);
+                look.stands_inside(kind, &place);
+            }
             _ => {
                 look.strings(&content, &place);
                 pictures(look, &content, &place, depth);
@@ -184,13 +190,17 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
 pub(crate) fn embedded(look: &mut Look, content: &[u8], at: &str, depth: u8) -> bool {
     look.strings(content, at);
     if let Some((name, inner)) = packaged(content) {
-        look.file(&name, inner, at, depth + 1);
+        let kind = look.file(&name, inner, at, depth + 1);
+        look.stands_inside(kind, at);
         return true;
     }
     let magics: [&[u8]; 4] = [b"PK\x03\x04", b"%PDF-", b"\xFF\xD8\xFF", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"];
     for magic in magics {
         if let Some(start) = memchr::memmem::find(content, magic) {
-            look.file("", tail(content, start), at, depth + 1);
+            let kind = look.file("", tail(content, start), at, depth + 1);
+            if !kind.is_ingredient() {
+                look.stands_inside(kind, at);
+            }
             return true;
         }
     }

@@ -404,7 +404,7 @@ impl<'a> Pdf<'_, 'a> {
         }
         self.attached.insert((owner.0, file));
         if file {
-            self.look.file("", &content, &place, self.depth + 1);
+            self.attachment(&content, &place);
         } else if filters.last() == Some(&Filter::Jpeg) || content.starts_with(b"\xFF\xD8\xFF") {
             self.jpeg(&content, &place);
         } else if filters.last() == Some(&Filter::Picture) {
@@ -467,7 +467,10 @@ impl<'a> Pdf<'_, 'a> {
             match Kind::of_magic(content) {
                 Some(Kind::Empty) => {}
                 Some(_) => {
-                    self.look.member_file("", content, place, self.depth + 1, true);
+                    let kind = self.look.member_file("", content, place, self.depth + 1, true);
+                    if kind.is_document() {
+                        self.look.stands_inside(kind, place);
+                    }
                 }
                 None => self.look.raw_text(content, place, self.depth + 1),
             }
@@ -492,8 +495,18 @@ impl<'a> Pdf<'_, 'a> {
             if !self.look.member(content.len(), self.at) {
                 return;
             }
-            self.look.file("", &content, &place, self.depth + 1);
+            if self.scripts.contains(&number) {
+                self.look.file("", &content, &place, self.depth + 1);
+            } else {
+                self.attachment(&content, &place);
+            }
         }
+    }
+
+    /// A file that is taken out as a file, whatever it is.
+    fn attachment(&mut self, content: &[u8], place: &str) {
+        let kind = self.look.file("", content, place, self.depth + 1);
+        self.look.stands_inside(kind, place);
     }
 
     /// Objects in a stream: pairs of number and offset, then the objects.

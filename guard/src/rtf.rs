@@ -7,6 +7,8 @@ use crate::octets::{head, length, slice, tail, u32_le};
 
 /// Groups whose content is a file in hexadecimal.
 const FILES: [&[u8]; 4] = [b"objdata", b"pict", b"datastore", b"themedata"];
+/// Of them, archives that Word writes for itself.
+const OWN: [&[u8]; 2] = [b"datastore", b"themedata"];
 
 /// Looks at the text as a reader shows it, and at every object.
 pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
@@ -16,17 +18,31 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     reader.close_file();
     look.text(&reader.plain, at, depth);
     for file in reader.files {
-        if !look.member(file.len(), at) {
+        if !look.member(file.bytes.len(), at) {
             return;
         }
-        object(look, &file, &format!("{at} (object)"), depth);
+        let place = format!("{at} (object)");
+        if file.is_own {
+            look.own_archive(&place, |look| object(look, &file.bytes, &place, depth));
+        } else {
+            object(look, &file.bytes, &place, depth);
+        }
     }
+}
+
+struct File {
+    bytes: Vec<u8>,
+    /// Written by Word for itself.
+    is_own: bool,
 }
 
 /// version(4) format(4) class(4+n) topic(4+n) item(4+n) size(4) data, or a picture as it is.
 fn object(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     if Kind::of_magic(bytes).is_some_and(|kind| kind != Kind::Empty) {
-        look.member_file("", bytes, at, depth + 1, true);
+        let kind = look.member_file("", bytes, at, depth + 1, true);
+        if !kind.is_ingredient() {
+            look.stands_inside(kind, at);
+        }
         return;
     }
     let mut start = 8_usize;
@@ -56,8 +72,9 @@ struct Rtf<'a> {
     skip: usize,
     /// In a file: the number of groups around it.
     file_from: Option<usize>,
+    is_own: bool,
     hex: Vec<u8>,
-    files: Vec<Vec<u8>>,
+    files: Vec<File>,
 }
 
 impl Rtf<'_> {
@@ -124,12 +141,13 @@ impl Rtf<'_> {
             b"bin" => {
                 let size = number.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(self.rest.len());
                 let (file, rest) = self.rest.split_at(size);
-                self.files.push(file.to_vec());
+                self.files.push(File { bytes: file.to_vec(), is_own: self.file_from.is_some() && self.is_own });
                 self.rest = rest;
             }
             _ if FILES.contains(&word) => {
                 self.close_file();
                 self.file_from = Some(self.substitutes.len());
+                self.is_own = OWN.contains(&word);
             }
             _ => {}
         }
@@ -176,7 +194,7 @@ impl Rtf<'_> {
         let digits: Vec<u8> = self.hex.drain(..).filter(u8::is_ascii_hexdigit).collect();
         let file = encoded::decode_hex(&digits).unwrap_or_default();
         if !file.is_empty() {
-            self.files.push(file);
+            self.files.push(File { bytes: file, is_own: self.is_own });
         }
     }
 }

@@ -362,8 +362,7 @@ fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &st
                 look.settings(kind == Kind::Odf && entry.name == "settings.xml");
                 let found = look.member_file(&entry.name, &content, &place, depth + 1, tolerated);
                 look.settings(false);
-                // A document is made of texts, pictures and fonts; another document in it is a file of its own.
-                if kind == Kind::Zip || found.is_document() {
+                if kind == Kind::Zip || !found.is_ingredient() {
                     look.stands_inside(found, &place);
                 }
                 if tolerated {

@@ -677,3 +677,177 @@ fn what_may_not_come_by_itself_does_not_come_in_a_box() {
     assert_eq!(judged("\"eml\", \"json\"", "a.eml", mail), "Released t");
     assert_eq!(judged("\"eml\"", "a.eml", mail), "refused kind-not-allowed");
 }
+
+/// A compound file with one stream.
+fn compound(name: &str, content: &[u8]) -> Vec<u8> {
+    const SECTOR: usize = 512;
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let sectors = u32::try_from(content.len().div_ceil(SECTOR)).expect("small");
+    // Sector 0 is the table, 1 the directory, and the stream goes from 2 on.
+    let mut table = vec![0xFFFF_FFFD, 0xFFFF_FFFE];
+    table.extend((2..2 + sectors).map(|n| if n == 1 + sectors { 0xFFFF_FFFE } else { n + 1 }));
+    table.resize(SECTOR / 4, 0xFFFF_FFFF);
+    let entry = |name: &str, kind: u8, start: u32, size: usize| {
+        let mut entry: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let name_bytes = u8::try_from(entry.len()).expect("short");
+        entry.resize(128, 0);
+        (entry[64], entry[66]) = (name_bytes, kind);
+        entry[116..120].copy_from_slice(&start.to_le_bytes());
+        entry[120..124].copy_from_slice(&u32::try_from(size).expect("small").to_le_bytes());
+        entry
+    };
+    let mut file = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".to_vec();
+    file.resize(30, 0);
+    file.extend([9, 0, 6, 0]);
+    file.resize(44, 0);
+    // One sector of table; the directory at 1; nothing is small; no lists beyond the header's own.
+    file.extend(words(&[1, 1, 0, 0, 0xFFFF_FFFE, 0, 0xFFFF_FFFE, 0, 0]));
+    file.resize(SECTOR, 0xFF);
+    file.extend(words(&table));
+    file.extend(entry("Root Entry", 5, 0xFFFF_FFFE, 0));
+    file.extend(entry(name, 2, 2, content.len()));
+    file.resize(3 * SECTOR, 0);
+    file.extend_from_slice(content);
+    file.resize(file.len().next_multiple_of(SECTOR), 0);
+    file
+}
+
+/// A file as somebody drops it into a document.
+fn dropped(name: &str, content: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(content.len()).expect("small").to_le_bytes();
+    let named = format!("{name}\0{name}\0");
+    [&[0; 4][..], &[2, 0], named.as_bytes(), &[0, 0, 3, 0, 1, 0, 0, 0, 0], &size, content].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A message as long as a run that is decoded; its bytes are those of no picture that anybody shows.
+fn in_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letters = bytes.chunks(3).flat_map(|group| {
+        let bits = group.iter().fold(0_usize, |n, byte| n << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
+        (0..4).map(move |n| if n > group.len() { '=' } else { char::from(LETTERS[bits >> (18 - 6 * n) & 63]) })
+    });
+    letters.collect()
+}
+
+fn pdf(objects: &[&[u8]]) -> Vec<u8> {
+    let mut file = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog>>\nendobj\n".to_vec();
+    for (nth, object) in objects.iter().enumerate() {
+        file.extend(format!("{} 0 obj\n", nth + 2).bytes());
+        file.extend_from_slice(object);
+        file.extend(b"\nendobj\n");
+    }
+    file.extend(b"trailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n");
+    file
+}
+
+fn pdf_stream(dictionary: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!("<<{dictionary}/Length {}>>\nstream\n", content.len());
+    [head.as_bytes(), content, b"\nendstream"].concat()
+}
+
+#[test]
+fn what_is_put_into_a_document_is_a_file_of_its_own() {
+    let rules = |kinds: &str| {
+        let head = "crossing = \"internet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\n";
+        Rules::parse(&format!("{head}kinds = [{kinds}]\n")).expect("it loads")
+    };
+    let judged =
+        |kinds: &str, bytes: &[u8]| ask(&rules(kinds), &["t"], Moment::Intake, false, Drop::of("a", &[("a", bytes)]));
+    let workbook = zip(&[("[Content_Types].xml", b"<Types/>"), ("xl/workbook.xml", b"<workbook/>")]);
+    let words: &[u8] = b"words of an office, and more of them";
+    let filespec: &[u8] = b"<</Type/Filespec/F(a)/EF<</F 3 0 R>>>>";
+    let told = pdf_stream("/Type/EmbeddedFile", &workbook);
+    let part = |content: &str| {
+        format!(
+            "From: a@b.cn\r\nTo: c@d.cn\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{content}\r\n"
+        )
+    };
+    let theme = zip(&[("[Content_Types].xml", b"<Types/>"), ("theme/theme/theme1.xml", b"<theme/>")]);
+    let written = |object: &str| format!("{{\\rtf1 words{{\\*\\themedata {}}}{object}}}", hex(&theme)).into_bytes();
+    let package = |content: &[u8]| written(&format!("{{\\object{{\\*\\objdata {}}}}}", hex(content)));
+    let header = [&[1, 5, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0][..], b"Package\0", &[0; 8]].concat();
+    let native =
+        |content: &[u8]| [&header[..], &u32::try_from(content.len()).expect("small").to_le_bytes(), content].concat();
+    let letter = |name: &str, content: &[u8]| docx(&[("word/document.xml", b"<document/>"), (name, content)]);
+    let page: &[u8] = b"<html><body>words</body></html>";
+    let json: &[u8] = br#"{"a": "words of an office"}"#;
+    for (what, file, kinds, more) in [
+        ("attached to a PDF", pdf(&[filespec, &told]), "\"pdf\"", "xlsx"),
+        ("attached to a PDF, words", pdf(&[filespec, &pdf_stream("/Type/EmbeddedFile", words)]), "\"pdf\"", "txt"),
+        ("attached to a PDF without a word", pdf(&[filespec, &pdf_stream("", words)]), "\"pdf\"", "txt"),
+        ("a stream of a PDF that is none", pdf(&[&pdf_stream("", &workbook)]), "\"pdf\"", "xlsx"),
+        (
+            "dropped into a compound file",
+            compound("\u{1}Ole10Native", &dropped("a.xlsx", &workbook)),
+            "\"ole\"",
+            "xlsx",
+        ),
+        ("dropped into it, words", compound("\u{1}Ole10Native", &dropped("a.txt", words)), "\"ole\"", "txt"),
+        ("a package of a compound file", compound("Package", &workbook), "\"ole\"", "xlsx"),
+        ("attached to a message of an office", compound("__substg1.0_37010102", &workbook), "\"ole\"", "xlsx"),
+        ("an object of a rich text", package(&native(&dropped("a.xlsx", &workbook))), "\"rtf\"", "xlsx"),
+        ("a document in a rich text", package(&workbook), "\"rtf\"", "xlsx"),
+        (
+            "a value of a message",
+            format!("<m><file>{}</file></m>", in_base64(&workbook)).into_bytes(),
+            "\"xml\"",
+            "xlsx",
+        ),
+        ("a value in hexadecimal", format!("{{\"file\": \"{}\"}}", hex(&workbook)).into_bytes(), "\"json\"", "xlsx"),
+        ("a text of a mail", part(&in_base64(&workbook)).into_bytes(), "\"eml\"", "xlsx"),
+        ("a page in a letter", letter("word/chunk.html", page), "\"docx\"", "html"),
+        ("a record in a letter", letter("customXml/item1.json", json), "\"docx\"", "json"),
+        ("a table in a letter", letter("word/embeddings/a.csv", b"a,b\n1,2\n"), "\"docx\"", "csv"),
+        ("a document in a letter", letter("word/embeddings/a.xlsx", &workbook), "\"docx\"", "xlsx"),
+    ] {
+        assert_eq!(detect("a", &file).verdict, DetectVerdict::Clean, "{what}");
+        assert_eq!(judged(kinds, &file), "refused kind-not-allowed", "{what}");
+        assert_eq!(judged(&format!("{kinds}, \"{more}\""), &file), "Released t", "{what}");
+    }
+}
+
+/// Pictures, fonts, metadata and what a program keeps for itself are what documents are made of.
+#[test]
+fn what_a_document_is_made_of_is_no_file_of_its_own() {
+    let rules = |kind: &str| {
+        let head = "crossing = \"internet-extranet\"\nversion = \"1\"\n[[type]]\nname = \"t\"\n";
+        Rules::parse(&format!("{head}kinds = [\"{kind}\"]\n")).expect("it loads")
+    };
+    let theme = zip(&[("[Content_Types].xml", b"<Types/>"), ("theme/theme/theme1.xml", b"<theme/>")]);
+    let store = compound("Data", b"<sources/>");
+    let script = b"var total = 3; this.getField('sum').value = total;";
+    let message = format!(
+        "<m><photo>{}</photo></m>",
+        in_base64(b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
+    );
+    for (kind, file) in [
+        ("xml", message.into_bytes()),
+        (
+            "rtf",
+            format!("{{\\rtf1 words{{\\*\\themedata {}}}{{\\*\\datastore {}}}}}", hex(&theme), hex(&store))
+                .into_bytes(),
+        ),
+        ("pdf", pdf(&[b"<</S/JavaScript/JS 3 0 R>>", &pdf_stream("", script)])),
+        (
+            "pdf",
+            pdf(&[&pdf_stream(
+                "/Type/Metadata/Subtype/XML",
+                b"<?xpacket begin=''?><x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+            )]),
+        ),
+        (
+            "docx",
+            docx(&[
+                ("word/document.xml", b"<document/>"),
+                ("word/media/drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+            ]),
+        ),
+    ] {
+        let judged = ask(&rules(kind), &["t"], Moment::Intake, false, Drop::of("a", &[("a", &file)]));
+        assert_eq!(judged, "Released t", "{kind}");
+    }
+}
