@@ -34,10 +34,10 @@ impl Links for InternetLinks {
         faults
     }
 
-    fn look(&self) -> (Vec<Fault>, Vec<String>) {
+    fn look(&self, peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-        for folder_link::Finding { setting, what, remedy, stops } in self.folder.iter().flat_map(|folder| folder.look())
-        {
+        let used = self.folder.iter().filter(|_| peers.iter().any(|peer| peer.uses(Carrier::Folder)));
+        for folder_link::Finding { setting, what, remedy, stops } in used.flat_map(|folder| folder.look()) {
             let at = format!("link.folder.{setting}");
             if stops {
                 faults.push(Fault { at, what, remedy: remedy.to_owned() });

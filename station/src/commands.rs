@@ -42,7 +42,7 @@ pub trait Links: DeserializeOwned + 'static {
     /// What is wrong with the table, given the peers and their carriers.
     fn faults(&self, zone: Zone, peers: &[PeerSettings]) -> Vec<Fault>;
     /// What the disk says of the links' own places, for `check`: faults, and what only should be known.
-    fn look(&self) -> (Vec<Fault>, Vec<String>) {
+    fn look(&self, _peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
         Default::default()
     }
     /// Starts every link in threads of its own. Those of the links that did start are there after an error too: whoever

@@ -698,6 +698,10 @@ impl Fault {
         let fault = |at: String, what: String, remedy: &str| Fault { at, what, remedy: remedy.to_owned() };
         let mut found: Vec<Fault> = Fault::unless_present(peers, carrier, set.is_some(), at).into_iter().collect();
         let users: Vec<&PeerSettings> = peers.iter().filter(|peer| peer.uses(carrier)).collect();
+        if users.is_empty() {
+            // A table that waits for a peer harms nobody.
+            return found;
+        }
         if users.len() > 1 {
             let names: Vec<&str> = users.iter().map(|peer| peer.name.as_str()).collect();
             found.push(fault(
