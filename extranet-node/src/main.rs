@@ -31,11 +31,26 @@ impl Links for ExtranetLinks {
         let mut faults = Vec::new();
         faults.extend(Fault::unless_present(peers, Carrier::Quic, self.quic.is_some(), "link.quic"));
         faults.extend(Fault::unless_present(peers, Carrier::Diode, self.diode.is_some(), "link.diode"));
-        faults.extend(Fault::unless_present(peers, Carrier::Folder, self.folder.is_some(), "link.folder"));
+        let ways = self.folder.as_ref().map(|folder| [folder.outgoing.is_some(), folder.incoming.is_some()]);
+        faults.extend(Fault::of_directories(peers, Carrier::Folder, "link.folder", ways));
         faults.extend(Fault::of("link.quic", self.quic.as_ref().and_then(|quic| quic.check().err())));
         faults.extend(Fault::of("link.diode", self.diode.as_ref().and_then(|diode| diode.check().err())));
         faults.extend(Fault::of("link.folder", self.folder.as_ref().and_then(|folder| folder.check().err())));
         faults
+    }
+
+    fn look(&self, peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let used = self.folder.iter().filter(|_| peers.iter().any(|peer| peer.uses(Carrier::Folder)));
+        for folder_link::Finding { setting, what, remedy, stops } in used.flat_map(|folder| folder.look()) {
+            let at = format!("link.folder.{setting}");
+            if stops {
+                faults.push(Fault { at, what, remedy: remedy.to_owned() });
+            } else {
+                warnings.push(format!("{at} {what}: {remedy}"));
+            }
+        }
+        (faults, warnings)
     }
 
     fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
@@ -111,7 +126,13 @@ fn folder(
             peer: peer.name.clone(),
             trust: Arc::clone(&station.trust),
         };
-        threads.extend(folder_link::start(&link, settings, &ends)?.threads);
+        let mut running = folder_link::start(&link, settings, &ends)?;
+        threads.append(&mut running.threads);
+        let running = Arc::new(running);
+        for trouble in folder_link::Trouble::ALL {
+            let running = Arc::clone(&running);
+            station.watch_code(trouble.code(), move || running.count(trouble));
+        }
         stop.also(move || ends.raise());
     }
     Ok(())

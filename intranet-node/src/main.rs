@@ -32,10 +32,25 @@ impl Links for IntranetLinks {
     fn faults(&self, _zone: Zone, peers: &[PeerSettings]) -> Vec<Fault> {
         let mut faults = Vec::new();
         faults.extend(Fault::unless_present(peers, Carrier::Diode, self.diode.is_some(), "link.diode"));
-        faults.extend(Fault::unless_present(peers, Carrier::Folder, self.folder.is_some(), "link.folder"));
+        let ways = self.folder.as_ref().map(|folder| [folder.outgoing.is_some(), folder.incoming.is_some()]);
+        faults.extend(Fault::of_directories(peers, Carrier::Folder, "link.folder", ways));
         faults.extend(Fault::of("link.diode", self.diode.as_ref().and_then(|diode| diode.check().err())));
         faults.extend(Fault::of("link.folder", self.folder.as_ref().and_then(|folder| folder.check().err())));
         faults
+    }
+
+    fn look(&self, peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let used = self.folder.iter().filter(|_| peers.iter().any(|peer| peer.uses(Carrier::Folder)));
+        for folder_link::Finding { setting, what, remedy, stops } in used.flat_map(|folder| folder.look()) {
+            let at = format!("link.folder.{setting}");
+            if stops {
+                faults.push(Fault { at, what, remedy: remedy.to_owned() });
+            } else {
+                warnings.push(format!("{at} {what}: {remedy}"));
+            }
+        }
+        (faults, warnings)
     }
 
     fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
@@ -98,7 +113,11 @@ fn folder(
         };
         let mut running = folder_link::start(&link, settings, &ends)?;
         threads.append(&mut running.threads);
-        station.watch(Alarm::LinkSilent, move || running.status().1.is_some_and(|incoming| incoming.silent));
+        let running = Arc::new(running);
+        for trouble in folder_link::Trouble::ALL {
+            let running = Arc::clone(&running);
+            station.watch_code(trouble.code(), move || running.count(trouble));
+        }
         stop.also(move || ends.raise());
     }
     Ok(())

@@ -115,6 +115,21 @@ alarms! {
     /// Datagrams did not leave the sender.
     LinkRefused = "link-refused", "ip -s link",
         "the kernel refuses datagrams of the one-way link: its interface is down, or smaller than mtu", "内核拒绝发送单向链路的数据报：接口未启用，或小于 mtu";
+    /// The directories of a gate that moves files.
+    GateFolder = "gate-folder", "ZONE-node check; journalctl -u trilock-ZONE -p err -n 30",
+        "a directory of the gate that moves files cannot be listed, written or emptied", "文件搬运网闸的目录无法列出、写入或清空";
+    /// The gate takes nothing.
+    GateStalled = "gate-stalled", "ZONE-node check; journalctl -u trilock-ZONE -p err -n 30",
+        "the gate that moves files has not taken what has lain for it for a quarter of an hour", "文件搬运网闸超过一刻钟未取走待搬运文件";
+    /// More than the gate passes.
+    GateTooLarge = "gate-too-large", "ZONE-node check; ZONE-node status",
+        "entries are larger than the gate that moves files passes (bytes_max); they wait", "有条目超过文件搬运网闸的单文件上限（bytes_max），等待中";
+    /// What lies in the folder and cannot be taken.
+    GateFiles = "gate-files", "ZONE-node check; journalctl -u trilock-ZONE -p err -n 30",
+        "files lie in the incoming directory of the gate and cannot be taken: never whole, foreign, renamed or unreadable", "网闸接收目录中有无法取走的文件：不完整、非本系统、被改名或不可读";
+    /// Forged, or said before.
+    GateBeacons = "gate-beacons", "journalctl -u trilock-ZONE -p err -n 30; timedatectl",
+        "beacons came through the gate that are forged, of an unknown key, or of an earlier start of the sender", "经网闸到达的信标系伪造、密钥未知或来自发送端较早的一次启动";
     /// Something is missing on a one-way link.
     Gaps = "gaps", "ZONE-node gaps",
         "numbers are missing on a one-way crossing; the next round or gap report closes them", "单向跨区段存在缺号";
@@ -163,6 +178,12 @@ alarms! {
 }
 
 impl Alarm {
+    /// The alarm of a code, for whoever knows troubles by their code: a link.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Alarm> {
+        Alarm::ALL.iter().copied().find(|alarm| alarm.code() == code)
+    }
+
     /// Does it tell of something that happened, and not of something that is so?
     #[must_use]
     pub const fn is_event(self) -> bool {
@@ -180,6 +201,7 @@ impl Alarm {
                 | Alarm::BackupFailed
                 | Alarm::LinkDrops
                 | Alarm::LinkRefused
+                | Alarm::GateBeacons
                 | Alarm::PeerUnknownKey
                 | Alarm::PeerOverLimit
                 | Alarm::PeerBrokeExchange

@@ -41,6 +41,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub trait Links: DeserializeOwned + 'static {
     /// What is wrong with the table, given the peers and their carriers.
     fn faults(&self, zone: Zone, peers: &[PeerSettings]) -> Vec<Fault>;
+    /// What the disk says of the links' own places, for `check`: faults, and what only should be known.
+    fn look(&self, _peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
+        Default::default()
+    }
     /// Starts every link in threads of its own. Those of the links that did start are there after an error too: whoever
     /// gives up waits for them, because they hold the spool.
     fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()>;

@@ -692,6 +692,48 @@ impl Fault {
         })
     }
 
+    /// A link of two directories, set or not in the order out, back: it serves one peer, and each way that a peer uses.
+    #[must_use]
+    pub fn of_directories(peers: &[PeerSettings], carrier: Carrier, at: &str, set: Option<[bool; 2]>) -> Vec<Fault> {
+        let fault = |at: String, what: String, remedy: &str| Fault { at, what, remedy: remedy.to_owned() };
+        let mut found: Vec<Fault> = Fault::unless_present(peers, carrier, set.is_some(), at).into_iter().collect();
+        let users: Vec<&PeerSettings> = peers.iter().filter(|peer| peer.uses(carrier)).collect();
+        if users.is_empty() {
+            // A table that waits for a peer harms nobody.
+            return found;
+        }
+        if users.len() > 1 {
+            let names: Vec<&str> = users.iter().map(|peer| peer.name.as_str()).collect();
+            found.push(fault(
+                at.to_owned(),
+                format!("serves one peer, and {} are reached by it: {}", names.len(), names.join(", ")),
+                "reach the others by another carrier: in one pair of directories each would remove the other's files",
+            ));
+        }
+        let used = [users.iter().any(|peer| peer.send == carrier), users.iter().any(|peer| peer.receive == carrier)];
+        for (way, (used, set)) in
+            ["outgoing", "incoming"].into_iter().zip(used.into_iter().zip(set.into_iter().flatten()))
+        {
+            let at = format!("{at}.{way}");
+            match (used, set) {
+                (true, false) => {
+                    found.push(fault(
+                        at,
+                        "is missing, but a peer is reached that way".to_owned(),
+                        "name the directory",
+                    ));
+                }
+                (false, true) => found.push(fault(
+                    at,
+                    "is set, but no peer is reached that way".to_owned(),
+                    "take it out, or set the peer's send or receive to this carrier",
+                )),
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// What a link says of its own table.
     #[must_use]
     pub fn of(at: &str, error: Option<impl std::fmt::Display>) -> Option<Fault> {

@@ -34,6 +34,9 @@ const STAGE: &str = "receipts";
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
 /// Receipts gather this long before they take a number of a one-way crossing: a batch costs a record and a frame.
 const GATHER_MS: u64 = 1_000;
+/// Where a gate moves files both ways the gap report goes back through it, once numbers have been missing for so long: as
+/// long as the first round of such a link takes by default. And again after as long, while some are.
+const GAPS_TOLD_AFTER_MS: u64 = 60 * 60 * 1000;
 /// Batches a receiver has not confirmed are kept on a one-way crossing this long: longer than any ferry interval.
 const BATCH_KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
 /// And so many of the newest in any case: more than an hour of the busiest day, some 10 MB.
@@ -178,6 +181,8 @@ fn leave(station: &Station, left: &[Left]) -> Result<(), StationError> {
 #[derive(Default)]
 pub struct Receipts {
     gathering: std::collections::HashMap<Name, Timestamp>,
+    /// Since when numbers of a peer are missing that sends by a gate of files, or were last told of.
+    missing: std::collections::HashMap<Name, Timestamp>,
 }
 
 impl Receipts {
@@ -193,6 +198,18 @@ impl Receipts {
         }
         first.note(station, retire(station, now))?;
         first.0.map_or(Ok(sent), Err)
+    }
+
+    /// Is it time to tell a peer what a gate of files has not brought from it?
+    fn misses_for_long(&mut self, station: &Station, peer: &PeerSettings, from: Crossing, now: Timestamp) -> bool {
+        if peer.send != Carrier::Folder || peer.receive != Carrier::Folder {
+            return false;
+        }
+        if station.spool.gaps(&peer.name, from).iter().all(|epoch| epoch.missing.is_empty()) {
+            self.missing.remove(&peer.name);
+            return false;
+        }
+        is_due(now, *self.missing.entry(peer.name.clone()).or_insert(now), GAPS_TOLD_AFTER_MS)
     }
 
     /// Did a batch leave for this peer?
@@ -211,6 +228,7 @@ impl Receipts {
             && owed(station).contains(&peer.name)
             && !station.spool.progress(&peer.name, crossing.back()).is_empty()
             && station.spool.arrivals(crossing.back()).completed()?.is_empty();
+        let report = report || self.misses_for_long(station, peer, crossing.back(), now);
         if waiting.is_empty() && !unsaid && !report {
             return Ok(false);
         }
@@ -221,6 +239,7 @@ impl Receipts {
         let sent = batch(station, crossing, &peer.name, report, now)?.is_some();
         if report {
             owed(station).remove(&peer.name);
+            self.missing.remove(&peer.name);
         }
         self.gathering.insert(peer.name.clone(), now);
         Ok(sent)

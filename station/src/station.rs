@@ -410,6 +410,16 @@ impl Station {
         });
     }
 
+    /// The same for a link that knows its troubles by the codes of alarms: an event by a number that only grows, anything
+    /// else by a number that is above nothing while it is so. A code that is no alarm's is the caller's mistake, and told.
+    pub fn watch_code(&self, code: &'static str, count: impl Fn() -> u64 + Send + 'static) {
+        match Alarm::of_code(code) {
+            Some(alarm) if alarm.is_event() => self.watch_count(alarm, count),
+            Some(alarm) => self.watch(alarm, move || count() > 0),
+            None => tracing::error!(code, "no alarm has this code"),
+        }
+    }
+
     /// Has housekeeping listen to a neighbour's clock: how far it is ahead of our wall, where it was heard just now.
     pub fn listen(&self, ahead_ms: impl Fn() -> Option<i64> + Send + 'static) {
         self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(ahead_ms));

@@ -56,6 +56,8 @@ pub struct Pair<'a> {
     root: PathBuf,
     /// Settings of every route, as text of a config.
     routes: String,
+    /// What carries both ways.
+    carrier: &'static str,
     /// The true time.
     pub now: Timestamp,
     boot_ms: u64,
@@ -76,6 +78,16 @@ fn name(word: &str) -> Name {
 impl<'a> Pair<'a> {
     /// Two stations below `root` with the routes `urgent-forms`, `forms` and `bulk-forms`, each with these settings.
     pub fn found(office: &'a Office, root: &Path, settings: &str) -> Result<Pair<'a>, StationError> {
+        Pair::found_by("quic", office, root, settings)
+    }
+
+    /// The same with another carrier both ways.
+    pub fn found_by(
+        carrier: &'static str,
+        office: &'a Office,
+        root: &Path,
+        settings: &str,
+    ) -> Result<Pair<'a>, StationError> {
         let mut routes = String::new();
         for (route, priority) in [("urgent-forms", "urgent"), ("forms", "normal"), ("bulk-forms", "bulk")] {
             routes += &format!(
@@ -88,6 +100,7 @@ impl<'a> Pair<'a> {
             office,
             root: root.to_owned(),
             routes,
+            carrier,
             now,
             boot_ms: 5_000,
             wrong_ms: [0; 2],
@@ -106,9 +119,10 @@ impl<'a> Pair<'a> {
         let text = format!(
             "[node]\nname = \"{zone}\"\nsuite = \"std\"\nspool = {:?}\nkeys = \"/k\"\ntrust = \"/t\"\nrules = \"/r\"\n\
              evidence_days = 180\nquarantine_days = 1\n[link]\n[[peer]]\nname = \"{other}\"\nzone = \"{other}\"\n\
-             send = \"quic\"\nreceive = \"quic\"\n{}",
+             send = \"{carrier}\"\nreceive = \"{carrier}\"\n{}",
             self.root.join(zone.name()),
             self.routes,
+            carrier = self.carrier,
         );
         toml::from_str(&text).expect("the text above is a config")
     }

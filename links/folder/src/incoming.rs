@@ -1,38 +1,61 @@
-//! The side that takes files from the gate. Told the time; a file is taken when two looks in a row see it unchanged
-//! and its own bytes say that it is whole.
+//! The side that takes files from the gate. Told the time; a file is taken when two passes in a row see it unchanged and
+//! its own bytes say that it is whole.
 //!
 //! ```text
 //! new or changed -> wait      unchanged, not whole -> wait (the gate still writes), "stuck" after an hour
-//! unchanged, whole -> arrivals, then gone from the folder      here already -> gone from the folder
+//! unchanged, whole -> copied into the arrivals, then gone from the folder      here already -> gone from the folder
 //! ```
-//! It may die anywhere: the move into the arrivals is the commit, and a file seen again is a duplicate. Whether a
-//! file is genuine is found out at admission; here it only has to be complete, so that nothing half ever counts.
+//! Copied, not moved: the gate may have the file open still, and what was admitted must not change any more. It may die
+//! anywhere: the rename in the arrivals is the commit, and a file seen again is a duplicate. Whether a file is genuine is
+//! found out at admission; here it only has to be complete, so that nothing half ever counts.
+//!
+//! Whoever can write into the folder can lay anything there. A pass takes several steps where much lies there, a step
+//! does a bounded amount, and what is none of ours is counted, never touched, and holds up nothing.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{File, Metadata, ReadDir};
+use std::hash::BuildHasher as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::oneway::FolderBeacon;
-use protocol::receipt::ReceiptBatch;
-use protocol::signed::{Signed, Statement};
-use protocol::{BundleId, Crossing, Name, Timestamp, Trust, bundle};
-use spool::{EntryKind, Spool, SpoolError};
+use protocol::signed::Signed;
+use protocol::{BundleId, Crossing, Name, Timestamp, Trust};
+use spool::disk::open_plain;
+use spool::{Begin, EntryKind, Spool, SpoolError};
 
 use crate::Link;
+use crate::heard::{Heard, Told, Worth};
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
+use crate::whole::{self, Whole};
 
-/// Files looked at in one step. A gate that piles up more is taken from in turns.
-const LISTING_MAX: usize = 65_536;
+/// Names read in one step, so that the stop flag is seen and nobody waits for a folder of a million.
+const NAMES_A_STEP_MAX: usize = 16_384;
+/// Files taken in one step: each costs syncs.
+const TAKEN_A_STEP_MAX: usize = 256;
+/// Files of ours that are kept an eye on: some 16 MB of names. More of them are taken once these are.
+const SEEN_MAX: usize = 65_536;
+/// Files known to be none of ours though their names might be anything: 8 bytes each. More are opened again and again.
+const STRANGERS_MAX: usize = 262_144;
+/// A file that is not whole is opened again after 1, 2, 4 ... looks, and at least every so many.
+const LOOKS_MAX: u32 = 64;
 /// A file that is not whole for so long is shown as stuck. It stays: the gate may be slow, and it is not ours to judge.
 const STUCK_AFTER_MS: u64 = 3_600_000;
-/// A beacon that cannot be believed for so long is removed, for another one comes soon.
+/// What is named as a beacon and is none for so long is removed, for another one comes soon.
 const BEACON_KEPT_MS: u64 = 60_000;
+/// Signatures of beacons checked in one pass. One beacon in ten seconds is what a sender makes; a folder full of forged
+/// ones is worked off without holding up anything else.
+const SIGNATURES_A_PASS_MAX: usize = 32;
 /// No beacon for so long is silence: eighteen of the default interval, for a gate may work in batches.
 const SILENCE_AFTER_MS: u64 = 180_000;
+/// Bytes copied at once.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// Why a step went wrong. The next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -55,30 +78,77 @@ pub enum IncomingError {
 pub struct IncomingStatus {
     /// Files of entries taken since the start, those that were here already among them.
     pub taken: u64,
-    /// Files of ours that are not whole or not stable yet.
+    /// Files of ours that are not whole or not stable yet, at the last whole pass; so the next five.
     pub waiting: u64,
     /// Of these, files that have not changed for an hour.
     pub stuck: u64,
     /// Files larger than `bytes_max`; they stay.
     pub too_large: u64,
-    /// Files and folders that are not ours; they stay.
+    /// Files and folders that are not ours, but for those whose names begin with a dot; they stay.
     pub foreign: u64,
-    /// Beacons believed.
+    /// Files that could not be opened, read or removed.
+    pub unreadable: u64,
+    /// Files of ours beyond what is kept an eye on.
+    pub crowded: u64,
+    /// Beacons believed that said something new.
     pub beacons: u64,
     /// Beacons that nobody here believes.
     pub beacons_refused: u64,
-    /// When the last one was taken, by our clock.
+    /// Genuine beacons of a start of the sender before the newest.
+    pub beacons_earlier: u64,
+    /// Signatures of beacons that were checked.
+    pub beacons_checked: u64,
+    /// The start of the sender that was heard last, 0 where none was.
+    pub epoch: u32,
+    /// When its last beacon was taken, by our clock.
     pub last_beacon: Option<Timestamp>,
     /// How far the sender's clock is ahead, less the way through the gate.
     pub skew_ms: i64,
     /// No beacon for three minutes.
     pub silent: bool,
+    /// Two senders with the same keys spoke since the last start of one.
+    pub two_senders: bool,
+    /// The last step ended in an error that is not about one file.
+    pub failing: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Look {
     bytes: u64,
     changed: Option<SystemTime>,
+}
+
+impl Look {
+    fn at(about: &Metadata) -> Look {
+        Look { bytes: about.len(), changed: about.modified().ok() }
+    }
+}
+
+/// A file that is kept an eye on.
+#[derive(Clone, Copy)]
+struct Seen {
+    look: Look,
+    since: Timestamp,
+    looks: u32,
+}
+
+/// What became of a file that was opened.
+enum Fate {
+    Taken,
+    /// Not whole.
+    Waits,
+    /// There is more to do with it than this pass may.
+    Later,
+    Stranger,
+}
+
+/// One walk over the folder.
+struct Pass {
+    listing: ReadDir,
+    seen: HashMap<OsString, Seen>,
+    strangers: HashSet<u64>,
+    signatures: usize,
+    counts: IncomingStatus,
 }
 
 /// The taking side.
@@ -89,19 +159,25 @@ pub struct Incoming {
     trust: Arc<Trust>,
     folder: PathBuf,
     settings: Settings,
-    seen: HashMap<String, (Look, Timestamp)>,
-    newest: (u32, u64),
+    /// Of the last whole pass.
+    seen: HashMap<OsString, Seen>,
+    strangers: HashSet<u64>,
+    hashes: RandomState,
+    pass: Option<Pass>,
+    heard: Heard,
     since: Timestamp,
     status: IncomingStatus,
 }
 
 impl Incoming {
-    /// Looks at nothing yet.
+    /// Looks at nothing of the gate yet.
     pub fn open(link: &Link, settings: &Settings, now: Timestamp) -> Result<Incoming, IncomingError> {
         let (folder, crossing) = match (&settings.incoming, link.inbound) {
             (Some(folder), Some(crossing)) => (folder.clone(), crossing),
             _ => return Err(at(Path::new("incoming"))(io::Error::other(BadSettings::NoCrossing("incoming")))),
         };
+        let own = link.folder(crossing);
+        let heard = Heard::open(link.spool.disk().clone(), &own).map_err(at(&own))?;
         Ok(Incoming {
             spool: link.spool.clone(),
             crossing,
@@ -110,54 +186,21 @@ impl Incoming {
             folder,
             settings: settings.clone(),
             seen: HashMap::new(),
-            newest: (0, 0),
+            strangers: HashSet::new(),
+            hashes: RandomState::new(),
+            pass: None,
+            status: IncomingStatus { epoch: heard.epoch(), ..IncomingStatus::default() },
+            heard,
             since: now,
-            status: IncomingStatus::default(),
         })
     }
 
-    /// One look at the folder.
-    pub fn step(&mut self, now: Timestamp) -> Result<(), IncomingError> {
-        let mut seen = HashMap::new();
-        (self.status.waiting, self.status.stuck, self.status.too_large, self.status.foreign) = (0, 0, 0, 0);
-        let listing = std::fs::read_dir(&self.folder).map_err(at(&self.folder))?;
-        let mut trouble = None;
-        for file in listing.take(LISTING_MAX) {
-            let file = file.map_err(at(&self.folder))?;
-            let path = file.path();
-            let about = match std::fs::symlink_metadata(&path) {
-                Ok(about) => about,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(at(&path)(error)),
-            };
-            let name = file.file_name().into_string().ok();
-            let named = name.as_deref().and_then(|name| Named::parse(name, &self.settings.suffix));
-            let (Some(name), Some(named)) = (name, named.filter(|_| about.is_file())) else {
-                self.status.foreign += 1;
-                continue;
-            };
-            let look = Look { bytes: about.len(), changed: about.modified().ok() };
-            if look.bytes > self.settings.bytes_max {
-                self.status.too_large += 1;
-                continue;
-            }
-            let (stable, since) = match self.seen.get(&name) {
-                Some((before, since)) if *before == look => (true, *since),
-                _ => (false, now),
-            };
-            match if stable { self.take(named, &path, now, since) } else { Ok(false) } {
-                Ok(true) => continue,
-                Ok(false) => {}
-                // One bad file must not hold up those behind it.
-                Err(error) => trouble = Some(error),
-            }
-            self.status.waiting += 1;
-            self.status.stuck += u64::from(now.since(since) >= STUCK_AFTER_MS);
-            seen.insert(name, (look, since));
-        }
-        self.seen = seen;
+    /// Looks at the next files of the folder. True where more of this pass are left, to be looked at without waiting.
+    pub fn step(&mut self, now: Timestamp) -> Result<bool, IncomingError> {
+        let stepped = self.walk(now);
+        self.status.failing = stepped.is_err();
         self.status.silent = now.since(self.status.last_beacon.unwrap_or(self.since)) >= SILENCE_AFTER_MS;
-        trouble.map_or(Ok(()), Err)
+        stepped
     }
 
     /// What it shows of itself.
@@ -166,102 +209,266 @@ impl Incoming {
         self.status
     }
 
-    /// True when the file is dealt with and gone.
-    fn take(&mut self, named: Named, path: &Path, now: Timestamp, since: Timestamp) -> Result<bool, IncomingError> {
-        match named {
-            Named::Entry(id, kind) => self.take_entry(id, kind, path),
-            Named::Beacon { epoch, number } => self.take_beacon((epoch, number), path, now, since),
+    fn walk(&mut self, now: Timestamp) -> Result<bool, IncomingError> {
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => Pass {
+                listing: std::fs::read_dir(&self.folder).map_err(at(&self.folder))?,
+                seen: HashMap::new(),
+                strangers: HashSet::new(),
+                signatures: 0,
+                counts: IncomingStatus::default(),
+            },
+        };
+        let taken = self.status.taken;
+        let mut trouble = None;
+        for _ in 0..NAMES_A_STEP_MAX {
+            let Some(file) = pass.listing.next() else {
+                self.end(pass);
+                return trouble.map_or(Ok(false), Err);
+            };
+            let name = file.map_err(at(&self.folder))?.file_name();
+            match self.look_at(&name, &mut pass, now) {
+                Ok(()) => {}
+                // What is wrong with one file is told of it, and holds up none behind it.
+                Err(IncomingError::Disk { .. }) => pass.counts.unreadable += 1,
+                Err(error) => trouble = Some(error),
+            }
+            if self.status.taken - taken >= TAKEN_A_STEP_MAX as u64 {
+                break;
+            }
+        }
+        self.pass = Some(pass);
+        trouble.map_or(Ok(true), Err)
+    }
+
+    fn end(&mut self, pass: Pass) {
+        let IncomingStatus { waiting, stuck, too_large, foreign, unreadable, crowded, .. } = pass.counts;
+        self.status = IncomingStatus { waiting, stuck, too_large, foreign, unreadable, crowded, ..self.status };
+        (self.seen, self.strangers) = (pass.seen, pass.strangers);
+    }
+
+    fn look_at(&mut self, name: &OsString, pass: &mut Pass, now: Timestamp) -> Result<(), IncomingError> {
+        if name.as_encoded_bytes().starts_with(b".") {
+            return Ok(());
+        }
+        let named = name.to_str().and_then(|name| Named::parse(name, &self.settings.suffix));
+        if named.is_none() && !(self.settings.any_name && is_done(name)) {
+            pass.counts.foreign += 1;
+            return Ok(());
+        }
+        let path = self.folder.join(name);
+        let about = match std::fs::symlink_metadata(&path) {
+            Ok(about) => about,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let look = Look::at(&about);
+        let stranger = self.hashes.hash_one((name, look));
+        if !about.is_file() || self.strangers.contains(&stranger) {
+            remember(&mut pass.strangers, stranger);
+            pass.counts.foreign += 1;
+            return Ok(());
+        }
+        if look.bytes > self.settings.bytes_max {
+            pass.counts.too_large += 1;
+            return Ok(());
+        }
+        let mut seen = match self.seen.get(name) {
+            Some(before) if before.look == look => Seen { looks: before.looks.saturating_add(1), ..*before },
+            _ => Seen { look, since: now, looks: 0 },
+        };
+        let mut trouble = None;
+        if seen.looks > 0 && (seen.looks.is_power_of_two() || seen.looks.is_multiple_of(LOOKS_MAX)) {
+            match self.take(named, &path, &seen, pass, now) {
+                Ok(Fate::Taken) => return Ok(()),
+                Ok(Fate::Waits) => {}
+                Ok(Fate::Later) => seen.looks = 0,
+                Ok(Fate::Stranger) => {
+                    remember(&mut pass.strangers, stranger);
+                    pass.counts.foreign += 1;
+                    return Ok(());
+                }
+                Err(error) => {
+                    // Not the file's fault alone: looked at again in the next pass.
+                    seen.looks = 0;
+                    trouble = Some(error);
+                }
+            }
+        }
+        pass.counts.waiting += 1;
+        pass.counts.stuck += u64::from(now.since(seen.since) >= STUCK_AFTER_MS);
+        if pass.seen.len() < SEEN_MAX {
+            pass.seen.insert(name.clone(), seen);
+        } else {
+            pass.counts.crowded += 1;
+        }
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn take(
+        &mut self,
+        named: Option<Named>,
+        path: &Path,
+        seen: &Seen,
+        pass: &mut Pass,
+        now: Timestamp,
+    ) -> Result<Fate, IncomingError> {
+        // Somebody may have put a link or a pipe where a file was listed a moment ago.
+        let file = open_plain(path).map_err(at(path))?;
+        if Look::at(&file.metadata().map_err(at(path))?) != seen.look {
+            return Ok(Fate::Waits);
+        }
+        let bytes = seen.look.bytes;
+        let found = match named.filter(|_| !self.settings.any_name) {
+            Some(named) => whole::by_name(&file, bytes, named),
+            None => whole::by_content(&file, bytes),
+        };
+        match (found.map_err(at(path))?, named) {
+            (Some(Whole::Entry(id, kind)), _) => self.take_entry(id, kind, &file, &seen.look, path),
+            (Some(Whole::Beacon(bytes)), _) => self.take_beacon(&bytes, &file, path, pass, now),
+            (None, Some(Named::Beacon { .. })) if now.since(seen.since) >= BEACON_KEPT_MS => {
+                self.status.beacons_refused += 1;
+                self.remove(&file, path).map(|()| Fate::Taken)
+            }
+            (None, Some(_)) => Ok(Fate::Waits),
+            // Under a name that says nothing it may still be one of ours that is not whole.
+            (None, None) if now.since(seen.since) < BEACON_KEPT_MS => Ok(Fate::Waits),
+            (None, None) => Ok(Fate::Stranger),
         }
     }
 
-    fn take_entry(&mut self, id: BundleId, kind: EntryKind, path: &Path) -> Result<bool, IncomingError> {
-        if !is_whole(id, kind, path).map_err(at(path))? {
-            return Ok(false);
+    fn take_entry(
+        &mut self,
+        id: BundleId,
+        kind: EntryKind,
+        file: &File,
+        look: &Look,
+        path: &Path,
+    ) -> Result<Fate, IncomingError> {
+        let arrivals = self.spool.arrivals(self.crossing);
+        // A gate that says things twice and a later round ask for nothing: no receipt is owed for them.
+        if !arrivals.have(&id, kind)? {
+            let mut partial = match arrivals.begin(&id, kind, look.bytes) {
+                Ok(Begin::Partial(partial)) => partial,
+                Ok(Begin::Have) => return self.remove(file, path).map(|()| Fate::Taken),
+                // Somebody else brings it in at this moment.
+                Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
+                Err(error) => return Err(error.into()),
+            };
+            if partial.offset() > 0 {
+                partial.restart()?;
+            }
+            let mut source = whole::From { file, at: 0 }.take(look.bytes);
+            let mut piece = vec![0; PIECE_BYTES];
+            loop {
+                let read = source.read(&mut piece).map_err(at(path))?;
+                match piece.get(..read) {
+                    Some([]) | None => break,
+                    Some(bytes) => partial.write(bytes)?,
+                }
+            }
+            let same = Look::at(&file.metadata().map_err(at(path))?) == *look;
+            if !same || partial.offset() != look.bytes {
+                // The gate wrote on while we read.
+                partial.restart()?;
+                return Ok(Fate::Waits);
+            }
+            partial.finish()?;
         }
-        // One that is here already is only removed: a duplicate costs nothing else.
-        self.spool.arrivals(self.crossing).take_file(&id, kind, path)?;
-        self.spool.disk().remove_file(path).map_err(at(path))?;
         self.status.taken += 1;
-        Ok(true)
+        self.remove(file, path).map(|()| Fate::Taken)
     }
 
     fn take_beacon(
         &mut self,
-        named: (u32, u64),
+        bytes: &[u8],
+        file: &File,
         path: &Path,
+        pass: &mut Pass,
         now: Timestamp,
-        since: Timestamp,
-    ) -> Result<bool, IncomingError> {
-        let believed = match read_small(path, FolderBeacon::BYTES_MAX).map_err(at(path))? {
-            Some(bytes) => self.believe(&bytes).filter(|said| (said.epoch, said.number) == named),
-            None => None,
+    ) -> Result<Fate, IncomingError> {
+        let (Ok(signed), Some(said)) = (Signed::parse::<FolderBeacon>(bytes), whole::said_in(bytes)) else {
+            return Ok(Fate::Waits);
         };
-        let Some(said) = believed else {
-            if now.since(since) < BEACON_KEPT_MS {
-                return Ok(false);
+        let digest = signed.suite.digest(bytes);
+        if self.heard.worth(&said, &digest) == Worth::ACheck {
+            if pass.signatures == SIGNATURES_A_PASS_MAX {
+                return Ok(Fate::Later);
             }
-            self.status.beacons_refused += 1;
-            self.spool.disk().remove_file(path).map_err(at(path))?;
-            return Ok(true);
-        };
+            pass.signatures += 1;
+            self.status.beacons_checked += 1;
+            match self.believe(&signed) {
+                Some(said) => self.hear(&said, &digest, now)?,
+                None => self.status.beacons_refused += 1,
+            }
+        }
+        self.remove(file, path).map(|()| Fate::Taken)
+    }
+
+    fn believe(&self, signed: &Signed) -> Option<FolderBeacon> {
+        let said: FolderBeacon = self.trust.verify_from_node(signed, &self.peer).ok()?;
+        let ours = said.crossing == self.crossing && said.source == self.peer && said.target == *self.spool.node();
+        ours.then_some(said)
+    }
+
+    fn hear(
+        &mut self,
+        said: &FolderBeacon,
+        digest: &protocol::suite::Digest,
+        now: Timestamp,
+    ) -> Result<(), IncomingError> {
+        // Whoever says it and whenever: these numbers were given.
         for number in &said.pulse.next {
             self.spool.announce(&self.peer, self.crossing, number.epoch, number.next);
         }
-        if named > self.newest {
-            self.newest = named;
-            self.status.beacons += 1;
-            self.status.last_beacon = Some(now);
-            self.status.skew_ms = said.pulse.skew_ms(now);
+        let newest = self.heard.epoch();
+        match self.heard.hear(said, digest).map_err(at(&self.folder))? {
+            Told::News => {
+                if said.epoch != newest {
+                    self.status.two_senders = false;
+                    tracing::info!(epoch = said.epoch, source = %self.peer, "the sender behind the gate is heard");
+                }
+                self.status.epoch = said.epoch;
+                self.status.beacons += 1;
+                self.status.last_beacon = Some(now);
+                self.status.skew_ms = said.pulse.skew_ms(now);
+            }
+            Told::SecondSender => {
+                if !self.status.two_senders {
+                    tracing::error!(other = said.epoch, newest, source = %self.peer, "two senders with the same keys speak through the gate: stop one of them");
+                }
+                self.status.two_senders = true;
+            }
+            Told::Earlier => self.status.beacons_earlier += 1,
         }
-        self.spool.disk().remove_file(path).map_err(at(path))?;
-        Ok(true)
+        Ok(())
     }
 
-    fn believe(&self, bytes: &[u8]) -> Option<FolderBeacon> {
-        let signed = Signed::parse::<FolderBeacon>(bytes).ok()?;
-        let said: FolderBeacon = self.trust.verify_from_node(&signed, &self.peer).ok()?;
-        let ours = said.version == 1
-            && said.crossing == self.crossing
-            && said.source == self.peer
-            && said.target == *self.spool.node();
-        ours.then_some(said)
-    }
-}
-
-/// Do the file's own bytes say that all of it is here, under the right name?
-fn is_whole(id: BundleId, kind: EntryKind, path: &Path) -> io::Result<bool> {
-    match kind {
-        EntryKind::Receipts => {
-            let Some(bytes) = read_small(path, ReceiptBatch::BYTES_MAX)? else { return Ok(false) };
-            let batch = Signed::parse::<ReceiptBatch>(&bytes).ok().and_then(|signed| signed.read_unverified().ok());
-            Ok(batch.is_some_and(|batch: ReceiptBatch| batch.batch == id))
+    /// Removes what was read, and not what was put under its name meanwhile.
+    fn remove(&self, file: &File, path: &Path) -> Result<(), IncomingError> {
+        let ours = file.metadata().map_err(at(path))?;
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                self.spool.disk().remove_file(path).map_err(at(path))
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(at(path)(error)),
         }
-        EntryKind::Bundle => bundle_is_whole(id, path),
     }
 }
 
-/// `"TRILOCK1" | length(4) | envelope | payload | length(4) | footer`: the envelope states the payload, and the foot
-/// ends where the file ends.
-fn bundle_is_whole(id: BundleId, path: &Path) -> io::Result<bool> {
-    let bytes = std::fs::metadata(path)?.len();
-    let mut head = BufReader::new(File::open(path)?);
-    let Ok(envelope) = bundle::peek(&mut head) else { return Ok(false) };
-    let mut file = File::open(path)?;
-    let mut start = [0; 12];
-    file.read_exact(&mut start)?;
-    let [.., a, b, c, d] = start;
-    let foot = envelope.payload_bytes.checked_add(12 + u64::from(u32::from_be_bytes([a, b, c, d])));
-    let Some(foot) = foot.filter(|foot| foot.checked_add(4).is_some_and(|end| end <= bytes)) else { return Ok(false) };
-    let mut length = [0; 4];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut length, foot)?;
-    Ok(envelope.bundle == id && foot + 4 + u64::from(u32::from_be_bytes(length)) == bytes)
+fn remember(strangers: &mut HashSet<u64>, stranger: u64) {
+    if strangers.len() < STRANGERS_MAX {
+        strangers.insert(stranger);
+    }
 }
 
-/// The whole file, unless it is larger than such a thing may be.
-fn read_small(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= limit).then_some(bytes))
+/// Gates that rename while they write call it so.
+fn is_done(name: &OsString) -> bool {
+    let name = name.as_encoded_bytes().to_ascii_lowercase();
+    ![b".part".as_slice(), b".tmp", b".temp"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IncomingError + use<> {

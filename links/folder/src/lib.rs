@@ -17,19 +17,25 @@ use protocol::{Crossing, Name, Trust};
 use spool::Spool;
 
 mod clock;
+mod heard;
 pub mod incoming;
+mod look;
 mod names;
 pub mod outgoing;
 pub mod settings;
 mod state;
 mod stop;
 mod threads;
+pub mod trouble;
+mod whole;
 
 pub use incoming::{Incoming, IncomingStatus};
+pub use look::Finding;
 pub use outgoing::{Outgoing, OutgoingStatus};
 pub use settings::{BadSettings, Settings};
 pub use stop::Stop;
 pub use threads::{Running, start};
+pub use trouble::Trouble;
 
 /// One end of the gate and the node it belongs to.
 #[derive(Clone)]

@@ -4,9 +4,10 @@
 //! in the outbox, never written  -> write     our file is gone: the gate took it -> round + 1, due again later
 //! due again                     -> write     left the outbox: remove our file if the gate has not taken it yet
 //! ```
-//! It may die anywhere: a file appears by rename, and one written twice is a duplicate that the other side drops.
+//! The directory is listed once a start; after that only what was written is looked for, so whatever else lies there
+//! costs nothing. It may die anywhere: a file appears by rename, and one written twice is a duplicate that the other side drops.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -14,7 +15,8 @@ use protocol::oneway::{FolderBeacon, NextNumber, Pulse};
 use protocol::signed::Signed;
 use protocol::signer::Signatory;
 use protocol::{BundleId, Crossing, Name, Timestamp};
-use spool::{Entry, Spool, SpoolError};
+use spool::disk::ASIDE;
+use spool::{Entry, EntryKind, Spool, SpoolError};
 
 use crate::Link;
 use crate::names::Named;
@@ -27,6 +29,19 @@ const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
 const ROUNDS_TOLD: u32 = 3;
 /// Files that one step writes, so that a beacon never waits for a whole outbox.
 const WRITES_A_STEP_MAX: usize = 256;
+/// Writes that may fail in one step: a disk that refuses one file after the other is asked again with the next.
+const FAILURES_A_STEP_MAX: usize = 4;
+/// Files that lie for the gate at once. Each is looked for in every step; a gate that takes none must not have the
+/// whole outbox written a second time.
+const LYING_MAX: usize = 8_192;
+/// Their bytes, or one file where that alone is larger: what a gate that stands still may cost of a disk.
+const LYING_BYTES_MAX: u64 = 8 << 30;
+/// Left free on the disk of the directory, which may be the spool's own.
+const FREE_BYTES_MIN: u64 = 256 << 20;
+/// A file that lies for so long was not taken by a gate that works, even in batches.
+const STALLED_AFTER_MS: u64 = 900_000;
+/// Names read at a start. A directory of more is not the gate's any more.
+const NAMES_MAX: usize = 1_000_000;
 
 /// Why a step went wrong. The next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +56,16 @@ pub enum OutgoingError {
         path: PathBuf,
         /// The system's words.
         cause: io::Error,
+    },
+    /// The directory's disk.
+    #[error("{path}: its disk has {free} bytes left, a file of {wanted} would leave too few", path = .path.display())]
+    Full {
+        /// The directory.
+        path: PathBuf,
+        /// What is left.
+        free: u64,
+        /// What was to be written.
+        wanted: u64,
     },
 }
 
@@ -57,6 +82,17 @@ pub struct OutgoingStatus {
     pub written: u64,
     /// Beacons written since the start.
     pub beacons: u64,
+    /// Files that the gate has not taken for a quarter of an hour.
+    pub stalled: u64,
+    /// The last step ended in an error.
+    pub failing: bool,
+}
+
+/// A file that lies for the gate.
+#[derive(Clone, Copy)]
+struct Lying {
+    since: Timestamp,
+    bytes: u64,
 }
 
 /// The writing side.
@@ -68,8 +104,9 @@ pub struct Outgoing {
     folder: PathBuf,
     settings: Settings,
     state: State,
-    /// Ids whose file lies in the folder, as far as we know.
-    lying: HashSet<BundleId>,
+    /// The files that lie in the folder, as far as we know.
+    lying: HashMap<BundleId, Lying>,
+    listed: bool,
     beacon: u64,
     beacon_due: Timestamp,
     last_beacon: Option<PathBuf>,
@@ -94,7 +131,8 @@ impl Outgoing {
             folder,
             settings: settings.clone(),
             state,
-            lying: HashSet::new(),
+            lying: HashMap::new(),
+            listed: false,
             beacon: 0,
             beacon_due: now,
             last_beacon: None,
@@ -102,40 +140,61 @@ impl Outgoing {
         })
     }
 
-    /// One look at outbox and folder.
-    pub fn step(&mut self, now: Timestamp) -> Result<(), OutgoingError> {
+    /// One look at outbox and folder. True where more could be written at once.
+    pub fn step(&mut self, now: Timestamp) -> Result<bool, OutgoingError> {
+        let stepped = self.serve(now);
+        self.status.failing = stepped.is_err();
+        stepped
+    }
+
+    fn serve(&mut self, now: Timestamp) -> Result<bool, OutgoingError> {
+        if !self.listed {
+            self.list(now)?;
+            self.listed = true;
+        }
         let entries = self.spool.outbox(self.crossing).entries()?;
-        let there = self.there()?;
-        let mut changed = self.forget_departed(&entries, &there)?;
-        (self.status.entries, self.status.too_large, self.status.waiting) = (entries.len() as u64, 0, 0);
+        let mut changed = self.forget_departed(&entries)?;
+        self.status.entries = entries.len() as u64;
+        (self.status.too_large, self.status.waiting, self.status.stalled) = (0, 0, 0);
         for id in self.spool.outbox(self.crossing).asked_again() {
             if let Some(course) = self.state.courses.get_mut(&id) {
                 course.due = now;
             }
         }
-        let mut writes = 0;
+        let (mut writes, mut failures, mut trouble) = (0, 0, None);
+        let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
             changed |= self.state.number(entry.epoch, entry.sequence);
             if entry.size > self.settings.bytes_max {
                 self.status.too_large += 1;
                 continue;
             }
-            if there.contains(&entry.id) {
-                self.lying.insert(entry.id);
-                self.status.waiting += 1;
-                continue;
-            }
-            changed |= self.took(entry.id, now);
+            changed |= self.took(entry, now)?;
             let due = self.state.courses.get(&entry.id).is_none_or(|course| now >= course.due);
-            if due && writes < WRITES_A_STEP_MAX {
-                changed |= self.write(entry, now)?;
-                writes += 1;
+            let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && self.may_lie(entry, bytes);
+            if due && may && !self.lying.contains_key(&entry.id) {
+                match self.write(entry, now) {
+                    Ok(wrote) => {
+                        changed |= wrote;
+                        writes += 1;
+                        bytes = bytes.saturating_add(entry.size);
+                    }
+                    // What is wrong with one holds up no other, and the beacon goes all the same.
+                    Err(error) => {
+                        failures += 1;
+                        trouble = Some(error);
+                    }
+                }
             }
         }
+        self.status.waiting = self.lying.len() as u64;
+        let stalled = |lying: &&Lying| now.since(lying.since) >= STALLED_AFTER_MS;
+        self.status.stalled = self.lying.values().filter(stalled).count() as u64;
         if changed {
             self.state.keep().map_err(at(self.folder.clone()))?;
         }
-        self.say_beacon(now)
+        self.say_beacon(now)?;
+        trouble.map_or(Ok(writes == WRITES_A_STEP_MAX), Err)
     }
 
     /// What it shows of itself.
@@ -150,46 +209,78 @@ impl Outgoing {
         self.state.courses.get(entry).map_or(0, |course| course.rounds)
     }
 
-    fn there(&self) -> Result<HashSet<BundleId>, OutgoingError> {
-        let mut there = HashSet::new();
-        for file in std::fs::read_dir(&self.folder).map_err(at(self.folder.clone()))? {
-            let name = file.map_err(at(self.folder.clone()))?.file_name();
-            match name.to_str().and_then(|name| Named::parse(name, &self.settings.suffix)) {
-                Some(Named::Entry(id, _)) => drop(there.insert(id)),
-                // Left by an earlier start: what it said is old news.
-                Some(Named::Beacon { epoch, .. }) if epoch < self.state.epoch => {
-                    let path = self.folder.join(&name);
-                    self.spool.disk().remove_file(&path).map_err(at(path))?;
+    /// What an earlier start left: files for the gate, beacons that are old news, and what it was writing as it died.
+    fn list(&mut self, now: Timestamp) -> Result<(), OutgoingError> {
+        self.lying.clear();
+        let before = self.state.suffix.clone();
+        if before != self.settings.suffix {
+            // A gate that wanted another suffix took none of them: all are written anew.
+            self.state.courses.clear();
+        }
+        for file in std::fs::read_dir(&self.folder).map_err(at(self.folder.clone()))?.take(NAMES_MAX) {
+            let file = file.map_err(at(self.folder.clone()))?;
+            let name = file.file_name();
+            let waste = match name.to_str().and_then(|name| Named::parse(name, &self.settings.suffix)) {
+                Some(Named::Entry(id, _)) => {
+                    let bytes = file.metadata().map_or(0, |about| about.len());
+                    self.lying.insert(id, Lying { since: now, bytes });
+                    false
                 }
-                _ => {}
+                Some(Named::Beacon { epoch, .. }) => epoch < self.state.epoch,
+                None => {
+                    let name = name.to_str().unwrap_or_default();
+                    name.starts_with(ASIDE) || (before != self.settings.suffix && Named::parse(name, &before).is_some())
+                }
+            };
+            if waste {
+                let path = self.folder.join(&name);
+                self.spool.disk().remove_file(&path).map_err(at(path))?;
             }
         }
-        Ok(there)
+        self.state.suffix.clone_from(&self.settings.suffix);
+        self.state.keep().map_err(at(self.folder.clone()))
     }
 
-    fn forget_departed(&mut self, entries: &[Entry], there: &HashSet<BundleId>) -> Result<bool, OutgoingError> {
+    fn forget_departed(&mut self, entries: &[Entry]) -> Result<bool, OutgoingError> {
         let live: HashSet<BundleId> = entries.iter().map(|entry| entry.id).collect();
         let before = self.state.courses.len();
         self.state.courses.retain(|id, _| live.contains(id));
-        self.lying.retain(|id| live.contains(id));
-        for id in there.difference(&live) {
-            for kind in [spool::EntryKind::Bundle, spool::EntryKind::Receipts] {
-                let path = self.folder.join(Named::Entry(*id, kind).file_name(&self.settings.suffix));
+        let departed: Vec<BundleId> = self.lying.keys().filter(|id| !live.contains(id)).copied().collect();
+        for id in departed {
+            for kind in [EntryKind::Bundle, EntryKind::Receipts] {
+                let path = self.path(id, kind);
                 self.spool.disk().remove_file(&path).map_err(at(path))?;
             }
+            self.lying.remove(&id);
         }
         Ok(self.state.courses.len() != before)
     }
 
+    fn path(&self, id: BundleId, kind: EntryKind) -> PathBuf {
+        self.folder.join(Named::Entry(id, kind).file_name(&self.settings.suffix))
+    }
+
     /// Our file lay there and is gone: a round is done.
-    fn took(&mut self, id: BundleId, now: Timestamp) -> bool {
-        if !self.lying.remove(&id) {
-            return false;
+    fn took(&mut self, entry: &Entry, now: Timestamp) -> Result<bool, OutgoingError> {
+        if !self.lying.contains_key(&entry.id) {
+            return Ok(false);
         }
-        let rounds = self.rounds(&id).saturating_add(1);
-        self.state.courses.insert(id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
-        self.spool.outbox(self.crossing).went(&id, rounds, ROUNDS_TOLD);
-        true
+        let path = self.path(entry.id, entry.kind);
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(path)(error)),
+        }
+        self.lying.remove(&entry.id);
+        let rounds = self.rounds(&entry.id).saturating_add(1);
+        self.state.courses.insert(entry.id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
+        self.spool.outbox(self.crossing).went(&entry.id, rounds, ROUNDS_TOLD);
+        Ok(true)
+    }
+
+    /// Is there room for one more file between us and a gate that may stand still?
+    fn may_lie(&self, entry: &Entry, bytes: u64) -> bool {
+        self.lying.is_empty() || (self.lying.len() < LYING_MAX && bytes.saturating_add(entry.size) <= LYING_BYTES_MAX)
     }
 
     /// After so many rounds.
@@ -201,19 +292,27 @@ impl Outgoing {
     /// Says whether the state changed. An entry written keeps its turn across a restart: whether the gate took the
     /// file meanwhile cannot be known then, so it is written again when the next round would have been due.
     fn write(&mut self, entry: &Entry, now: Timestamp) -> Result<bool, OutgoingError> {
-        let path = self.folder.join(Named::Entry(entry.id, entry.kind).file_name(&self.settings.suffix));
+        let path = self.path(entry.id, entry.kind);
+        let free = self.spool.disk().free(&self.folder).map_err(at(self.folder.clone()))?.bytes;
+        if free < entry.size.saturating_add(FREE_BYTES_MIN) {
+            return Err(OutgoingError::Full { path: self.folder.clone(), free, wanted: entry.size });
+        }
         let outbox = self.spool.outbox(self.crossing);
         match outbox.content(entry).and_then(|mut content| self.spool.disk().copy_from(&mut content, &path)) {
             Ok(()) => {
-                self.lying.insert(entry.id);
+                self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });
                 self.status.written += 1;
-                self.status.waiting += 1;
                 let rounds = self.rounds(&entry.id);
                 self.state.courses.insert(entry.id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
                 Ok(true)
             }
-            // It left the outbox this moment, or the file was there after all: the next step sees it right.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Ok(false),
+            // It left the outbox this moment: the next step sees it right.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // Something lies under its name after all.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });
+                Ok(false)
+            }
             Err(error) => Err(at(path)(error)),
         }
     }

@@ -18,6 +18,10 @@ pub struct Settings {
     /// dots and dashes, at most 16.
     #[serde(default)]
     pub suffix: String,
+    /// Does the gate give files other names, by a map of its own? Then a file that came is known by its bytes and not by
+    /// its name; what is named `.…`, `….part` or `….tmp` is still being written. Default false.
+    #[serde(default)]
+    pub any_name: bool,
     /// The largest file the gate passes, in bytes, 65,536 to 1 TiB; default 2 GiB - 1. A larger entry cannot go this
     /// way: it stays in the outbox, and the status counts it.
     #[serde(default = "defaults::bytes_max")]
@@ -91,6 +95,7 @@ impl Settings {
             outgoing,
             incoming,
             suffix: String::new(),
+            any_name: false,
             bytes_max: defaults::bytes_max(),
             scan_ms: defaults::scan_ms(),
             round_every_s: defaults::round_every_s(),

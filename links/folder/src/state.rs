@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! epoch <n>
+//! suffix <what file names ended with>
 //! next <crossing epoch> <next sequence>
 //! round <entry id> <rounds> <due, ms since 1970>
 //! ```
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) epoch: u32,
     pub(crate) next: BTreeMap<u64, u64>,
     pub(crate) courses: BTreeMap<BundleId, Course>,
+    /// With what the files were written that may still lie for the gate.
+    pub(crate) suffix: String,
 }
 
 impl State {
@@ -44,7 +47,8 @@ impl State {
             Ok(found) if found.len() <= STATE_BYTES_MAX => std::fs::read_to_string(&path).unwrap_or_default(),
             _ => String::new(),
         };
-        let mut state = State { disk, path, epoch: 0, next: BTreeMap::new(), courses: BTreeMap::new() };
+        let mut state =
+            State { disk, path, epoch: 0, next: BTreeMap::new(), courses: BTreeMap::new(), suffix: String::new() };
         for line in text.lines() {
             // A line that cannot be read costs one round of one entry.
             let _ = state.read(line);
@@ -77,6 +81,7 @@ impl State {
         let mut words = line.split(' ');
         match words.next()? {
             "epoch" => self.epoch = words.next()?.parse().ok()?,
+            "suffix" => self.suffix = words.next()?.to_owned(),
             "next" => drop(self.next.insert(words.next()?.parse().ok()?, words.next()?.parse().ok()?)),
             "round" => {
                 let id = BundleId::from_hex(words.next()?)?;
@@ -90,7 +95,7 @@ impl State {
     }
 
     fn to_text(&self) -> String {
-        let mut text = format!("epoch {}\n", self.epoch);
+        let mut text = format!("epoch {}\nsuffix {}\n", self.epoch, self.suffix);
         for (epoch, next) in &self.next {
             text.push_str(&format!("next {epoch} {next}\n"));
         }

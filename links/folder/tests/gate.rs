@@ -1,25 +1,18 @@
 //! A gate of the simulated kind between two folders: it moves files when it likes, half at first, out of order and
 //! twice. Both sides are told the time; nothing sleeps.
 
+mod ends;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use der::asn1::OctetString;
+use ends::{Nodes, START, bundle_like, id_of};
 use folder_link::{Incoming, Link, Outgoing, Settings};
-use protocol::der_types::Octets;
-use protocol::envelope::Envelope;
-use protocol::keys::SigningKey;
-use protocol::parcel::Priority;
-use protocol::receipt::{Head, ReceiptBatch};
-use protocol::trust::{KeyCard, Role, Use};
-use protocol::witness::HeadStatement;
-use protocol::{BundleId, Crossing, Name, Signed, Suite, Timestamp, Trust, Zone};
+use protocol::{BundleId, Crossing, Timestamp, Zone};
+use spool::EntryKind;
 use spool::disk::Disk;
-use spool::{EntryKind, Setup, Spool};
 
 const CROSSING: Crossing = Crossing::ExtranetToIntranet;
-const START: Timestamp = Timestamp(1_795_305_600_000);
 
 struct Office {
     root: tempfile::TempDir,
@@ -29,48 +22,15 @@ struct Office {
     now: Timestamp,
 }
 
-fn open(root: &Path, zone: Zone, key: &SigningKey) -> Spool {
-    let setup = || Setup {
-        root: root.join(zone.name()),
-        node: Name::new(zone.name()).expect("a zone's word is a name"),
-        zone,
-        key: key.clone().into(),
-        disk: Disk::real(),
-        routes: Vec::new(),
-        crossings: vec![CROSSING],
-        now: START,
-        index_cache_bytes: 1 << 20,
-    };
-    spool::create(&setup()).expect("a tree");
-    Spool::open(setup()).expect("a spool")
-}
-
 impl Office {
     fn new() -> Office {
         let root = tempfile::tempdir().expect("a folder");
-        let key = SigningKey::generate(Suite::Std);
-        let card = KeyCard {
-            zone: Zone::Extranet,
-            holder: Name::new("extranet").expect("a name"),
-            role: Role::Node,
-            usage: Use::Sign,
-            suite: Suite::Std,
-            from: "2026-11-21".to_owned(),
-            until: None,
-            spki: key.public().to_spki(),
-        };
-        let mut trust = Trust::default();
-        trust.add("card.pem", &card.to_text()).expect("a card");
-        let trust = Arc::new(trust);
-        let link = |zone: Zone, peer: Zone| Link {
-            spool: open(root.path(), zone, &key),
-            outbound: Some(CROSSING),
-            inbound: Some(CROSSING),
-            key: key.clone().into(),
-            peer: Name::new(peer.name()).expect("a name"),
-            trust: trust.clone(),
-        };
-        let (outside, inside) = (link(Zone::Extranet, Zone::Intranet), link(Zone::Intranet, Zone::Extranet));
+        let nodes = Nodes::of(Zone::Extranet, Zone::Intranet);
+        let [outside, inside] = [Zone::Extranet, Zone::Intranet].map(|zone| {
+            nodes.create(root.path(), zone);
+            let link = nodes.open(root.path(), zone, Disk::real(), START).expect("a spool");
+            Link { outbound: Some(CROSSING), inbound: Some(CROSSING), ..link }
+        });
         let (out, back) = (root.path().join("out"), root.path().join("in"));
         Disk::real().create_dir_all(&out).expect("a folder");
         Disk::real().create_dir_all(&back).expect("a folder");
@@ -99,52 +59,16 @@ impl Office {
         self.now
     }
 
-    fn commit(&self, sequence: u64, kind: EntryKind, bytes: &[u8], id: BundleId) {
-        let staged = self.outside.spool.layout().sealing().join(id.to_string());
-        Disk::real().write(&staged, bytes).expect("written");
-        let outbox = self.outside.spool.outbox(CROSSING);
-        outbox.commit(&staged, &id, kind, Priority::Normal, 1, sequence).expect("committed");
-    }
-
     fn bundle(&self, sequence: u64, payload: usize) -> (BundleId, Vec<u8>) {
-        let id = Octets([sequence.to_be_bytes()[7]; 16]);
-        let bytes = bundle_like(id, sequence, payload);
-        self.commit(sequence, EntryKind::Bundle, &bytes, id);
-        (id, bytes)
+        let bytes = bundle_like(CROSSING, sequence, payload);
+        assert!(ends::commit(&self.outside, CROSSING, sequence, EntryKind::Bundle, &bytes));
+        (id_of(sequence), bytes)
     }
 
     fn receipts(&self, sequence: u64) -> BundleId {
-        let id = Octets([sequence.to_be_bytes()[7]; 16]);
-        let (source, target) = (self.outside.spool.node().clone(), self.inside.spool.node().clone());
-        let batch = ReceiptBatch {
-            version: 1,
-            batch: id,
-            crossing: CROSSING,
-            source,
-            target,
-            epoch: 1,
-            sequence,
-            at: START,
-            stated: HeadStatement::first(
-                self.outside.spool.node(),
-                self.inside.spool.node(),
-                self.outside.key.suite(),
-                START,
-                Head::default(),
-            )
-            .sign_by(&self.outside.key)
-            .expect("a key in memory signs"),
-            receipts: Vec::new(),
-            gap_reports: Vec::new(),
-            withdrawn: Vec::new(),
-        };
-        self.commit(
-            sequence,
-            EntryKind::Receipts,
-            &Signed::make_by(&self.outside.key, &batch).expect("a key in memory signs").to_bytes(),
-            id,
-        );
-        id
+        let bytes = ends::batch(&self.outside, CROSSING, sequence);
+        assert!(ends::commit(&self.outside, CROSSING, sequence, EntryKind::Receipts, &bytes));
+        id_of(sequence)
     }
 
     fn arrived(&self) -> Vec<BundleId> {
@@ -168,38 +92,6 @@ impl Office {
 fn listing(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
     files.map(|f| (f.file_name().into_string().expect("a name"), std::fs::read(f.path()).expect("bytes"))).collect()
-}
-
-/// The outer form of a bundle; what is in it is for admission to judge.
-fn bundle_like(id: BundleId, sequence: u64, payload: usize) -> Vec<u8> {
-    let octets = |n| OctetString::new(vec![7; n]).expect("short");
-    let envelope = Envelope {
-        version: protocol::parcel::VERSION,
-        suite: Suite::Std,
-        bundle: id,
-        crossing: CROSSING,
-        epoch: 1,
-        sequence,
-        source: Name::new("extranet").expect("a name"),
-        target: Name::new("intranet").expect("a name"),
-        priority: Priority::Normal,
-        payload_bytes: payload as u64,
-        sealed: START,
-        signer: Octets([1; 32]),
-        recipient: Octets([2; 32]),
-        wrapped_key: octets(80),
-        kept_key: octets(80),
-        statement: octets(300),
-        custody: Vec::new(),
-    };
-    let head = envelope.to_bytes();
-    let mut bytes = b"TRILOCK1".to_vec();
-    bytes.extend_from_slice(&u32::try_from(head.len()).expect("short").to_be_bytes());
-    bytes.extend_from_slice(&head);
-    bytes.extend((0..payload).map(|n| n.to_be_bytes()[7]));
-    bytes.extend_from_slice(&[0, 0, 0, 9]);
-    bytes.extend_from_slice(b"signature");
-    bytes
 }
 
 #[test]

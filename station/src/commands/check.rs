@@ -44,7 +44,8 @@ pub(super) fn check<L: Links>(
     out: &Words,
 ) -> Exit {
     let mut faults = faults(zone, config);
-    let mut warnings = Vec::new();
+    let (found, mut warnings) = config.link.look(&config.peers);
+    faults.extend(found);
     let mut fault = |at: &str, what: String, remedy: &str| {
         faults.push(Fault { at: at.to_owned(), what, remedy: remedy.to_owned() })
     };
