@@ -384,6 +384,55 @@ fn a_link_in_the_place_of_a_trips_folder_opens_no_folder_of_ours_to_the_group() 
     assert!(place.join("waybill").exists());
 }
 
+/// Larger than what shares a segment: it is not written a second time, wherever the process that stages it dies.
+#[test]
+fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_death() {
+    use std::os::unix::fs::MetadataExt;
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    let mut text = papers::review_result(1).replace("KTT_GY_JZD", "KTT_ZDXX").into_bytes();
+    text.resize(spool::SMALL_BYTES_MAX * 2, b'\n');
+    office.intranet.drop_file("review-results", "review-1.xml", &text);
+    running.turn(&mut now).unwrap();
+    result(&office, &mut running, 2, &mut now);
+    let place = office.intranet.layout().desk_trips().join("1");
+    let laid = |trip: &Trip| -> Vec<(u64, u64)> {
+        let about = trip.ids.iter().map(|id| fs::metadata(place.join(format!("{id}.bundle"))).unwrap());
+        about.map(|about| (about.nlink(), about.len())).collect()
+    };
+    drop(running);
+    let mut effects = 0;
+    loop {
+        let fuse = Fuse::after(effects);
+        if let Ok(dying) = office.intranet.open_until(&fuse, now) {
+            // Whatever it does is forgotten with the process.
+            let _died = trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now);
+        }
+        if !fuse.burnt() {
+            break;
+        }
+        effects += 1;
+    }
+    assert!(effects > 10, "{effects}");
+    let running = office.intranet.open(now).unwrap();
+    // Lays the waybill where the last death came before it.
+    trips::step(&running.station, now).unwrap();
+    let trips: Vec<Trip> = trips::list(&running.station).unwrap();
+    assert_eq!(trips.len(), 1, "{trips:?}");
+    let trip = trips.first().unwrap();
+    let mut found = laid(trip);
+    found.sort_unstable();
+    assert_eq!(found.iter().map(|(names, _)| *names).collect::<Vec<_>>(), [1, 2], "{found:?}");
+    assert!(found.last().unwrap().1 > 2 * spool::SMALL_BYTES_MAX as u64);
+    let bill: Waybill =
+        Signed::parse::<Waybill>(&fs::read(place.join("waybill")).unwrap()).unwrap().read_unverified().unwrap();
+    for line in &bill.lines {
+        let mut file = fs::File::open(place.join(protocol::waybill::line_file_name(line))).unwrap();
+        let (size, digest) = protocol::tree::root_of_reader(protocol::Suite::Std, &mut file).unwrap();
+        assert_eq!((size, digest), (line.size, line.digest));
+    }
+}
+
 #[test]
 fn an_export_for_which_there_is_no_room_is_refused_before_anything_is_made() {
     let (office, mut now) = (Office::new(), START);
