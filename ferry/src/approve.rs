@@ -12,6 +12,7 @@ use protocol::{Signed, Timestamp};
 use serde_json::json;
 use spool::disk::Disk;
 
+use crate::copies::places_there;
 use crate::copying::write_error;
 use crate::desk::{self, ASK_WAIT_MS, DESK_FILE, Desk, DeskError};
 use crate::folder::{Folder, FolderError};
@@ -106,7 +107,9 @@ impl Approve {
             done => done?,
         };
         if let Some((folder, _)) = &on_medium {
-            put(&disk, folder.path(), &file, &bytes, MEDIUM_FILE)?;
+            for place in places_there(folder.path()) {
+                put(&disk, &place, &file, &bytes, MEDIUM_FILE)?;
+            }
         }
         let (have, needed) = (desk::number(&answer, "approve", "have")?, desk::number(&answer, "approve", "needed")?);
         self.tell(voice, &person, have, needed);

@@ -14,6 +14,7 @@ use serde_json::json;
 use spool::disk::{ASIDE, Disk};
 
 use crate::approve::put;
+use crate::copies::{COPIES, places_there};
 use crate::copying::{Span, forget, read_span};
 use crate::desk::{ASK_WAIT_MS, Desk, DeskError};
 use crate::folder::{Folder, FolderError, Kind};
@@ -129,7 +130,7 @@ impl Confirm {
         forgotten += content.clone().filter(|name| forget(&folder, name)).count();
         all += content.count();
         let bar = voice.bar(layout.bytes(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
-        let mut sums = Sums::new();
+        let mut sums = copies_hold(&folder, &papers, &layout)?;
         let read = read_back(&folder, &papers, &layout, &spans, &bar, &mut sums)
             .and_then(|()| same(&staged, &papers, &layout))
             .and_then(|()| sums_hold(&folder, trip, &names, sums));
@@ -205,8 +206,12 @@ impl Confirm {
     ) -> Result<Vec<Countersigned>, ConfirmError> {
         for Countersigned { file, .. } in papers.approvals(staged, None)? {
             let in_desk = read_approval(staged, &file).map_err(MediumError::from)?;
-            if in_desk != read_approval(medium, &file).map_err(MediumError::from)? {
-                return Err(ConfirmError::OtherApproval { trip: self.trip, file });
+            for copy in std::iter::once(None).chain(COPIES.map(Some)) {
+                let inside = copy.map(|copy| medium.sub(copy)).transpose().map_err(MediumError::from)?;
+                if in_desk != read_approval(inside.as_ref().unwrap_or(medium), &file).map_err(MediumError::from)? {
+                    let file = copy.map_or(file.clone(), |copy| format!("{copy}/{file}"));
+                    return Err(ConfirmError::OtherApproval { trip: self.trip, file });
+                }
             }
         }
         let approvals = papers.approvals(medium, trust)?;
@@ -220,16 +225,21 @@ impl Confirm {
         for approval in papers.approvals(staged, None)? {
             let file = approval.file;
             let in_desk = read_approval(staged, &file).map_err(MediumError::from)?;
-            let on_medium = read_approval(medium, &file).map_err(MediumError::from)?;
-            if let Some(bytes) = in_desk.filter(|bytes| on_medium.as_ref() != Some(bytes)) {
-                put(&disk, medium.path(), &file, &bytes, MEDIUM_FILE).map_err(|error| ConfirmError::Closed {
-                    trip: self.trip,
-                    file: file.clone(),
-                    cause: error.to_string(),
-                })?;
+            for place in places_there(medium.path()) {
+                let folder = Folder::open(&place).map_err(MediumError::from)?;
+                let on_medium = read_approval(&folder, &file).map_err(MediumError::from)?;
+                if let Some(bytes) = in_desk.as_ref().filter(|bytes| on_medium.as_ref() != Some(bytes)) {
+                    put(&disk, &place, &file, bytes, MEDIUM_FILE).map_err(|error| ConfirmError::Closed {
+                        trip: self.trip,
+                        file: file.clone(),
+                        cause: error.to_string(),
+                    })?;
+                }
             }
         }
-        sweep(&disk, medium);
+        for place in places_there(medium.path()) {
+            sweep(&disk, &Folder::open(&place).map_err(MediumError::from)?);
+        }
         Ok(())
     }
 }
@@ -283,8 +293,34 @@ fn read_back(
     Err(ConfirmError::Damaged { trip: papers.waybill.trip, found })
 }
 
+/// The second and third copy of the waybill and of the volume's paper are what the first is. Gives their plain digests.
+fn copies_hold(folder: &Folder, papers: &Papers, layout: &Layout) -> Result<Sums, ConfirmError> {
+    let trip = papers.waybill.trip;
+    let mut sums = Sums::new();
+    for copy in COPIES {
+        let inside = folder.sub(copy).map_err(|error| gone(trip, copy, error))?;
+        for (name, wanted) in [(WAYBILL, Some(&papers.bytes)), (VOLUME, layout.paper.as_ref())] {
+            let Some(wanted) = wanted else { continue };
+            let file = format!("{copy}/{name}");
+            let read = inside.read(name, WAYBILL_BYTES_MAX).map_err(|error| gone(trip, &file, error))?;
+            if read != *wanted {
+                return Err(ConfirmError::OtherSums { trip, file });
+            }
+            sums.insert(file, Suite::Std.digest(&read));
+        }
+    }
+    Ok(sums)
+}
+
 /// Has the kernel forget what it knows of the papers. Says of how many it did, and of how many it was asked to.
 fn forget_papers(folder: &Folder) -> (usize, usize) {
+    let copies = COPIES.into_iter().filter_map(|copy| folder.sub(copy).ok());
+    let (forgot, all): (Vec<usize>, Vec<usize>) = copies.map(|copy| forget_in(&copy)).unzip();
+    let (own, count) = forget_in(folder);
+    (own + forgot.iter().sum::<usize>(), count + all.iter().sum::<usize>())
+}
+
+fn forget_in(folder: &Folder) -> (usize, usize) {
     let names = [WAYBILL, VOLUME, SUMS, README].into_iter().filter(|name| folder.file(name).is_ok());
     let mut forgot: Vec<bool> = names.map(|name| forget(folder, name)).collect();
     if let Ok(approvals) = folder.sub(APPROVALS)

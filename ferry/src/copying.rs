@@ -114,7 +114,7 @@ pub(crate) fn read_span(
     }
 }
 
-/// Copies the file of a waybill line into a new file, synced.
+/// Copies the file of a waybill line into a new file, which is not yet synced.
 pub(crate) fn copy_line(
     from: &Folder,
     line: &WaybillLine,
@@ -124,12 +124,10 @@ pub(crate) fn copy_line(
     bar: &ProgressBar,
 ) -> Result<(), CopyError> {
     let path = to.join(line_file_name(line));
-    let failed = |cause| write_error(&path, cause);
-    let mut out = disk.create(&path).map_err(failed)?;
+    let mut out = disk.create(&path).map_err(|cause| write_error(&path, cause))?;
     read_line(from, line, suite, bar, &mut |piece| {
         disk.append(&mut out, piece).map_err(|cause| write_error(&path, cause))
-    })?;
-    disk.sync_file(&out).map_err(failed)
+    })
 }
 
 /// Copies a file or a part of one into a new file, which is not yet synced. Gives its tree digest, and its plain SHA-256

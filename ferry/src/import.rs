@@ -20,13 +20,14 @@ use serde_json::json;
 use spool::disk::Disk;
 
 use crate::approve::put;
+use crate::copies::{self, Found};
 use crate::copying::{CopyError, copy_line, read_line, room, write_error};
 use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
 use crate::gather::{GatherError, Gathered, Gathering, forget_volumes};
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
 use crate::medium::{Medium, MediumError, strangers};
-use crate::papers::{Countersigned, Papers, PapersError, WAYBILL, read_approval};
+use crate::papers::{Countersigned, Papers, PapersError, WAYBILL};
 use crate::parity::Damage;
 use crate::trustdir::{self, TrustDirError};
 use crate::volume::Layout;
@@ -118,8 +119,8 @@ impl Import {
                 let known = desk.trips()?;
                 // Numbers count by crossing. What cannot be read is not done: its failure must be heard.
                 let done = |trip: u64| {
-                    let crossing =
-                        medium.trip(trip).map(|(_, papers)| papers.waybill.crossing.to_string()).unwrap_or_default();
+                    let papers = medium.folder(trip).and_then(|folder| copies::waybill(&folder, trip, &trust));
+                    let crossing = papers.map(|papers| papers.waybill.crossing.to_string()).unwrap_or_default();
                     let same =
                         |line: &&TripLine| line.trip == trip && line.direction == "in" && line.crossing == crossing;
                     known.iter().find(same).is_some_and(|line| line.state == "imported")
@@ -163,12 +164,11 @@ impl Import {
         now: Timestamp,
     ) -> Result<bool, ImportError> {
         let language = voice.language;
-        let (folder, papers) = medium.trip(trip)?;
-        papers.prove(trust)?;
+        let folder = medium.folder(trip)?;
+        let Found { papers, layout, approvals, damaged } = copies::read(&folder, trip, trust)?;
         here(desk, &papers.waybill)?;
-        let approvals = papers.approvals(&folder, Some(trust))?;
         papers.enough(&approvals)?;
-        let layout = Layout::read(&folder, &papers, Some(trust)).map_err(MediumError::from)?;
+        tell_damaged(voice, trip, &damaged);
         let unlisted = strangers(&folder, &papers, &layout)?;
         alarm(voice, &unlisted);
 
@@ -181,7 +181,7 @@ impl Import {
             Earlier::Imported => {}
             // What is gone from it the daemon took before it died. Signatures may have been added since.
             Earlier::Laid => {
-                put_approvals(&disk, &folder, &approvals, &place)?;
+                put_approvals(&disk, &approvals, &place)?;
                 forget_volumes(&disk, &place)?;
             }
             Earlier::Nothing if layout.paper.is_none() => {
@@ -255,11 +255,12 @@ impl Import {
             let _ = disk.remove_tree(&aside);
         }
         copied?;
-        put_approvals(disk, folder, approvals, &aside)?;
+        put_approvals(disk, approvals, &aside)?;
         let waybill = aside.join(WAYBILL);
         disk.write(&waybill, &papers.bytes).map_err(|cause| write_error(&waybill, cause))?;
         open_to_the_daemon(disk, &aside)?;
-        disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
+        // One sync for all: each of thousands of files by itself takes longer than copying them.
+        disk.sync_file_system(&aside).map_err(|cause| write_error(&aside, cause))?;
         disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
         // An earlier export of the trip may have begun in volumes.
         let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
@@ -303,13 +304,27 @@ fn gather(
         ));
         return Ok(false);
     }
-    put_approvals(disk, folder, approvals, &aside)?;
+    put_approvals(disk, approvals, &aside)?;
     open_to_the_daemon(disk, &aside)?;
     disk.sync_dir(&aside).map_err(|cause| write_error(&aside, cause))?;
     disk.remove_tree(place).map_err(|cause| write_error(place, cause))?;
     disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
     forget_volumes(disk, place)?;
     Ok(true)
+}
+
+fn tell_damaged(voice: Voice, trip: u64, damaged: &[String]) {
+    if damaged.is_empty() {
+        return;
+    }
+    let named = damaged.get(..NAMED_MAX).unwrap_or(damaged);
+    voice.object(&json!({"trip": trip, "code": "papers-damaged", "files": named}));
+    let (count, list) = (damaged.len(), named.join(", "));
+    voice.warn(&say!(
+        voice.language,
+        "the medium is damaged: {count} copies of papers of trip {trip} are unreadable, missing or altered; whole copies were used: {list}",
+        "介质有损坏：批次 {trip} 的单据有 {count} 份副本无法读取、缺失或被改动，已使用完好的副本：{list}"
+    ));
 }
 
 fn tell_restored(voice: Voice, trip: u64, gathered: &Gathered) {
@@ -434,13 +449,8 @@ impl Earlier {
     }
 }
 
-fn put_approvals(disk: &Disk, folder: &Folder, approvals: &[Countersigned], place: &Path) -> Result<(), ImportError> {
-    for approval in approvals {
-        if let Some(bytes) = read_approval(folder, &approval.file)? {
-            put(disk, place, &approval.file, &bytes, DESK_FILE)?;
-        }
-    }
-    Ok(())
+fn put_approvals(disk: &Disk, approvals: &[Countersigned], place: &Path) -> Result<(), ImportError> {
+    Ok(approvals.iter().try_for_each(|approval| put(disk, place, &approval.file, &approval.bytes, DESK_FILE))?)
 }
 
 /// The daemon is another account of the desk's group: it must be able to read the files and to take them away.

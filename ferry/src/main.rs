@@ -8,6 +8,7 @@ mod account;
 mod approve;
 mod audit;
 mod confirm;
+mod copies;
 mod copying;
 mod crew;
 mod desk;

@@ -14,6 +14,7 @@ use protocol::waybill::WAYBILL_LINES_MAX;
 use protocol::{Signed, Suite, Timestamp};
 use spool::disk::Disk;
 
+use crate::copies::{self, COPIES, TIMES};
 use crate::copying::{CopyError, copy_span, read_line, read_span, write_error};
 use crate::crew;
 use crate::folder::{Folder, FolderError, Item, Kind};
@@ -147,15 +148,20 @@ impl Medium {
 
     /// The folder of one trip with its papers; the papers are read, not yet proven.
     pub(crate) fn trip(&self, trip: u64) -> Result<(Folder, Papers), MediumError> {
-        let folder = self.ours.sub(trip.to_string()).map_err(|error| match error {
-            FolderError::Missing { .. } => MediumError::NoTrip { path: self.root.path().to_owned(), trip },
-            other => MediumError::Folder(other),
-        })?;
+        let folder = self.folder(trip)?;
         let papers = Papers::read(&folder)?;
         if papers.waybill.trip != trip {
             return Err(MediumError::OtherTrip { path: folder.path().to_owned(), found: papers.waybill.trip });
         }
         Ok((folder, papers))
+    }
+
+    /// The folder of one trip, its papers not yet read.
+    pub(crate) fn folder(&self, trip: u64) -> Result<Folder, MediumError> {
+        self.ours.sub(trip.to_string()).map_err(|error| match error {
+            FolderError::Missing { .. } => MediumError::NoTrip { path: self.root.path().to_owned(), trip },
+            other => MediumError::Folder(other),
+        })
     }
 }
 
@@ -173,16 +179,40 @@ pub(crate) fn strangers(folder: &Folder, papers: &Papers, layout: &Layout) -> Re
         let paper = item.kind == Kind::File && [WAYBILL, SUMS, README].contains(&name);
         let approvals = item.kind == Kind::Folder && name == APPROVALS;
         let piece = item.kind == Kind::File && listed.contains(name);
-        if !(paper || approvals || piece) {
+        let copy = item.kind == Kind::Folder && COPIES.contains(&name);
+        if !(paper || approvals || piece || copy) {
             found.push(described(&item));
         }
         if approvals {
-            for item in folder.sub(APPROVALS)?.list(BESIDE_MAX)? {
-                let name = item.name.to_str().unwrap_or_default();
-                if item.kind != Kind::File || !name.ends_with(APPROVAL_SUFFIX) {
-                    found.push(format!("{APPROVALS}/{}", described(&item)));
-                }
-            }
+            found.extend(beside_approvals(folder, "")?);
+        }
+        if copy {
+            found.extend(beside_copy(folder, name, layout)?);
+        }
+    }
+    Ok(found)
+}
+
+fn beside_approvals(folder: &Folder, path: &str) -> Result<Vec<String>, FolderError> {
+    let strange =
+        |item: &Item| item.kind != Kind::File || !item.name.to_str().unwrap_or_default().ends_with(APPROVAL_SUFFIX);
+    let items = folder.sub(APPROVALS)?.list(BESIDE_MAX)?;
+    Ok(items.iter().filter(|item| strange(item)).map(|item| format!("{path}{APPROVALS}/{}", described(item))).collect())
+}
+
+/// A folder of copies that cannot be listed holds nothing that anybody opens.
+fn beside_copy(folder: &Folder, copy: &str, layout: &Layout) -> Result<Vec<String>, FolderError> {
+    let Ok((folder, items)) = folder.sub(copy).and_then(|inside| inside.list(BESIDE_MAX).map(|items| (inside, items)))
+    else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let name = item.name.to_str().unwrap_or_default();
+        match item.kind {
+            Kind::File if name == WAYBILL || (name == VOLUME && layout.paper.is_some()) => {}
+            Kind::Folder if name == APPROVALS => found.extend(beside_approvals(&folder, &format!("{copy}/"))?),
+            _ => found.push(format!("{copy}/{}", described(&item))),
         }
     }
     Ok(found)
@@ -262,7 +292,7 @@ impl Writer<'_> {
         let shape = volume.0.shape(self.parity)?;
         let content: u64 = volume.0.cuts.iter().map(|cut| cut.size).sum();
         let beside = shape.as_ref().map_or(0, parity::bytes);
-        crate::copying::room(disk, &ours, content + beside + papers.bytes.len() as u64)?;
+        crate::copying::room(disk, &ours, content + beside + papers.bytes.len() as u64 * TIMES)?;
 
         let aside = ours.join(format!(".tmp-{trip}"));
         disk.remove_tree(&aside).map_err(|cause| failed(&aside, cause))?;
@@ -321,9 +351,16 @@ impl Writer<'_> {
         if shape.is_some() || count > 1 || pieces.iter().any(|piece| piece.part > 0) {
             small.push((VOLUME, self.sign((number, count), shape, pieces)?));
         }
+        for copy in COPIES.map(|copy| aside.join(copy)) {
+            disk.create_dir_all(&copy).map_err(|cause| failed(&copy, cause))?;
+        }
         for (name, bytes) in small {
-            disk.write(&aside.join(name), &bytes).map_err(|cause| failed(&aside.join(name), cause))?;
-            sums.push((name.to_owned(), Suite::Std.digest(&bytes)));
+            let copied = if name == README { &[][..] } else { &COPIES[..] };
+            let names = copied.iter().map(|copy| format!("{copy}/{name}"));
+            for name in std::iter::once(name.to_owned()).chain(names) {
+                disk.write(&aside.join(&name), &bytes).map_err(|cause| failed(&aside.join(&name), cause))?;
+                sums.push((name, Suite::Std.digest(&bytes)));
+            }
         }
         let text: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
         disk.write(&aside.join(SUMS), text.as_bytes()).map_err(|cause| failed(&aside.join(SUMS), cause))?;
@@ -359,7 +396,7 @@ fn open_to_all<'a>(disk: &Disk, trip: &Path, names: impl Iterator<Item = &'a str
     for name in names {
         let _ = disk.set_mode(&trip.join(name), MEDIUM_FILE);
     }
-    for folder in [trip.join(APPROVALS), trip.to_owned()] {
+    for folder in copies::places(trip).into_iter().chain([trip.join(APPROVALS)]) {
         let _ = disk.set_mode(&folder, MEDIUM_FOLDER);
     }
 }

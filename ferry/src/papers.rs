@@ -22,9 +22,9 @@ pub(crate) const APPROVALS: &str = "approvals";
 /// The end of a countersignature's file name.
 pub(crate) const APPROVAL_SUFFIX: &str = ".approval";
 /// Two are needed, a handful may sign; more is noise from a hostile medium.
-const APPROVALS_MAX: usize = 64;
+pub(crate) const APPROVALS_MAX: usize = 64;
 /// A countersignature is some 250 bytes.
-const APPROVAL_BYTES_MAX: usize = 4096;
+pub(crate) const APPROVAL_BYTES_MAX: usize = 4096;
 
 /// What is wrong with a trip's papers.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ pub(crate) struct Countersigned {
     pub(crate) signer: Digest,
     /// Its file's name.
     pub(crate) file: String,
+    /// As it was signed.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Papers {
@@ -145,7 +147,8 @@ impl Papers {
         if approval.person == self.waybill.carrier {
             return Err(wrong(format!("{} carries the trip and may not countersign it", approval.person)));
         }
-        Ok(Countersigned { person: approval.person, at: approval.at, signer: signed.signer, file: file.to_owned() })
+        let (file, bytes) = (file.to_owned(), bytes.to_vec());
+        Ok(Countersigned { person: approval.person, at: approval.at, signer: signed.signer, file, bytes })
     }
 
     /// All countersignatures of a trip's folder, distinct by person. A folder without any is an empty list.
@@ -155,8 +158,6 @@ impl Papers {
             Err(error) if error.is_missing() => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };
-        let mut people = BTreeSet::new();
-        let mut signers = BTreeSet::new();
         let mut checked = Vec::new();
         for item in approvals.list(APPROVALS_MAX)? {
             let file = shown(&item.name);
@@ -164,13 +165,9 @@ impl Papers {
                 continue;
             }
             let bytes = approvals.read(&item.name, APPROVAL_BYTES_MAX)?;
-            let countersigned = self.check_approval(&bytes, &file, trust)?;
-            // One person, or one key, counts once whatever the files are called.
-            if people.insert(countersigned.person.clone()) && signers.insert(countersigned.signer) {
-                checked.push(countersigned);
-            }
+            checked.push(self.check_approval(&bytes, &file, trust)?);
         }
-        Ok(checked)
+        Ok(distinct(checked))
     }
 
     /// Are there enough?
@@ -181,6 +178,13 @@ impl Papers {
         }
         Err(PapersError::Missing { trip: self.waybill.trip, have: approvals.len(), needed })
     }
+}
+
+/// One person, or one key, counts once whatever the files are called.
+pub(crate) fn distinct(mut approvals: Vec<Countersigned>) -> Vec<Countersigned> {
+    let (mut people, mut signers) = (BTreeSet::new(), BTreeSet::new());
+    approvals.retain(|approval| people.insert(approval.person.clone()) && signers.insert(approval.signer));
+    approvals
 }
 
 /// The file name of a person's countersignature.

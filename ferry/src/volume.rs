@@ -11,6 +11,7 @@ use protocol::volume::{PART_BYTES_MAX, PARTS_MAX, Piece, VOLUMES_MAX, Volume, pi
 use protocol::waybill::{WAYBILL_BYTES_MAX, line_file_name};
 use protocol::{Signed, Trust};
 
+use crate::copies::TIMES;
 use crate::copying::Span;
 use crate::folder::{Folder, FolderError};
 use crate::papers::Papers;
@@ -104,7 +105,7 @@ impl Plan {
         let shape = grown.shape(parity).ok()?;
         let (data, files) = (grown.sectors * SECTOR_BYTES as u64, self.cuts.len() as u64 + 1);
         let beside = shape.as_ref().map_or(0, parity::bytes);
-        Some(data + beside + files * FILE_COSTS_BYTES + papers.bytes.len() as u64 + VOLUME_COSTS_BYTES)
+        Some(data + beside + files * FILE_COSTS_BYTES + papers.bytes.len() as u64 * TIMES + VOLUME_COSTS_BYTES)
     }
 
     fn take(&mut self, cut: Cut) {
@@ -271,7 +272,7 @@ impl Layout {
     }
 
     /// Everything whole, in the order of the waybill.
-    fn plain(papers: &Papers) -> Layout {
+    pub(crate) fn plain(papers: &Papers) -> Layout {
         let pieces = (0..)
             .zip(&papers.waybill.lines)
             .map(|(place, line)| Piece { line: place, part: 0, offset: 0, size: line.size, digest: line.digest })

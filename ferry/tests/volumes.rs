@@ -110,6 +110,13 @@ impl Stage {
         expect(code, &[&base[..], &rest].concat())
     }
 
+    fn try_import(&self, desk: &Daemon, medium: &Path) -> (i32, String) {
+        let base = ["import", "--spool", desk.spool(), "--key", &self.importer];
+        let rest = ["--medium", medium.to_str().unwrap(), "--trust", self.office.trust_path()];
+        let output = world::ferry(&[&base[..], &rest].concat());
+        (output.status.code().unwrap(), world::out(&output))
+    }
+
     fn verify(&self, code: i32, medium: &Path) -> String {
         expect(code, &["verify", medium.to_str().unwrap(), "--trust", self.office.trust_path()])
     }
@@ -310,7 +317,9 @@ fn a_volume_without_its_paper_costs_nothing_that_others_brought() {
     (1..=4).for_each(|number| drop(stage.import(0, &stage.volume(number))));
     let paperless = stage.office.dir.join("paperless");
     copy_tree(&stage.volume(5), &paperless);
-    fs::remove_file(trip(&paperless).join("volume")).unwrap();
+    for place in ["", "copy-2", "copy-3"] {
+        fs::remove_file(trip(&paperless).join(place).join("volume")).unwrap();
+    }
     stage.import(3, &paperless);
     let growing = stage.outer.layout.desk_incoming().join(".vol-intranet-extranet-17");
     assert!(growing.join("volume-4").exists());
@@ -497,16 +506,17 @@ fn damage_of_the_parity_itself_stops_confirm_and_no_import() {
 fn the_paper_of_a_volume_counts_only_as_the_exporter_signed_it() {
     let stage = Stage::new("paper", Suite::Std, &[100_000; 4]);
     stage.export_out(&["--parity", "12"]);
-    let paper = trip(&stage.out).join("volume");
-    let whole = fs::read(&paper).unwrap();
+    let papers = ["", "copy-2", "copy-3"].map(|copy| trip(&stage.out).join(copy).join("volume"));
+    let put = |bytes: &[u8]| papers.iter().for_each(|paper| fs::write(paper, bytes).unwrap());
+    let whole = fs::read(&papers[0]).unwrap();
     for at in [20, whole.len() / 2, whole.len() - 1] {
         let mut broken = whole.clone();
         broken[at] ^= 1;
-        fs::write(&paper, broken).unwrap();
+        put(&broken);
         assert!(stage.confirm(1, &stage.out).contains("volume"));
         assert!(stage.import(1, &stage.out).contains("volume"));
     }
-    fs::write(&paper, &whole).unwrap();
+    put(&whole);
     let unproven = ["confirm", "--spool", stage.inner.spool(), "--key", &stage.operator, "--trip", "17"];
     let text = expect(2, &[&unproven[..], &["--medium", stage.out.to_str().unwrap()]].concat());
     assert!(text.contains("--trust DIR"), "{text}");
@@ -517,7 +527,7 @@ fn the_paper_of_a_volume_counts_only_as_the_exporter_signed_it() {
     assert!(refused.contains("exporter's key card"), "{refused}");
     fs::write(&card, text).unwrap();
     // Without the paper the parity is a stranger, and the bundles are taken as they are.
-    fs::remove_file(&paper).unwrap();
+    papers.iter().for_each(|paper| fs::remove_file(paper).unwrap());
     let text = stage.import(0, &stage.out);
     assert!(text.contains("parity.001") && text.contains("imported"), "{text}");
 }
@@ -570,4 +580,98 @@ fn too_few_media_too_small_volumes_and_wrong_sizes_are_refused_in_words() {
     assert!(text.contains("trip 17: 9 files"), "{text}");
     let lines = json_lines(&["trips", "--spool", stage.inner.spool()]);
     assert_eq!(lines[0]["state"], "staged");
+}
+
+/// What a bad spot makes of a paper: its bytes are other, or gone, or its folder is none any more.
+fn spoil(place: &Path, how: usize) {
+    for paper in ["waybill", "volume", "approvals/qian.approval", "approvals/sun.approval"] {
+        let path = place.join(paper);
+        let bytes = fs::read(&path).unwrap();
+        match how {
+            0 => fs::write(&path, vec![0; bytes.len()]).unwrap(),
+            1 => fs::write(&path, &bytes[..bytes.len() / 2]).unwrap(),
+            2 => fs::remove_file(&path).unwrap(),
+            _ => {
+                let mut bytes = bytes;
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn any_two_copies_of_every_paper_may_be_lost_and_the_import_says_which() {
+    let stage = Stage::new("copies", Suite::Std, &[100_000; 3]);
+    stage.export_out(&["--parity", "12"]);
+    stage.confirm(0, &stage.out);
+    sums_hold(&stage.out);
+    stage.stranger(true, &stage.out);
+    let places = ["", "copy-2", "copy-3"];
+    for how in 0..4 {
+        for whole in places {
+            let name = format!("copies-{how}-{whole}");
+            let (medium, desk) = (stage.office.dir.join(format!("medium-{name}")), stage.another_desk(&name));
+            copy_tree(&stage.out, &medium);
+            let lost = places.iter().filter(|place| **place != whole);
+            lost.for_each(|place| spoil(&trip(&medium).join(place), how));
+            let text = stage.import_at(0, &desk, &medium);
+            assert!(text.contains("imported. 4 files"), "{how}, {whole} whole: {text}");
+            for place in &places {
+                let at = if place.is_empty() { String::new() } else { format!("{place}/") };
+                for paper in ["waybill", "volume", "approvals/qian.approval"] {
+                    let words = text.replace(", ", "\n");
+                    let said = words.lines().any(|line| {
+                        line.trim_end().ends_with(&format!(" {at}{paper}")) || line == format!("{at}{paper}")
+                    });
+                    assert_eq!(said, *place != whole, "{how}, {whole} whole, {at}{paper}: {text}");
+                }
+            }
+        }
+    }
+    // A paper of which no copy is sound stops the trip, and nothing of it lies in the desk.
+    for how in 0..4 {
+        let name = format!("copies-none-{how}");
+        let (medium, desk) = (stage.office.dir.join(format!("medium-{name}")), stage.another_desk(&name));
+        copy_tree(&stage.out, &medium);
+        places.iter().for_each(|place| spoil(&trip(&medium).join(place), how));
+        let (code, text) = stage.try_import(&desk, &medium);
+        assert!([1, 3].contains(&code), "{code} {text}");
+        assert_eq!(fs::read_dir(desk.layout.desk_incoming()).unwrap().count(), 0, "{text}");
+    }
+}
+
+#[test]
+fn copies_that_are_links_or_hold_strangers_are_listed_and_never_followed() {
+    let stage = Stage::new("copy-links", Suite::Std, &[100_000]);
+    stage.export_out(&[]);
+    stage.confirm(0, &stage.out);
+    let place = trip(&stage.out);
+    fs::write(place.join("copy-2/virus.exe"), b"MZ").unwrap();
+    stage.confirm(1, &stage.out);
+    fs::remove_dir_all(place.join("copy-3")).unwrap();
+    std::os::unix::fs::symlink("/etc", place.join("copy-3")).unwrap();
+    stage.confirm(3, &stage.out);
+    let text = stage.import(0, &stage.out);
+    for words in ["copy-2/virus.exe", "copy-3 (symbolic link)", "copy-3/"] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+/// A sound signature of somebody else is no copy: the first that the trust folder proves is taken.
+#[test]
+fn a_copy_that_another_trip_or_node_signed_is_not_taken_for_ours() {
+    let (ours, theirs) =
+        (Stage::new("copy-ours", Suite::Std, &[100_000]), Stage::new("copy-theirs", Suite::Std, &[90_000]));
+    for stage in [&ours, &theirs] {
+        stage.export_out(&[]);
+        stage.confirm(0, &stage.out);
+    }
+    for place in ["", "copy-2"] {
+        fs::copy(trip(&theirs.out).join("waybill"), trip(&ours.out).join(place).join("waybill")).unwrap();
+    }
+    ours.confirm(1, &ours.out);
+    let text = ours.import(0, &ours.out);
+    assert!(text.contains("imported. 2 files") && text.contains("copy-2/waybill"), "{text}");
 }

@@ -570,6 +570,14 @@ impl Disk {
         })
     }
 
+    /// Gives a file a second name on the same file system, which must not be taken. One of several, before whoever makes them
+    /// syncs their directory.
+    pub fn link_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _turn = self.spend(Effect::Make)?;
+        fs::hard_link(from, to)?;
+        self.power.as_ref().map_or(Ok(()), |power| power.made(to))
+    }
+
     /// Moves a file under a name that must not exist, by rename or, across file systems, by copy and removal.
     pub fn move_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self.rename_new(from, to) {

@@ -129,7 +129,7 @@ pub use crate::{
     litter::is_litter,
     neighbours::StatedTo,
     notice::{Notice, NoticeState, Wait},
-    outbox::{OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
+    outbox::{Linked, OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::{Outlet, Standing},
     scrub::Progress,
     snapshot::{Item, Snapshot},

@@ -12,6 +12,7 @@ pub use segment::{SMALL_BYTES_MAX, Small};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +27,13 @@ use crate::spool::{SpoolError, locked};
 
 /// Entries that one listing gives: more than a medium can list, and still quick to copy.
 pub const OUTBOX_LIST_MAX: usize = 100_000;
+
+/// An entry that got a second name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Its mode was another before, and is durable once the file is synced.
+    pub opened: bool,
+}
 
 type Place = (Priority, u64, u64, BundleId);
 
@@ -186,7 +194,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`std::io::ErrorKind::NotFound`] where it has left the outbox.
-    pub fn content(&self, entry: &Entry) -> std::io::Result<Content> {
+    pub fn content(&self, entry: &Entry) -> io::Result<Content> {
         let mut entry = entry.clone();
         loop {
             match entry.open() {
@@ -199,6 +207,35 @@ impl Outbox {
                 }
                 opened => return opened,
             }
+        }
+    }
+
+    /// Is an entry a file of its own, and no part of a segment?
+    #[must_use]
+    pub fn is_own_file(&self, entry: &Entry) -> bool {
+        segment::number_of(&entry.path).is_none()
+    }
+
+    /// Gives an entry a second name, which must not be taken, so that nothing of it is copied: the bytes, which nobody changes,
+    /// last as long as one of the names does. None where that cannot be; neither the name nor the mode is synced.
+    ///
+    /// Whoever may enter the folder of that name may read it, and only this account may write to it: the folder decides who
+    /// comes there, so the file is open to readers, and no group has to be given away.
+    pub fn link(&self, entry: &Entry, to: &Path) -> io::Result<Option<Linked>> {
+        use std::os::unix::fs::MetadataExt as _;
+        if !self.is_own_file(entry) {
+            return Ok(None);
+        }
+        let Ok(about) = fs::symlink_metadata(&entry.path) else { return Ok(None) };
+        let mode = about.mode() & 0o7777;
+        let wanted = (mode & !0o022) | 0o444;
+        if mode != wanted {
+            self.0.disk.set_mode(&entry.path, wanted)?;
+        }
+        match self.0.disk.link_unsynced(&entry.path, to) {
+            Ok(()) => Ok(Some(Linked { opened: mode != wanted })),
+            Err(error) if is_no_link(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -266,6 +303,12 @@ impl Outbox {
         self.0.bell.ring();
         Ok(())
     }
+}
+
+/// Another disk, one that knows no second names or has no more of them for this file, or the entry has gone.
+fn is_no_link(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), CrossesDevices | NotFound | PermissionDenied | TooManyLinks | Unsupported)
 }
 
 impl Shelf {

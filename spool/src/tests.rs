@@ -1086,6 +1086,62 @@ fn a_notice_that_lost_power_before_it_was_synced_is_swept_and_a_replaced_one_too
 }
 
 #[test]
+fn an_entry_with_a_second_name_is_read_by_others_and_written_by_nobody_and_outlives_the_first() {
+    let world = World::new();
+    let spool = world.open();
+    let outbox = spool.outbox(HOP);
+    let staged = spool.layout().sealing().join("staged");
+    fs::write(&staged, [1; 10]).unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o660)).unwrap();
+    let large = outbox.commit(&staged, &id(1), EntryKind::Bundle, Priority::Normal, 1, 1).unwrap();
+    let second = spool.layout().desk_trips().join("second");
+    assert_eq!(outbox.link(&large, &second).unwrap(), Some(Linked { opened: true }));
+    let about = fs::metadata(&second).unwrap();
+    assert_eq!((about.mode() & 0o7777, about.nlink()), (0o644, 2));
+    // Never over what stands there; and what is open already is not made open again.
+    assert_eq!(outbox.link(&large, &second).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    let third = spool.layout().desk_trips().join("third");
+    assert_eq!(outbox.link(&large, &third).unwrap(), Some(Linked { opened: false }));
+    outbox.remove(&large).unwrap();
+    assert_eq!(fs::read(&second).unwrap(), [1; 10]);
+    assert_eq!(outbox.link(&large, &second.with_extension("late")).unwrap(), None, "it has left the outbox");
+    // What shares a segment has no file of its own.
+    let small = Small {
+        id: id(2),
+        kind: EntryKind::Bundle,
+        priority: Priority::Normal,
+        epoch: 1,
+        sequence: 2,
+        bytes: vec![2; 10],
+    };
+    outbox.stage(&[small]).unwrap();
+    outbox.publish(&[id(2)]);
+    let small = outbox.find(&id(2)).unwrap().unwrap();
+    assert_eq!(outbox.link(&small, &second.with_extension("small")).unwrap(), None);
+}
+
+/// The directory of the second name was synced: no cut of power takes it, whatever becomes of the first.
+#[test]
+fn a_second_name_that_was_synced_survives_every_cut_of_power() {
+    for seed in 0..40 {
+        let (root, grave) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let power = crate::power::Power::on(grave.path(), seed).unwrap();
+        let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+        let (first, second) = (root.path().join("outbox/first"), root.path().join("trip/second"));
+        for folder in [&first, &second].map(|path| path.parent().unwrap()) {
+            disk.create_dir_all(folder).unwrap();
+        }
+        disk.write(&first, b"sealed").unwrap();
+        disk.link_unsynced(&first, &second).unwrap();
+        disk.sync_dir(second.parent().unwrap()).unwrap();
+        disk.remove_file(&first).unwrap();
+        power.cut().unwrap();
+        assert_eq!(fs::read(&second).unwrap(), b"sealed", "seed {seed}");
+        assert!(!first.exists() || fs::read(&first).unwrap() == b"sealed");
+    }
+}
+
+#[test]
 fn a_bundle_that_the_disk_would_not_sync_into_its_outbox_waits_where_it_was_sealed() {
     for one_in in 1..5 {
         let world = World::new();

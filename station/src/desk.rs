@@ -5,6 +5,8 @@
 //! Why it may die anywhere: every action is safe to repeat, and the request file goes only after its answer is durable.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -14,6 +16,7 @@ use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use spool::desk::Answer;
 use spool::extract::Wanted;
@@ -912,11 +915,34 @@ fn show(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 /// enough any more to be laid down again.
 pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     const KEPT_MS: u64 = 49 * 60 * 60 * 1000;
-    let answers = tidy_folder(station, &station.layout().desk_answers(), KEPT_MS, now);
-    answers.and(tidy_folder(station, &station.layout().desk_exports(), KEPT_MS, now))
+    let any = |_: &OsStr| true;
+    let answers = tidy_folder(station, &station.layout().desk_answers(), any, KEPT_MS, now);
+    let exports = tidy_folder(station, &station.layout().desk_exports(), any, KEPT_MS, now);
+    answers.and(exports).and(tidy_incoming(station, now))
 }
 
-fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -> Result<(), StationError> {
+/// What imports left that nobody ended: copies that were interrupted, and volumes of a trip of which the others never came.
+/// The next import begins anew, and the medium is still there. While one is running nothing is touched.
+fn tidy_incoming(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    /// Media of one trip leave together and come within days.
+    const UNFINISHED_KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+    let folder = station.layout().desk_incoming();
+    let Ok(held) = std::fs::File::open(&folder) else { return Ok(()) };
+    if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    let unfinished =
+        |name: &OsStr| [".vol-", spool::disk::ASIDE].iter().any(|with| name.as_bytes().starts_with(with.as_bytes()));
+    tidy_folder(station, &folder, unfinished, UNFINISHED_KEPT_MS, now)
+}
+
+fn tidy_folder(
+    station: &Station,
+    folder: &Path,
+    goes: impl Fn(&OsStr) -> bool,
+    kept_ms: u64,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let io = |cause| StationError::Io { path: folder.to_owned(), cause };
     if !folder.exists() {
         // The tree of an older program, until the next init.
@@ -929,7 +955,7 @@ fn tidy_folder(station: &Station, folder: &Path, kept_ms: u64, now: Timestamp) -
         let age = modified
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
-        if age > kept_ms {
+        if age > kept_ms && goes(&entry.file_name()) {
             // A tree: somebody may have laid a folder there. One that cannot be removed keeps no other.
             let removed = station.spool.disk().remove_tree(&entry.path());
             done = done.and(removed.map_err(io));

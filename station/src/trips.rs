@@ -10,6 +10,7 @@
 //! in the outbox until their receipts come, so a trip that is lost is staged again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, TryLockError};
@@ -17,18 +18,19 @@ use std::sync::{PoisonError, TryLockError};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::VERSION;
 use protocol::receipt::Range;
-use protocol::tree::root_of_reader;
+use protocol::tree::{Tree, root_of_reader};
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillLine, line_file_name};
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use spool::{Entry, EntryKind, Kept, SpoolError, TripOnRecord, TripStage, Way};
+use spool::{Entry, EntryKind, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
 use crate::budget::Budgets;
 use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
+use crate::parallel::in_parallel;
 use crate::receipts;
 use crate::station::{Station, StationError};
 use crate::witness;
@@ -45,6 +47,10 @@ const TRIP_MODE: u32 = 0o3770;
 const APPROVALS_MODE: u32 = 0o2770;
 /// The waybill's file name, at the desk as on a medium.
 const WAYBILL: &str = "waybill";
+/// Bundles that are digested at once: reading and digesting keep two cores busy, and the other stages have a node to run.
+const DIGESTS_AT_ONCE: usize = 2;
+/// Of an entry that is copied: more than the largest that shares a segment.
+const COPIED_AT_ONCE: usize = 1 << 20;
 /// The refusal after which the same medium is simply read again.
 const FILE_MISSING: &str = "file-missing";
 /// An approval is a few hundred bytes.
@@ -354,7 +360,8 @@ pub fn stage(
     }
     station.alarms.stands(now, Alarm::ExportBudget, !budgets.held.is_empty());
     // Asked before anything is made: copies that fill the disk would stop the whole node.
-    let bytes: u64 = chosen.iter().take(WAYBILL_LINES_MAX).map(|entry| entry.size).sum();
+    let copied = chosen.iter().take(WAYBILL_LINES_MAX).filter(|entry| !outbox.is_own_file(entry));
+    let bytes: u64 = copied.map(|entry| entry.size).sum();
     if let Err(SpoolError::Full { .. }) = station.spool.room_at(&station.layout().desk_trips(), bytes) {
         let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
         return Ok(Err(Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
@@ -385,8 +392,8 @@ pub fn stage(
     let place = place(station, crossing, Way::Out, number);
     let disk = station.spool.disk();
     disk.remove_tree(&place).map_err(io_at(&place))?;
-    let copied = open_place(station, &place).and_then(|()| copy_lines(station, crossing, &place, &chosen, now));
-    let lines = copied.inspect_err(|_| {
+    let laid = open_place(station, &place).and_then(|()| lay_lines(station, crossing, &place, &chosen, now));
+    let lines = laid.inspect_err(|_| {
         // Its room is for others until somebody asks again.
         let _gone = disk.remove_tree(&place);
     })?;
@@ -440,43 +447,98 @@ fn over_budget(held: &BTreeMap<String, u64>) -> Refusal {
     )
 }
 
-/// Copies what goes into a trip's folder. One entry that the disk does not give stays in the outbox and keeps no other
-/// from the only carrier of its crossing.
-fn copy_lines(
+/// Lays what goes on a trip into its folder, and digests it. One entry that the disk does not give stays in the outbox and
+/// keeps no other from the only carrier of its crossing.
+///
+/// A large entry gets a second name there, which costs nothing: bundles are never changed, the group may read them and cannot
+/// write to them. What shares a segment, or lies on another disk, is copied. All of it is durable before this returns.
+fn lay_lines(
     station: &Station,
     crossing: Crossing,
     place: &Path,
     chosen: &[Entry],
     now: Timestamp,
 ) -> Result<Vec<WaybillLine>, StationError> {
-    let outbox = station.spool.outbox(crossing);
-    let (mut lines, mut unread) = (Vec::new(), None);
+    let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
+    let (mut laid, mut unsynced) = (Vec::new(), Vec::new());
     for entry in chosen.iter().take(WAYBILL_LINES_MAX) {
-        let kind = match entry.kind {
-            EntryKind::Bundle => LineKind::Bundle,
-            EntryKind::Receipts => LineKind::Receipts,
-        };
-        let digest = match outbox.content(entry).and_then(|mut content| digest_of(station, &mut content)) {
-            Ok(digest) => digest,
+        let path = laid_path(place, entry);
+        match outbox.link(entry, &path).map_err(io_at(&path))? {
+            Some(linked) => {
+                unsynced.extend(linked.opened.then_some(path));
+                laid.push((entry, None));
+            }
+            None => {
+                laid.push((entry, Some(copy_entry(station, &outbox, entry, &path)?)));
+                unsynced.push(path);
+            }
+        }
+    }
+    let digest = |(entry, copied): &(&Entry, Option<Result<Digest, ErrorKind>>)| match copied {
+        Some(digest) => digest.map_err(Into::into),
+        None => outbox.content(entry).and_then(|mut content| digest_of(station, &mut content)),
+    };
+    let (mut lines, mut unread) = (Vec::new(), None);
+    for ((entry, _), digest) in laid.iter().zip(in_parallel(DIGESTS_AT_ONCE, &laid, digest)) {
+        match digest {
+            Ok(digest) => lines.push(line_of(entry, digest)),
             Err(cause) => {
                 tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
                 station.alarms.raise(now, Alarm::DiskError);
                 unread = unread.or(Some(io_at(&entry.path)(cause)));
-                continue;
+                let path = laid_path(place, entry);
+                unsynced.retain(|other| *other != path);
+                disk.remove_file(&path).map_err(io_at(&path))?;
             }
-        };
-        let line =
-            WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence };
-        let copy = place.join(line_file_name(&line));
-        let mut content = outbox.content(entry).map_err(io_at(&entry.path))?;
-        // A copy, not a link: the desk's group may read it, and whoever writes to it leaves the outbox's own untouched.
-        station.spool.disk().copy_from(&mut content, &copy).map_err(io_at(&copy))?;
-        lines.push(line);
+        }
     }
+    disk.sync_all(&unsynced).and_then(|()| disk.sync_dir(place)).map_err(io_at(place))?;
     // Nothing waits is something else than nothing can be read.
     match unread.filter(|_| lines.is_empty()) {
         Some(error) => Err(error),
         None => Ok(lines),
+    }
+}
+
+fn laid_path(place: &Path, entry: &Entry) -> PathBuf {
+    place.join(format!("{}.{}", entry.id, entry.kind.suffix()))
+}
+
+fn line_of(entry: &Entry, digest: Digest) -> WaybillLine {
+    let kind = match entry.kind {
+        EntryKind::Bundle => LineKind::Bundle,
+        EntryKind::Receipts => LineKind::Receipts,
+    };
+    WaybillLine { kind, id: entry.id, size: entry.size, digest, epoch: entry.epoch, sequence: entry.sequence }
+}
+
+/// Copies an entry into a new file, which is not yet synced, and digests it on the way. Within: the entry cannot be read.
+fn copy_entry(
+    station: &Station,
+    outbox: &Outbox,
+    entry: &Entry,
+    path: &Path,
+) -> Result<Result<Digest, ErrorKind>, StationError> {
+    if outbox.is_own_file(entry) {
+        // It was thought to need no room.
+        station.spool.room_at(path.parent().unwrap_or(path), entry.size)?;
+    }
+    let disk = station.spool.disk();
+    let mut out = disk.create(path).map_err(io_at(path))?;
+    let mut content = match outbox.content(entry) {
+        Ok(content) => content,
+        Err(cause) => return Ok(Err(cause.kind())),
+    };
+    let (mut tree, mut piece) = (Tree::new(station.suite), vec![0; COPIED_AT_ONCE]);
+    loop {
+        let read = match content.read(&mut piece) {
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+            Err(cause) => return Ok(Err(cause.kind())),
+            Ok(read) => read,
+        };
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(Ok(tree.root())) };
+        tree.update(bytes);
+        disk.append(&mut out, bytes).map_err(io_at(path))?;
     }
 }
 

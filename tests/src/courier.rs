@@ -129,16 +129,21 @@ impl Courier {
         self.logged = fs::metadata(office.root.join("ferry.log")).map_or(0, |about| about.len());
         let (disc, trip) = (disc.to_string_lossy().into_owned(), self.trip.to_string());
         let trust = office.root.join("extranet/trust").to_string_lossy().into_owned();
+        let inner_trust = office.root.join("intranet/trust").to_string_lossy().into_owned();
+        // Every other trip, so that both forms of a medium are killed and carried.
+        let parity: &[&str] = if self.carried.is_multiple_of(2) { &[] } else { &["--parity", "12"] };
         let (person, node, arguments): (_, _, Vec<&str>) = match self.step {
             Step::Export => (
                 "operator-ma",
                 "intranet",
-                vec!["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &disc],
+                [&["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &disc], parity].concat(),
             ),
-            Step::Reexport => ("operator-ma", "intranet", vec!["--trip", &trip, "--medium", &disc]),
+            Step::Reexport => ("operator-ma", "intranet", [&["--trip", &trip, "--medium", &disc], parity].concat()),
             Step::ApproveFirst => ("approver-li", "intranet", vec!["--trip", &trip, "--medium", &disc]),
             Step::ApproveSecond => ("approver-zhao", "intranet", vec!["--trip", &trip, "--medium", &disc]),
-            Step::Confirm => ("operator-ma", "intranet", vec!["--medium", &disc, "--trip", &trip]),
+            Step::Confirm => {
+                ("operator-ma", "intranet", vec!["--medium", &disc, "--trip", &trip, "--trust", &inner_trust])
+            }
             Step::Import => ("operator-chen", "extranet", vec!["--medium", &disc, "--trust", &trust, "--trip", &trip]),
         };
         self.child = Some(office.ferry_start(person, node, self.step.command(), &arguments)?);

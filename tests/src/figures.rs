@@ -11,6 +11,7 @@ pub mod peers;
 pub mod sandbox;
 pub mod sealing;
 pub mod stock;
+pub mod trip;
 pub mod verifying;
 
 use std::fmt;

@@ -182,10 +182,13 @@ impl Scene {
         self.import_starts(medium).ended()
     }
 
-    /// A copy of the good medium, to be broken.
+    /// A copy of the good medium, to be broken. Its papers lie there once: what is done to them is not made good by a copy.
     fn copy(&self, name: &str) -> PathBuf {
         let place = self.root.path().join("media").join(name);
         copy_tree(&self.good, &place);
+        for copy in ["copy-2", "copy-3"] {
+            fs::remove_dir_all(place.join("TRILOCK/1").join(copy)).unwrap();
+        }
         place
     }
 

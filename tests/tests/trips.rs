@@ -384,6 +384,83 @@ fn a_link_in_the_place_of_a_trips_folder_opens_no_folder_of_ours_to_the_group() 
     assert!(place.join("waybill").exists());
 }
 
+/// Larger than what shares a segment: it is not written a second time, wherever the process that stages it dies.
+#[test]
+fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_death() {
+    use std::os::unix::fs::MetadataExt;
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    let mut text = papers::review_result(1).replace("KTT_GY_JZD", "KTT_ZDXX").into_bytes();
+    text.resize(spool::SMALL_BYTES_MAX * 2, b'\n');
+    office.intranet.drop_file("review-results", "review-1.xml", &text);
+    running.turn(&mut now).unwrap();
+    result(&office, &mut running, 2, &mut now);
+    let place = office.intranet.layout().desk_trips().join("1");
+    drop(running);
+    // Every seventh: a start costs more than the effects between two of them.
+    let mut died = 0;
+    for effects in (0..400).step_by(7) {
+        let fuse = Fuse::after(effects);
+        if let Ok(dying) = office.intranet.open_until(&fuse, now) {
+            // Whatever it does is forgotten with the process.
+            let _died = trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now);
+        }
+        died += u32::from(fuse.burnt());
+    }
+    assert!(died > 10, "{died}");
+    let running = office.intranet.open(now).unwrap();
+    // Lays the waybill where the last death came before it.
+    trips::step(&running.station, now).unwrap();
+    let trips: Vec<Trip> = trips::list(&running.station).unwrap();
+    assert_eq!(trips.len(), 1, "{trips:?}");
+    let bill: Waybill =
+        Signed::parse::<Waybill>(&fs::read(place.join("waybill")).unwrap()).unwrap().read_unverified().unwrap();
+    let mut found = Vec::new();
+    for line in &bill.lines {
+        let path = place.join(protocol::waybill::line_file_name(line));
+        let (size, digest) =
+            protocol::tree::root_of_reader(protocol::Suite::Std, &mut fs::File::open(&path).unwrap()).unwrap();
+        assert_eq!((size, digest), (line.size, line.digest));
+        // Numbers that the dead had reserved ride along as a batch of receipts.
+        if line.kind == protocol::waybill::LineKind::Bundle {
+            found.push((line.size > spool::SMALL_BYTES_MAX as u64, fs::metadata(&path).unwrap().nlink()));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, [(false, 1), (true, 2)]);
+}
+
+#[test]
+fn what_imports_left_unfinished_goes_after_two_weeks_and_not_while_one_is_running() {
+    let (office, now) = (Office::new(), START);
+    let running = office.extranet.open(now).unwrap();
+    let incoming = office.extranet.layout().desk_incoming();
+    let laid = |name: &str, days: u64| {
+        let folder = incoming.join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("waybill"), "half").unwrap();
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(now.0 - days * 24 * 60 * 60 * 1_000);
+        fs::File::open(&folder).unwrap().set_modified(at).unwrap();
+    };
+    for (name, days) in [
+        (".vol-intranet-extranet-1", 15),
+        (".tmp-intranet-extranet-2", 15),
+        ("intranet-extranet-3", 400),
+        (".vol-intranet-extranet-4", 13),
+    ] {
+        laid(name, days);
+    }
+    let import = fs::File::open(&incoming).unwrap();
+    import.lock().unwrap();
+    station::desk::tidy(&running.station, now).unwrap();
+    assert_eq!(fs::read_dir(&incoming).unwrap().count(), 4);
+    import.unlock().unwrap();
+    station::desk::tidy(&running.station, now).unwrap();
+    let mut left: Vec<_> = fs::read_dir(&incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".vol-intranet-extranet-4", "intranet-extranet-3"]);
+}
+
 #[test]
 fn an_export_for_which_there_is_no_room_is_refused_before_anything_is_made() {
     let (office, mut now) = (Office::new(), START);

@@ -1,5 +1,5 @@
-//! The first figures, each beside a baseline in the same run: sealing and verifying, small parcels through intake, and
-//! parcels from an inlet over the gateway and over the one-way link. CPU seconds per GiB is the number to compare; wall time is noise on a shared
+//! The first figures, each beside a baseline in the same run: sealing and verifying, small parcels through intake,
+//! parcels from an inlet over the gateway and over the one-way link, and trips of the ferry. CPU seconds per GiB is the number to compare; wall time is noise on a shared
 //! machine. Prints Markdown for `docs/measurements.md`.
 #![allow(clippy::disallowed_methods, reason = "the baseline of a durable write is a plain write, sync and rename")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints a report")]
@@ -51,6 +51,9 @@ fn run() -> io::Result<()> {
     }
     if wanted("one-way") {
         one_way(&root)?;
+    }
+    if wanted("trip") {
+        figures::trip::measure(&root)?;
     }
     if wanted("history") {
         figures::history::run()?;
