@@ -17,7 +17,7 @@ use protocol::tree::node;
 use protocol::trust::Role;
 use protocol::{Suite, Timestamp, Zone};
 use spool::segment::{self, Health};
-use world::{Office, expect, ferry, json_lines, name, out, scratch};
+use world::{Daemon, Office, expect, ferry, json_lines, name, out, scratch};
 
 #[test]
 fn keygen_makes_a_private_file_and_a_card_and_never_overwrites() {
@@ -74,9 +74,28 @@ fn keygen_refuses_short_passphrases_opening_keys_and_missing_folders() {
 }
 
 #[test]
-fn commands_that_are_not_there_yet_say_so_and_what_to_do() {
-    let text = expect(2, &["dispose", "--key", "x"]);
-    assert!(text.contains("not yet available") && text.contains("what to do"), "{text}");
+fn a_medium_is_disposed_of_by_an_operator_or_by_a_witness_never_by_both_in_one_word() {
+    let asked = ["dispose", "--key", "x", "--medium-id", "d", "--reason", "shredded"];
+    assert!(expect(2, &asked).contains("--witness"));
+    let both = [&asked[..], &["--witness", "a", "--operator", "b"]].concat();
+    assert!(expect(2, &both).contains("cannot be used with"));
+
+    let mut office = Office::new("dispose", Suite::Gm);
+    let operator = office.person("zhao", "operator", "intranet");
+    let witness = office.person("qian", "auditor", "intranet");
+    let node = Daemon::start(&office, "intranet", Vec::new());
+    let say = |key: &str, whom: [&str; 2]| {
+        let arguments =
+            ["dispose", "--spool", node.spool(), "--medium-id", "disc-0042", "--reason", "shredded", "--key", key];
+        expect(0, &[&arguments[..], &whom].concat())
+    };
+    let said = say(&operator, ["--witness", "qian"]);
+    assert!(said.contains("within seven days qian says the same") && said.contains("--operator zhao"), "{said}");
+    let media = || expect(0, &["media", "--spool", node.spool()]);
+    assert!(media().contains("medium disc-0042 (out): not used yet"));
+    assert!(say(&witness, ["--operator", "zhao"]).contains("medium disc-0042 is disposed of"));
+    assert!(media().contains("medium disc-0042 (out): disposed of, 2026-11-21T23:59:59"));
+    assert!(expect(0, &["--lang", "zh", "media", "--spool", node.spool()]).contains("已销毁"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
-use crate::{admission, backup, housekeeping, key_life, receipts, release, report, reseal};
+use crate::{admission, backup, disposal, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -298,6 +298,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(shown)
         }
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
+        "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -307,7 +308,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -414,11 +415,11 @@ fn confirm_clock(station: &Station, request: &Request) -> Outcome {
     Ok(Ok(json!({ "now": wall.to_string() })))
 }
 
-fn missing(what: &str) -> Refusal {
+pub(crate) fn missing(what: &str) -> Refusal {
     Refusal::new("argument-missing", &format!("the request lacks {what}"), &format!("请求缺少 {what}"))
 }
 
-fn name(request: &Request, what: &str) -> Option<Name> {
+pub(crate) fn name(request: &Request, what: &str) -> Option<Name> {
     request.argument(what).and_then(|word| Name::new(word).ok())
 }
 
@@ -623,7 +624,8 @@ fn is_said(state: &spool::ParcelState, admit: bool) -> bool {
     if admit { state.admitted && state.state == spool::State::Arrived } else { state.state == spool::State::Duplicate }
 }
 
-fn reason(request: &Request) -> Vec<Label> {
+/// Why, as a label of a record.
+pub(crate) fn reason(request: &Request) -> Vec<Label> {
     // As long as a label may be; the rest of a novel is in the request.
     let words = request.argument("reason").map(|words| words.chars().take(80).collect::<String>());
     words

@@ -170,7 +170,7 @@ impl Housekeeping {
             .ferry
             .media
             .iter()
-            .map(|medium| json!({ "id": medium.id, "direction": if medium.direction == crate::config::Direction::Out { "out" } else { "in" } }))
+            .map(|medium| json!({ "id": medium.id, "direction": if medium.direction == crate::config::Direction::Out { "out" } else { "in" }, "disposed_ms": station.disposed.since(&medium.id).map(|at| at.0) }))
             .collect();
         self.write(station, &folder.join("media.json"), &json!(media))?;
         if self.queues.is_empty() {

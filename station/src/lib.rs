@@ -9,6 +9,7 @@ pub mod alarm;
 mod budget;
 pub mod clock;
 pub mod config;
+pub mod disposal;
 pub mod drop;
 pub mod exceptions;
 mod html;

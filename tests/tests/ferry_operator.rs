@@ -20,13 +20,17 @@ use tests::world::ground;
 const HOME: Duration = Duration::from_secs(120);
 const RESULTS: usize = 5;
 
-/// The commands of a page, each with the machine it is for.
-fn commands(page: &str) -> String {
+/// The fence of what is typed on the way, in the order of the page; and of what is typed when the trip is settled.
+const ON_THE_WAY: &str = "sh ";
+const AFTERWARDS: &str = "bash ";
+
+/// The commands of a page behind one kind of fence, each with the machine it is for.
+fn commands(page: &str, fence: &str) -> String {
     let (mut machine, mut out) = (None, String::new());
     for line in page.lines() {
         match line.strip_prefix("```") {
             Some(words) => {
-                machine = words.strip_prefix("sh ");
+                machine = words.strip_prefix(fence);
                 if let Some(node) = machine {
                     out += &format!("export TRILOCK_SPOOL=\"$ROOT/{node}/spool\"\n");
                 }
@@ -96,7 +100,7 @@ fn the_operators_commands_run_as_they_stand_on_the_page_and_the_trip_is_settled_
             all.iter().all(|word| said.contains(word)).then_some(())
         });
         counted.expect("ferry alone says what waits, which trip is next and where the media are");
-        let output = run(office, &commands(&page("ferry-operator.md")));
+        let output = run(office, &commands(&page("ferry-operator.md"), ON_THE_WAY));
         let said = words(&output);
         assert!(output.status.success(), "{said}");
         for word in [
@@ -127,13 +131,24 @@ fn the_operators_commands_run_as_they_stand_on_the_page_and_the_trip_is_settled_
         for word in ["settled", "settled 5/5", "medium disc-0001 (out): arrived with trip 1", "已随批次 1 送达"] {
             assert!(said.contains(word), "{word}: {said}");
         }
+        let output = run(office, &commands(&page("ferry-operator.md"), AFTERWARDS));
+        let said = words(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("medium disc-0001 is disposed of"), "{said}");
+        let output = run(office, EXPORT);
+        assert_eq!(output.status.code(), Some(1), "nothing goes onto it any more: {}", words(&output));
+        assert!(words(&output).contains("medium-disposed"), "{}", words(&output));
     });
 }
 
 #[test]
 fn both_pages_for_operators_have_the_same_commands() {
-    let (english, chinese) = (commands(&page("ferry-operator.md")), commands(&page("ferry-operator.zh-CN.md")));
+    let of = |fence| ["ferry-operator.md", "ferry-operator.zh-CN.md"].map(|name| commands(&page(name), fence));
+    let [english, chinese] = of(ON_THE_WAY);
     assert_eq!(english, chinese);
+    let [later, chinese] = of(AFTERWARDS);
+    assert_eq!(later, chinese);
+    assert!(later.contains("\nferry dispose"), "{later}");
     let steps = page("ferry-operator.md").lines().filter(|line| line.starts_with("**") && line.contains(". ")).count();
     assert!(english.matches("\nferry").count() >= 12 && steps >= 10, "{english}");
 }
