@@ -17,7 +17,7 @@ use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
 use serde_json::{Value, json};
 use spool::desk::Answer;
 use spool::extract::Wanted;
-use spool::{Act, ActAt, ActFilter};
+use spool::{Act, ActAt, ActFilter, Kept};
 
 use crate::alarm::Alarm;
 use crate::exceptions::Word;
@@ -298,6 +298,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(shown)
         }
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
+        "intake" if role == Role::Operator => brought(station, request, signed, now),
         "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
@@ -308,7 +309,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "intake" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -393,6 +394,23 @@ fn record_word(station: &Station, request: &Request, word: &Word, now: Timestamp
     let reason = request.argument("reason").unwrap_or_default().to_owned();
     station.spool.record(record, Local { name: Some(reason), labels: labels.chain([action]).collect() })?;
     Ok(())
+}
+
+/// An operator has copied survey files from a medium that nobody registered, and signs their listing: kept as it was signed,
+/// before the drop appears in its inlet.
+fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> Outcome {
+    let listing = request.argument("listing").and_then(Digest::from_hex);
+    let (Some(listing), Some(_), Some(bytes)) = (listing, number(request, "files"), number(request, "bytes")) else {
+        return Ok(Err(missing("listing (64 hex digits), files, bytes")));
+    };
+    let kept = Kept { at: now, name: format!("{}.intake", request.id), bytes: signed.to_vec() };
+    station.spool.keep_evidence(&[kept])?;
+    let mut record = Record::new(Event::RequestAnswered, now);
+    (record.person, record.digest, record.bytes) = (Some(request.person.clone()), Some(request.id), Some(bytes));
+    let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
+    let local = Local { name: Some(request.action.to_string()), labels: labels.cloned().collect() };
+    station.spool.record(record, local)?;
+    Ok(Ok(json!({ "listing": listing.to_string() })))
 }
 
 /// An operator has compared the machine's clock with another and believes it.

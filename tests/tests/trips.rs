@@ -339,6 +339,43 @@ fn nothing_is_taken_from_a_medium_that_was_disposed_of() {
     assert_eq!(told, [Some(name(DISC))], "who brought it is on record");
 }
 
+/// `ferry intake` asks before a drop of survey files appears in its inlet.
+#[test]
+fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_elses() {
+    let (office, now) = (Office::new(), START);
+    let running = office.intranet.open(now).unwrap();
+    let listing = "5e".repeat(32);
+    let whole = [("name", "案卷-7"), ("listing", listing.as_str()), ("files", "3"), ("bytes", "40960")];
+    let refused = twins::ask(&running, &office.approvers[0], APPROVERS[0], "intake", &whole, now);
+    assert_eq!((refused.done, refused.code.as_str()), (false, "role"));
+    // Nobody's key in an operator's name, and a request of which a byte was changed after it was signed.
+    let stranger = SigningKey::generate(protocol::Suite::Std);
+    let forged = twins::ask(&running, &stranger, OPERATOR, "intake", &whole, now);
+    assert_eq!((forged.done, forged.code.as_str()), (false, "not-authentic"));
+    let id = twins::lay(&running, &office.operator, OPERATOR, "intake", &whole, now);
+    let laid = running.station.layout().desk_requests().join(spool::desk::request_name(&id));
+    let changed = fs::read(&laid).unwrap();
+    let place = changed.windows(5).position(|five| five == b"40960").unwrap();
+    fs::write(&laid, [&changed[..place], b"40961", &changed[place + 5..]].concat()).unwrap();
+    station::desk::step(&running.station, now).unwrap();
+    assert_eq!(twins::answer(&running, &id).code, "not-authentic");
+    for left_out in 1..whole.len() {
+        let less: Vec<_> =
+            whole.iter().copied().enumerate().filter(|(nth, _)| *nth != left_out).map(|(_, one)| one).collect();
+        assert_eq!(office.ask(&running, "intake", &less, now).code, "argument-missing", "{less:?}");
+    }
+    let brought = |record: &Record| record.bytes == Some(40_960);
+    assert!(!records(&running, Event::RequestAnswered).iter().any(brought), "nothing of theirs is on record");
+    assert!(office.ask(&running, "intake", &whole, now).done);
+    let on_record: Vec<_> = records(&running, Event::RequestAnswered).into_iter().filter(brought).collect();
+    assert_eq!(on_record.iter().map(|record| record.person.clone()).collect::<Vec<_>>(), [Some(name(OPERATOR))]);
+    let file = format!("{}.intake", on_record[0].digest.unwrap());
+    let kept = fs::read(running.station.spool.evidence_path(now, &file)).unwrap();
+    let signed = Signed::parse::<protocol::request::Request>(&kept).unwrap();
+    let said = signed.verify::<protocol::request::Request>(&office.operator.public()).unwrap();
+    assert_eq!((said.person.as_str(), said.argument("listing")), (OPERATOR, Some(listing.as_str())));
+}
+
 #[test]
 fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() {
     let prepared = Office::new();
