@@ -24,7 +24,7 @@ use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
-use crate::{admission, backup, disposal, housekeeping, key_life, receipts, release, report, reseal};
+use crate::{admission, backup, by_hand, disposal, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -270,13 +270,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
             let key = request.argument("to").and_then(|word| Digest::from_hex(&word.replace(' ', "").to_lowercase()));
             match (parcel, key) {
-                (Some(parcel), Some(key)) => match reseal::reseal(station, &parcel, &key, now) {
-                    // The next try is a person's to make: each opens the whole bundle.
-                    Err(error) if is_of_the_disk(&error) || matches!(error, StationError::Seal(_)) => {
-                        Ok(Err(disk_error(&error)))
-                    }
-                    other => other,
-                },
+                (Some(parcel), Some(key)) => or_disk_error(reseal::reseal(station, &parcel, &key, now)),
                 _ => Ok(Err(missing("parcel, to").with_remedy(
                     "reseal PARCEL --to FINGERPRINT, as it stands on the node's sealing card",
                     "reseal 投递件编号 --to 指纹（见该节点封装公钥卡）",
@@ -300,6 +294,9 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
         "intake" if role == Role::Operator => brought(station, request, signed, now),
         "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
+        // What is laid beside the request, and made there, is in the folder of this machine's own account.
+        "seal" if may(&[]) => or_disk_error(by_hand::seal(station, request, now)),
+        "open" if may(&[]) => or_disk_error(by_hand::open(station, request, now)),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -309,7 +306,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "intake" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "intake" | "seal" | "open" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -323,6 +320,14 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
 pub(crate) fn is_of_the_disk(error: &StationError) -> bool {
     use spool::SpoolError::{Disk, Full};
     error.is_of_signer() || matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
+}
+
+/// The next try is a person's to make.
+fn or_disk_error(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(error) if is_of_the_disk(&error) || matches!(error, StationError::Seal(_)) => Ok(Err(disk_error(&error))),
+        other => other,
+    }
 }
 
 fn disk_error(error: &StationError) -> Refusal {

@@ -7,6 +7,7 @@
 
 pub mod alarm;
 mod budget;
+mod by_hand;
 pub mod clock;
 pub mod config;
 pub mod disposal;

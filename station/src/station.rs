@@ -341,6 +341,7 @@ impl Station {
         crate::release::recover(&station)?;
         crate::receipts::let_go(&station)?;
         crate::reseal::let_go(&station)?;
+        crate::by_hand::turn_out(&station, now)?;
         Ok(station)
     }
 
