@@ -228,6 +228,18 @@ impl Desk {
         now: Timestamp,
         wait_ms: u64,
     ) -> Result<Answer, DeskError> {
+        self.ask_on_paper(person, action, arguments, now, wait_ms).map(|(answer, _)| answer)
+    }
+
+    /// The same, with the request as it was signed.
+    pub(crate) fn ask_on_paper(
+        &self,
+        person: &Person,
+        action: &'static str,
+        arguments: &[(&'static str, String)],
+        now: Timestamp,
+        wait_ms: u64,
+    ) -> Result<(Answer, Vec<u8>), DeskError> {
         let name = |word: &'static str| Name::new(word).expect("our own words have the form of names");
         let request = Request {
             version: VERSION,
@@ -240,7 +252,7 @@ impl Desk {
         };
         let signed = Signed::make_by(&*person.key, &request)?.to_bytes();
         let answer = spool::desk::ask(&self.layout, &request.id, &signed, wait_ms)?;
-        if answer.done { Ok(answer) } else { Err(DeskError::Refused(Box::new(answer))) }
+        if answer.done { Ok((answer, signed)) } else { Err(DeskError::Refused(Box::new(answer))) }
     }
 }
 

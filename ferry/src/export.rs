@@ -213,7 +213,7 @@ impl Destination {
             }
             bar.finish_and_clear();
         }
-        let slip = if written.is_empty() { None } else { self.write_slip(voice, &Disk::real(), &papers, answer) };
+        let slip = if written.is_empty() { None } else { self.write_slip(voice, &papers, answer, written.len()) };
         self.tell(voice, &papers, answer, &written, slip.as_deref());
         Ok(())
     }
@@ -240,13 +240,13 @@ impl Destination {
     }
 
     /// The slip is paper: that it could not be written is said, and does not undo the trip.
-    fn write_slip(&self, voice: Voice, disk: &Disk, papers: &Papers, answer: &Answer) -> Option<PathBuf> {
+    fn write_slip(&self, voice: Voice, papers: &Papers, answer: &Answer, volumes: usize) -> Option<PathBuf> {
         let beside = self.out.as_ref().or(self.iso.as_ref()).and_then(|path| std::path::absolute(path).ok());
         let above = beside.as_deref().and_then(Path::parent).map(Path::to_owned);
         let folder = self.slip.clone().or(above).unwrap_or_else(|| PathBuf::from("."));
         let path = folder.join(format!("slip-{}.html", papers.waybill.trip));
-        let page = slip::page(papers, answer.details.get("exceptions").and_then(|count| count.as_u64()));
-        match disk.write(&path, page.as_bytes()) {
+        let page = slip::page(papers, answer.details.get("exceptions").and_then(|count| count.as_u64()), volumes);
+        match Disk::real().write(&path, page.as_bytes()) {
             Ok(()) => Some(path),
             Err(cause) => {
                 let shown = path.display();

@@ -128,17 +128,3 @@ pub(crate) fn misplaced_spool(l: Language) -> Failure {
         l.pick("write it behind: ferry COMMAND --spool DIR", "请写在后面：ferry 子命令 --spool DIR"),
     )
 }
-
-/// What is planned and not there yet, with the way that works today.
-pub(crate) fn not_yet(l: Language, command: &str) -> Failure {
-    let (en, zh) = (
-        "write the disposal and its witness into the office's medium register",
-        "请在单位介质登记簿中登记销毁与见证人",
-    );
-    failure(
-        USAGE,
-        "not-yet",
-        say!(l, "`ferry {command}` is not yet available in this version", "本版本尚不支持 ferry {command}"),
-        l.pick(en, zh),
-    )
-}

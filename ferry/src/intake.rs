@@ -1,20 +1,21 @@
 //! Intake: raw survey files from a medium into an inlet of the internal zone (离线提交权籍成果). Copies bytes and lists their
-//! digests; parses nothing. Built aside in the inlet and renamed, so that the node sees the folder whole or not at all.
+//! digests; parses nothing, and no file keeps the right to be run. An operator signs the listing, the node puts that on
+//! record, and only then the drop appears: built aside in the inlet and renamed, so that the node sees it whole or not at all.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::Suite;
 use protocol::keys::random;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use protocol::suite::Digest;
+use protocol::{Suite, Timestamp};
 use serde_json::json;
 use spool::disk::Disk;
-use spool::layout::Layout;
 
 use crate::copying::{CopyError, room, write_error};
-use crate::desk::{self, DESK_FILE, DESK_FOLDER, DeskError};
+use crate::desk::{ASK_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError};
 use crate::folder::{Folder, FolderError, Kind};
+use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::words::{Voice, say, shown, size};
 
 /// Files are read in pieces of this.
@@ -23,7 +24,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// What stops an intake.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntakeError {
-    /// Which inlet.
+    /// The operator's key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The node.
     #[error(transparent)]
     Desk(#[from] DeskError),
     /// A folder or file.
@@ -56,21 +60,27 @@ pub(crate) enum IntakeError {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Intake {
     /// The folder on the medium that becomes one parcel
-    #[arg(value_name = "FOLDER")]
-    pub(crate) from: PathBuf,
+    #[arg(value_name = "FOLDER", required_unless_present = "medium")]
+    pub(crate) from: Option<PathBuf>,
+    /// The same, named: the whole medium, or a folder on it
+    #[arg(long, value_name = "DIR", conflicts_with = "from")]
+    pub(crate) medium: Option<PathBuf>,
     /// The inlet folder itself
     #[arg(long, value_name = "DIR", required_unless_present = "route", conflicts_with = "route")]
     pub(crate) inlet: Option<PathBuf>,
     /// Or the route whose inlet it is
     #[arg(long, value_name = "ROUTE")]
     pub(crate) route: Option<protocol::Name>,
-    /// The node's spool, with --route
+    /// The node's spool
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyFrom,
     /// The parcel's name; by default the folder's
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Where the listing of digests goes; by default intake-<name>.sha256 here. It stays in this zone.
+    /// Where the listing of digests goes; by default intake-<name>.sha256 here; the operator's signature in the same name with
+    /// .sig behind it. Both stay in this zone
     #[arg(long, value_name = "FILE")]
     pub(crate) listing: Option<PathBuf>,
 }
@@ -81,22 +91,28 @@ struct Found {
 }
 
 impl Intake {
-    /// Looks through, copies, renames.
-    pub(crate) fn run(&self, voice: Voice) -> Result<(), IntakeError> {
+    /// What becomes one parcel.
+    pub(crate) fn source(&self) -> &PathBuf {
+        self.from.as_ref().or(self.medium.as_ref()).expect("the command line was not accepted without one of them")
+    }
+
+    /// Looks through, copies, has it signed and put on record, renames.
+    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), IntakeError> {
         let language = voice.language;
-        let source = Folder::open(&self.from)?;
+        let source = Folder::open(self.source())?;
         let name = self
             .name
             .clone()
-            .or_else(|| self.from.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned))
+            .or_else(|| self.source().canonicalize().ok()?.file_name()?.to_str().map(str::to_owned))
             .unwrap_or_default();
         check_path(&name).map_err(|cause| IntakeError::BadName { path: shown(name.as_ref()), cause })?;
         if name.contains('/') || name.starts_with('.') {
             return Err(IntakeError::BadName { path: shown(name.as_ref()), cause: "cannot be the name of a drop" });
         }
+        let desk = Desk::open(self.spool.as_deref())?;
         let inlet = match (&self.inlet, &self.route) {
             (Some(inlet), _) => inlet.clone(),
-            (None, Some(route)) => Layout::new(desk::which_spool(self.spool.as_deref())?).inlet(route),
+            (None, Some(route)) => desk.layout.inlet(route),
             (None, None) => PathBuf::new(),
         };
         if !inlet.is_dir() {
@@ -111,29 +127,48 @@ impl Intake {
         if place.symlink_metadata().is_ok() {
             return Err(IntakeError::Exists { path: place });
         }
+        let person = self.key.open(language.pick("passphrase", "口令"))?;
         // A name with a dot in front is no drop to the node.
         let aside = inlet.join(format!(".tmp-ferry-{}", hex(&random::<6>())));
         let bar = voice.bar(total, name.clone());
-        let copied = copy_all(&disk, &source, &files, &aside, &bar);
+        let listing = self.listing.clone().unwrap_or_else(|| PathBuf::from(format!("intake-{name}.sha256")));
+        let signed = copy_all(&disk, &source, &files, &aside, &bar).and_then(|digests| {
+            bar.finish_and_clear();
+            let text: String =
+                files.iter().zip(&digests).map(|(file, digest)| format!("{digest}  {}\n", file.path)).collect();
+            let arguments = [
+                ("name", name.clone()),
+                ("listing", Suite::Std.digest(text.as_bytes()).to_string()),
+                ("files", files.len().to_string()),
+                ("bytes", total.to_string()),
+            ];
+            let (_, paper) = desk.ask_on_paper(&person, "intake", &arguments, now, ASK_WAIT_MS)?;
+            // The listing first: a drop that is seen has its listing, and who signed it.
+            for (path, bytes) in [(&listing, text.as_bytes()), (&signature_of(&listing), &paper)] {
+                disk.write(path, bytes).map_err(|cause| write_error(path, cause))?;
+            }
+            disk.rename_new(&aside, &place).map_err(|cause| write_error(&place, cause))?;
+            Ok(digests)
+        });
         bar.finish_and_clear();
-        if copied.is_err() {
+        if signed.is_err() {
             let _ = disk.remove_tree(&aside);
         }
-        let digests = copied?;
-        // The listing first: a drop that is seen has its listing.
-        let listing = self.listing.clone().unwrap_or_else(|| PathBuf::from(format!("intake-{name}.sha256")));
-        let text: String =
-            files.iter().zip(&digests).map(|(file, digest)| format!("{digest}  {}\n", file.path)).collect();
-        disk.write(&listing, text.as_bytes()).map_err(|cause| write_error(&listing, cause))?;
-        disk.rename_new(&aside, &place).map_err(|cause| write_error(&place, cause))?;
+        let digests = signed?;
 
         let (count, amount, to, list) = (files.len(), size(total), place.display(), listing.display());
         voice.object(&json!({
-            "inlet": place, "listing": listing, "bytes": total,
+            "inlet": place, "listing": listing, "signature": signature_of(&listing), "operator": person.card.holder, "bytes": total,
             "files": files.iter().zip(&digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
         }));
         voice.line(&say!(language, "{count} files, {amount} -> {to}", "{count} 个文件，{amount} -> {to}"));
         voice.line(&say!(language, "digests  {list}  (keep it inside this zone)", "摘要清单  {list}（不得离开本区）"));
+        let who = &person.card.holder;
+        voice.line(&say!(
+            language,
+            "signed   by {who}, on record at the node; the signature lies beside the listing (.sig)",
+            "签名  {who}，节点已登记；签名文件与清单同处（.sig）"
+        ));
         voice.line(
             language.pick(
                 "The node takes it from here; its notice tells what became of it.",
@@ -142,6 +177,13 @@ impl Intake {
         );
         Ok(())
     }
+}
+
+/// Where the operator's signature of a listing lies.
+fn signature_of(listing: &Path) -> PathBuf {
+    let mut path = listing.as_os_str().to_owned();
+    path.push(".sig");
+    path.into()
 }
 
 /// Lists what will be copied, refusing everything that is not a plain file or folder before a byte is written.

@@ -12,6 +12,7 @@ mod copies;
 mod copying;
 mod crew;
 mod desk;
+mod dispose;
 mod except;
 mod export;
 mod failure;
@@ -51,7 +52,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use protocol::Timestamp;
 use serde_json::json;
 
-use crate::failure::{AnyError, Failure, not_yet};
+use crate::failure::{AnyError, Failure};
 use crate::presence::Presence;
 use crate::words::{Language, Voice, say};
 
@@ -104,8 +105,8 @@ enum Command {
     Ledger(ledger::Ledger),
     /// 手册页: write the man pages of every command
     Man(man::Man),
-    /// 销毁介质 (not yet available)
-    Dispose(Rest),
+    /// 销毁介质: one of two signatures, the operator's or the witness', by which a medium is gone for good
+    Dispose(dispose::Dispose),
     /// 放行: one of two signatures that put back what the guard held in the internal zone
     Release(release::Release),
     /// 规则: sign a rule file, and see who signed it
@@ -113,13 +114,6 @@ enum Command {
     Rules(rules::Rules),
     /// 例外: one of two signatures that pass over one heuristic rule in one file
     Except(except::Except),
-}
-
-/// Words of a command that is not there yet.
-#[derive(Debug, clap::Args)]
-struct Rest {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    words: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -177,14 +171,14 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
         Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
         Some(Command::Intake(intake)) => {
-            return on_media(voice, slice::from_ref(&intake.from), false, || intake.run(voice));
+            return on_media(voice, slice::from_ref(intake.source()), false, || intake.run(voice, now));
         }
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),
         Some(Command::Trust(trust)) => trust.run(voice, now).map_err(AnyError::from),
         Some(Command::Ledger(ledger)) => ledger.run(voice, now).map_err(AnyError::from),
         Some(Command::Man(man)) => man.run(voice, Ferry::command()).map_err(AnyError::from),
-        Some(Command::Dispose(_)) => return Err(not_yet(voice.language, "dispose")),
+        Some(Command::Dispose(dispose)) => dispose.run(voice, now).map_err(AnyError::from),
         Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
         Some(Command::Except(except)) => except.run(voice, now).map_err(AnyError::from),
         Some(Command::Release(release)) => release.run(voice, now).map_err(AnyError::from),

@@ -7,11 +7,12 @@ use std::path::Path;
 use protocol::bundle::{self, MAGIC};
 use protocol::envelope::Envelope;
 use protocol::evidence::{self, Evidence};
-use protocol::parcel::{Custody, ParcelStatement, link_digest};
+use protocol::parcel::{Custody, FILES_MAX, ParcelStatement, link_digest};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Receipt, ReceiptBatch};
+use protocol::request::Request;
 use protocol::suite::Digest;
 use protocol::tree::Tree;
-use protocol::trust::TrustError;
+use protocol::trust::{Role, TrustError};
 use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
 use protocol::witness::HeadStatement;
 use protocol::{BundleId, Crossing, Name, Signed, Statement, Suite, Timestamp, Trust};
@@ -20,10 +21,13 @@ use serde_json::{Value, json};
 use crate::folder::open_file;
 use crate::journeys::{Hop, Journey, Said};
 use crate::papers::Papers;
-use crate::words::{Language, prefix, say, size};
+use crate::words::{Language, prefix, say, shown, size};
 
 /// Envelope, footer and 64 receipts of at most 1 MiB; real evidence has a few KiB.
 const EVIDENCE_BYTES_MAX: u64 = 66 << 20;
+
+/// A listing of as many files as a parcel may have: a digest of 64 digits and a path of 512 bytes on each line.
+const LISTING_BYTES_MAX: u64 = FILES_MAX as u64 * (64 + 2 + 512 + 1);
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,7 @@ pub(crate) enum What {
     Receipt,
     GapReport,
     Head,
+    Request,
     Unknown,
 }
 
@@ -51,6 +56,7 @@ impl What {
             What::Receipt => "receipt",
             What::GapReport => "gap-report",
             What::Head => "head",
+            What::Request => "request",
             What::Unknown => "unknown",
         }
     }
@@ -165,7 +171,7 @@ pub(crate) fn of_file(
         match Read::by_ref(&mut file).take(limit + 1).read_to_end(&mut content) {
             Err(cause) => Proof::failed(What::Unknown, say!(language, "read error: {cause}", "读错误：{cause}")),
             Ok(_) if evidence => of_evidence(&content, trust, language),
-            Ok(_) => of_signed(content, trust, language),
+            Ok(_) => of_signed(content, path, trust, language),
         }
     };
     // Only a proof that holds has read to the end.
@@ -245,7 +251,7 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
 }
 
 /// A signed object of ours stands alone in a file; which one, its form tells.
-fn of_signed(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
+fn of_signed(bytes: Vec<u8>, path: &Path, trust: &Trust, language: Language) -> Proof {
     fn is<T: Statement>(bytes: &[u8]) -> bool {
         Signed::parse::<T>(bytes).is_ok_and(|signed| signed.read_unverified::<T>().is_ok())
     }
@@ -266,6 +272,9 @@ fn of_signed(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
     }
     if is::<HeadStatement>(&bytes) {
         return of_head(&bytes, trust, language);
+    }
+    if is::<Request>(&bytes) {
+        return of_request(&bytes, path, trust, language);
     }
     Proof::failed(What::Unknown, unknown(language))
 }
@@ -400,7 +409,7 @@ fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
 fn of_approval(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     let read = Signed::parse::<Approval>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
         let (approval, card) = trust.verify::<Approval>(&signed).map_err(|e| e.to_string())?;
-        let fits = card.holder == approval.person && card.role == protocol::trust::Role::Approver;
+        let fits = card.holder == approval.person && card.role == Role::Approver;
         if fits { Ok((approval, signed.signer)) } else { Err(format!("signed by {}, role {}", card.holder, card.role)) }
     });
     match read {
@@ -419,6 +428,55 @@ fn of_approval(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
             proof
         }
     }
+}
+
+/// What a person asked of a node, as evidence keeps it. Beside a listing of `ferry intake` (its name and `.sig`) it holds for
+/// exactly that listing.
+fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> Proof {
+    let read = Signed::parse::<Request>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
+        let (request, card) = trust.verify::<Request>(&signed).map_err(|e| e.to_string())?;
+        if card.holder != request.person || card.role == Role::Node {
+            return Err(format!("signed by {}, role {}, in the name of {}", card.holder, card.role, request.person));
+        }
+        Ok((request, signed.signer))
+    });
+    let (request, signer) = match read {
+        Ok(read) => read,
+        Err(cause) => return Proof::failed(What::Request, cause),
+    };
+    let said: Vec<String> =
+        request.arguments.iter().map(|label| format!("{} {}", label.name, shown(label.value.as_ref()))).collect();
+    let mut proof = Proof::good(
+        What::Request,
+        json!({"action": request.action, "node": request.node, "person": request.person, "at": request.at.to_string(), "said": said}),
+    );
+    let (action, node, at, key, said) =
+        (&request.action, &request.node, request.at, who(trust, &signer), said.join(", "));
+    proof.holds.push(say!(
+        language,
+        "{action}, asked of {node} by {key} at {at}: {said}",
+        "{key} 于 {at} 向 {node} 提出 {action}：{said}"
+    ));
+    if path.extension().is_some_and(|end| end == "sig") {
+        match hold_listing(&request, &path.with_extension(""), language) {
+            Ok(holds) => proof.holds.push(holds),
+            Err(cause) => proof.failure = Some(cause),
+        }
+    }
+    proof
+}
+
+fn hold_listing(request: &Request, listing: &Path, language: Language) -> Result<String, String> {
+    let file = shown(listing.as_os_str());
+    let (mut input, _) = open_file(listing).map_err(|e| e.to_string())?;
+    let mut text = Vec::new();
+    let read =
+        Read::by_ref(&mut input).take(LISTING_BYTES_MAX + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    let signed = request.argument("listing").and_then(Digest::from_hex);
+    if read as u64 > LISTING_BYTES_MAX || signed != Some(Suite::Std.digest(&text)) {
+        return Err(say!(language, "{file} is not the listing that was signed", "{file} 不是所签署的清单"));
+    }
+    Ok(say!(language, "{file} is the listing that was signed", "{file} 即所签署的清单"))
 }
 
 fn of_gap_report(bytes: &[u8], trust: &Trust, language: Language) -> Proof {

@@ -1,5 +1,5 @@
 //! The printable slip of a trip (批次交接单): one self-contained A4 page in both languages, with places to sign. Everything
-//! on it stands on the signed waybill, but the count of exceptions, which the node answers; the digest in large groups lets
+//! on it stands on the signed waybill, but the count of exceptions, which the node answers, and that of volumes; the digest in large groups lets
 //! two people compare paper and screen, and a QR code lets a camera do it.
 
 use protocol::waybill::LineKind;
@@ -16,7 +16,8 @@ td,th{border:1px solid #000;padding:2mm 3mm;text-align:left;vertical-align:top}t
 .sign td{height:18mm;width:33%}.note{font-size:9pt}.qr{float:right;width:34mm;height:34mm;margin:0 0 2mm 6mm}.trip{font-size:30pt}";
 
 /// The page. `exceptions` is what the node answered: findings that two people let pass, in all parcels of the trip.
-pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
+/// `volumes` is on how many media it was written.
+pub(crate) fn page(papers: &Papers, exceptions: Option<u64>, volumes: usize) -> String {
     let bill = &papers.waybill;
     let bundles = bill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count();
     let total = papers.total();
@@ -33,6 +34,15 @@ pub(crate) fn page(papers: &Papers, exceptions: Option<u64>) -> String {
             ),
         ),
         ("介质 / Medium", escape(bill.medium.as_str())),
+        (
+            "卷 / Volumes",
+            match volumes {
+                0 | 1 => "1".to_owned(),
+                count => format!(
+                    "<b>{count}</b> （1–{count}，每张介质上写明卷号，逐卷清点 number each medium, and count them at every hand-over）"
+                ),
+            },
+        ),
         ("携带人 / Carrier", escape(bill.carrier.as_str())),
         ("导出人 / Exporter", escape(bill.exporter.as_str())),
         ("导出时间 / Exported", escape(&bill.at.to_string())),

@@ -120,6 +120,13 @@ fn medium_line(voice: Voice, medium: &Value, last: Option<&TripLine>) -> String 
     let language = voice.language;
     let field = |name| medium.get(name).map_or_else(|| "-".to_owned(), plain);
     let (id, direction) = (field("id"), field("direction"));
+    if let Some(at) = medium.get("disposed_ms").and_then(Value::as_u64).map(protocol::Timestamp) {
+        return say!(
+            language,
+            "medium {id} ({direction}): disposed of, {at}",
+            "介质 {id}（{direction}）：已销毁，{at}"
+        );
+    }
     let place = match last.map(|line| (line.trip, line.state.as_str())) {
         None => language.pick("not used yet".to_owned(), "尚未使用".to_owned()),
         Some((trip, "staged" | "approved")) => {

@@ -13,11 +13,12 @@ use protocol::keys::VerifyingKey;
 use protocol::ledger::{Checkpoint, Event, Local, Record, leaf};
 use protocol::parcel::Label;
 use protocol::receipt::Head;
+use protocol::request::Request;
 use protocol::tree::node;
 use protocol::trust::Role;
-use protocol::{Suite, Timestamp, Zone};
+use protocol::{Signed, Suite, Timestamp, Zone};
 use spool::segment::{self, Health};
-use world::{Office, expect, ferry, json_lines, name, out, scratch};
+use world::{Daemon, Office, expect, ferry, json_lines, name, out, scratch};
 
 #[test]
 fn keygen_makes_a_private_file_and_a_card_and_never_overwrites() {
@@ -74,9 +75,28 @@ fn keygen_refuses_short_passphrases_opening_keys_and_missing_folders() {
 }
 
 #[test]
-fn commands_that_are_not_there_yet_say_so_and_what_to_do() {
-    let text = expect(2, &["dispose", "--key", "x"]);
-    assert!(text.contains("not yet available") && text.contains("what to do"), "{text}");
+fn a_medium_is_disposed_of_by_an_operator_or_by_a_witness_never_by_both_in_one_word() {
+    let asked = ["dispose", "--key", "x", "--medium-id", "d", "--reason", "shredded"];
+    assert!(expect(2, &asked).contains("--witness"));
+    let both = [&asked[..], &["--witness", "a", "--operator", "b"]].concat();
+    assert!(expect(2, &both).contains("cannot be used with"));
+
+    let mut office = Office::new("dispose", Suite::Gm);
+    let operator = office.person("zhao", "operator", "intranet");
+    let witness = office.person("qian", "auditor", "intranet");
+    let node = Daemon::start(&office, "intranet", Vec::new());
+    let say = |key: &str, whom: [&str; 2]| {
+        let arguments =
+            ["dispose", "--spool", node.spool(), "--medium-id", "disc-0042", "--reason", "shredded", "--key", key];
+        expect(0, &[&arguments[..], &whom].concat())
+    };
+    let said = say(&operator, ["--witness", "qian"]);
+    assert!(said.contains("within seven days qian says the same") && said.contains("--operator zhao"), "{said}");
+    let media = || expect(0, &["media", "--spool", node.spool()]);
+    assert!(media().contains("medium disc-0042 (out): not used yet"));
+    assert!(say(&witness, ["--operator", "zhao"]).contains("medium disc-0042 is disposed of"));
+    assert!(media().contains("medium disc-0042 (out): disposed of, 2026-11-21T23:59:59"));
+    assert!(expect(0, &["--lang", "zh", "media", "--spool", node.spool()]).contains("已销毁"));
 }
 
 #[test]
@@ -304,24 +324,83 @@ fn a_ledger_holds_against_its_checkpoint_and_no_changed_one_does() {
 
 #[test]
 fn intake_brings_a_folder_whole_and_refuses_links() {
-    let dir = scratch("intake");
+    let mut office = Office::new("intake", Suite::Std);
+    let (operator, approver) =
+        (office.person("zhao", "operator", "intranet"), office.person("qian", "approver", "intranet"));
+    let node = Daemon::start(&office, "intranet", Vec::new());
+    let dir = office.dir.clone();
     let (stick, inlet) = (dir.join("stick"), dir.join("inlet"));
     fs::create_dir_all(stick.join("case-7/权籍")).unwrap();
     fs::create_dir_all(&inlet).unwrap();
     fs::write(stick.join("case-7/权籍/parcel.shp"), b"raw survey bytes").unwrap();
     fs::write(stick.join("case-7/readme"), b"x").unwrap();
     let (from, to, list) = (stick.join("case-7"), inlet.to_str().unwrap(), dir.join("list.sha256"));
-    let arguments = ["intake", from.to_str().unwrap(), "--inlet", to, "--listing", list.to_str().unwrap()];
+    // What anybody who opened or ran it would trip over: an archive that is none, an image, a program.
+    let odd: [(&str, &[u8]); 3] = [
+        ("a.zip", b"PK\x03\x04 and nothing"),
+        ("disk.iso", &[0; 40_000]),
+        ("run.sh", b"#!/bin/sh\ntouch \"$0.ran\"\n"),
+    ];
+    for (name, bytes) in odd {
+        fs::write(from.join(name), bytes).unwrap();
+        fs::set_permissions(from.join(name), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let by = |key: &str| {
+        let spool = ["--spool", node.spool(), "--key", key, "--inlet", to, "--listing", list.to_str().unwrap()];
+        [&["intake", from.to_str().unwrap()][..], &spool].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |code: i32, key: &str| expect(code, &by(key).iter().map(String::as_str).collect::<Vec<_>>());
     symlink("/etc/passwd", from.join("link")).unwrap();
-    assert!(expect(1, &arguments).contains("symbolic link"));
-    assert_eq!(fs::read_dir(&inlet).unwrap().count(), 0);
+    assert!(run(1, &operator).contains("symbolic link"));
     fs::remove_file(from.join("link")).unwrap();
-    expect(0, &arguments);
+    // Whoever is no operator brings nothing in, and leaves no listing behind.
+    assert!(run(1, &approver).contains("the node refused (role)"));
+    assert_eq!((fs::read_dir(&inlet).unwrap().count(), list.exists()), (0, false));
+    let said = run(0, &operator);
+    assert!(said.contains("signed   by zhao"), "{said}");
     assert_eq!(fs::read(inlet.join("case-7/权籍/parcel.shp")).unwrap(), b"raw survey bytes");
     assert_eq!(fs::metadata(inlet.join("case-7")).unwrap().permissions().mode() & 0o777, 0o770);
-    assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 2);
-    assert!(expect(1, &arguments).contains("already"));
-    expect(2, &["intake", from.to_str().unwrap(), "--inlet", "/nonexistent"]);
+    for (name, bytes) in odd {
+        let copy = inlet.join("case-7").join(name);
+        assert_eq!(fs::read(&copy).unwrap(), bytes, "{name} is what it was");
+        assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o660, "{name} cannot be run");
+    }
+    assert_eq!(fs::read_dir(&from).unwrap().count(), 5, "the medium is as it was");
+    assert_eq!(fs::read_dir(inlet.join("case-7")).unwrap().count(), 5);
+    // The listing has every file's digest, and the operator's signature is of exactly that listing.
+    let text = fs::read(&list).unwrap();
+    let lines = String::from_utf8(text.clone()).unwrap();
+    let digest = Suite::Std.digest(b"raw survey bytes");
+    assert!(lines.lines().count() == 5 && lines.contains(&format!("{digest}  权籍/parcel.shp\n")), "{lines}");
+    let signed = Signed::parse::<Request>(&fs::read(dir.join("list.sha256.sig")).unwrap()).unwrap();
+    let (said, card) = office.trust.verify::<Request>(&signed).unwrap();
+    assert_eq!((said.person.as_str(), card.role, said.action.as_str()), ("zhao", Role::Operator, "intake"));
+    assert_eq!(said.argument("listing"), Some(Suite::Std.digest(&text).to_string().as_str()));
+    assert_eq!((said.argument("name"), said.argument("files")), (Some("case-7"), Some("5")));
+    assert!(run(1, &operator).contains("already"));
+    // Anybody with the cards sees later that it is this listing and whose; another listing, a signature of other bytes, and
+    // a listing that is gone are refused.
+    let (trust, signature) = (office.trust_dir.to_str().unwrap(), dir.join("list.sha256.sig"));
+    let verify = |code: i32| expect(code, &["verify", signature.to_str().unwrap(), "--trust", trust]);
+    assert!(verify(0).contains("is the listing that was signed"));
+    fs::write(&list, lines.replacen('0', "1", 1)).unwrap();
+    assert!(verify(1).contains("is not the listing that was signed"));
+    fs::remove_file(&list).unwrap();
+    assert!(verify(1).contains("list.sha256"));
+    fs::write(&list, &text).unwrap();
+    let mut bytes = fs::read(&signature).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&signature, bytes).unwrap();
+    assert!(verify(1).contains("FAIL"));
+    let named = ["intake", "--medium", from.to_str().unwrap(), "--name", "case-8", "--inlet", to];
+    let named =
+        [&named[..], &["--spool", node.spool(), "--key", &operator, "--listing", list.to_str().unwrap()]].concat();
+    expect(0, &named);
+    assert!(inlet.join("case-8/run.sh").is_file());
+    assert!(verify(0).contains("case-8"), "the new listing has its new signature");
+    let key = ["--spool", node.spool(), "--key", &operator];
+    expect(2, &[&["intake", from.to_str().unwrap(), "--inlet", "/nonexistent"][..], &key].concat());
+    expect(2, &["intake", from.to_str().unwrap(), "--inlet", to]);
 }
 
 #[test]

@@ -162,6 +162,18 @@ fn sectors(medium: &Path) -> Vec<(PathBuf, u64)> {
     files(medium).into_iter().flat_map(of).collect()
 }
 
+impl Stage {
+    /// A copy of what was exported, with these sectors of it zeroed, and where they are on the copy.
+    fn damaged(&self, place: usize, damage: &[(PathBuf, u64)]) -> (PathBuf, Vec<(PathBuf, u64)>) {
+        let medium = self.office.dir.join(format!("damaged-{place}"));
+        copy_tree(&self.out, &medium);
+        let on_copy = |path: &Path| medium.join(path.strip_prefix(&self.out).unwrap());
+        let here: Vec<_> = damage.iter().map(|(path, sector)| (on_copy(path), *sector)).collect();
+        zero(&here);
+        (medium, here)
+    }
+}
+
 fn zero(sectors: &[(PathBuf, u64)]) {
     for (path, sector) in sectors {
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
@@ -216,6 +228,8 @@ fn a_trip_over_five_volumes_is_imported_in_any_order_and_each_is_confirmed_by_it
         let stage = Stage::new(&format!("five-{suite}"), suite, &[200_000; 24]);
         let text = stage.export_out(&["--volume", "2200000"]);
         assert_eq!(stage.volumes(), 5, "{text}");
+        let slip = fs::read_to_string(stage.office.dir.join("slip-17.html")).unwrap();
+        assert!(slip.contains("<th>卷 / Volumes</th><td><b>5</b> （1–5，"), "who hands over counts them: {slip}");
         for number in 1..=5 {
             let medium = stage.volume(number);
             let bytes: u64 = fs::read_dir(trip(&medium)).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
@@ -368,13 +382,7 @@ fn a_tenth_of_all_sectors_zeroed_at_random_or_as_one_run_is_restored_and_named()
         let mut damages: Vec<_> = (0..3).map(|seed| some(&stage.out, 10, seed)).collect();
         damages.extend([0, 1, 45, 80, 90].map(|from| run(&stage.out, 10, from)));
         for (place, damage) in damages.iter().enumerate() {
-            let medium = stage.office.dir.join(format!("damaged-{place}"));
-            copy_tree(&stage.out, &medium);
-            let here: Vec<_> = damage
-                .iter()
-                .map(|(path, sector)| (medium.join(path.strip_prefix(&stage.out).unwrap()), *sector))
-                .collect();
-            zero(&here);
+            let (medium, here) = stage.damaged(place, damage);
             let text = stage.confirm(3, &medium);
             assert!(text.contains("an import would restore all of it"), "{text}");
             let far = stage.another_desk(&format!("far-{place}"));
@@ -398,13 +406,7 @@ fn more_damage_than_the_parity_covers_is_refused_by_name_and_what_is_whole_is_ke
     let whole = stage.office.dir.join("whole");
     copy_tree(&stage.out, &whole);
     for (place, damage) in [some(&stage.out, 15, 9), run(&stage.out, 15, 20)].into_iter().enumerate() {
-        let medium = stage.office.dir.join(format!("beyond-{place}"));
-        copy_tree(&stage.out, &medium);
-        let here: Vec<_> = damage
-            .iter()
-            .map(|(path, sector)| (medium.join(path.strip_prefix(&stage.out).unwrap()), *sector))
-            .collect();
-        zero(&here);
+        let (medium, here) = stage.damaged(place, &damage);
         let text = stage.confirm(3, &medium);
         assert!(text.contains("could not restore all"), "{text}");
         let far = stage.another_desk(&format!("far-{place}"));
@@ -434,13 +436,7 @@ fn blocks_of_a_large_volume_share_a_scratch_and_random_damage() {
     stage.export_out(&["--parity", "12"]);
     stage.confirm(0, &stage.out);
     for (place, damage) in [some(&stage.out, 10, 77), run(&stage.out, 10, 30)].into_iter().enumerate() {
-        let medium = stage.office.dir.join(format!("damaged-{place}"));
-        copy_tree(&stage.out, &medium);
-        let here: Vec<_> = damage
-            .iter()
-            .map(|(path, sector)| (medium.join(path.strip_prefix(&stage.out).unwrap()), *sector))
-            .collect();
-        zero(&here);
+        let (medium, _) = stage.damaged(place, &damage);
         let text = stage.import_at(0, &stage.another_desk(&format!("far-{place}")), &medium);
         assert!(text.contains("were restored from its parity") && text.contains("imported. 6 files"), "{text}");
         fs::remove_dir_all(medium).unwrap();

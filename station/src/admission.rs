@@ -24,7 +24,7 @@ use spool::{Entry, EntryKind, Outlet, ParcelState, Standing, State};
 
 use crate::alarm::Alarm;
 use crate::drop::{self, Drop};
-use crate::opening::{Admitted, Obstacle, open, peek};
+use crate::opening::{Admitted, Manner, Obstacle, open, peek};
 use crate::outlets;
 use crate::parallel::in_parallel;
 use crate::receipts::{self, Came, Said};
@@ -390,12 +390,12 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
         Err(error) => {
             tracing::error!(bundle = item_of(path), %error, "a bundle in our custody is damaged; it is held");
             station.alarms.raise(now, Alarm::NotAuthentic);
-            return hold(station, path, Reason::Malformed, None, now).map(on);
+            return hold_arrival(station, path, Reason::Malformed, None, now).map(on);
         }
     };
     let parcel = station.spool.parcel_of_bundle(&envelope.bundle)?;
     let Some(known) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
-        return hold(station, path, Reason::Malformed, None, now).map(on);
+        return hold_arrival(station, path, Reason::Malformed, None, now).map(on);
     };
     match known.state {
         State::Arrived => {}
@@ -408,7 +408,7 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
         State::Delivering => {
             // The records on both sides of the rename tell where we died.
             let Some(came) = known.came.as_ref().map(|came| Came::of_state(&known, came)) else {
-                return hold(station, path, Reason::Malformed, None, now).map(on);
+                return hold_arrival(station, path, Reason::Malformed, None, now).map(on);
             };
             let outlet = Outlet::open(&station.spool, &known.route)?;
             let name = known.name.clone().unwrap_or_else(|| known.parcel.to_string());
@@ -459,7 +459,7 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
     {
         return Ok(Looked::Went(Went::Waits(route.name.clone())));
     }
-    match open(station, envelope.crossing, path, now) {
+    match open(station, envelope.crossing, path, Manner::Carried, now) {
         Ok(admitted) => bind(station, admitted, path, None, now),
         Err(Obstacle::Later(error)) => Err(error),
         // Custody is ours and the node before has let go: whatever is wrong now, the parcel ends and its origin is told.
@@ -468,7 +468,7 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
                 tracing::error!(parcel = %came.parcel, reason = reason.name(), "{words}");
                 refuse(station, &came, reason, false, path, now).map(on)
             }
-            None => hold(station, path, reason, None, now).map(on),
+            None => hold_arrival(station, path, reason, None, now).map(on),
         },
         Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, about.2, path, now).map(on),
     }
@@ -494,13 +494,13 @@ fn look(station: &Station, crossing: Crossing, entry: &Entry, now: Timestamp) ->
         sealing::keep_evidence(station, vec![Proof { parcel, bundle: entry.id, evidence }])?;
         return remove(station, path).map(on);
     }
-    match open(station, crossing, path, now) {
+    match open(station, crossing, path, Manner::Carried, now) {
         Ok(admitted) => bind(station, admitted, path, Some((crossing, entry.clone())), now),
         Err(Obstacle::Later(error)) => Err(error),
         Err(Obstacle::Bundle(reason, words)) => {
             tracing::warn!(bundle = %entry.id, %crossing, reason = reason.name(), "{words}");
             station.alarms.raise(now, Alarm::NotAuthentic);
-            hold(station, path, reason, Some(crossing), now).map(on)
+            hold_arrival(station, path, reason, Some(crossing), now).map(on)
         }
         Err(Obstacle::Parcel(about)) if about.1 == Reason::Duplicate => {
             let mut record = about.0.record(Event::Duplicate, now);
@@ -840,18 +840,29 @@ fn put_away(station: &Station, sealed: bool, path: &Path) -> Result<(), StationE
     if sealed { remove(station, path) } else { hold_file(station, path) }
 }
 
-/// A bundle that proves nothing: recorded, held, nobody is told.
-fn hold(
+/// An arrival that proves nothing.
+fn hold_arrival(
     station: &Station,
     path: &Path,
     reason: Reason,
     crossing: Option<Crossing>,
     now: Timestamp,
 ) -> Result<(), StationError> {
+    let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(BundleId::from_hex);
+    hold(station, path, id, reason, crossing, now)
+}
+
+/// A bundle that proves nothing: recorded, held, nobody is told.
+pub(crate) fn hold(
+    station: &Station,
+    path: &Path,
+    id: Option<BundleId>,
+    reason: Reason,
+    crossing: Option<Crossing>,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let mut record = Record::new(Event::Refused, now);
-    record.crossing = crossing;
-    record.reason = Some(reason);
-    record.bundle = path.file_stem().and_then(|stem| stem.to_str()).and_then(BundleId::from_hex);
+    (record.crossing, record.reason, record.bundle) = (crossing, Some(reason), id);
     station.spool.record(record, Local::none())?;
     hold_file(station, path)
 }

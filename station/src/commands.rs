@@ -3,6 +3,7 @@
 
 mod ask;
 mod backup;
+mod by_hand;
 mod check;
 mod findings;
 mod init;
@@ -201,22 +202,22 @@ enum Command {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
-    /// Seal by hand, where the config allows it. 手工封装
+    /// Seal by hand for the next node, where the config allows it; never out of the internal zone. 手工封装
     Seal {
         /// The route.
         #[arg(long)]
         route: String,
         /// What to seal.
         path: PathBuf,
-        /// Where to.
+        /// The bundle to write; must not exist.
         #[arg(long)]
         out: PathBuf,
     },
-    /// Open by hand, where the config allows it. 手工拆封
+    /// Open a bundle that was sealed by hand for this node, where the config allows it. 手工拆封
     Open {
         /// The bundle.
         bundle: PathBuf,
-        /// Where to.
+        /// The folder that what is in it is written into.
         #[arg(long)]
         out: PathBuf,
     },
@@ -426,12 +427,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             );
             Exit::Refused
         }
-        Command::Index { .. } | Command::Seal { .. } | Command::Open { .. } => {
-            out.error(
-                "this command is part of the contract but not of this version: it did nothing",
-                "see CHANGELOG.md for what this version can do",
-                "本版本尚未提供该命令，未执行任何操作；详见 CHANGELOG.md",
-            );
+        Command::Seal { route, path, out: bundle } => by_hand::seal(&config, zone, &route, &path, &bundle, out),
+        Command::Open { bundle, out: folder } => by_hand::open(&config, zone, &bundle, &folder, out),
+        Command::Index { .. } => {
+            out.error("index takes rebuild", "index rebuild", "index rebuild");
             Exit::Config
         }
         Command::Check { .. } | Command::Init => Exit::Done,

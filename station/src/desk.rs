@@ -20,14 +20,14 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use spool::desk::Answer;
 use spool::extract::Wanted;
-use spool::{Act, ActAt, ActFilter};
+use spool::{Act, ActAt, ActFilter, Kept};
 
 use crate::alarm::Alarm;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
-use crate::{admission, backup, housekeeping, key_life, receipts, release, report, reseal};
+use crate::{admission, backup, by_hand, disposal, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -273,13 +273,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
             let key = request.argument("to").and_then(|word| Digest::from_hex(&word.replace(' ', "").to_lowercase()));
             match (parcel, key) {
-                (Some(parcel), Some(key)) => match reseal::reseal(station, &parcel, &key, now) {
-                    // The next try is a person's to make: each opens the whole bundle.
-                    Err(error) if is_of_the_disk(&error) || matches!(error, StationError::Seal(_)) => {
-                        Ok(Err(disk_error(&error)))
-                    }
-                    other => other,
-                },
+                (Some(parcel), Some(key)) => or_disk_error(reseal::reseal(station, &parcel, &key, now)),
                 _ => Ok(Err(missing("parcel, to").with_remedy(
                     "reseal PARCEL --to FINGERPRINT, as it stands on the node's sealing card",
                     "reseal 投递件编号 --to 指纹（见该节点封装公钥卡）",
@@ -301,6 +295,11 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(shown)
         }
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
+        "intake" if role == Role::Operator => brought(station, request, signed, now),
+        "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
+        // What is laid beside the request, and made there, is in the folder of this machine's own account.
+        "seal" if may(&[]) => or_disk_error(by_hand::seal(station, request, now)),
+        "open" if may(&[]) => or_disk_error(by_hand::open(station, request, now)),
         // Who may say what time it is decides what may be thrown away: only who works on this machine.
         "clock-confirm" if may(&[]) => confirm_clock(station, request),
         "list" => list(station, request, now),
@@ -310,7 +309,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "intake" | "seal" | "open" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -324,6 +323,14 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
 pub(crate) fn is_of_the_disk(error: &StationError) -> bool {
     use spool::SpoolError::{Disk, Full};
     error.is_of_signer() || matches!(error, StationError::Io { .. } | StationError::Spool(Disk { .. } | Full { .. }))
+}
+
+/// The next try is a person's to make.
+fn or_disk_error(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(error) if is_of_the_disk(&error) || matches!(error, StationError::Seal(_)) => Ok(Err(disk_error(&error))),
+        other => other,
+    }
 }
 
 fn disk_error(error: &StationError) -> Refusal {
@@ -397,6 +404,23 @@ fn record_word(station: &Station, request: &Request, word: &Word, now: Timestamp
     Ok(())
 }
 
+/// An operator has copied survey files from a medium that nobody registered, and signs their listing: kept as it was signed,
+/// before the drop appears in its inlet.
+fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> Outcome {
+    let listing = request.argument("listing").and_then(Digest::from_hex);
+    let (Some(listing), Some(_), Some(bytes)) = (listing, number(request, "files"), number(request, "bytes")) else {
+        return Ok(Err(missing("listing (64 hex digits), files, bytes")));
+    };
+    let kept = Kept { at: now, name: format!("{}.intake", request.id), bytes: signed.to_vec() };
+    station.spool.keep_evidence(&[kept])?;
+    let mut record = Record::new(Event::RequestAnswered, now);
+    (record.person, record.digest, record.bytes) = (Some(request.person.clone()), Some(request.id), Some(bytes));
+    let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
+    let local = Local { name: Some(request.action.to_string()), labels: labels.cloned().collect() };
+    station.spool.record(record, local)?;
+    Ok(Ok(json!({ "listing": listing.to_string() })))
+}
+
 /// An operator has compared the machine's clock with another and believes it.
 fn confirm_clock(station: &Station, request: &Request) -> Outcome {
     let wall = station.clock.wall();
@@ -417,11 +441,11 @@ fn confirm_clock(station: &Station, request: &Request) -> Outcome {
     Ok(Ok(json!({ "now": wall.to_string() })))
 }
 
-fn missing(what: &str) -> Refusal {
+pub(crate) fn missing(what: &str) -> Refusal {
     Refusal::new("argument-missing", &format!("the request lacks {what}"), &format!("请求缺少 {what}"))
 }
 
-fn name(request: &Request, what: &str) -> Option<Name> {
+pub(crate) fn name(request: &Request, what: &str) -> Option<Name> {
     request.argument(what).and_then(|word| Name::new(word).ok())
 }
 
@@ -626,7 +650,8 @@ fn is_said(state: &spool::ParcelState, admit: bool) -> bool {
     if admit { state.admitted && state.state == spool::State::Arrived } else { state.state == spool::State::Duplicate }
 }
 
-fn reason(request: &Request) -> Vec<Label> {
+/// Why, as a label of a record.
+pub(crate) fn reason(request: &Request) -> Vec<Label> {
     // As long as a label may be; the rest of a novel is in the request.
     let words = request.argument("reason").map(|words| words.chars().take(80).collect::<String>());
     words

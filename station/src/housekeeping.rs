@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
 use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{backup, desk, missing, receipts, trips, waiting, witness};
+use crate::{backup, by_hand, desk, missing, receipts, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -170,7 +170,7 @@ impl Housekeeping {
             .ferry
             .media
             .iter()
-            .map(|medium| json!({ "id": medium.id, "direction": if medium.direction == crate::config::Direction::Out { "out" } else { "in" } }))
+            .map(|medium| json!({ "id": medium.id, "direction": if medium.direction == crate::config::Direction::Out { "out" } else { "in" }, "disposed_ms": station.disposed.since(&medium.id).map(|at| at.0) }))
             .collect();
         self.write(station, &folder.join("media.json"), &json!(media))?;
         if self.queues.is_empty() {
@@ -376,7 +376,10 @@ fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), 
 /// The day in a name is the claim of the node where a parcel began, and that node's clock may stand in another century:
 /// what the name calls old goes only where the disk says the same of it.
 fn retain(station: &Station, now: Timestamp) -> Result<(), StationError> {
-    retain_evidence(station, now).and(retain_quarantine(station, now)).and(retain_notices(station, now))
+    retain_evidence(station, now)
+        .and(retain_quarantine(station, now))
+        .and(retain_notices(station, now))
+        .and(by_hand::clear(station, now))
 }
 
 fn retain_evidence(station: &Station, now: Timestamp) -> Result<(), StationError> {

@@ -7,8 +7,10 @@
 
 pub mod alarm;
 mod budget;
+mod by_hand;
 pub mod clock;
 pub mod config;
+pub mod disposal;
 pub mod drop;
 pub mod exceptions;
 mod html;

@@ -52,6 +52,22 @@ pub(crate) enum Obstacle {
     Parcel(Box<(Came, Reason, bool)>),
 }
 
+/// How a bundle came to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// By the carrier of its crossing, under a number.
+    Carried,
+    /// In somebody's hand, under none.
+    ByHand,
+}
+
+impl Manner {
+    /// Numbers begin with the epoch of a start, which is never 0.
+    fn of(envelope: &Envelope) -> Manner {
+        if (envelope.epoch, envelope.sequence) == (0, 0) { Manner::ByHand } else { Manner::Carried }
+    }
+}
+
 impl From<StationError> for Obstacle {
     fn from(error: StationError) -> Self {
         Obstacle::Later(error)
@@ -65,7 +81,13 @@ impl From<spool::SpoolError> for Obstacle {
 }
 
 /// Every step between a file and an inspected parcel.
-pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Timestamp) -> Result<Admitted, Obstacle> {
+pub(crate) fn open(
+    station: &Station,
+    crossing: Crossing,
+    path: &Path,
+    manner: Manner,
+    now: Timestamp,
+) -> Result<Admitted, Obstacle> {
     let envelope = peek(path).map_err(|error| obstacle(station, path, now, error))?;
     if envelope.crossing != crossing
         || envelope.target != station.node
@@ -76,7 +98,19 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
             format!("sealed by {} for {} over {}", envelope.source, envelope.target, envelope.crossing),
         ));
     }
-    if path.file_stem().is_none_or(|stem| *stem != *envelope.bundle.to_string()) {
+    match (manner, Manner::of(&envelope)) {
+        (Manner::Carried, Manner::ByHand) => {
+            let words = "it has no number: it was sealed by hand, and no carrier takes such a bundle".to_owned();
+            return Err(Obstacle::Bundle(Reason::NotAuthentic, words));
+        }
+        (Manner::ByHand, Manner::Carried) => {
+            let words = "it has a number: it comes by the carrier of its crossing and is not opened by hand".to_owned();
+            return Err(Obstacle::Bundle(Reason::NoRoute, words));
+        }
+        _ => {}
+    }
+    let named = path.file_stem().is_some_and(|stem| *stem == *envelope.bundle.to_string());
+    if manner == Manner::Carried && !named {
         return Err(Obstacle::Bundle(
             Reason::NotAuthentic,
             "its envelope names another bundle than it came as".to_owned(),
@@ -96,7 +130,7 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
         epoch: envelope.epoch,
         sequence: envelope.sequence,
     };
-    if let Some(answer) = answered(station, &envelope, &came)? {
+    if let Some(answer) = answered(station, &envelope, &came, manner)? {
         prove_whole(station, path, now)?;
         return Err(answer);
     }
@@ -110,8 +144,12 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
     };
 
     let parcel = statement.parcel;
+    if manner == Manner::ByHand && statement.target != station.node {
+        prove_whole(station, path, now)?;
+        return Err(Obstacle::Parcel(Box::new((came, Reason::NoRoute, false))));
+    }
     // Exactly the file or the folder that the parcel is, under no name of its own.
-    let place = if statement.target == station.node {
+    let place = if statement.target == station.node && manner == Manner::Carried {
         Outlet::open(&station.spool, &route.name)?.stage(&parcel)?
     } else {
         station.layout().opening().join(parcel.to_string())
@@ -201,7 +239,12 @@ pub(crate) fn open(station: &Station, crossing: Crossing, path: &Path, now: Time
 }
 
 /// What is to be said of a parcel or a number that is known here already.
-fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Option<Obstacle>, StationError> {
+fn answered(
+    station: &Station,
+    envelope: &Envelope,
+    came: &Came,
+    manner: Manner,
+) -> Result<Option<Obstacle>, StationError> {
     let parcel = |reason| Ok(Some(Obstacle::Parcel(Box::new((came.clone(), reason, false)))));
     let known = station.spool.parcel(&came.parcel)?;
     if known.as_ref().is_some_and(|known| known.statement != Digest::default() && known.origin != came.origin) {
@@ -220,6 +263,10 @@ fn answered(station: &Station, envelope: &Envelope, came: &Came) -> Result<Optio
     }
     let ours =
         known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
+    if manner == Manner::ByHand {
+        // There is no number to have been used before.
+        return if known.is_some() { parcel(Reason::Duplicate) } else { Ok(None) };
+    }
     if !ours {
         match station.spool.seen(&envelope.source, envelope.crossing, envelope.epoch, envelope.sequence)? {
             Seen::New => {}

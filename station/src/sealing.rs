@@ -175,6 +175,53 @@ pub(crate) fn seal_to(
     if !is_small(papers.manifest) {
         station.spool.room(papers.manifest.content_bytes())?;
     }
+    let custody = custody(station, released, papers, hop, now)?;
+    // Only now, so that a number is not drawn again and again while nobody signs.
+    let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
+    let id = new_id(now, keys::random());
+    let keys = (recipient, &station.keyring.opening.public());
+    let plan = plan(station, keys, papers, &custody, hop, (id, epoch, sequence), now);
+    match write_out(station, &plan, released.parcel()) {
+        Ok(place) => Ok(Staged { id, crossing: hop.crossing, epoch, sequence, priority: papers.priority, place }),
+        Err(error) => {
+            withdraw(station, hop.crossing, epoch, sequence, now)?;
+            Err(error)
+        }
+    }
+}
+
+/// Seals a released parcel for a person to take along: like any other, but under no number, so that nobody waits for it and
+/// no carrier takes it. Returns its id and where it stands, durable, until the next start.
+pub(crate) fn seal_by_hand(
+    station: &Station,
+    released: &Released<Drop>,
+    papers: &Papers<'_>,
+    hop: &Hop,
+    now: Timestamp,
+) -> Result<(BundleId, PathBuf), StationError> {
+    station.spool.room(papers.manifest.content_bytes())?;
+    let recipient = station.trust.sealing_key(&hop.peer.name)?;
+    let custody = custody(station, released, papers, hop, now)?;
+    let id = new_id(now, keys::random());
+    let keys = (&recipient, &station.keyring.opening.public());
+    let plan = plan(station, keys, papers, &custody, hop, (id, 0, 0), now);
+    let path = station.layout().sealing().join(format!("{id}.by-hand"));
+    if let Err(error) = write(station, &path, &plan, released.parcel()) {
+        // Its room is for others; what the disk says now is the first error.
+        let _gone = station.spool.disk().remove_file(&path);
+        return Err(error);
+    }
+    Ok((id, path))
+}
+
+/// The entries so far and this node's own.
+fn custody(
+    station: &Station,
+    released: &Released<Drop>,
+    papers: &Papers<'_>,
+    hop: &Hop,
+    now: Timestamp,
+) -> Result<Vec<Signed>, StationError> {
     let entry = CustodyEntry {
         version: VERSION,
         statement: papers.statement.digest(),
@@ -190,11 +237,20 @@ pub(crate) fn seal_to(
     };
     let mut custody = papers.custody.to_vec();
     custody.push(station.sign(&entry)?);
-    // Only now, so that a number is not drawn again and again while nobody signs.
-    let (epoch, sequence) = station.spool.next_number(hop.crossing)?;
-    let id = new_id(now, keys::random());
-    let plan = SealPlan {
-        bundle: id,
+    Ok(custody)
+}
+
+fn plan<'a>(
+    station: &'a Station,
+    (recipient, keeper): (&'a SealingKey, &'a SealingKey),
+    papers: &Papers<'a>,
+    custody: &'a [Signed],
+    hop: &'a Hop,
+    (bundle, epoch, sequence): (BundleId, u64, u64),
+    now: Timestamp,
+) -> SealPlan<'a> {
+    SealPlan {
+        bundle,
         crossing: hop.crossing,
         epoch,
         sequence,
@@ -204,17 +260,10 @@ pub(crate) fn seal_to(
         now,
         key: &station.keyring.signing,
         recipient,
-        keeper: &station.keyring.opening.public(),
+        keeper,
         statement: papers.statement,
-        custody: &custody,
+        custody,
         manifest: papers.manifest,
-    };
-    match write_out(station, &plan, released.parcel()) {
-        Ok(place) => Ok(Staged { id, crossing: hop.crossing, epoch, sequence, priority: papers.priority, place }),
-        Err(error) => {
-            withdraw(station, hop.crossing, epoch, sequence, now)?;
-            Err(error)
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::alarm::{Alarm, Alarms};
 use crate::backup::Backups;
 use crate::clock::Clock;
 use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeSettings, PeerSettings, RouteSettings};
+use crate::disposal::Disposed;
 use crate::exceptions::Exceptions;
 use crate::keyring::{Keyring, KeyringError, security};
 use crate::outlets::Outlets;
@@ -171,6 +172,8 @@ pub struct Station {
     pub scanner: Option<Scanner>,
     /// What two people let pass.
     pub exceptions: Exceptions,
+    /// The media that were destroyed.
+    pub disposed: Disposed,
     /// Its routes.
     pub routes: Vec<RouteSettings>,
     /// Its neighbours.
@@ -313,6 +316,7 @@ impl Station {
             sandbox: plan.sandbox,
             scanner: plan.scanner,
             exceptions: Exceptions::default(),
+            disposed: Disposed::default(),
             routes: plan.routes,
             owed_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
@@ -332,10 +336,12 @@ impl Station {
         }
         station.load_switches();
         station.exceptions.load(&station);
+        station.disposed.load(&station)?;
         crate::sealing::recover(&station)?;
         crate::release::recover(&station)?;
         crate::receipts::let_go(&station)?;
         crate::reseal::let_go(&station)?;
+        crate::by_hand::turn_out(&station, now)?;
         Ok(station)
     }
 

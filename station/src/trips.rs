@@ -30,6 +30,7 @@ use crate::alarm::Alarm;
 use crate::budget::Budgets;
 use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
+use crate::disposal;
 use crate::parallel::in_parallel;
 use crate::receipts;
 use crate::station::{Station, StationError};
@@ -569,18 +570,29 @@ fn open_to_group(place: &Path, mode: u32) -> std::io::Result<()> {
 
 fn check_medium(station: &Station, medium: &Name, wanted: Direction) -> Result<(), Refusal> {
     match station.medium_direction(medium) {
-        None => Err(Refusal::new(
-            "medium-unknown",
-            "the medium is not in the register ([[ferry.medium]])",
-            "介质未登记（见配置 [[ferry.medium]]）",
-        )),
+        None => Err(medium_unknown()),
         Some(found) if found != wanted => Err(Refusal::new(
             "medium-direction",
             "the medium is registered for the other direction",
             "介质登记的方向与本次摆渡相反",
         )),
-        Some(_) => Ok(()),
+        Some(_) => disposal::refusal(station, medium).map_or(Ok(()), Err),
     }
+}
+
+pub(crate) fn medium_unknown() -> Refusal {
+    Refusal::new(
+        "medium-unknown",
+        "the medium is not in the register ([[ferry.medium]])",
+        "介质未登记（见配置 [[ferry.medium]]）",
+    )
+}
+
+/// The trip of ours that is under way on a medium.
+pub(crate) fn open_on(station: &Station, medium: &Name) -> Result<Option<u64>, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(None) };
+    let open = |known: &TripOnRecord| !known.stage.is_over() && known.record.medium.as_ref() == Some(medium);
+    Ok(station.spool.trips(crossing, Way::Out, TRIPS_MAX)?.into_iter().find(open).map(|known| known.trip))
 }
 
 fn trip_record(
@@ -739,6 +751,9 @@ pub fn confirm(
     person: &Name,
     now: Timestamp,
 ) -> Result<Result<(Trip, Vec<u8>), Refusal>, StationError> {
+    if let Some(refusal) = disposal::refusal(station, medium) {
+        return Ok(Err(refusal));
+    }
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));

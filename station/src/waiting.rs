@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::Carrier;
 use crate::outlets;
+use crate::release::PAPER;
 use crate::station::{Station, StationError};
 
 /// Entries of a folder that are asked for size and age; the rest is counted. A warm look takes some 30 ms.
@@ -54,6 +55,12 @@ fn by_id(path: &Path, _: &std::fs::Metadata) -> Option<Timestamp> {
     // What follows the id may be a name in any encoding.
     let id = path.file_name()?.as_encoded_bytes().get(..32)?;
     protocol::BundleId::from_hex(std::str::from_utf8(id).ok()?).map(|id| moment_of(&id))
+}
+
+/// What is held, without what people said of it.
+fn look_at_held(folder: &Path) -> Result<Look, StationError> {
+    let is_held = |path: &Path| path.extension().is_none_or(|end| end != PAPER);
+    look(folder, is_held, by_id, ASKED_MAX)
 }
 
 /// A folder of other names: the moment is when the entry came to stand there, by the machine's wall clock. Not when it
@@ -237,7 +244,7 @@ pub fn queues(station: &Station, now: Timestamp) -> Result<Vec<Value>, StationEr
     }
     rows.push(by_change("desk".to_owned(), Kind::Desk, look_by_change(&layout.desk_requests(), |_| true)));
     let kind = Kind::Quarantine { days: station.settings.quarantine_days };
-    rows.push(by_id("quarantine".to_owned(), kind, look_by_id(&layout.quarantine())));
+    rows.push(by_id("quarantine".to_owned(), kind, look_at_held(&layout.quarantine())));
     Ok(rows)
 }
 
@@ -288,6 +295,18 @@ pub fn outlet_alarms(station: &Station, now: Timestamp) -> (bool, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_people_said_of_a_held_parcel_is_not_held_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = spool::Disk::real();
+        let id = protocol::id::new_id(Timestamp(1_000), [7; 10]);
+        disk.create_dir_private(&folder.path().join(id.to_string())).unwrap();
+        disk.write(&folder.path().join(format!("{id}.{}", PAPER)), b"word 00\n").unwrap();
+        let other = protocol::id::new_id(Timestamp(2_000), [7; 10]);
+        disk.create(&folder.path().join(format!("{other}.aside"))).unwrap();
+        assert_eq!(look_at_held(folder.path()).unwrap().entries, 2);
+    }
 
     #[test]
     fn a_look_counts_everything_and_asks_only_so_many() {

@@ -264,7 +264,7 @@ fn every_command_of_ferry_answers() {
         (vec!["rules", "show", &garbage, "--trust", &trust], USAGE),
         (vec!["rules", "show", &gone, "--trust", &trust], DISK),
         (vec!["rules", "sign", &rules, "--key", &key, "--passphrase-file", &passphrase], REFUSED),
-        (vec!["dispose"], USAGE),
+        (vec!["dispose", "--spool", &gone, "--medium-id", "d", "--witness", "w", "--reason", "a", "--key", &key], DISK),
         (vec!["release", "--spool", &gone, "--parcel", "00", "--reason", "a", "--key", &key], DISK),
     ];
     for (arguments, expected) in table {

@@ -220,6 +220,162 @@ fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
     assert_eq!(confirm(&running, &mut now, "1", "3").details["missing"], json!([2, 3]));
 }
 
+/// An operator and a witness, each with their own key; until both have spoken the medium is as it was, and from then on
+/// nothing goes onto it or comes from it, after another start too.
+#[test]
+fn a_medium_that_two_people_disposed_of_is_never_used_again() {
+    let (office, mut now) = (Office::new(), START);
+    let other = twins::person(&[&office.intranet], "operator-chen", Role::Operator);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let mut say = |running: &Running, who: &str, key: &SigningKey, medium: &str, role: &str, whom: &str| {
+        now = now.plus_ms(1);
+        let arguments = [("medium", medium), (role, whom), ("reason", "shredded")];
+        twins::ask(running, key, who, "dispose", &arguments, now)
+    };
+    let (li, zhao) = (&office.approvers[0], &office.approvers[1]);
+    let refused: [(&str, &SigningKey, &str, &str, &str, &str); 7] = [
+        (OPERATOR, &office.operator, DISC, "witness", OPERATOR, "witness-same"),
+        (OPERATOR, &office.operator, DISC, "operator", OPERATOR, "witness-same"),
+        (OPERATOR, &office.operator, DISC, "witness", "nobody", "witness-unknown"),
+        (OPERATOR, &office.operator, DISC, "witness", "intranet", "witness-unknown"),
+        (OPERATOR, &office.operator, "disc-0009", "witness", APPROVERS[0], "medium-unknown"),
+        (APPROVERS[0], li, DISC, "witness", APPROVERS[1], "role"),
+        (APPROVERS[0], li, DISC, "operator", OPERATOR, "not-asked"),
+    ];
+    for (who, key, medium, role, whom, code) in refused {
+        let answer = say(&running, who, key, medium, role, whom);
+        assert_eq!((answer.done, answer.code.as_str()), (false, code), "{who} {role} {whom}: {answer:?}");
+    }
+    let first = say(&running, OPERATOR, &office.operator, DISC, "witness", APPROVERS[0]);
+    assert_eq!((first.done, &first.details["disposed"]), (true, &json!(false)), "{first:?}");
+    // Nobody but the named witness completes it, and a second operator who names somebody else has not.
+    assert_eq!(say(&running, APPROVERS[1], zhao, DISC, "operator", OPERATOR).code, "not-asked");
+    assert!(say(&running, "operator-chen", &other, DISC, "witness", APPROVERS[1]).done);
+    assert_eq!(say(&running, APPROVERS[0], li, DISC, "operator", "operator-chen").code, "not-asked");
+    let on_disc = |running: &Running| -> Vec<_> {
+        let all = records(running, Event::RequestAnswered).into_iter();
+        all.filter(|record| record.medium == Some(name(DISC)))
+            .map(|record| record.person.unwrap().to_string())
+            .collect()
+    };
+    assert_eq!((on_disc(&running).len(), running.station.disposed.since(&name(DISC))), (0, None));
+    // Until both have spoken it is as it was, also after another start. While a trip is under way on it, it cannot go.
+    drop(running);
+    let mut now = START.plus_ms(60_000);
+    let running = office.intranet.open(now).unwrap();
+    assert_eq!(stage(&running, now).trip, 1);
+    let mut say = |running: &Running, who: &str, key: &SigningKey, role: &str, whom: &str| {
+        now = now.plus_ms(1);
+        let arguments = [("medium", DISC), (role, whom), ("reason", "shredded")];
+        twins::ask(running, key, who, "dispose", &arguments, now)
+    };
+    assert_eq!(say(&running, APPROVERS[0], li, "operator", OPERATOR).code, "medium-in-use");
+    drop(running);
+
+    let end = START.plus_ms(76 * 3_600_000);
+    let mut later = end;
+    let mut running = office.intranet.open(later).unwrap();
+    running.turn(&mut later).unwrap();
+    let states: Vec<_> = trips::list(&running.station).unwrap().iter().map(|trip| trip.state).collect();
+    assert_eq!(states, [TripState::Expired], "nobody confirmed it");
+    let ask = |running: &Running, action: &str, arguments: &[(&str, &str)], now| {
+        twins::ask(running, &office.operator, OPERATOR, action, arguments, now)
+    };
+    let words = [("medium", DISC), ("operator", OPERATOR), ("reason", "shredded")];
+    let none = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words[..2], later);
+    assert_eq!(none.code, "reason-missing");
+    let done = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words, later.plus_ms(1));
+    assert_eq!((done.done, &done.details["disposed"]), (true, &json!(true)), "{done:?}");
+    assert_eq!(on_disc(&running), [OPERATOR, APPROVERS[0]], "both words stand in the ledger under the medium");
+    let word = records(&running, Event::RequestAnswered).pop().unwrap();
+    let kept = running.station.spool.evidence_path(word.at, &format!("{}.disposal", word.digest.unwrap()));
+    let signed = Signed::parse::<protocol::request::Request>(&fs::read(kept).unwrap()).unwrap();
+    let said = signed.verify::<protocol::request::Request>(&li.public()).unwrap();
+    assert_eq!((said.person.as_str(), said.argument("operator")), (APPROVERS[0], Some(OPERATOR)), "as it was signed");
+    for start in 0..2 {
+        let at = later.plus_ms(10 + 10 * start);
+        let head = running.station.spool.head().size;
+        let again = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words, at);
+        assert_eq!((again.done, again.code.as_str()), (true, "disposed-already"));
+        for (nth, action) in ["export", "reexport", "confirm"].into_iter().enumerate() {
+            let arguments = [("medium", DISC), ("carrier", "sun"), ("trip", "1")];
+            let answer = ask(&running, action, &arguments, at.plus_ms(nth as u64));
+            assert_eq!((answer.done, answer.code.as_str()), (false, "medium-disposed"), "{action}");
+            assert!(answer.message_en.contains("medium disc-0001 was destroyed before a witness"), "{answer:?}");
+        }
+        // Four requests that were answered, and nothing else.
+        assert_eq!(running.station.spool.head().size - head, 4);
+        running.turn(&mut later).unwrap();
+        running.housekeeping.publish(&running.station, later).unwrap();
+        let media = fs::read(running.station.layout().status().join("media.json")).unwrap();
+        let media: Value = serde_json::from_slice(&media).unwrap();
+        assert!(media[0]["disposed_ms"].as_u64() > Some(end.0), "{media}");
+        drop(running);
+        running = office.intranet.open(later).unwrap();
+    }
+}
+
+/// The register of the side that reads media has a direction and a disposal of its own.
+#[test]
+fn nothing_is_taken_from_a_medium_that_was_disposed_of() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    let extranet = office.extranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    office.carry(1, now);
+    for (key, who, other) in [
+        (&office.operator, OPERATOR, ("witness", APPROVERS[1])),
+        (&office.approvers[1], APPROVERS[1], ("operator", OPERATOR)),
+    ] {
+        let words = [("medium", DISC), other, ("reason", "burnt")];
+        assert!(twins::ask(&extranet, key, who, "dispose", &words, now).done);
+    }
+    let refused = office.import(&extranet, 1, now);
+    assert_eq!((refused.done, refused.code.as_str()), (false, "medium-disposed"));
+    assert_eq!(records(&extranet, Event::TripImported).len(), 0);
+    let told: Vec<_> = records(&extranet, Event::TripRefused).into_iter().map(|record| record.medium).collect();
+    assert_eq!(told, [Some(name(DISC))], "who brought it is on record");
+}
+
+/// `ferry intake` asks before a drop of survey files appears in its inlet.
+#[test]
+fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_elses() {
+    let (office, now) = (Office::new(), START);
+    let running = office.intranet.open(now).unwrap();
+    let listing = "5e".repeat(32);
+    let whole = [("name", "案卷-7"), ("listing", listing.as_str()), ("files", "3"), ("bytes", "40960")];
+    let refused = twins::ask(&running, &office.approvers[0], APPROVERS[0], "intake", &whole, now);
+    assert_eq!((refused.done, refused.code.as_str()), (false, "role"));
+    // Nobody's key in an operator's name, and a request of which a byte was changed after it was signed.
+    let stranger = SigningKey::generate(protocol::Suite::Std);
+    let forged = twins::ask(&running, &stranger, OPERATOR, "intake", &whole, now);
+    assert_eq!((forged.done, forged.code.as_str()), (false, "not-authentic"));
+    let id = twins::lay(&running, &office.operator, OPERATOR, "intake", &whole, now);
+    let laid = running.station.layout().desk_requests().join(spool::desk::request_name(&id));
+    let changed = fs::read(&laid).unwrap();
+    let place = changed.windows(5).position(|five| five == b"40960").unwrap();
+    fs::write(&laid, [&changed[..place], b"40961", &changed[place + 5..]].concat()).unwrap();
+    station::desk::step(&running.station, now).unwrap();
+    assert_eq!(twins::answer(&running, &id).code, "not-authentic");
+    for left_out in 1..whole.len() {
+        let less: Vec<_> =
+            whole.iter().copied().enumerate().filter(|(nth, _)| *nth != left_out).map(|(_, one)| one).collect();
+        assert_eq!(office.ask(&running, "intake", &less, now).code, "argument-missing", "{less:?}");
+    }
+    let brought = |record: &Record| record.bytes == Some(40_960);
+    assert!(!records(&running, Event::RequestAnswered).iter().any(brought), "nothing of theirs is on record");
+    assert!(office.ask(&running, "intake", &whole, now).done);
+    let on_record: Vec<_> = records(&running, Event::RequestAnswered).into_iter().filter(brought).collect();
+    assert_eq!(on_record.iter().map(|record| record.person.clone()).collect::<Vec<_>>(), [Some(name(OPERATOR))]);
+    let file = format!("{}.intake", on_record[0].digest.unwrap());
+    let kept = fs::read(running.station.spool.evidence_path(now, &file)).unwrap();
+    let signed = Signed::parse::<protocol::request::Request>(&kept).unwrap();
+    let said = signed.verify::<protocol::request::Request>(&office.operator.public()).unwrap();
+    assert_eq!((said.person.as_str(), said.argument("listing")), (OPERATOR, Some(listing.as_str())));
+}
+
 #[test]
 fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() {
     let prepared = Office::new();

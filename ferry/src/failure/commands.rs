@@ -532,6 +532,7 @@ pub(super) fn inspect(error: &InspectError, l: Language) -> Failure {
 pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
     let nothing = l.pick("nothing was put into the inlet", "未放入投递口");
     match error {
+        IntakeError::Key(e) => key(e, l),
         IntakeError::Desk(e) => desk(e, l),
         IntakeError::Folder(e) => folder(e, l),
         IntakeError::Copy(e) => copy(e, l),

@@ -384,9 +384,22 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
             "use a medium registered for this direction; one that carried things the other way is never used for this",
             "请使用登记为该方向的介质；用于另一方向的介质不得混用",
         ),
-        "medium-disposed" => {
-            ("the register says that it was destroyed; find out what this is", "登记显示该介质已销毁；请查明来源")
+        "medium-disposed" => (
+            "use another medium; if this one is in your hand, find out what it is",
+            "请使用其他介质；若手中即是该介质，请查明来源",
+        ),
+        "medium-in-use" => (
+            "let its trip settle, or write the trip onto another medium with `ferry reexport`; then dispose of this one",
+            "请等待该批次销账，或用 ferry reexport 改写至其他介质，然后再销毁",
+        ),
+        "witness-same" | "witness-unknown" => {
+            ("name another person who has a key card here, and who saw it", "请指定另一名持有公钥卡且在场的人员作见证")
         }
+        "not-asked" => (
+            "the operator first runs `ferry dispose --medium-id ID --witness YOU --reason TEXT --key FILE`",
+            "请操作员先执行 ferry dispose --medium-id 编号 --witness 见证人 --reason 原因 --key FILE",
+        ),
+        "reason-missing" => ("say why with --reason TEXT", "请用 --reason 说明原因"),
         "medium-unknown" => (
             "register the medium's id in the node's config, or use a registered one",
             "请在节点配置中登记该介质，或使用已登记介质",

@@ -412,8 +412,23 @@ impl Answering {
             "confirm" => (true, "confirmed", json!({"trip": trip, "files": 3, "bytes": 0})),
             "import" => self.import(request, trip),
             "ledger-export" => self.ledger_export(request),
+            "dispose" => self.dispose(request),
+            "intake" if self.trust.cards().any(|card| card.holder == request.person && card.role != Role::Operator) => {
+                (false, "role", json!({}))
+            }
+            "intake" => (true, "done", json!({})),
             _ => (false, "unknown-action", json!({})),
         }
+    }
+
+    /// The second word completes it; the register says so from then on.
+    fn dispose(&mut self, request: &Request) -> (bool, &'static str, Value) {
+        let gone = request.argument("operator").is_some();
+        let disposed = gone.then_some(1_795_305_599_999_u64);
+        let media = json!([{"id": request.argument("medium"), "direction": "out", "disposed_ms": disposed}]);
+        fs::write(self.layout.status().join("media.json"), media.to_string()).unwrap();
+        let complete = request.argument("reason").is_some() && gone != request.argument("witness").is_some();
+        (complete, "done", json!({"disposed": gone}))
     }
 
     /// Tells what was asked for, two lines of it; of a forged person's export the digest of something else.

@@ -97,7 +97,16 @@ fn ask_then<L: Links, const N: usize>(
             return Exit::Config;
         }
     };
-    match answer(config, zone, &request) {
+    tell(answer(config, zone, &request), out, told)
+}
+
+/// What was answered, or why there is no answer.
+pub(super) fn tell(
+    answer: Result<spool::Answer, String>,
+    out: &Words,
+    told: impl FnOnce(&spool::Answer) -> Exit,
+) -> Exit {
+    match answer {
         Ok(answer) if answer.done => told(&answer),
         Ok(answer) => {
             let remedy = |key: &str| answer.details[key].as_str();
@@ -119,11 +128,21 @@ fn ask_then<L: Links, const N: usize>(
 pub(super) fn answer<L: Links>(
     config: &Config<L>,
     zone: Zone,
+    request: &(Digest, Vec<u8>),
+) -> Result<spool::Answer, String> {
+    answer_within(config, zone, request, ANSWER_WITHIN_MS)
+}
+
+/// The same for what takes longer.
+pub(super) fn answer_within<L: Links>(
+    config: &Config<L>,
+    zone: Zone,
     (id, signed): &(Digest, Vec<u8>),
+    wait_ms: u64,
 ) -> Result<spool::Answer, String> {
     let layout = Layout::new(&config.node.spool);
     if running(&layout) {
-        spool::ask_own(&layout, id, signed, ANSWER_WITHIN_MS).map_err(|e| e.to_string())
+        spool::ask_own(&layout, id, signed, wait_ms).map_err(|e| e.to_string())
     } else {
         alone(config, zone, &layout, id, signed)
     }

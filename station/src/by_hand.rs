@@ -1,0 +1,343 @@
+//! By hand: a parcel sealed into a file that a person takes along, and such a file opened, where the config allows it and the
+//! carrier of a crossing does not work. The guard looks as ever, both are on record, the evidence is kept. One hop only: what
+//! goes on from there goes on by a carrier.
+//!
+//! Never out of the internal zone: what leaves there leaves by the ferry. And a bundle that was sealed by hand has no number.
+//! No waybill and no link names it, no admission lets it in, and a numbered one is not opened by hand: neither way is a way
+//! round the other.
+//!
+//! Why it may die anywhere: what is made lies beside the request and counts for nothing until the request is answered; asked
+//! again, it is made anew. A bundle is on record as delivered only when what was in it lies there, and is not opened twice.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use guard::{Judgement, Moment, Parcel as _, Question};
+use protocol::bundle::BundleError;
+use protocol::envelope::Envelope;
+use protocol::evidence::Evidence;
+use protocol::id::new_id;
+use protocol::ledger::{Event, Local, Record};
+use protocol::parcel::Label;
+use protocol::receipt::ReceiptBatch;
+use protocol::request::Request;
+use protocol::{BundleId, Crossing, Name, Reason, Signed, Statement as _, Timestamp, keys};
+use serde_json::{Value, json};
+use spool::{EntryKind, State};
+
+use crate::admission;
+use crate::alarm::Alarm;
+use crate::config::{Hop, NameEncoding, RouteSettings};
+use crate::desk::{Refusal, missing, name, read_small};
+use crate::drop::{self, Drop, DropError};
+use crate::housekeeping::{DAY_MS, has_rested};
+use crate::opening::{self, Manner, Obstacle};
+use crate::sealing::{self, Papers, Proof};
+use crate::station::{Station, StationError};
+
+type Outcome = Result<Result<Value, Refusal>, StationError>;
+
+/// What the command line lays beside its request: a folder with the one thing that is meant.
+pub(crate) const GIVEN: &str = "given";
+/// What it takes from there when it is answered: a bundle, or a folder with what was in one.
+pub(crate) const MADE: &str = "made";
+
+fn beside(station: &Station, request: &Request, what: &str) -> PathBuf {
+    station.layout().desk_own().join(format!("{}.{what}", request.id))
+}
+
+/// Does this crossing lead out of where survey coordinates may rest?
+fn leads_out(crossing: Crossing) -> bool {
+    crossing.source().may_hold_coordinates() && crossing.lands_outside()
+}
+
+fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
+    |cause| StationError::Io { path: path.to_owned(), cause }
+}
+
+/// The one thing that was laid beside the request.
+fn given(station: &Station, request: &Request) -> Result<PathBuf, Refusal> {
+    let folder = beside(station, request, GIVEN);
+    let first = std::fs::read_dir(&folder).ok().and_then(|mut inside| inside.next()?.ok());
+    first.map(|entry| entry.path()).ok_or_else(|| missing("the file or folder beside it"))
+}
+
+/// What may not be done by hand, whatever it is about.
+fn switched_off(station: &Station) -> Option<Refusal> {
+    (!station.settings.manual).then(|| {
+        Refusal::new(
+            "by-hand-off",
+            "sealing and opening by hand is switched off here (node.manual = false)",
+            "本节点未启用手工封装与拆封（node.manual = false）",
+        )
+    })
+}
+
+/// Nothing is said of it but the border and who asked: it was not looked into.
+fn outward(
+    station: &Station,
+    request: &Request,
+    crossing: Crossing,
+    envelope: Option<&Envelope>,
+    now: Timestamp,
+) -> Outcome {
+    let mut record = Record::new(Event::Refused, now);
+    (record.person, record.crossing, record.reason) =
+        (Some(request.person.clone()), Some(crossing), Some(Reason::NoRoute));
+    record.bundle = envelope.map(|envelope| envelope.bundle);
+    refused(
+        station,
+        request,
+        record,
+        Refusal::new(
+            "by-hand-outward",
+            &format!("{crossing} is crossed by the ferry alone; by hand nothing ever leaves the internal zone"),
+            &format!("{crossing} 只能经摆渡；任何内容不得手工带出业务内网"),
+        )
+        .with_remedy(
+            "drop it into the inlet of its route; it leaves with the next trip",
+            "请投入该路由的投递口，随下一批次运出",
+        ),
+    )
+}
+
+/// Puts a refusal on record.
+fn refused(station: &Station, request: &Request, record: Record, refusal: Refusal) -> Outcome {
+    station.spool.record(record, Local { name: Some(request.action.to_string()), labels: Vec::new() })?;
+    Ok(Err(refusal))
+}
+
+fn by_guard(reason: Reason) -> Refusal {
+    Refusal::new(
+        "guard-refused",
+        &format!("the guard does not let it cross: {}", reason.name()),
+        &format!("检查岗不予放行：{}", reason.name()),
+    )
+    .with_remedy("`inspect --route R PATH` says where and why", "用 inspect --route R 路径 查看原因")
+}
+
+/// Seals what was laid beside the request, for the next node of a route.
+pub(crate) fn seal(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    if let Some(refusal) = switched_off(station) {
+        return Ok(Err(refusal));
+    }
+    let route = name(request, "route").and_then(|route| station.route(&route));
+    let bound = route.filter(|route| route.path.first() == Some(&station.node));
+    let Some((route, hop)) = bound.and_then(|route| Some((route, station.next_hop(route)?))) else {
+        return Ok(Err(Refusal::new("no-such-route", "no route of that name begins here", "没有始于本节点的该路由")));
+    };
+    if leads_out(hop.crossing) {
+        return outward(station, request, hop.crossing, None, now);
+    }
+    if route.path.last() != Some(&hop.peer.name) {
+        return Ok(Err(Refusal::new(
+            "by-hand-one-hop",
+            "the route goes on behind the next node; by hand a parcel goes to that node only",
+            "该路由不止一个跨区段；手工封装只能到达下一节点",
+        )));
+    }
+    let place = match given(station, request) {
+        Ok(place) => place,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let drop = match Drop::read(&place, NameEncoding::Utf8) {
+        Ok(drop) => drop,
+        Err(DropError::Io { place, cause }) => return Err(StationError::Io { path: place, cause }),
+        Err(DropError::Unfit { reason, .. }) => return Ok(Err(by_guard(reason))),
+    };
+    seal_for(station, request, route, &hop, drop, now)
+}
+
+fn seal_for(
+    station: &Station,
+    request: &Request,
+    route: &RouteSettings,
+    hop: &Hop,
+    drop: Drop,
+    now: Timestamp,
+) -> Outcome {
+    let parcel = new_id(now, keys::random());
+    let mut record = Record::new(Event::RequestAnswered, now);
+    (record.person, record.crossing, record.route) =
+        (Some(request.person.clone()), Some(hop.crossing), Some(route.name.clone()));
+    let Some(rules) = station.rules.get(&hop.crossing) else { return Ok(Err(by_guard(Reason::TypeNotRegistered))) };
+    let question =
+        Question { rules, suite: station.suite, moment: Moment::Intake, types: &route.types, stripped: false };
+    let standing = station.exceptions.standing(hop.crossing, now);
+    let released = match drop::inspect(&station.sandbox, station.scanner.as_ref(), &question, &standing, drop)? {
+        Judgement::Released(released) => released,
+        Judgement::Refused { reason, .. } | Judgement::Quarantine { reason, .. } => {
+            let record = Record { event: Event::Refused, reason: Some(reason), ..record };
+            return refused(station, request, record, by_guard(reason));
+        }
+        Judgement::Strip { .. } => {
+            return Ok(Err(Refusal::new(
+                "by-hand-strip",
+                "its type is stripped of coordinates at the inlet, and by hand nothing is changed",
+                "该类型须在投递口剥离坐标，手工封装不作任何改动",
+            )));
+        }
+    };
+    let manifest = sealing::manifest_of(&released);
+    let statement = sealing::state(station, route, parcel, &released, &manifest, now)?;
+    let papers = Papers { statement: &statement, custody: &[], manifest: &manifest, priority: route.priority };
+    let (bundle, sealed) = sealing::seal_by_hand(station, &released, &papers, hop, now)?;
+    let (envelope, footer) = sealing::papers(&mut File::open(&sealed).map_err(io_at(&sealed))?, &sealed)?;
+    let evidence = Evidence { envelope, footer, receipts: Vec::new() };
+    sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence }])?;
+    // Not under the bundle's id: what the ledger knows by its id may stand in an outbox.
+    (record.parcel, record.bytes, record.digest) =
+        (Some(parcel), Some(manifest.content_bytes()), Some(statement.digest()));
+    let label = Name::new("bundle").map(|name| Label { name, value: bundle.to_string() });
+    let labels = label.into_iter().collect();
+    station.spool.record(record, Local { name: Some(request.action.to_string()), labels })?;
+    let made = beside(station, request, MADE);
+    station.spool.disk().rename(&sealed, &made).map_err(io_at(&made))?;
+    Ok(Ok(json!({
+        "parcel": parcel.to_string(), "bundle": bundle.to_string(), "route": route.name, "crossing": hop.crossing.name(),
+        "for": hop.peer.name, "files": released.parcel().files().len(), "bytes": manifest.content_bytes(),
+    })))
+}
+
+/// Opens a bundle that was laid beside the request and was sealed by hand for this node.
+pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    if let Some(refusal) = switched_off(station) {
+        return Ok(Err(refusal));
+    }
+    let place = match given(station, request) {
+        Ok(place) => place,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let envelope = match opening::peek(&place) {
+        Ok(envelope) => envelope,
+        Err(BundleError::Io(cause)) => return Err(StationError::Io { path: place, cause }),
+        Err(error) => {
+            return Ok(Err(Refusal::new("not-a-bundle", &error.to_string(), "不是本系统的密封包")));
+        }
+    };
+    if leads_out(envelope.crossing) {
+        return outward(station, request, envelope.crossing, Some(&envelope), now);
+    }
+    let made = beside(station, request, MADE);
+    if let Some(parcel) = station.spool.parcel_of_bundle(&envelope.bundle)?
+        && let Some(known) = station.spool.parcel(&parcel)?
+        && known.state == State::Delivered
+        && made.exists()
+    {
+        // We died between the record and the answer.
+        return Ok(Ok(told(&envelope, &known.route, known.name.as_deref().unwrap_or_default())));
+    }
+    let disk = station.spool.disk();
+    disk.remove_tree(&made).map_err(io_at(&made))?;
+    let admitted = match opening::open(station, envelope.crossing, &place, Manner::ByHand, now) {
+        Ok(admitted) => admitted,
+        Err(Obstacle::Later(error)) if error.concerns_all(&station.spool) => return Err(error),
+        Err(Obstacle::Later(error)) => {
+            let refusal = Refusal::new("not-now", &error.to_string(), "当前无法拆封，未执行");
+            return Ok(Err(refusal.with_remedy("mend what it says, then ask again", "请排除上述故障后重新申请")));
+        }
+        Err(Obstacle::Bundle(reason, words)) => {
+            let mut record = Record::new(Event::Refused, now);
+            (record.person, record.crossing, record.reason) =
+                (Some(request.person.clone()), Some(envelope.crossing), Some(reason));
+            record.bundle = Some(envelope.bundle);
+            return refused(station, request, record, Refusal::new(reason.name(), &words, "密封包未通过验证"));
+        }
+        Err(Obstacle::Parcel(about)) => {
+            let mut record = about.0.record(Event::Refused, now);
+            // What was delivered stays so, whoever brings it again.
+            if about.1 == Reason::Duplicate {
+                record.event = Event::Duplicate;
+            }
+            (record.epoch, record.sequence, record.reason) = (None, None, Some(about.1));
+            return refused(station, request, record, by_guard(about.1));
+        }
+    };
+    // Whole or not at all: the folder is filled aside.
+    let aside = made.with_extension("aside");
+    disk.remove_tree(&aside).map_err(io_at(&aside))?;
+    disk.create_dir_private(&aside).map_err(io_at(&aside))?;
+    let inside = aside.join(&admitted.manifest.name);
+    disk.rename(&admitted.place, &inside).map_err(io_at(&inside))?;
+    disk.rename(&aside, &made).map_err(io_at(&made))?;
+    let bytes = Some(admitted.manifest.content_bytes());
+    let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };
+    let without_number = |event| Record { epoch: None, sequence: None, bytes, ..admitted.came.record(event, now) };
+    let delivered = Record { person: Some(request.person.clone()), ..without_number(Event::Delivered) };
+    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
+    let (parcel, bundle) = (admitted.came.parcel, admitted.came.bundle);
+    sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence: admitted.evidence }])?;
+    Ok(Ok(told(&envelope, &admitted.came.route, &admitted.manifest.name)))
+}
+
+fn told(envelope: &Envelope, route: &Name, name: &str) -> Value {
+    json!({ "bundle": envelope.bundle.to_string(), "route": route, "from": envelope.source, "name": name })
+}
+
+/// What stands in an outbox out of the internal zone and the ledger does not know was put there by hand: held, recorded, and
+/// never on a trip. For the start, which is when an outbox is read. The folder is asked and not the list of it: of two files
+/// under one number the list has one.
+pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    for peer in &station.peers {
+        let crossing = Crossing::between(station.zone, peer.zone);
+        let Some(crossing) = crossing.filter(|crossing| leads_out(*crossing)) else { continue };
+        let (folder, outbox) = (station.layout().outbox(crossing), station.spool.outbox(crossing));
+        for entry in std::fs::read_dir(&folder).map_err(io_at(&folder))? {
+            let path = entry.map_err(io_at(&folder))?.path();
+            let Some((id, kind)) = id_in_outbox(&path) else { continue };
+            let ours = match kind {
+                EntryKind::Bundle => sent_from_here(station, crossing, &id)?,
+                EntryKind::Receipts => station.spool.bundle_recorded(&id)? && is_own_batch(station, &id, &path)?,
+            };
+            if ours {
+                continue;
+            }
+            tracing::error!(%id, %crossing, "what stands in the outbox is not on record; it is held and does not leave");
+            station.alarms.raise(now, Alarm::NotAuthentic);
+            let listed = outbox.find(&id)?.filter(|listed| *listed.path == *path);
+            admission::hold(station, &path, Some(id), Reason::NotAuthentic, Some(crossing), now)?;
+            listed.map_or(Ok(()), |listed| outbox.remove(&listed))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of an outbox ends in its id and its kind; segments do not.
+fn id_in_outbox(path: &Path) -> Option<(BundleId, EntryKind)> {
+    let (stem, suffix) = path.file_name()?.to_str()?.split_once('.')?;
+    let kind = EntryKind::ALL.into_iter().find(|kind| kind.suffix() == suffix)?;
+    Some((BundleId::from_hex(stem.rsplit('-').next()?)?, kind))
+}
+
+/// Does the ledger say that a parcel left in it over this border? That some record names it says nothing: a refusal does.
+/// One of which a restore lost sight is named by a neighbour's paper, and is no stranger.
+fn sent_from_here(station: &Station, crossing: Crossing, id: &BundleId) -> Result<bool, StationError> {
+    let Some(parcel) = station.spool.parcel_of_bundle(id)? else { return Ok(false) };
+    let known = station.spool.parcel(&parcel)?;
+    Ok(known
+        .is_some_and(|known| known.state == State::Lost || known.sent.is_some_and(|sent| sent.crossing == crossing)))
+}
+
+/// A batch has no parcel, and a refusal names it too: it is ours by its signature.
+fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> Result<bool, StationError> {
+    let bytes = match read_small(path, ReceiptBatch::BYTES_MAX as u64) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => return Ok(false),
+        read => read.map_err(io_at(path))?,
+    };
+    let signed = Signed::parse::<ReceiptBatch>(&bytes).ok();
+    let batch = signed.and_then(|signed| station.trust.verify_from_node::<ReceiptBatch>(&signed, &station.node).ok());
+    Ok(batch.is_some_and(|batch| batch.batch == *id))
+}
+
+/// What commands left at the desk that nobody took away: it may be in the clear.
+pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    let folder = station.layout().desk_own();
+    for entry in std::fs::read_dir(&folder).map_err(io_at(&folder))? {
+        let path = entry.map_err(io_at(&folder))?.path();
+        let ours = path.extension().is_some_and(|end| end == GIVEN || end == MADE || end == "aside");
+        if ours && has_rested(&path, now, DAY_MS) {
+            station.spool.disk().remove_tree(&path).map_err(io_at(&path))?;
+        }
+    }
+    Ok(())
+}
