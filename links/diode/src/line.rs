@@ -105,7 +105,7 @@ impl LineEar {
     pub fn open(settings: &ReceiverSettings) -> io::Result<LineEar> {
         settings.check().map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let asked = usize::try_from(u64::from(settings.socket_mib) << 20).unwrap_or(usize::MAX);
-        let socket = Incoming::open(settings.listen, asked)?;
+        let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted())?;
         let address = socket.address()?;
         Ok(LineEar { socket, address, drops_before: drops::of(address) })
     }

@@ -19,7 +19,8 @@ const BUFFERS: usize = 32;
 /// A chunk is handed on when it holds this much; more only adds delay.
 const CHUNK_BYTES: usize = 256 << 10;
 /// A reader that was woken lets so much time of the wire come together before it hands it on: at 1 Gbit/s that is
-/// 125 KB, where every datagram by itself would wake two threads. The kernel's buffer holds a hundred times as much.
+/// 125 KB, where every datagram by itself would wake two threads. Only where the kernel's buffer holds a hundred times
+/// as much, as it should.
 const GATHER: Duration = Duration::from_millis(1);
 /// Asked of the kernel for the outgoing side: a few batches, so that a late thread does not idle the wire.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
@@ -114,11 +115,12 @@ pub(crate) struct Incoming {
     buffers: Vec<Vec<u8>>,
     /// Bytes of the last message: one datagram, or a batch of them.
     message: usize,
+    gathers: bool,
 }
 
 impl Incoming {
-    /// Listens, with a buffer of `asked` bytes or what the kernel gives.
-    pub(crate) fn open(listen: SocketAddr, asked: usize) -> io::Result<Incoming> {
+    /// Listens, with a buffer of `asked` bytes or what the kernel gives. 100 ms of the rate are `wanted`.
+    pub(crate) fn open(listen: SocketAddr, asked: usize, wanted: usize) -> io::Result<Incoming> {
         let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
         if listen.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -129,9 +131,10 @@ impl Incoming {
             let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, asked);
         }
         socket.bind(&listen.into())?;
+        let gathers = socket.recv_buffer_size()? >= wanted;
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Incoming { socket, state, buffers: vec![vec![0; BUFFER_BYTES]; BUFFERS], message: BUFFER_BYTES })
+        Ok(Incoming { gathers, socket, state, buffers: vec![vec![0; BUFFER_BYTES]; BUFFERS], message: BUFFER_BYTES })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -148,7 +151,7 @@ impl Incoming {
             return Ok(());
         }
         self.drain(chunk)?;
-        if chunk.bytes.len() < CHUNK_BYTES {
+        if self.gathers && chunk.bytes.len() < CHUNK_BYTES {
             std::thread::sleep(GATHER);
             self.drain(chunk)?;
         }
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn batches_arrive_as_the_datagrams_they_were() {
-        let mut incoming = Incoming::open(([127, 0, 0, 1], 0).into(), 1 << 20).expect("a socket");
+        let mut incoming = Incoming::open(([127, 0, 0, 1], 0).into(), 1 << 20, 0).expect("a socket");
         let outgoing = Outgoing::open(None, incoming.address().expect("bound")).expect("a socket");
         let sent: Vec<u8> = (0..40_u8).flat_map(|n| [n; 1_000]).collect();
         outgoing.send(&sent, 1_000).expect("sent");

@@ -54,8 +54,6 @@ pub struct OpenBlock {
     source: Vec<u8>,
     recovery: Vec<(u16, Vec<u8>)>,
     in_memory: u32,
-    /// Becomes `source`: memory that was in use before need not be fetched from the system and cleared.
-    room: Vec<u8>,
 }
 
 /// A symbol on its way to or from the disk.
@@ -73,23 +71,17 @@ impl OpenBlock {
             source: Vec::new(),
             recovery: Vec::new(),
             in_memory: 0,
-            room: Vec::new(),
         }
     }
 
-    /// Puts its symbols into this memory. What stands in it is never read: only symbols that came or were restored are.
-    #[must_use]
-    pub fn in_room(mut self, room: Vec<u8>) -> OpenBlock {
-        self.room = room;
-        self
-    }
-
-    /// Takes a symbol; false if it was known.
-    pub fn add(&mut self, index: u16, symbol: &[u8]) -> bool {
+    /// Takes a symbol; false if it was known. The first source symbol takes memory of a block that went before, if
+    /// there is any: it need not be fetched from the system and cleared, and what stands in it is never read, for only
+    /// symbols that came or were restored are.
+    pub fn add(&mut self, index: u16, symbol: &[u8], emptied: &mut Vec<Vec<u8>>) -> bool {
         if u32::from(index) >= self.geometry.symbols() || !self.known.set(index) {
             return false;
         }
-        self.place(index, symbol);
+        self.place(index, symbol, emptied);
         self.in_memory += 1;
         true
     }
@@ -125,10 +117,16 @@ impl OpenBlock {
         self.in_memory
     }
 
-    /// Bytes it holds in memory.
+    /// Bytes it holds in memory, also where its room was that of a larger block.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.source.len() + self.recovery.len() * usize::from(self.geometry.symbol_bytes)
+        self.source.capacity() + self.recovery.len() * usize::from(self.geometry.symbol_bytes)
+    }
+
+    /// Did recovery symbols come into memory? A block that lost nothing is whole before them.
+    #[must_use]
+    pub fn has_recovery(&self) -> bool {
+        !self.recovery.is_empty()
     }
 
     /// Bytes it holds on disk, about.
@@ -166,7 +164,7 @@ impl OpenBlock {
         }
         for (index, symbol) in recalled {
             if self.on_disk.has(*index) && symbol.len() == size && here.set(*index) {
-                self.place(*index, symbol);
+                self.place(*index, symbol, &mut Vec::new());
             }
         }
         if here.count() < u32::from(self.geometry.source) {
@@ -183,18 +181,36 @@ impl OpenBlock {
         Ok(Some(self.source))
     }
 
-    fn place(&mut self, index: u16, symbol: &[u8]) {
+    fn place(&mut self, index: u16, symbol: &[u8], emptied: &mut Vec<Vec<u8>>) {
         let size = usize::from(self.geometry.symbol_bytes);
         if index >= self.geometry.source {
             self.recovery.push((index, symbol.to_vec()));
             return;
         }
         if self.source.is_empty() {
-            self.source = std::mem::take(&mut self.room);
+            self.source = emptied.pop().unwrap_or_default();
             self.source.resize(self.geometry.source_bytes(), 0);
         }
         if let Some(place) = self.source.get_mut(usize::from(index) * size..(usize::from(index) + 1) * size) {
             place.copy_from_slice(symbol);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_source_symbol_takes_the_memory_of_another_block_and_all_of_it_counts() {
+        let geometry = Geometry::of_block(10_000, 1_408, 15).unwrap();
+        let mut block = OpenBlock::new(geometry, [0; 8]);
+        let mut emptied = vec![vec![7; 4 << 20]];
+        assert!(block.add(geometry.source, &[1; 1_408], &mut emptied));
+        assert_eq!((emptied.len(), block.memory_bytes()), (1, 1_408));
+        assert!(block.add(0, &[2; 1_408], &mut emptied));
+        assert!(emptied.is_empty() && block.memory_bytes() >= 4 << 20);
+        assert_eq!(block.spill(), [(0, vec![2; 1_408]), (geometry.source, vec![1; 1_408])]);
+        assert_eq!(block.memory_bytes(), 0);
     }
 }

@@ -437,15 +437,14 @@ impl Receiver {
     fn symbol(&mut self, now: Moment, header: &frame::Header, symbol: &[u8]) -> Result<(), Refused> {
         let id = header.block;
         if !self.open.contains_key(&id) {
-            let room = self.emptied.pop().unwrap_or_default();
-            self.insert(now, id, OpenBlock::new(header.geometry, header.digest_head).in_room(room));
+            self.insert(now, id, OpenBlock::new(header.geometry, header.digest_head));
         }
         let Some(kept) = self.open.get_mut(&id) else { return Ok(()) };
         if kept.block.geometry != header.geometry || kept.block.digest_head != header.digest_head {
             return Err(Refused::ShapeChanged { id });
         }
         let before = kept.block.memory_bytes();
-        let new = kept.block.add(header.index, symbol);
+        let new = kept.block.add(header.index, symbol, &mut self.emptied);
         self.memory_bytes += kept.block.memory_bytes() - before;
         if !new {
             self.counters.frames_duplicate += 1;
@@ -474,8 +473,8 @@ impl Receiver {
 
     fn finish(&mut self, id: BlockId, recalled: &[Symbol]) {
         let Some(block) = self.remove(id) else { return };
-        let (geometry, head, had_file) = (block.geometry, block.digest_head, block.needs_disk());
-        let repaired = had_file || block.memory_bytes() != geometry.source_bytes();
+        let (head, had_file) = (block.digest_head, block.needs_disk());
+        let repaired = had_file || block.has_recovery();
         let suite = self.ear.suite;
         let opened = match block.decode(&mut self.decoder, recalled) {
             Ok(Some(bytes)) => Block::open(suite, id, &head, bytes).ok(),
