@@ -136,6 +136,11 @@ impl Kind {
         )
     }
 
+    /// What a message itself is written in.
+    pub(crate) const fn is_words(self) -> bool {
+        matches!(self, Kind::Text | Kind::Html | Kind::Mail)
+    }
+
     /// What documents are made of beside other documents: texts, pictures, sounds, fonts, seals, and what is only theirs.
     /// Anything else in one is a file of its own.
     pub(crate) const fn is_ingredient(self) -> bool {

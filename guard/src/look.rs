@@ -91,11 +91,13 @@ impl Look {
     }
 
     /// Looks at an archive that a program writes for itself, at `at`: only documents inside it are files of their own.
+    /// What stands at `at` itself is such an archive, or it is a file of its own too.
     pub(crate) fn own_archive(&mut self, at: &str, look: impl FnOnce(&mut Self)) {
         let around = std::mem::take(&mut self.inside);
         look(self);
         let found = std::mem::replace(&mut self.inside, around);
-        let documents = found.into_iter().filter(|inner| inner.at != at && inner.kind.is_document());
+        let is_archive = |inner: &Inner| inner.at == at && matches!(inner.kind, Kind::Zip | Kind::Ole);
+        let documents = found.into_iter().filter(|inner| inner.kind.is_document() && !is_archive(inner));
         documents.for_each(|inner| self.stands_inside(inner.kind, &inner.at));
     }
 
@@ -364,12 +366,10 @@ impl Look {
             self.finding("well-known-binary", RuleClass::Structural, at, "");
         } else if let Some(kind) = Kind::of_magic(bytes) {
             let kind = self.known(kind, "", bytes, at, depth);
-            // Pages, invoices and messages keep pictures, certificates and fonts this way, as documents keep them.
-            if kind.is_document() {
-                self.stands_inside(kind, at);
-            }
+            self.stands_encoded(kind, at);
         } else if text::decode(bytes).is_some() {
-            self.member_file("", bytes, at, depth, true);
+            let kind = self.member_file("", bytes, at, depth, true);
+            self.stands_encoded(kind, at);
             return std::str::from_utf8(bytes).is_ok();
         } else if geodata::is_double_array(bytes) {
             self.finding("double-array", RuleClass::Heuristic, at, "");
@@ -377,11 +377,20 @@ impl Look {
             if plain.len() >= limit || !self.member(plain.len(), at) {
                 self.obstacle("expands-too-far", at);
             }
-            self.member_file("", &plain, &format!("{at} (inflated)"), depth + 1, true);
+            let place = format!("{at} (inflated)");
+            let kind = self.member_file("", &plain, &place, depth + 1, true);
+            self.stands_encoded(kind, &place);
         } else {
             return false;
         }
         true
+    }
+
+    /// Pages, invoices and messages keep pictures, certificates and fonts in letters, as documents keep them.
+    fn stands_encoded(&mut self, kind: Kind, at: &str) {
+        if kind.is_document() {
+            self.stands_inside(kind, at);
+        }
     }
 
     /// Reads a text without escapes, full-width forms and what nobody sees; once more with its numbers in one piece.
@@ -482,8 +491,9 @@ impl Look {
                     Some(kind) if body.len() >= 64 && !matches!(kind, Kind::Tar | Kind::Dbf | Kind::Font) => {
                         let place = format!("{at} (sealed)");
                         let kind = self.member_file("", body, &place, depth + 1, true);
-                        if kind.is_document() {
-                            self.stands_inside(kind, &place);
+                        // The picture of a seal is an OFD (GB/T 38540).
+                        if kind != Kind::Ofd {
+                            self.stands_encoded(kind, &place);
                         }
                     }
                     _ => {}

@@ -73,8 +73,8 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], text: &str, at: &str, depth: u
         }
         let place = format!("{at}:{start}");
         let kind = look.file("", &decoded, &place, depth + 1);
-        // What is no text, page or message is attached.
-        if !matches!(kind, Kind::Text | Kind::Html | Kind::Mail) {
+        // What is no text, page or message is attached; whose signature it is belongs to the mail.
+        if !kind.is_words() && kind != Kind::Signature {
             look.stands_inside(kind, &place);
         }
     }

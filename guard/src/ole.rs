@@ -139,6 +139,9 @@ fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
 }
 
+/// PidTagAttachDataBinary of MS-OXMSG, as bytes.
+const ATTACHED: &str = "__substg1.0_37010102";
+
 /// Looks at every stream.
 pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
     let Some(file) = Compound::open(bytes) else {
@@ -174,6 +177,12 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
                 }
             }
             // Attachments of a message lie in streams as they are.
+            name if name.starts_with(ATTACHED) => {
+                let kind = look.file("", &content, &place, depth + 1);
+                if !kind.is_words() {
+                    look.stands_inside(kind, &place);
+                }
+            }
             _ if Kind::of_magic(&content).is_some_and(Kind::is_document) => {
                 let kind = look.file("", &content, &place, depth + 1);
                 look.stands_inside(kind, &place);

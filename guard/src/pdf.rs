@@ -89,7 +89,7 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
         pages: 0,
         attached: BTreeSet::new(),
         wanted: BTreeSet::new(),
-        scripts: BTreeSet::new(),
+        files: BTreeSet::new(),
     };
     pdf.unlock();
     if !pdf.locked {
@@ -200,8 +200,8 @@ struct Pdf<'l, 'a> {
     attached: BTreeSet<(u32, bool)>,
     /// Numbers of embedded files and scripts that somebody names.
     wanted: BTreeSet<u32>,
-    /// Scripts among them, which may be strings as well.
-    scripts: BTreeSet<u32>,
+    /// Files among them. A stream that is named as a script too is one of these all the same.
+    files: BTreeSet<u32>,
 }
 
 /// How the glyphs of a font become characters, or who says it.
@@ -495,18 +495,21 @@ impl<'a> Pdf<'_, 'a> {
             if !self.look.member(content.len(), self.at) {
                 return;
             }
-            if self.scripts.contains(&number) {
-                self.look.file("", &content, &place, self.depth + 1);
-            } else {
+            if self.files.contains(&number) {
                 self.attachment(&content, &place);
+            } else {
+                self.look.file("", &content, &place, self.depth + 1);
             }
         }
     }
 
-    /// A file that is taken out as a file, whatever it is.
+    /// A file that is taken out as a file, whatever it is. Invoices and certificates carry their own data as XML, which
+    /// was looked at as any other.
     fn attachment(&mut self, content: &[u8], place: &str) {
         let kind = self.look.file("", content, place, self.depth + 1);
-        self.look.stands_inside(kind, place);
+        if kind != Kind::Xml {
+            self.look.stands_inside(kind, place);
+        }
     }
 
     /// Objects in a stream: pairs of number and offset, then the objects.
@@ -692,6 +695,7 @@ impl<'a> Pdf<'_, 'a> {
                 match file {
                     Object::Reference(number) => {
                         self.wanted.insert(*number);
+                        self.files.insert(*number);
                     }
                     _ => self.look.obstacle("attachment-missing", self.at),
                 }
@@ -699,7 +703,6 @@ impl<'a> Pdf<'_, 'a> {
         }
         if let Some(Object::Reference(script)) = dictionary.get(b"JS") {
             self.wanted.insert(*script);
-            self.scripts.insert(*script);
         }
         let said = self.font(dictionary, owner);
         if !said.is_empty() {
@@ -881,7 +884,7 @@ impl<'a> Pdf<'_, 'a> {
         for number in std::mem::take(&mut self.wanted) {
             if self.attached.contains(&(number, false)) {
                 self.as_file(number);
-            } else if !self.attached.contains(&(number, true)) && !self.scripts.contains(&number) {
+            } else if !self.attached.contains(&(number, true)) && self.files.contains(&number) {
                 self.look.obstacle("attachment-missing", self.at);
             }
         }

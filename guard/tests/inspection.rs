@@ -779,6 +779,12 @@ fn what_is_put_into_a_document_is_a_file_of_its_own() {
         ("attached to a PDF", pdf(&[filespec, &told]), "\"pdf\"", "xlsx"),
         ("attached to a PDF, words", pdf(&[filespec, &pdf_stream("/Type/EmbeddedFile", words)]), "\"pdf\"", "txt"),
         ("attached to a PDF without a word", pdf(&[filespec, &pdf_stream("", words)]), "\"pdf\"", "txt"),
+        (
+            "attached to a PDF, and named as a script",
+            pdf(&[b"<</S/JavaScript/JS 3 0 R>>", &pdf_stream("", words), filespec]),
+            "\"pdf\"",
+            "txt",
+        ),
         ("a stream of a PDF that is none", pdf(&[&pdf_stream("", &workbook)]), "\"pdf\"", "xlsx"),
         (
             "dropped into a compound file",
@@ -789,8 +795,15 @@ fn what_is_put_into_a_document_is_a_file_of_its_own() {
         ("dropped into it, words", compound("\u{1}Ole10Native", &dropped("a.txt", words)), "\"ole\"", "txt"),
         ("a package of a compound file", compound("Package", &workbook), "\"ole\"", "xlsx"),
         ("attached to a message of an office", compound("__substg1.0_37010102", &workbook), "\"ole\"", "xlsx"),
+        ("a record attached to it", compound("__substg1.0_37010102", json), "\"ole\"", "json"),
         ("an object of a rich text", package(&native(&dropped("a.xlsx", &workbook))), "\"rtf\"", "xlsx"),
         ("a document in a rich text", package(&workbook), "\"rtf\"", "xlsx"),
+        (
+            "a document in the place of a theme",
+            format!("{{\\rtf1 words{{\\*\\themedata {}}}}}", hex(&workbook)).into_bytes(),
+            "\"rtf\"",
+            "xlsx",
+        ),
         (
             "a value of a message",
             format!("<m><file>{}</file></m>", in_base64(&workbook)).into_bytes(),
@@ -820,6 +833,7 @@ fn what_a_document_is_made_of_is_no_file_of_its_own() {
     let theme = zip(&[("[Content_Types].xml", b"<Types/>"), ("theme/theme/theme1.xml", b"<theme/>")]);
     let store = compound("Data", b"<sources/>");
     let script = b"var total = 3; this.getField('sum').value = total;";
+    let filespec: &[u8] = b"<</Type/Filespec/F(a)/EF<</F 3 0 R>>>>";
     let message = format!(
         "<m><photo>{}</photo></m>",
         in_base64(b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
@@ -832,6 +846,13 @@ fn what_a_document_is_made_of_is_no_file_of_its_own() {
                 .into_bytes(),
         ),
         ("pdf", pdf(&[b"<</S/JavaScript/JS 3 0 R>>", &pdf_stream("", script)])),
+        (
+            "pdf",
+            pdf(&[
+                filespec,
+                &pdf_stream("/Type/EmbeddedFile", b"<?xml version='1.0'?><invoice><sum>3</sum></invoice>"),
+            ]),
+        ),
         (
             "pdf",
             pdf(&[&pdf_stream(

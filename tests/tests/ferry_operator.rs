@@ -264,7 +264,10 @@ fn allow_by_hand(office: &mut Office, node: &'static str, manual: &str) {
     let text = fs::read_to_string(&config).unwrap().replacen("manual = true\n", "", 1);
     fs::write(&config, text.replacen("[node]\n", &format!("[node]\n{manual}"), 1)).unwrap();
     office.kill(node).unwrap();
+    let status = office.spool(node).join("status/status.json");
+    fs::remove_file(&status).unwrap();
     office.start(node).unwrap();
+    office.await_that(HOME, |_| status.exists().then_some(())).expect("the daemon is at work again");
 }
 
 /// A light gate that does not work: a person takes what is urgent to the internal zone, under the eyes of both guards.
