@@ -73,7 +73,8 @@ samples! {
     "extranet" "window" {
         "Biz652901261121000001.xml" => |p| message(1, p),
         "Biz652901261121000002.xml" => |p| message(2, p),
-        "Biz652901261121000003.xml" => |p| message_with_attachment(3, p),
+        "Biz652901261121000003.xml" => |p| message_with_attachment(3, &photo(15, p)),
+        "Biz652901261121000005.xml" => |p| message_with_attachment(5, &packed_pdf(&["Contract 20261121-0043", "Price 912,000.00"], p)),
         "楼盘表.csv" => |p| house_table(p),
         "楼盘表.xlsx" => |p| workbook(&[&["幢号", "房号", "建筑面积", "套内面积"], &["3", "501", "112.38", "96.20"], &["3", "502", "98.20", "84.10"]], p),
         "单元号清单.txt" => unit_codes,
@@ -164,10 +165,9 @@ fn message(number: u32, point: Option<&str>) -> Vec<u8> {
     }
 }
 
-/// FJ_F_100 with a scan in base64; the point stands in what the scan says of itself.
-fn message_with_attachment(number: u32, point: Option<&str>) -> Vec<u8> {
-    let attachment =
-        format!("<FJ_F_100 YWH=\"2026112100003\"><FJNR>{}</FJNR></FJ_F_100></Data>", base64(&photo(15, point)));
+/// FJ_F_100 with a scan or a document in base64; the point stands in that.
+fn message_with_attachment(number: u32, file: &[u8]) -> Vec<u8> {
+    let attachment = format!("<FJ_F_100 YWH=\"20261121{number:05}\"><FJNR>{}</FJNR></FJ_F_100></Data>", base64(file));
     papers::registration_message(number).replace("</Data>", &attachment).into_bytes()
 }
 
