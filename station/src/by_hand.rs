@@ -259,6 +259,8 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
     disk.create_dir_private(&aside).map_err(io_at(&aside))?;
     let inside = aside.join(&admitted.manifest.name);
     disk.rename(&admitted.place, &inside).map_err(io_at(&inside))?;
+    // Nothing of it is synced yet, and once it is on record nobody makes it anew.
+    disk.sync_tree(&aside).map_err(io_at(&aside))?;
     disk.rename(&aside, &made).map_err(io_at(&made))?;
     let bytes = Some(admitted.manifest.content_bytes());
     let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };

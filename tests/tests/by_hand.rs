@@ -17,8 +17,8 @@ use protocol::request::Request;
 use protocol::tree;
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
-use protocol::{BundleId, Crossing, Reason, Signed, Suite, Timestamp, Verdict, Zone};
-use spool::Answer;
+use protocol::{BundleId, Crossing, Digest, Reason, Signed, Suite, Timestamp, Verdict, Zone};
+use spool::{Answer, Disk, Fuse, Power};
 use station::trips;
 use tests::papers;
 use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
@@ -49,21 +49,20 @@ impl Office {
         Office { _folder: folder, extranet, intranet, operator, approvers }
     }
 
-    /// Asks as the machine's own command line does, with what is meant laid beside the request. Gives what was made.
-    fn by_hand(
+    /// Lays a request as the machine's own command line does, with what is meant beside it.
+    fn lay_by_hand(
         &self,
         member: &Member,
-        running: &Running,
         action: &str,
         route: Option<&str>,
         given: (&str, &[u8]),
         now: Timestamp,
-    ) -> (Answer, PathBuf) {
+    ) -> Digest {
         let arguments = route.into_iter().map(|route| Label { name: name("route"), value: route.to_owned() }).collect();
         let request = Request {
             version: VERSION,
             id: Octets(keys::random()),
-            node: running.station.node.clone(),
+            node: member.config.node.name.clone(),
             action: name(action),
             person: name("administrator"),
             at: now,
@@ -75,8 +74,22 @@ impl Office {
         fs::write(beside.join(given.0), given.1).unwrap();
         let signed = Signed::make_by(&member.keyring().signing, &request).unwrap().to_bytes();
         fs::write(own.join(spool::desk::request_name(&request.id)), signed).unwrap();
+        request.id
+    }
+
+    /// Asks, and gives the answer and what was made.
+    fn by_hand(
+        &self,
+        member: &Member,
+        running: &Running,
+        action: &str,
+        route: Option<&str>,
+        given: (&str, &[u8]),
+        now: Timestamp,
+    ) -> (Answer, PathBuf) {
+        let id = self.lay_by_hand(member, action, route, given, now);
         station::desk::step(&running.station, now).unwrap();
-        (twins::answer(running, &request.id), own.join(format!("{}.made", request.id)))
+        (twins::answer(running, &id), member.layout().desk_own().join(format!("{id}.made")))
     }
 
     fn seal(&self, member: &Member, running: &Running, route: &str, text: &str, now: Timestamp) -> (Answer, PathBuf) {
@@ -277,6 +290,46 @@ fn what_is_sealed_by_hand_inward_is_opened_once_by_the_next_node_and_all_of_it_i
     let extranet = shut.open(later).unwrap();
     is(&office.seal(&shut, &extranet, "registration", &text, later).0, "by-hand-off", "switched off");
     is(&office.open(&shut, &extranet, &bytes, later).0, "by-hand-off", "switched off");
+}
+
+/// Power goes after every effect of a process, and when it is through.
+#[test]
+fn what_was_opened_by_hand_is_whole_wherever_the_power_goes() {
+    let (office, now) = (Office::new(), START);
+    let (extranet, own) = (office.extranet.open(now).unwrap(), office.intranet.layout().desk_own());
+    let grave = office.intranet.root.join("grave");
+    fs::create_dir(&grave).unwrap();
+    let power = Power::on(&grave, 7).unwrap();
+    let start = |fuse: &Fuse| office.intranet.open_with(Disk::with_power(power.clone(), fuse.clone()), now);
+    let mut effects = 0;
+    loop {
+        let text = papers::registration_message(effects);
+        let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+        let sealed = fs::read(sealed).unwrap();
+        let id = office.lay_by_hand(&office.intranet, "open", None, ("bundle", &sealed), now);
+        let fuse = Fuse::after(effects.into());
+        if let Ok(running) = start(&fuse) {
+            let _died = station::desk::step(&running.station, now);
+        }
+        let through = !fuse.burnt();
+        power.cut().unwrap();
+        let running = start(&Fuse::after(u64::MAX)).unwrap();
+        station::desk::step(&running.station, now).unwrap();
+        let answer = twins::answer(&running, &id);
+        assert!(answer.done, "{effects}: {answer:?}");
+        let made = fs::read_to_string(own.join(format!("{id}.made")).join("message.xml"));
+        assert_eq!(made.ok().as_deref(), Some(text.as_str()), "after {effects} effects");
+        let bundle = bundle::peek(&mut &sealed[..]).unwrap().bundle;
+        let parcel = running.station.spool.parcel_of_bundle(&bundle).unwrap().unwrap();
+        let delivered = records(&running, Event::Delivered);
+        assert_eq!(delivered.iter().filter(|record| record.parcel == Some(parcel)).count(), 1);
+        drop(running);
+        if through {
+            break;
+        }
+        effects += 1;
+    }
+    assert_eq!(power.broken(), None);
 }
 
 #[test]
