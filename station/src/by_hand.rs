@@ -266,9 +266,10 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
     let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };
     let without_number = |event| Record { epoch: None, sequence: None, bytes, ..admitted.came.record(event, now) };
     let delivered = Record { person: Some(request.person.clone()), ..without_number(Event::Delivered) };
-    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
     let (parcel, bundle) = (admitted.came.parcel, admitted.came.bundle);
+    // Before the record: asked again after it, we only answer.
     sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence: admitted.evidence }])?;
+    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
     Ok(Ok(told(&envelope, &admitted.came.route, &admitted.manifest.name)))
 }
 

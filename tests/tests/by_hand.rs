@@ -294,7 +294,7 @@ fn what_is_sealed_by_hand_inward_is_opened_once_by_the_next_node_and_all_of_it_i
 
 /// Power goes after every effect of a process, and when it is through.
 #[test]
-fn what_was_opened_by_hand_is_whole_wherever_the_power_goes() {
+fn what_was_opened_by_hand_is_whole_and_its_evidence_kept_wherever_the_power_goes() {
     let (office, now) = (Office::new(), START);
     let (extranet, own) = (office.extranet.open(now).unwrap(), office.intranet.layout().desk_own());
     let grave = office.intranet.root.join("grave");
@@ -321,6 +321,8 @@ fn what_was_opened_by_hand_is_whole_wherever_the_power_goes() {
         assert_eq!(made.ok().as_deref(), Some(text.as_str()), "after {effects} effects");
         let bundle = bundle::peek(&mut &sealed[..]).unwrap().bundle;
         let parcel = running.station.spool.parcel_of_bundle(&bundle).unwrap().unwrap();
+        let kept = station::sealing::evidence_path(&running.station, &parcel, &bundle).exists();
+        assert!(kept, "no evidence after {effects} effects");
         let delivered = records(&running, Event::Delivered);
         assert_eq!(delivered.iter().filter(|record| record.parcel == Some(parcel)).count(), 1);
         drop(running);
