@@ -129,6 +129,13 @@ pub(crate) fn seal(station: &Station, request: &Request, now: Timestamp) -> Outc
     if leads_out(hop.crossing) {
         return outward(station, request, hop.crossing, None, now);
     }
+    if station.is_off(&route.name) {
+        let refusal = Refusal::new("route-off", "the route is switched off at this node", "本节点已停用该路由");
+        return Ok(Err(refusal.with_remedy(
+            "`status` says who switched it off and why; an operator switches it on",
+            "停用人与原因见 status；须由操作员重新启用",
+        )));
+    }
     if route.path.last() != Some(&hop.peer.name) {
         return Ok(Err(Refusal::new(
             "by-hand-one-hop",

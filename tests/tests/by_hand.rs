@@ -335,6 +335,20 @@ fn what_was_opened_by_hand_is_whole_and_its_evidence_kept_wherever_the_power_goe
 }
 
 #[test]
+fn a_route_that_an_operator_switched_off_is_not_sealed_for_by_hand_either() {
+    let (office, now) = (Office::new(), START);
+    let extranet = office.extranet.open(now).unwrap();
+    let why = [("route", "registration"), ("reason", "the register moves house")];
+    assert!(office.ask(&extranet, "route-disable", &why, now).done);
+    let text = papers::registration_message(1);
+    let (answer, made) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+    is(&answer, "route-off", "switched off");
+    assert!(!made.exists());
+    assert!(office.ask(&extranet, "route-enable", &why[..1], now.plus_ms(1)).done);
+    assert!(office.seal(&office.extranet, &extranet, "registration", &text, now).0.done);
+}
+
+#[test]
 fn at_no_desk_is_anything_sealed_or_opened_by_hand_over_the_border_out_of_the_internal_zone() {
     let (office, mut now) = (Office::new(), START);
     let (extranet, mut intranet) = (office.extranet.open(now).unwrap(), office.intranet.open(now).unwrap());
