@@ -260,6 +260,10 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
             return refused(station, request, record, by_guard(about.1));
         }
     };
+    if admission::sealed_before_a_restore(station, &admitted.envelope) {
+        disk.remove_tree(&admitted.place).map_err(io_at(&admitted.place))?;
+        return perhaps_opened_before(station, request, &admitted.envelope, now);
+    }
     // Whole or not at all: the folder is filled aside.
     let aside = made.with_extension("aside");
     disk.remove_tree(&aside).map_err(io_at(&aside))?;
@@ -278,6 +282,28 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
     sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence: admitted.evidence }])?;
     station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
     Ok(Ok(told(&envelope, &admitted.came.route, &admitted.manifest.name)))
+}
+
+/// A node that was restored knows nothing of what it opened after the backup, and there is no sender to be told. No parcel
+/// is put on record: nobody knows what became of it.
+fn perhaps_opened_before(station: &Station, request: &Request, envelope: &Envelope, now: Timestamp) -> Outcome {
+    let mut record = Record::new(Event::Refused, now);
+    (record.person, record.crossing, record.reason) =
+        (Some(request.person.clone()), Some(envelope.crossing), Some(Reason::Duplicate));
+    let refusal = Refusal::new(
+        "may-be-duplicate",
+        "it was sealed before this node was restored from a backup: it may have been opened here already",
+        "该密封包在本节点由备份恢复之前封装，可能已在此拆封",
+    );
+    refused(
+        station,
+        request,
+        record,
+        refusal.with_remedy(
+            "ask whoever waits for it; where it never came, have it sealed again",
+            "请向收件方核实；确未收到的，请重新封装",
+        ),
+    )
 }
 
 fn told(envelope: &Envelope, route: &Name, name: &str) -> Value {

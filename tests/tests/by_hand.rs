@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use protocol::bundle::{self, SealPlan};
 use protocol::der_types::Octets;
 use protocol::id::new_id;
-use protocol::keys::{self, SigningKey};
+use protocol::keys::{self, OpeningKey, SigningKey};
 use protocol::ledger::{Event, Record};
 use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION};
 use protocol::request::Request;
@@ -19,6 +19,8 @@ use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::{BundleId, Crossing, Digest, Reason, Signed, Suite, Timestamp, Verdict, Zone};
 use spool::{Answer, Disk, Fuse, Power};
+use station::backup::Job;
+use station::restore::{RestorePlan, restore};
 use station::trips;
 use tests::papers;
 use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
@@ -37,16 +39,17 @@ struct Office {
     intranet: Member,
     operator: SigningKey,
     approvers: Vec<SigningKey>,
+    safe: OpeningKey,
 }
 
 impl Office {
     fn new() -> Office {
         let folder = tempfile::tempdir().unwrap();
-        let ([mut extranet, mut intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
+        let ([mut extranet, mut intranet], operator, safe) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
         (extranet.config.node.manual, intranet.config.node.manual) = (true, true);
         let approvers =
             APPROVERS.iter().map(|who| twins::person(&[&extranet, &intranet], who, Role::Approver)).collect();
-        Office { _folder: folder, extranet, intranet, operator, approvers }
+        Office { _folder: folder, extranet, intranet, operator, approvers, safe }
     }
 
     /// Lays a request as the machine's own command line does, with what is meant beside it.
@@ -346,6 +349,44 @@ fn a_route_that_an_operator_switched_off_is_not_sealed_for_by_hand_either() {
     assert!(!made.exists());
     assert!(office.ask(&extranet, "route-enable", &why[..1], now.plus_ms(1)).done);
     assert!(office.seal(&office.extranet, &extranet, "registration", &text, now).0.done);
+}
+
+#[test]
+fn a_node_that_was_restored_opens_nothing_by_hand_that_it_may_have_opened_before() {
+    let (office, now) = (Office::new(), START);
+    let (extranet, intranet) = (office.extranet.open(now).unwrap(), office.intranet.open(now).unwrap());
+    let good = Job::of(&intranet.station, Octets([1; 32])).run(|| now).unwrap();
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &papers::registration_message(1), now);
+    let sealed = fs::read(sealed).unwrap();
+    assert!(office.open(&office.intranet, &intranet, &sealed, now).0.done);
+    drop(intranet);
+    fs::remove_dir_all(office.intranet.layout().root()).unwrap();
+
+    let later = now.plus_ms(3_600_000);
+    restore(&RestorePlan {
+        from: &good.file,
+        key: &office.safe,
+        operator: &office.operator,
+        setup: &office.intranet.setup(Disk::real(), later),
+        trust: &office.intranet.trust(),
+        witnesses: &[],
+        last_trip: 0,
+    })
+    .unwrap();
+    let intranet = office.intranet.open(later).unwrap();
+    for turn in 1..3 {
+        let (again, made) = office.open(&office.intranet, &intranet, &sealed, later);
+        is(&again, "may-be-duplicate", "sealed before this node was restored");
+        assert!(!made.exists());
+        assert_eq!(refusals(&intranet), vec![(None, Some(Reason::Duplicate)); turn], "on record, by no unproven name");
+    }
+    assert_eq!(names(&office.intranet.layout().opening()), Vec::<String>::new(), "nothing of it lies in the clear");
+    let text = papers::registration_message(2);
+    let after = later.plus_ms(120_000);
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, after);
+    let (opened, made) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), after);
+    assert!(opened.done, "{opened:?}");
+    assert_eq!(fs::read_to_string(made.join("message.xml")).unwrap(), text);
 }
 
 #[test]
