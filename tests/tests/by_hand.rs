@@ -268,6 +268,8 @@ fn what_is_sealed_by_hand_inward_is_opened_once_by_the_next_node_and_all_of_it_i
     assert!(opened.done, "{opened:?}");
     assert_eq!(fs::read_to_string(made.join("message.xml")).unwrap(), text);
     assert_eq!((records(&intranet, Event::Arrived).len(), records(&intranet, Event::Delivered).len()), (1, 1));
+    // The command takes it from there.
+    fs::remove_dir_all(&made).unwrap();
     let (again, made) = office.open(&office.intranet, &intranet, &bytes, now);
     is(&again, "guard-refused", "duplicate");
     assert!(!made.exists() && records(&intranet, Event::Duplicate).len() == 1);
@@ -387,6 +389,42 @@ fn a_node_that_was_restored_opens_nothing_by_hand_that_it_may_have_opened_before
     let (opened, made) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), after);
     assert!(opened.done, "{opened:?}");
     assert_eq!(fs::read_to_string(made.join("message.xml")).unwrap(), text);
+}
+
+#[test]
+fn what_was_opened_for_a_command_that_had_gone_is_given_to_the_next_that_asks_and_to_no_third() {
+    let (office, mut now) = (Office::new(), START);
+    let (extranet, mut intranet) = (office.extranet.open(now).unwrap(), office.intranet.open(now).unwrap());
+    let text = papers::registration_message(1);
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+    let sealed = fs::read(sealed).unwrap();
+    let (_, first) = office.open(&office.intranet, &intranet, &sealed, now);
+    assert!(first.exists());
+    // Two days later it lies there still.
+    clear_given(&office);
+    now = now.plus_ms(2 * 86_400_000);
+    intranet.turn(&mut now).unwrap();
+    let (answer, second) = office.open(&office.intranet, &intranet, &sealed, now);
+    assert!(answer.done && answer.details["name"] == "message.xml", "{answer:?}");
+    assert_eq!(fs::read_to_string(second.join("message.xml")).unwrap(), text);
+    assert!(!first.exists(), "it lies there once");
+    assert_eq!(records(&intranet, Event::Delivered).len(), 1);
+    // The command takes it, and then it is known and gone.
+    fs::remove_dir_all(&second).unwrap();
+    let (again, third) = office.open(&office.intranet, &intranet, &sealed, now);
+    is(&again, "guard-refused", "duplicate");
+    assert!(!third.exists());
+    // What nobody ever asks for goes as what is held does, and that is on record.
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &papers::registration_message(2), now);
+    let (opened, left) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), now);
+    assert!(opened.done);
+    now = now.plus_ms(u64::from(office.intranet.config.node.quarantine_days + 3) * 86_400_000);
+    let before = records(&intranet, Event::RequestAnswered).len();
+    intranet.turn(&mut now).unwrap();
+    assert!(!left.exists());
+    assert_eq!(records(&intranet, Event::RequestAnswered).len(), before + 1);
+    clear_given(&office);
+    assert_eq!(names(&office.intranet.layout().desk_own()), Vec::<String>::new());
 }
 
 #[test]
