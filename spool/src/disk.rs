@@ -490,7 +490,7 @@ impl Disk {
     }
 
     /// Syncs every file and directory of a tree, one by one.
-    fn sync_tree(&self, top: &Path) -> io::Result<()> {
+    pub fn sync_tree(&self, top: &Path) -> io::Result<()> {
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
             let mut files = Vec::new();

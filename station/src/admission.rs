@@ -762,7 +762,7 @@ fn tell(
 
 /// A node that was restored knows nothing of what it delivered after the backup. What was sealed later is proven new; by
 /// its sender's clock, so a minute is added.
-fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
+pub(crate) fn sealed_before_a_restore(station: &Station, envelope: &Envelope) -> bool {
     const SKEW_MS: u64 = 60_000;
     station.spool.restored().is_some_and(|restored| envelope.sealed < restored.at.plus_ms(SKEW_MS))
 }

@@ -9,6 +9,7 @@
 //! Why it may die anywhere: what is made lies beside the request and counts for nothing until the request is answered; asked
 //! again, it is made anew. A bundle is on record as delivered only when what was in it lies there, and is not opened twice.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,9 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::receipt::ReceiptBatch;
 use protocol::request::Request;
-use protocol::{BundleId, Crossing, Name, Reason, Signed, Statement as _, Timestamp, keys};
+use protocol::{BundleId, Crossing, Digest, Name, Reason, Signed, Statement as _, Timestamp, keys};
 use serde_json::{Value, json};
-use spool::{EntryKind, State};
+use spool::{EntryKind, ParcelState, State};
 
 use crate::admission;
 use crate::alarm::Alarm;
@@ -32,6 +33,7 @@ use crate::desk::{Refusal, missing, name, read_small};
 use crate::drop::{self, Drop, DropError};
 use crate::housekeeping::{DAY_MS, has_rested};
 use crate::opening::{self, Manner, Obstacle};
+use crate::receipts::Came;
 use crate::sealing::{self, Papers, Proof};
 use crate::station::{Station, StationError};
 
@@ -41,6 +43,10 @@ type Outcome = Result<Result<Value, Refusal>, StationError>;
 pub(crate) const GIVEN: &str = "given";
 /// What it takes from there when it is answered: a bundle, or a folder with what was in one.
 pub(crate) const MADE: &str = "made";
+/// Such a note is the 64 digits of a request's id.
+const NOTE_BYTES_MAX: u64 = 64;
+/// Behind a bundle's id: a note of the request beside which lies what was in it.
+const OPENED: &str = "opened";
 
 fn beside(station: &Station, request: &Request, what: &str) -> PathBuf {
     station.layout().desk_own().join(format!("{}.{what}", request.id))
@@ -53,6 +59,19 @@ fn leads_out(crossing: Crossing) -> bool {
 
 fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
     |cause| StationError::Io { path: path.to_owned(), cause }
+}
+
+/// Notes that what was in a bundle lies beside this request. Whoever asked may have gone, and who asks again, asks anew.
+fn note(station: &Station, bundle: &BundleId, request: &Request) -> Result<(), StationError> {
+    let note = station.layout().desk_own().join(format!("{bundle}.{OPENED}"));
+    station.spool.disk().write(&note, request.id.to_string().as_bytes()).map_err(io_at(&note))
+}
+
+/// Where it lies, as long as nobody took it.
+fn noted(note: &Path) -> Option<PathBuf> {
+    let of = read_small(note, NOTE_BYTES_MAX).ok()?;
+    let of = Digest::from_hex(std::str::from_utf8(&of).ok()?)?;
+    Some(note.with_file_name(format!("{of}.{MADE}"))).filter(|made| made.exists())
 }
 
 /// The one thing that was laid beside the request.
@@ -128,6 +147,13 @@ pub(crate) fn seal(station: &Station, request: &Request, now: Timestamp) -> Outc
     };
     if leads_out(hop.crossing) {
         return outward(station, request, hop.crossing, None, now);
+    }
+    if station.is_off(&route.name) {
+        let refusal = Refusal::new("route-off", "the route is switched off at this node", "本节点已停用该路由");
+        return Ok(Err(refusal.with_remedy(
+            "`status` says who switched it off and why; an operator switches it on",
+            "停用人与原因见 status；须由操作员重新启用",
+        )));
     }
     if route.path.last() != Some(&hop.peer.name) {
         return Ok(Err(Refusal::new(
@@ -225,6 +251,7 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
         && made.exists()
     {
         // We died between the record and the answer.
+        note(station, &envelope.bundle, request)?;
         return Ok(Ok(told(&envelope, &known.route, known.name.as_deref().unwrap_or_default())));
     }
     let disk = station.spool.disk();
@@ -244,6 +271,9 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
             return refused(station, request, record, Refusal::new(reason.name(), &words, "密封包未通过验证"));
         }
         Err(Obstacle::Parcel(about)) => {
+            if let Some(known) = left_behind(station, request, &about)? {
+                return Ok(Ok(told(&envelope, &known.route, known.name.as_deref().unwrap_or_default())));
+            }
             let mut record = about.0.record(Event::Refused, now);
             // What was delivered stays so, whoever brings it again.
             if about.1 == Reason::Duplicate {
@@ -253,21 +283,69 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
             return refused(station, request, record, by_guard(about.1));
         }
     };
+    if admission::sealed_before_a_restore(station, &admitted.envelope) {
+        disk.remove_tree(&admitted.place).map_err(io_at(&admitted.place))?;
+        return perhaps_opened_before(station, request, &admitted.envelope, now);
+    }
     // Whole or not at all: the folder is filled aside.
     let aside = made.with_extension("aside");
     disk.remove_tree(&aside).map_err(io_at(&aside))?;
     disk.create_dir_private(&aside).map_err(io_at(&aside))?;
     let inside = aside.join(&admitted.manifest.name);
     disk.rename(&admitted.place, &inside).map_err(io_at(&inside))?;
+    // Nothing of it is synced yet, and once it is on record nobody makes it anew.
+    disk.sync_tree(&aside).map_err(io_at(&aside))?;
     disk.rename(&aside, &made).map_err(io_at(&made))?;
+    note(station, &admitted.came.bundle, request)?;
     let bytes = Some(admitted.manifest.content_bytes());
     let local = Local { name: Some(admitted.manifest.name.clone()), labels: admitted.manifest.labels.clone() };
     let without_number = |event| Record { epoch: None, sequence: None, bytes, ..admitted.came.record(event, now) };
     let delivered = Record { person: Some(request.person.clone()), ..without_number(Event::Delivered) };
-    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
     let (parcel, bundle) = (admitted.came.parcel, admitted.came.bundle);
+    // Before the record: asked again after it, we only answer.
     sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence: admitted.evidence }])?;
+    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
     Ok(Ok(told(&envelope, &admitted.came.route, &admitted.manifest.name)))
+}
+
+/// What was opened for a command that has gone lies there yet: it goes to the one that asks now. The bundle is proven whole.
+fn left_behind(
+    station: &Station,
+    request: &Request,
+    (came, reason, _): &(Came, Reason, bool),
+) -> Result<Option<ParcelState>, StationError> {
+    let known = station.spool.parcel(&came.parcel)?.filter(|known| {
+        let same = known.came.as_ref().is_some_and(|before| before.bundle == came.bundle);
+        *reason == Reason::Duplicate && known.state == State::Delivered && same
+    });
+    let left = noted(&station.layout().desk_own().join(format!("{}.{OPENED}", came.bundle)));
+    let (Some(known), Some(left)) = (known, left) else { return Ok(None) };
+    let made = beside(station, request, MADE);
+    station.spool.disk().rename(&left, &made).map_err(io_at(&made))?;
+    note(station, &came.bundle, request)?;
+    Ok(Some(known))
+}
+
+/// A node that was restored knows nothing of what it opened after the backup, and there is no sender to be told. No parcel
+/// is put on record: nobody knows what became of it.
+fn perhaps_opened_before(station: &Station, request: &Request, envelope: &Envelope, now: Timestamp) -> Outcome {
+    let mut record = Record::new(Event::Refused, now);
+    (record.person, record.crossing, record.reason) =
+        (Some(request.person.clone()), Some(envelope.crossing), Some(Reason::Duplicate));
+    let refusal = Refusal::new(
+        "may-be-duplicate",
+        "it was sealed before this node was restored from a backup: it may have been opened here already",
+        "该密封包在本节点由备份恢复之前封装，可能已在此拆封",
+    );
+    refused(
+        station,
+        request,
+        record,
+        refusal.with_remedy(
+            "ask whoever waits for it; where it never came, have it sealed again",
+            "请向收件方核实；确未收到的，请重新封装",
+        ),
+    )
 }
 
 fn told(envelope: &Envelope, route: &Name, name: &str) -> Value {
@@ -329,14 +407,42 @@ fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> Result<bool, S
     Ok(batch.is_some_and(|batch| batch.batch == *id))
 }
 
-/// What commands left at the desk that nobody took away: it may be in the clear.
+/// What commands left at the desk that nobody took away: it may be in the clear. What is on record as delivered stays as
+/// long as what is held does, and that it went is on record.
 pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationError> {
-    let folder = station.layout().desk_own();
+    let (folder, disk) = (station.layout().desk_own(), station.spool.disk());
+    let mut left: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&folder).map_err(io_at(&folder))? {
-        let path = entry.map_err(io_at(&folder))?.path();
+        left.push(entry.map_err(io_at(&folder))?.path());
+    }
+    let (notes, left): (Vec<_>, Vec<_>) =
+        left.into_iter().partition(|path| path.extension().is_some_and(|end| end == OPENED));
+    let mut kept = BTreeSet::new();
+    for note in notes {
+        match noted(&note) {
+            Some(made) if !has_rested(&made, now, u64::from(station.settings.quarantine_days) * DAY_MS) => {
+                if has_rested(&made, now, DAY_MS) {
+                    tracing::warn!(made = %made.display(), "what was opened by hand was not taken: open the bundle again");
+                }
+                kept.insert(made);
+            }
+            unwanted => {
+                if let Some(made) = unwanted {
+                    let local = Local { name: Some("opened and never taken: removed".to_owned()), labels: Vec::new() };
+                    let mut record = Record::new(Event::RequestAnswered, now);
+                    let bundle = note.file_stem().and_then(|stem| BundleId::from_hex(stem.to_str()?));
+                    record.parcel = bundle.map(|id| station.spool.parcel_of_bundle(&id)).transpose()?.flatten();
+                    station.spool.record(record, local)?;
+                    disk.remove_tree(&made).map_err(io_at(&made))?;
+                }
+                disk.remove_file(&note).map_err(io_at(&note))?;
+            }
+        }
+    }
+    for path in left {
         let ours = path.extension().is_some_and(|end| end == GIVEN || end == MADE || end == "aside");
-        if ours && has_rested(&path, now, DAY_MS) {
-            station.spool.disk().remove_tree(&path).map_err(io_at(&path))?;
+        if ours && !kept.contains(&path) && has_rested(&path, now, DAY_MS) {
+            disk.remove_tree(&path).map_err(io_at(&path))?;
         }
     }
     Ok(())

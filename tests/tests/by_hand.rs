@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use protocol::bundle::{self, SealPlan};
 use protocol::der_types::Octets;
 use protocol::id::new_id;
-use protocol::keys::{self, SigningKey};
+use protocol::keys::{self, OpeningKey, SigningKey};
 use protocol::ledger::{Event, Record};
 use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION};
 use protocol::request::Request;
 use protocol::tree;
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
-use protocol::{BundleId, Crossing, Reason, Signed, Suite, Timestamp, Verdict, Zone};
-use spool::Answer;
+use protocol::{BundleId, Crossing, Digest, Reason, Signed, Suite, Timestamp, Verdict, Zone};
+use spool::{Answer, Disk, Fuse, Power};
+use station::backup::Job;
+use station::restore::{RestorePlan, restore};
 use station::trips;
 use tests::papers;
 use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
@@ -37,33 +39,33 @@ struct Office {
     intranet: Member,
     operator: SigningKey,
     approvers: Vec<SigningKey>,
+    safe: OpeningKey,
 }
 
 impl Office {
     fn new() -> Office {
         let folder = tempfile::tempdir().unwrap();
-        let ([mut extranet, mut intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
+        let ([mut extranet, mut intranet], operator, safe) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
         (extranet.config.node.manual, intranet.config.node.manual) = (true, true);
         let approvers =
             APPROVERS.iter().map(|who| twins::person(&[&extranet, &intranet], who, Role::Approver)).collect();
-        Office { _folder: folder, extranet, intranet, operator, approvers }
+        Office { _folder: folder, extranet, intranet, operator, approvers, safe }
     }
 
-    /// Asks as the machine's own command line does, with what is meant laid beside the request. Gives what was made.
-    fn by_hand(
+    /// Lays a request as the machine's own command line does, with what is meant beside it.
+    fn lay_by_hand(
         &self,
         member: &Member,
-        running: &Running,
         action: &str,
         route: Option<&str>,
         given: (&str, &[u8]),
         now: Timestamp,
-    ) -> (Answer, PathBuf) {
+    ) -> Digest {
         let arguments = route.into_iter().map(|route| Label { name: name("route"), value: route.to_owned() }).collect();
         let request = Request {
             version: VERSION,
             id: Octets(keys::random()),
-            node: running.station.node.clone(),
+            node: member.config.node.name.clone(),
             action: name(action),
             person: name("administrator"),
             at: now,
@@ -75,8 +77,22 @@ impl Office {
         fs::write(beside.join(given.0), given.1).unwrap();
         let signed = Signed::make_by(&member.keyring().signing, &request).unwrap().to_bytes();
         fs::write(own.join(spool::desk::request_name(&request.id)), signed).unwrap();
+        request.id
+    }
+
+    /// Asks, and gives the answer and what was made.
+    fn by_hand(
+        &self,
+        member: &Member,
+        running: &Running,
+        action: &str,
+        route: Option<&str>,
+        given: (&str, &[u8]),
+        now: Timestamp,
+    ) -> (Answer, PathBuf) {
+        let id = self.lay_by_hand(member, action, route, given, now);
         station::desk::step(&running.station, now).unwrap();
-        (twins::answer(running, &request.id), own.join(format!("{}.made", request.id)))
+        (twins::answer(running, &id), member.layout().desk_own().join(format!("{id}.made")))
     }
 
     fn seal(&self, member: &Member, running: &Running, route: &str, text: &str, now: Timestamp) -> (Answer, PathBuf) {
@@ -252,6 +268,8 @@ fn what_is_sealed_by_hand_inward_is_opened_once_by_the_next_node_and_all_of_it_i
     assert!(opened.done, "{opened:?}");
     assert_eq!(fs::read_to_string(made.join("message.xml")).unwrap(), text);
     assert_eq!((records(&intranet, Event::Arrived).len(), records(&intranet, Event::Delivered).len()), (1, 1));
+    // The command takes it from there.
+    fs::remove_dir_all(&made).unwrap();
     let (again, made) = office.open(&office.intranet, &intranet, &bytes, now);
     is(&again, "guard-refused", "duplicate");
     assert!(!made.exists() && records(&intranet, Event::Duplicate).len() == 1);
@@ -277,6 +295,136 @@ fn what_is_sealed_by_hand_inward_is_opened_once_by_the_next_node_and_all_of_it_i
     let extranet = shut.open(later).unwrap();
     is(&office.seal(&shut, &extranet, "registration", &text, later).0, "by-hand-off", "switched off");
     is(&office.open(&shut, &extranet, &bytes, later).0, "by-hand-off", "switched off");
+}
+
+/// Power goes after every effect of a process, and when it is through.
+#[test]
+fn what_was_opened_by_hand_is_whole_and_its_evidence_kept_wherever_the_power_goes() {
+    let (office, now) = (Office::new(), START);
+    let (extranet, own) = (office.extranet.open(now).unwrap(), office.intranet.layout().desk_own());
+    let grave = office.intranet.root.join("grave");
+    fs::create_dir(&grave).unwrap();
+    let power = Power::on(&grave, 7).unwrap();
+    let start = |fuse: &Fuse| office.intranet.open_with(Disk::with_power(power.clone(), fuse.clone()), now);
+    let mut effects = 0;
+    loop {
+        let text = papers::registration_message(effects);
+        let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+        let sealed = fs::read(sealed).unwrap();
+        let id = office.lay_by_hand(&office.intranet, "open", None, ("bundle", &sealed), now);
+        let fuse = Fuse::after(effects.into());
+        if let Ok(running) = start(&fuse) {
+            let _died = station::desk::step(&running.station, now);
+        }
+        let through = !fuse.burnt();
+        power.cut().unwrap();
+        let running = start(&Fuse::after(u64::MAX)).unwrap();
+        station::desk::step(&running.station, now).unwrap();
+        let answer = twins::answer(&running, &id);
+        assert!(answer.done, "{effects}: {answer:?}");
+        let made = fs::read_to_string(own.join(format!("{id}.made")).join("message.xml"));
+        assert_eq!(made.ok().as_deref(), Some(text.as_str()), "after {effects} effects");
+        let bundle = bundle::peek(&mut &sealed[..]).unwrap().bundle;
+        let parcel = running.station.spool.parcel_of_bundle(&bundle).unwrap().unwrap();
+        let kept = station::sealing::evidence_path(&running.station, &parcel, &bundle).exists();
+        assert!(kept, "no evidence after {effects} effects");
+        let delivered = records(&running, Event::Delivered);
+        assert_eq!(delivered.iter().filter(|record| record.parcel == Some(parcel)).count(), 1);
+        drop(running);
+        if through {
+            break;
+        }
+        effects += 1;
+    }
+    assert_eq!(power.broken(), None);
+}
+
+#[test]
+fn a_route_that_an_operator_switched_off_is_not_sealed_for_by_hand_either() {
+    let (office, now) = (Office::new(), START);
+    let extranet = office.extranet.open(now).unwrap();
+    let why = [("route", "registration"), ("reason", "the register moves house")];
+    assert!(office.ask(&extranet, "route-disable", &why, now).done);
+    let text = papers::registration_message(1);
+    let (answer, made) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+    is(&answer, "route-off", "switched off");
+    assert!(!made.exists());
+    assert!(office.ask(&extranet, "route-enable", &why[..1], now.plus_ms(1)).done);
+    assert!(office.seal(&office.extranet, &extranet, "registration", &text, now).0.done);
+}
+
+#[test]
+fn a_node_that_was_restored_opens_nothing_by_hand_that_it_may_have_opened_before() {
+    let (office, now) = (Office::new(), START);
+    let (extranet, intranet) = (office.extranet.open(now).unwrap(), office.intranet.open(now).unwrap());
+    let good = Job::of(&intranet.station, Octets([1; 32])).run(|| now).unwrap();
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &papers::registration_message(1), now);
+    let sealed = fs::read(sealed).unwrap();
+    assert!(office.open(&office.intranet, &intranet, &sealed, now).0.done);
+    drop(intranet);
+    fs::remove_dir_all(office.intranet.layout().root()).unwrap();
+
+    let later = now.plus_ms(3_600_000);
+    restore(&RestorePlan {
+        from: &good.file,
+        key: &office.safe,
+        operator: &office.operator,
+        setup: &office.intranet.setup(Disk::real(), later),
+        trust: &office.intranet.trust(),
+        witnesses: &[],
+        last_trip: 0,
+    })
+    .unwrap();
+    let intranet = office.intranet.open(later).unwrap();
+    for turn in 1..3 {
+        let (again, made) = office.open(&office.intranet, &intranet, &sealed, later);
+        is(&again, "may-be-duplicate", "sealed before this node was restored");
+        assert!(!made.exists());
+        assert_eq!(refusals(&intranet), vec![(None, Some(Reason::Duplicate)); turn], "on record, by no unproven name");
+    }
+    assert_eq!(names(&office.intranet.layout().opening()), Vec::<String>::new(), "nothing of it lies in the clear");
+    let text = papers::registration_message(2);
+    let after = later.plus_ms(120_000);
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, after);
+    let (opened, made) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), after);
+    assert!(opened.done, "{opened:?}");
+    assert_eq!(fs::read_to_string(made.join("message.xml")).unwrap(), text);
+}
+
+#[test]
+fn what_was_opened_for_a_command_that_had_gone_is_given_to_the_next_that_asks_and_to_no_third() {
+    let (office, mut now) = (Office::new(), START);
+    let (extranet, mut intranet) = (office.extranet.open(now).unwrap(), office.intranet.open(now).unwrap());
+    let text = papers::registration_message(1);
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &text, now);
+    let sealed = fs::read(sealed).unwrap();
+    let (_, first) = office.open(&office.intranet, &intranet, &sealed, now);
+    assert!(first.exists());
+    // Two days later it lies there still.
+    clear_given(&office);
+    now = now.plus_ms(2 * 86_400_000);
+    intranet.turn(&mut now).unwrap();
+    let (answer, second) = office.open(&office.intranet, &intranet, &sealed, now);
+    assert!(answer.done && answer.details["name"] == "message.xml", "{answer:?}");
+    assert_eq!(fs::read_to_string(second.join("message.xml")).unwrap(), text);
+    assert!(!first.exists(), "it lies there once");
+    assert_eq!(records(&intranet, Event::Delivered).len(), 1);
+    // The command takes it, and then it is known and gone.
+    fs::remove_dir_all(&second).unwrap();
+    let (again, third) = office.open(&office.intranet, &intranet, &sealed, now);
+    is(&again, "guard-refused", "duplicate");
+    assert!(!third.exists());
+    // What nobody ever asks for goes as what is held does, and that is on record.
+    let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &papers::registration_message(2), now);
+    let (opened, left) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), now);
+    assert!(opened.done);
+    now = now.plus_ms(u64::from(office.intranet.config.node.quarantine_days + 3) * 86_400_000);
+    let before = records(&intranet, Event::RequestAnswered).len();
+    intranet.turn(&mut now).unwrap();
+    assert!(!left.exists());
+    assert_eq!(records(&intranet, Event::RequestAnswered).len(), before + 1);
+    clear_given(&office);
+    assert_eq!(names(&office.intranet.layout().desk_own()), Vec::<String>::new());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use guard::Parcel as _;
 use protocol::parcel::Label;
 use protocol::{Digest, Name, Zone};
 use spool::{Disk, Layout};
@@ -15,8 +16,14 @@ use crate::by_hand::{GIVEN, MADE};
 use crate::config::{Config, NameEncoding};
 use crate::drop::Drop;
 
-/// Sealing and looking at the largest parcel takes minutes.
+/// Sealing and looking takes minutes.
 const ANSWER_WITHIN_MS: u64 = 600_000;
+/// And longer for the largest: so much a millisecond is done on a slow disk.
+const BYTES_A_MS: u64 = 4_000;
+
+fn answer_within_ms(bytes: u64) -> u64 {
+    ANSWER_WITHIN_MS + bytes / BYTES_A_MS
+}
 
 /// The request, and what lies beside it.
 struct Beside {
@@ -67,7 +74,6 @@ fn there(path: &Path, out: &Words) -> bool {
 
 /// Files and folders of a parcel, plain ones only, into a folder under its own name.
 fn copy(disk: &Disk, parcel: &Drop, into: &Path) -> io::Result<()> {
-    use guard::Parcel as _;
     let top = into.join(parcel.original_name());
     if parcel.is_folder() {
         disk.create_dir_all(&top)?;
@@ -111,7 +117,8 @@ pub(super) fn seal<L: Links>(
     let exit = match made {
         Err(error) => failed(&beside.given, &error, out),
         Ok(()) => {
-            let answer = ask::answer_within(config, zone, &beside.request, ANSWER_WITHIN_MS);
+            let bytes = parcel.files().iter().map(|file| file.size).sum();
+            let answer = ask::answer_within(config, zone, &beside.request, answer_within_ms(bytes));
             ask::tell(answer, out, |answer| {
                 let taken = File::open(&beside.made).and_then(|mut made| beside.disk.copy_from(&mut made, bundle));
                 match taken {
@@ -154,7 +161,8 @@ pub(super) fn open<L: Links>(config: &Config<L>, zone: Zone, bundle: &Path, fold
     let exit = match laid {
         Err(error) => failed(bundle, &error, out),
         Ok(()) => {
-            let answer = ask::answer_within(config, zone, &beside.request, ANSWER_WITHIN_MS);
+            let bytes = bundle.metadata().map_or(0, |about| about.len());
+            let answer = ask::answer_within(config, zone, &beside.request, answer_within_ms(bytes));
             ask::tell(answer, out, |answer| {
                 let name = answer.details.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
                 match take(&beside, name, folder) {
@@ -163,8 +171,8 @@ pub(super) fn open<L: Links>(config: &Config<L>, zone: Zone, bundle: &Path, fold
                         let made = beside.made.display();
                         out.error(
                             &words,
-                            &format!("it was opened and lies for a day in {made}: copy it from there"),
-                            &format!("已拆封，内容在 {made} 保留一天，请从该处复制"),
+                            &format!("it was opened and lies in {made}: open the bundle again"),
+                            &format!("已拆封，内容在 {made}，请再次拆封同一密封包取出"),
                         );
                         Exit::Disk
                     }
