@@ -7,7 +7,7 @@
 //! The directory is listed once a start; after that only what was written is looked for, so whatever else lies there
 //! costs nothing. It may die anywhere: a file appears by rename, and one written twice is a duplicate that the other side drops.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 
@@ -31,6 +31,8 @@ const ROUNDS_TOLD: u32 = 3;
 const WRITES_A_STEP_MAX: usize = 256;
 /// Writes that may fail in one step: a disk that refuses one file after the other is asked again with the next.
 const FAILURES_A_STEP_MAX: usize = 4;
+/// Files that are old news removed in one step: where they cannot be, a step costs no more for it.
+const REMOVALS_A_STEP_MAX: usize = 256;
 /// Files that lie for the gate at once. Each is looked for in every step; a gate that takes none must not have the
 /// whole outbox written a second time.
 const LYING_MAX: usize = 8_192;
@@ -110,6 +112,8 @@ pub struct Outgoing {
     beacon: u64,
     beacon_due: Timestamp,
     last_beacon: Option<PathBuf>,
+    /// Beacons that are old news and what an earlier start was writing, until they are removed.
+    stale: VecDeque<PathBuf>,
     status: OutgoingStatus,
 }
 
@@ -136,6 +140,7 @@ impl Outgoing {
             beacon: 0,
             beacon_due: now,
             last_beacon: None,
+            stale: VecDeque::new(),
             status: OutgoingStatus::default(),
         })
     }
@@ -153,7 +158,9 @@ impl Outgoing {
             self.listed = true;
         }
         let entries = self.spool.outbox(self.crossing).entries()?;
-        let mut changed = self.forget_departed(&entries)?;
+        // What is wrong with one file holds up no other, and the beacon goes all the same.
+        let mut trouble = None;
+        let mut changed = self.forget_departed(&entries, &mut trouble);
         self.status.entries = entries.len() as u64;
         (self.status.too_large, self.status.waiting, self.status.stalled) = (0, 0, 0);
         for id in self.spool.outbox(self.crossing).asked_again() {
@@ -161,7 +168,7 @@ impl Outgoing {
                 course.due = now;
             }
         }
-        let (mut writes, mut failures, mut trouble) = (0, 0, None);
+        let (mut writes, mut failures) = (0, 0);
         let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
             changed |= self.state.number(entry.epoch, entry.sequence);
@@ -169,7 +176,10 @@ impl Outgoing {
                 self.status.too_large += 1;
                 continue;
             }
-            changed |= self.took(entry, now)?;
+            match self.took(entry, now) {
+                Ok(took) => changed |= took,
+                Err(error) => trouble = Some(error),
+            }
             let due = self.state.courses.get(&entry.id).is_none_or(|course| now >= course.due);
             let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && self.may_lie(entry, bytes);
             if due && may && !self.lying.contains_key(&entry.id) {
@@ -179,7 +189,6 @@ impl Outgoing {
                         writes += 1;
                         bytes = bytes.saturating_add(entry.size);
                     }
-                    // What is wrong with one holds up no other, and the beacon goes all the same.
                     Err(error) => {
                         failures += 1;
                         trouble = Some(error);
@@ -190,10 +199,11 @@ impl Outgoing {
         self.status.waiting = self.lying.len() as u64;
         let stalled = |lying: &&Lying| now.since(lying.since) >= STALLED_AFTER_MS;
         self.status.stalled = self.lying.values().filter(stalled).count() as u64;
-        if changed {
-            self.state.keep().map_err(at(self.folder.clone()))?;
+        if changed && let Err(cause) = self.state.keep() {
+            trouble = Some(at(self.folder.clone())(cause));
         }
-        self.say_beacon(now)?;
+        trouble = self.say_beacon(now).err().or(trouble);
+        trouble = self.clear_away().err().or(trouble);
         trouble.map_or(Ok(writes == WRITES_A_STEP_MAX), Err)
     }
 
@@ -212,6 +222,7 @@ impl Outgoing {
     /// What an earlier start left: files for the gate, beacons that are old news, and what it was writing as it died.
     fn list(&mut self, now: Timestamp) -> Result<(), OutgoingError> {
         self.lying.clear();
+        self.stale.clear();
         let before = self.state.suffix.clone();
         if before != self.settings.suffix {
             // A gate that wanted another suffix took none of them: all are written anew.
@@ -233,27 +244,30 @@ impl Outgoing {
                 }
             };
             if waste {
-                let path = self.folder.join(&name);
-                self.spool.disk().remove_file(&path).map_err(at(path))?;
+                self.stale.push_back(self.folder.join(&name));
             }
         }
         self.state.suffix.clone_from(&self.settings.suffix);
         self.state.keep().map_err(at(self.folder.clone()))
     }
 
-    fn forget_departed(&mut self, entries: &[Entry]) -> Result<bool, OutgoingError> {
+    /// Says whether the state changed. A file that cannot be removed lies there still, and is tried again.
+    fn forget_departed(&mut self, entries: &[Entry], trouble: &mut Option<OutgoingError>) -> bool {
         let live: HashSet<BundleId> = entries.iter().map(|entry| entry.id).collect();
         let before = self.state.courses.len();
         self.state.courses.retain(|id, _| live.contains(id));
         let departed: Vec<BundleId> = self.lying.keys().filter(|id| !live.contains(id)).copied().collect();
         for id in departed {
-            for kind in [EntryKind::Bundle, EntryKind::Receipts] {
+            let removed = [EntryKind::Bundle, EntryKind::Receipts].into_iter().try_for_each(|kind| {
                 let path = self.path(id, kind);
-                self.spool.disk().remove_file(&path).map_err(at(path))?;
+                self.spool.disk().remove_file(&path).map_err(at(path))
+            });
+            match removed {
+                Ok(()) => drop(self.lying.remove(&id)),
+                Err(error) => *trouble = Some(error),
             }
-            self.lying.remove(&id);
         }
-        Ok(self.state.courses.len() != before)
+        self.state.courses.len() != before
     }
 
     fn path(&self, id: BundleId, kind: EntryKind) -> PathBuf {
@@ -338,12 +352,25 @@ impl Outgoing {
         let disk = self.spool.disk();
         let signed = Signed::make_by(&self.key, &beacon).map_err(|error| at(path.clone())(error.into()))?;
         disk.write(&path, &signed.to_bytes()).map_err(at(path.clone()))?;
-        if let Some(before) = self.last_beacon.replace(path) {
-            disk.remove_file(&before).map_err(at(before))?;
+        if let Some(before) = self.last_beacon.replace(path).filter(|_| self.stale.len() < NAMES_MAX) {
+            self.stale.push_back(before);
         }
         self.beacon_due = now.plus_ms(self.settings.beacon_every_s * 1_000);
         self.status.beacons += 1;
         Ok(())
+    }
+
+    /// Removes what is old news. What cannot be removed is tried again with the next step.
+    fn clear_away(&mut self) -> Result<(), OutgoingError> {
+        let mut trouble = None;
+        for _ in 0..self.stale.len().min(REMOVALS_A_STEP_MAX) {
+            let Some(path) = self.stale.pop_front() else { break };
+            if let Err(cause) = self.spool.disk().remove_file(&path) {
+                trouble = Some(at(path.clone())(cause));
+                self.stale.push_back(path);
+            }
+        }
+        trouble.map_or(Ok(()), Err)
     }
 }
 

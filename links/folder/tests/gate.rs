@@ -191,3 +191,36 @@ fn a_beacon_names_what_is_missing_and_a_forged_one_is_not_believed() {
     incoming.step(office.pass(200)).expect("a step");
     assert!(incoming.status().silent);
 }
+
+#[test]
+fn what_cannot_be_removed_is_told_and_holds_up_neither_files_nor_beacons() {
+    let mut office = Office::new();
+    let departed = format!("{}.bundle.dat", id_of(9));
+    let in_the_way = [".tmp-x", departed.as_str(), "beacon-00000000-0000000000000001.tl.dat"];
+    for name in in_the_way {
+        Disk::real().create_dir_all(&office.out().join(name)).expect("a folder");
+    }
+    let mut outgoing = office.outgoing();
+    let (bundle, _) = office.bundle(1, 1_000);
+    assert!(outgoing.step(office.now).is_err() && outgoing.status().failing);
+    assert!(office.out().join(format!("{bundle}.bundle.dat")).is_file());
+    assert_eq!(outgoing.status().beacons, 1);
+    // A beacon that cannot be removed is not followed by another with each bell.
+    let beacons = || {
+        let files = std::fs::read_dir(office.out()).expect("a folder").map(|file| file.expect("a file").path());
+        files.filter(|path| path.is_file() && path.to_string_lossy().contains("beacon-")).collect::<Vec<_>>()
+    };
+    let stuck = beacons().remove(0);
+    Disk::real().remove_file(&stuck).expect("removed");
+    Disk::real().create_dir_all(&stuck).expect("a folder");
+    for second in 1..=15 {
+        assert!(outgoing.step(office.now.plus_ms(second * 1_000)).is_err());
+    }
+    assert_eq!((outgoing.status().beacons, beacons().len()), (2, 1));
+    // Whatever is in the way goes, and nothing is failing any more.
+    for path in in_the_way.map(|name| office.out().join(name)).iter().chain([&stuck]) {
+        Disk::real().remove_dir(path).expect("removed");
+    }
+    outgoing.step(office.pass(16)).expect("a step");
+    assert!(!outgoing.status().failing);
+}
