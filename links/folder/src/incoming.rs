@@ -26,7 +26,7 @@ use std::time::SystemTime;
 use protocol::oneway::FolderBeacon;
 use protocol::signed::Signed;
 use protocol::{BundleId, Crossing, Name, Timestamp, Trust};
-use spool::disk::open_plain;
+use spool::disk::{Disk, open_plain};
 use spool::{Begin, EntryKind, Spool, SpoolError};
 
 use crate::Link;
@@ -326,10 +326,10 @@ impl Incoming {
         };
         match (found.map_err(at(path))?, named) {
             (Some(Whole::Entry(id, kind)), _) => self.take_entry(id, kind, &file, &seen.look, path),
-            (Some(Whole::Beacon(bytes)), _) => self.take_beacon(&bytes, &file, path, pass, now),
+            (Some(Whole::Beacon(bytes)), _) => self.take_beacon(&bytes, &file, seen, pass, (path, now)),
             (None, Some(Named::Beacon { .. })) if now.since(seen.since) >= BEACON_KEPT_MS => {
                 self.status.beacons_refused += 1;
-                self.remove(&file, path).map(|()| Fate::Taken)
+                remove(self.spool.disk(), &file, &seen.look, path).map(|()| Fate::Taken)
             }
             (None, Some(_)) => Ok(Fate::Waits),
             // Under a name that says nothing it may still be one of ours that is not whole.
@@ -351,7 +351,7 @@ impl Incoming {
         if !arrivals.have(&id, kind)? {
             let mut partial = match arrivals.begin(&id, kind, look.bytes) {
                 Ok(Begin::Partial(partial)) => partial,
-                Ok(Begin::Have) => return self.remove(file, path).map(|()| Fate::Taken),
+                Ok(Begin::Have) => return remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken),
                 // Somebody else brings it in at this moment.
                 Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
                 Err(error) => return Err(error.into()),
@@ -377,16 +377,16 @@ impl Incoming {
             partial.finish()?;
         }
         self.status.taken += 1;
-        self.remove(file, path).map(|()| Fate::Taken)
+        remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
     }
 
     fn take_beacon(
         &mut self,
         bytes: &[u8],
         file: &File,
-        path: &Path,
+        Seen { look, .. }: &Seen,
         pass: &mut Pass,
-        now: Timestamp,
+        (path, now): (&Path, Timestamp),
     ) -> Result<Fate, IncomingError> {
         let (Ok(signed), Some(said)) = (Signed::parse::<FolderBeacon>(bytes), whole::said_in(bytes)) else {
             return Ok(Fate::Waits);
@@ -403,7 +403,7 @@ impl Incoming {
                 None => self.status.beacons_refused += 1,
             }
         }
-        self.remove(file, path).map(|()| Fate::Taken)
+        remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
     }
 
     fn believe(&self, signed: &Signed) -> Option<FolderBeacon> {
@@ -444,18 +444,18 @@ impl Incoming {
         }
         Ok(())
     }
+}
 
-    /// Removes what was read, and not what was put under its name meanwhile.
-    fn remove(&self, file: &File, path: &Path) -> Result<(), IncomingError> {
-        let ours = file.metadata().map_err(at(path))?;
-        match std::fs::symlink_metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
-                self.spool.disk().remove_file(path).map_err(at(path))
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at(path)(error)),
+/// Removes what was read, and not what was put under its name or written into it meanwhile.
+fn remove(disk: &Disk, file: &File, look: &Look, path: &Path) -> Result<(), IncomingError> {
+    let ours = file.metadata().map_err(at(path))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) && Look::at(&there) == *look => {
+            disk.remove_file(path).map_err(at(path))
         }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(path)(error)),
     }
 }
 
@@ -474,4 +474,28 @@ fn is_done(name: &OsString) -> bool {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IncomingError + use<> {
     let path = path.to_owned();
     move |cause| IncomingError::Disk { path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gate truncates the file that it wrote and writes its next one into it while the first is synced here.
+    #[test]
+    fn what_was_written_into_a_file_after_it_was_read_is_not_removed_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let disk = Disk::real();
+        disk.write(&path, b"the first").expect("written");
+        let file = open_plain(&path).expect("opened");
+        let look = Look::at(&file.metadata().expect("looked at"));
+        let mut next = disk.open_append(&path).expect("opened");
+        disk.truncate(&next, 0).expect("cut");
+        disk.append(&mut next, b"and the next one").expect("written");
+        remove(&disk, &file, &look, &path).expect("looked at");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"and the next one");
+        let look = Look::at(&file.metadata().expect("looked at"));
+        remove(&disk, &file, &look, &path).expect("removed");
+        assert!(!path.exists());
+    }
 }
