@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! new or changed -> wait      unchanged, not whole -> wait (the gate still writes), "stuck" after an hour
-//! unchanged, whole -> copied into the arrivals, then gone from the folder      here already -> gone from the folder
+//! unchanged, whole -> copied into the arrivals, then gone from the folder      admitted before -> gone from the folder
 //! ```
 //! Copied, not moved: the gate may have the file open still, and what was admitted must not change any more. It may die
 //! anywhere: the rename in the arrivals is the commit, and a file seen again is a duplicate. Whether a file is genuine is
@@ -347,13 +347,15 @@ impl Incoming {
         path: &Path,
     ) -> Result<Fate, IncomingError> {
         let arrivals = self.spool.arrivals(self.crossing);
+        if self.is_unverified(&id, kind)? {
+            return Ok(Fate::Later);
+        }
         // A gate that says things twice and a later round ask for nothing: no receipt is owed for them.
         if !arrivals.have(&id, kind)? {
             let mut partial = match arrivals.begin(&id, kind, look.bytes) {
                 Ok(Begin::Partial(partial)) => partial,
-                Ok(Begin::Have) => return remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken),
-                // Somebody else brings it in at this moment.
-                Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
+                // Somebody else brings it in, or did, at this moment.
+                Ok(Begin::Have) | Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
                 Err(error) => return Err(error.into()),
             };
             if partial.offset() > 0 {
@@ -378,6 +380,12 @@ impl Incoming {
         }
         self.status.taken += 1;
         remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
+    }
+
+    /// Does one of the same id wait for admission? It may be found to be a bad copy, and this the good one.
+    fn is_unverified(&self, id: &BundleId, kind: EntryKind) -> Result<bool, SpoolError> {
+        let complete = self.spool.layout().complete(self.crossing).join(format!("{id}.{}", kind.suffix()));
+        Ok(complete.exists() && !self.spool.bundle_taken(id)?)
     }
 
     fn take_beacon(

@@ -127,7 +127,10 @@ fn files_cross_the_gate_once_whatever_it_does_to_them() {
     assert_eq!(office.arrived(), [bundle, receipts]);
     assert_eq!(listing(&office.back()).keys().collect::<Vec<_>>(), ["thumbs.db"]);
 
-    // Twice.
+    // Twice, and the first was admitted.
+    for entry in office.inside.spool.arrivals(CROSSING).completed().expect("a list") {
+        assert!(ends::admit(&office.inside, CROSSING, &entry));
+    }
     Disk::real().write(&target, &bytes).expect("again");
     incoming.step(office.pass(2)).expect("a step");
     incoming.step(office.pass(2)).expect("a step");

@@ -367,3 +367,32 @@ fn check_names_directories_that_cannot_be_meant_and_files_that_are_none_of_ours(
     let file = Settings { outgoing: Some(inlet.gate().join(".control")), ..inlet.settings.clone() };
     assert!(said(&file).iter().any(|(what, stops)| *stops && what.ends_with("is no directory")));
 }
+
+/// A bad copy that came first is found out at admission; the good one must be there still.
+#[test]
+fn what_lies_in_the_arrivals_unverified_costs_no_second_copy_in_the_folder() {
+    let mut inlet = Inlet::new(false);
+    let mut bad = bundle_like(CROSSING, 1, 10_000);
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    inlet.lay(&bundle_name(1), &bad);
+    inlet.passes(2);
+    assert_eq!((inlet.arrived(), files(&inlet.gate())), (1, 0));
+    inlet.lay_bundle(1);
+    let status = inlet.passes(5);
+    assert_eq!((files(&inlet.gate()), status.waiting), (1, 1), "it waits for the verdict on the first");
+    // Admission puts the bad one into quarantine.
+    let crossing = inlet.link.spool.arrivals(CROSSING);
+    let bad = crossing.completed().expect("a list").remove(0);
+    std::fs::remove_file(&bad.path).expect("quarantined");
+    inlet.passes(2);
+    let good = crossing.completed().expect("a list").remove(0);
+    assert!(std::fs::read(&good.path).expect("bytes") == bundle_like(CROSSING, 1, 10_000));
+    // And where the first was good the second goes as soon as that is known.
+    inlet.lay_bundle(1);
+    inlet.passes(3);
+    assert_eq!(files(&inlet.gate()), 1);
+    assert!(ends::admit(&inlet.link, CROSSING, &good));
+    inlet.passes(2);
+    assert_eq!((files(&inlet.gate()), inlet.arrived()), (0, 1));
+}
