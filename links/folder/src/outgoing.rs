@@ -59,6 +59,9 @@ pub enum OutgoingError {
         /// The system's words.
         cause: io::Error,
     },
+    /// It was still being written.
+    #[error("{path}: taken while it was being written: the gate must leave names that begin with a dot alone", path = .0.display())]
+    TakenHalf(PathBuf),
     /// The directory's disk.
     #[error("{path}: its disk has {free} bytes left, a file of {wanted} would leave too few", path = .path.display())]
     Full {
@@ -320,8 +323,11 @@ impl Outgoing {
                 self.state.courses.insert(entry.id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
                 Ok(true)
             }
-            // It left the outbox this moment: the next step sees it right.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match outbox.find(&entry.id)? {
+                // It left the outbox this moment: the next step sees it right.
+                None => Ok(false),
+                Some(_) => Err(OutgoingError::TakenHalf(path)),
+            },
             // Something lies under its name after all.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });

@@ -5,6 +5,8 @@ mod ends;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ends::{Nodes, START, bundle_like, id_of};
 use folder_link::{Incoming, Link, Outgoing, Settings};
@@ -226,4 +228,36 @@ fn what_cannot_be_removed_is_told_and_holds_up_neither_files_nor_beacons() {
     }
     outgoing.step(office.pass(16)).expect("a step");
     assert!(!outgoing.status().failing);
+}
+
+/// A gate that takes every file as soon as it is closed takes ours before it has its name.
+#[test]
+fn a_gate_that_takes_what_is_still_being_written_is_told() {
+    let mut office = Office::new();
+    let mut outgoing = office.outgoing();
+    let (bundle, _) = office.bundle(1, 4 << 20);
+    let folder = office.out();
+    let over = Arc::new(AtomicBool::new(false));
+    let gate = std::thread::spawn({
+        let (folder, over) = (folder.clone(), Arc::clone(&over));
+        move || {
+            while !over.load(Ordering::Acquire) {
+                for file in std::fs::read_dir(&folder).expect("a folder").flatten() {
+                    if file.file_name().as_encoded_bytes().starts_with(b".tmp-") {
+                        Disk::real().remove_file(&file.path()).expect("taken");
+                    }
+                }
+            }
+        }
+    });
+    // Where the gate was too slow once it takes the file as it should, and has its chance with the next round.
+    let told = (0..200).find_map(|_| {
+        let stepped = outgoing.step(office.pass(86_400));
+        Disk::real().remove_file(&folder.join(format!("{bundle}.bundle.dat"))).expect("taken");
+        stepped.err().map(|error| error.to_string()).filter(|error| error.contains(".bundle"))
+    });
+    over.store(true, Ordering::Release);
+    gate.join().expect("the gate ends");
+    let told = told.expect("it is told");
+    assert!(told.contains("begin with a dot"), "{told}");
 }
