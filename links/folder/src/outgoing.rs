@@ -171,7 +171,9 @@ impl Outgoing {
                 course.due = now;
             }
         }
-        let (mut writes, mut failures) = (0, 0);
+        let (mut writes, mut failures, mut held) = (0, 0, false);
+        let stalled = |lying: &Lying| now.since(lying.since) >= STALLED_AFTER_MS;
+        let moving = !self.lying.values().any(stalled);
         let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
             changed |= self.state.number(entry.epoch, entry.sequence);
@@ -184,8 +186,14 @@ impl Outgoing {
                 Err(error) => trouble = Some(error),
             }
             let due = self.state.courses.get(&entry.id).is_none_or(|course| now >= course.due);
-            let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && self.may_lie(entry, bytes);
-            if due && may && !self.lying.contains_key(&entry.id) {
+            if !due || self.lying.contains_key(&entry.id) {
+                continue;
+            }
+            let fits = self.may_lie(entry, bytes);
+            // What waits for room gets it: nothing behind it, all of it less urgent or later, goes before it, as long as
+            // the gate takes what lies there.
+            held |= !fits && moving;
+            if fits && !held && writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX {
                 match self.write(entry, now) {
                     Ok(wrote) => {
                         changed |= wrote;
@@ -200,8 +208,7 @@ impl Outgoing {
             }
         }
         self.status.waiting = self.lying.len() as u64;
-        let stalled = |lying: &&Lying| now.since(lying.since) >= STALLED_AFTER_MS;
-        self.status.stalled = self.lying.values().filter(stalled).count() as u64;
+        self.status.stalled = self.lying.values().filter(|lying| stalled(lying)).count() as u64;
         if changed && let Err(cause) = self.state.keep() {
             trouble = Some(at(self.folder.clone())(cause));
         }

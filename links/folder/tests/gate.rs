@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ends::{Nodes, START, bundle_like, id_of};
 use folder_link::{Incoming, Link, Outgoing, Settings};
+use protocol::parcel::Priority;
 use protocol::{BundleId, Crossing, Timestamp, Zone};
 use spool::EntryKind;
 use spool::disk::Disk;
@@ -260,4 +261,29 @@ fn a_gate_that_takes_what_is_still_being_written_is_told() {
     gate.join().expect("the gate ends");
     let told = told.expect("it is told");
     assert!(told.contains("begin with a dot"), "{told}");
+}
+
+#[test]
+fn what_is_too_large_to_lie_beside_others_is_not_overtaken_for_ever() {
+    let mut office = Office::new();
+    office.settings.bytes_max = 1 << 40;
+    let mut outgoing = office.outgoing();
+    let (first, _) = office.bundle(1, 1_000);
+    outgoing.step(office.now).expect("a step");
+    // Larger than all that may lie at once; a hole, for it is not written in this story.
+    let outbox = office.outside.spool.outbox(CROSSING);
+    let large = office.outside.spool.layout().sealing().join("large");
+    Disk::real().create(&large).expect("created").set_len(9 << 30).expect("a hole");
+    outbox.commit(&large, &id_of(2), EntryKind::Bundle, Priority::Normal, 1, 2).expect("committed");
+    let (behind, _) = office.bundle(3, 1_000);
+    let urgent = office.outside.spool.layout().sealing().join("urgent");
+    Disk::real().write(&urgent, &bundle_like(CROSSING, 4, 1_000)).expect("written");
+    outbox.commit(&urgent, &id_of(4), EntryKind::Bundle, Priority::Urgent, 1, 4).expect("committed");
+    let lies = |id: &BundleId| office.root.path().join("out").join(format!("{id}.bundle.dat")).exists();
+    outgoing.step(office.now.plus_ms(1_000)).expect("a step");
+    assert!(lies(&first) && lies(&id_of(4)), "what is more urgent goes before it");
+    assert!(!lies(&behind), "nothing behind it takes the room that it waits for");
+    // A gate that leaves a file lying for ever keeps the large one back, and no other with it.
+    outgoing.step(office.now.plus_ms(900_000)).expect("a step");
+    assert!(lies(&behind) && outgoing.status().stalled > 0);
 }
