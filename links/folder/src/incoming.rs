@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::oneway::FolderBeacon;
-use protocol::signed::Signed;
+use protocol::receipt::ReceiptBatch;
+use protocol::signed::{Signed, Statement as _};
 use protocol::{BundleId, Crossing, Name, Timestamp, Trust};
 use spool::disk::{Disk, open_plain};
 use spool::{Begin, EntryKind, Spool, SpoolError};
@@ -33,12 +34,15 @@ use crate::Link;
 use crate::heard::{Heard, Told, Worth};
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
+use crate::stop::Stop;
 use crate::whole::{self, Whole};
 
 /// Names read in one step, so that the stop flag is seen and nobody waits for a folder of a million.
 const NAMES_A_STEP_MAX: usize = 16_384;
 /// Files taken in one step: each costs syncs.
 const TAKEN_A_STEP_MAX: usize = 256;
+/// Bytes read in one step, of files that changed meanwhile too, and the rest of the file that passes them.
+const BYTES_A_STEP_MAX: u64 = 256 << 20;
 /// Files of ours that are kept an eye on: some 16 MB of names. More of them are taken once these are.
 const SEEN_MAX: usize = 65_536;
 /// Files known to be none of ours though their names might be anything: 8 bytes each. More are opened again and again.
@@ -167,6 +171,9 @@ pub struct Incoming {
     heard: Heard,
     since: Timestamp,
     status: IncomingStatus,
+    /// Bytes read in this step.
+    read: u64,
+    stop: Stop,
 }
 
 impl Incoming {
@@ -192,7 +199,15 @@ impl Incoming {
             status: IncomingStatus { epoch: heard.epoch(), ..IncomingStatus::default() },
             heard,
             since: now,
+            read: 0,
+            stop: Stop::new(),
         })
+    }
+
+    /// Sees this flag in the middle of a step and of a file.
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Incoming {
+        Incoming { stop: stop.clone(), ..self }
     }
 
     /// Looks at the next files of the folder. True where more of this pass are left, to be looked at without waiting.
@@ -221,6 +236,7 @@ impl Incoming {
             },
         };
         let taken = self.status.taken;
+        self.read = 0;
         let mut trouble = None;
         for _ in 0..NAMES_A_STEP_MAX {
             let Some(file) = pass.listing.next() else {
@@ -234,7 +250,8 @@ impl Incoming {
                 Err(IncomingError::Disk { .. }) => pass.counts.unreadable += 1,
                 Err(error) => trouble = Some(error),
             }
-            if self.status.taken - taken >= TAKEN_A_STEP_MAX as u64 {
+            let enough = self.status.taken - taken >= TAKEN_A_STEP_MAX as u64 || self.read >= BYTES_A_STEP_MAX;
+            if enough || self.stop.is_raised() {
                 break;
             }
         }
@@ -320,6 +337,8 @@ impl Incoming {
             return Ok(Fate::Waits);
         }
         let bytes = seen.look.bytes;
+        // Whatever it is, to find that out no more of it is read than a batch of receipts may have.
+        self.read += bytes.min(ReceiptBatch::BYTES_MAX as u64);
         let found = match named.filter(|_| !self.settings.any_name) {
             Some(named) => whole::by_name(&file, bytes, named),
             None => whole::by_content(&file, bytes),
@@ -368,6 +387,10 @@ impl Incoming {
                 match piece.get(..read) {
                     Some([]) | None => break,
                     Some(bytes) => partial.write(bytes)?,
+                }
+                self.read += read as u64;
+                if self.stop.is_raised() {
+                    return Ok(Fate::Later);
                 }
             }
             let same = Look::at(&file.metadata().map_err(at(path))?) == *look;

@@ -22,6 +22,7 @@ use crate::Link;
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
 use crate::state::{Course, State};
+use crate::stop::{Stop, Until};
 
 /// Rounds do not come more seldom than once a day.
 const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
@@ -29,6 +30,8 @@ const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
 const ROUNDS_TOLD: u32 = 3;
 /// Files that one step writes, so that a beacon never waits for a whole outbox.
 const WRITES_A_STEP_MAX: usize = 256;
+/// Bytes that one step writes or tries to, and the rest of the file that passes them: with a beacon before each step.
+const BYTES_A_STEP_MAX: u64 = 256 << 20;
 /// Writes that may fail in one step: a disk that refuses one file after the other is asked again with the next.
 const FAILURES_A_STEP_MAX: usize = 4;
 /// Files that are old news removed in one step: where they cannot be, a step costs no more for it.
@@ -118,6 +121,7 @@ pub struct Outgoing {
     /// Beacons that are old news and what an earlier start was writing, until they are removed.
     stale: VecDeque<PathBuf>,
     status: OutgoingStatus,
+    stop: Stop,
 }
 
 impl Outgoing {
@@ -145,7 +149,14 @@ impl Outgoing {
             last_beacon: None,
             stale: VecDeque::new(),
             status: OutgoingStatus::default(),
+            stop: Stop::new(),
         })
+    }
+
+    /// Sees this flag in the middle of a step and of a file.
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Outgoing {
+        Outgoing { stop: stop.clone(), ..self }
     }
 
     /// One look at outbox and folder. True where more could be written at once.
@@ -164,6 +175,10 @@ impl Outgoing {
         // What is wrong with one file holds up no other, and the beacon goes all the same.
         let mut trouble = None;
         let mut changed = self.forget_departed(&entries, &mut trouble);
+        for entry in &entries {
+            changed |= self.state.number(entry.epoch, entry.sequence);
+        }
+        trouble = self.say_beacon(now).err().or(trouble);
         self.status.entries = entries.len() as u64;
         (self.status.too_large, self.status.waiting, self.status.stalled) = (0, 0, 0);
         for id in self.spool.outbox(self.crossing).asked_again() {
@@ -171,12 +186,11 @@ impl Outgoing {
                 course.due = now;
             }
         }
-        let (mut writes, mut failures, mut held) = (0, 0, false);
+        let (mut writes, mut failures, mut copied, mut held) = (0, 0, 0, false);
         let stalled = |lying: &Lying| now.since(lying.since) >= STALLED_AFTER_MS;
         let moving = !self.lying.values().any(stalled);
         let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
-            changed |= self.state.number(entry.epoch, entry.sequence);
             if entry.size > self.settings.bytes_max {
                 self.status.too_large += 1;
                 continue;
@@ -193,13 +207,17 @@ impl Outgoing {
             // What waits for room gets it: nothing behind it, all of it less urgent or later, goes before it, as long as
             // the gate takes what lies there.
             held |= !fits && moving;
-            if fits && !held && writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX {
+            let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && copied < BYTES_A_STEP_MAX;
+            if fits && !held && may && !self.stop.is_raised() {
+                copied = entry.size.saturating_add(copied);
                 match self.write(entry, now) {
                     Ok(wrote) => {
                         changed |= wrote;
                         writes += 1;
                         bytes = bytes.saturating_add(entry.size);
                     }
+                    // That is no trouble: the next start writes it.
+                    Err(_) if self.stop.is_raised() => {}
                     Err(error) => {
                         failures += 1;
                         trouble = Some(error);
@@ -212,9 +230,8 @@ impl Outgoing {
         if changed && let Err(cause) = self.state.keep() {
             trouble = Some(at(self.folder.clone())(cause));
         }
-        trouble = self.say_beacon(now).err().or(trouble);
         trouble = self.clear_away().err().or(trouble);
-        trouble.map_or(Ok(writes == WRITES_A_STEP_MAX), Err)
+        trouble.map_or(Ok(writes == WRITES_A_STEP_MAX || copied >= BYTES_A_STEP_MAX), Err)
     }
 
     /// What it shows of itself.
@@ -322,7 +339,10 @@ impl Outgoing {
             return Err(OutgoingError::Full { path: self.folder.clone(), free, wanted: entry.size });
         }
         let outbox = self.spool.outbox(self.crossing);
-        match outbox.content(entry).and_then(|mut content| self.spool.disk().copy_from(&mut content, &path)) {
+        match outbox
+            .content(entry)
+            .and_then(|from| self.spool.disk().copy_from(&mut Until { from, stop: &self.stop }, &path))
+        {
             Ok(()) => {
                 self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });
                 self.status.written += 1;

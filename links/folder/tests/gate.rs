@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ends::{Nodes, START, bundle_like, id_of};
-use folder_link::{Incoming, Link, Outgoing, Settings};
+use folder_link::{Incoming, Link, Outgoing, Settings, Stop};
 use protocol::parcel::Priority;
 use protocol::{BundleId, Crossing, Timestamp, Zone};
 use spool::EntryKind;
@@ -286,4 +286,42 @@ fn what_is_too_large_to_lie_beside_others_is_not_overtaken_for_ever() {
     // A gate that leaves a file lying for ever keeps the large one back, and no other with it.
     outgoing.step(office.now.plus_ms(900_000)).expect("a step");
     assert!(lies(&behind) && outgoing.status().stalled > 0);
+}
+
+#[test]
+fn a_beacon_is_said_before_a_step_writes_and_a_step_writes_so_many_bytes_and_no_more() {
+    let office = Office::new();
+    let mut outgoing = office.outgoing();
+    for sequence in 1..=3 {
+        let large = office.outside.spool.layout().sealing().join("large");
+        Disk::real().create(&large).expect("created").set_len(130 << 20).expect("a hole");
+        let outbox = office.outside.spool.outbox(CROSSING);
+        outbox.commit(&large, &id_of(sequence), EntryKind::Bundle, Priority::Normal, 1, sequence).expect("committed");
+    }
+    assert_eq!(outgoing.step(office.now).ok(), Some(true), "there is more, and the beacon is looked at before it");
+    assert_eq!((outgoing.status().written, outgoing.status().beacons), (2, 1));
+    assert_eq!(outgoing.step(office.now).ok(), Some(false));
+    assert_eq!(outgoing.status().written, 3);
+}
+
+#[test]
+fn a_raised_flag_ends_a_step_in_the_middle_of_a_copy_and_nothing_half_is_left() {
+    let mut office = Office::new();
+    let stop = Stop::new();
+    let (mut outgoing, mut incoming) = (office.outgoing().until(&stop), office.incoming().until(&stop));
+    let (bundle, bytes) = office.bundle(1, 1 << 20);
+    stop.raise();
+    outgoing.step(office.now).expect("a step");
+    assert!(listing(&office.out()).keys().all(|name| name.starts_with("beacon")), "no file of an entry");
+    Disk::real().write(&office.back().join(format!("{bundle}.bundle.dat")), &bytes).expect("moved");
+    for _ in 0..3 {
+        incoming.step(office.pass(2)).expect("a step");
+    }
+    assert_eq!((office.arrived(), incoming.status().failing), (vec![], false));
+    // The next start does it.
+    let (mut outgoing, mut incoming) = (office.outgoing(), office.incoming());
+    outgoing.step(office.pass(2)).expect("a step");
+    incoming.step(office.pass(2)).expect("a step");
+    incoming.step(office.pass(2)).expect("a step");
+    assert_eq!((office.arrived(), outgoing.status().written), (vec![bundle], 1));
 }
