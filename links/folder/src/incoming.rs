@@ -45,7 +45,8 @@ const TAKEN_A_STEP_MAX: usize = 256;
 const BYTES_A_STEP_MAX: u64 = 256 << 20;
 /// Files of ours that are kept an eye on: some 16 MB of names. More of them are taken once these are.
 const SEEN_MAX: usize = 65_536;
-/// Files known to be none of ours though their names might be anything: 8 bytes each. More are opened again and again.
+/// Files known to be none of ours though their names might be anything, and those of ours that were stuck where too many
+/// lie: 8 bytes each. More are opened again and again.
 const STRANGERS_MAX: usize = 262_144;
 /// A file that is not whole is opened again after 1, 2, 4 ... looks, and at least every so many.
 const LOOKS_MAX: u32 = 64;
@@ -284,7 +285,12 @@ impl Incoming {
         let stranger = self.hashes.hash_one((name, look));
         if !about.is_file() || self.strangers.contains(&stranger) {
             remember(&mut pass.strangers, stranger);
-            pass.counts.foreign += 1;
+            if about.is_file() && named.is_some() {
+                pass.counts.waiting += 1;
+                pass.counts.stuck += 1;
+            } else {
+                pass.counts.foreign += 1;
+            }
             return Ok(());
         }
         if look.bytes > self.settings.bytes_max {
@@ -296,9 +302,17 @@ impl Incoming {
             _ => Seen { look, since: now, looks: 0 },
         };
         let mut trouble = None;
+        let stuck = now.since(seen.since) >= STUCK_AFTER_MS;
         if seen.looks > 0 && (seen.looks.is_power_of_two() || seen.looks.is_multiple_of(LOOKS_MAX)) {
             match self.take(named, &path, &seen, pass, now) {
                 Ok(Fate::Taken) => return Ok(()),
+                // It bears our name and makes no room for what is genuine: it is looked at again when it changes.
+                Ok(Fate::Waits) if stuck && named.is_some() && self.status.crowded > 0 => {
+                    remember(&mut pass.strangers, stranger);
+                    pass.counts.waiting += 1;
+                    pass.counts.stuck += 1;
+                    return Ok(());
+                }
                 Ok(Fate::Waits) => {}
                 Ok(Fate::Later) => seen.looks = 0,
                 Ok(Fate::Stranger) => {
@@ -314,7 +328,7 @@ impl Incoming {
             }
         }
         pass.counts.waiting += 1;
-        pass.counts.stuck += u64::from(now.since(seen.since) >= STUCK_AFTER_MS);
+        pass.counts.stuck += u64::from(stuck);
         if pass.seen.len() < SEEN_MAX {
             pass.seen.insert(name.clone(), seen);
         } else {

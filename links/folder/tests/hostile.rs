@@ -396,3 +396,28 @@ fn what_lies_in_the_arrivals_unverified_costs_no_second_copy_in_the_folder() {
     inlet.passes(2);
     assert_eq!((files(&inlet.gate()), inlet.arrived()), (0, 1));
 }
+
+#[test]
+fn junk_that_bears_our_names_crowds_out_what_is_genuine_for_an_hour_and_not_for_ever() {
+    const JUNK: u64 = 66_000;
+    let mut inlet = Inlet::new(false);
+    // Where the newest is listed first the genuine one comes last.
+    inlet.lay_bundle(1);
+    for n in 0..JUNK {
+        std::fs::write(inlet.gate().join(bundle_name(1_000 + n)), b"x").expect("laid");
+    }
+    let status = inlet.passes(3);
+    assert!(status.crowded > 0 && status.stuck == 0, "{status:?}");
+    println!("{} arrived within three passes", inlet.arrived());
+    inlet.now = inlet.now.plus_ms(3_600_000);
+    // A file that is not whole is opened again after 1, 2, 4 ... looks.
+    let status = inlet.passes(4);
+    assert_eq!((inlet.arrived(), status.crowded), (1, 0), "{status:?}");
+    assert_eq!(status.waiting, JUNK, "none of it is touched or forgotten");
+    assert_eq!(inlet.count(Trouble::Files), status.stuck);
+    assert!(status.stuck >= 65_000, "{status:?}");
+    // One of them becomes whole after all.
+    inlet.lay_bundle(1_000);
+    inlet.passes(3);
+    assert_eq!(inlet.arrived(), 2);
+}
