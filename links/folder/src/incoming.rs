@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! new or changed -> wait      unchanged, not whole -> wait (the gate still writes), "stuck" after an hour
-//! unchanged, whole -> copied into the arrivals, then gone from the folder      here already -> gone from the folder
+//! unchanged, whole -> copied into the arrivals, then gone from the folder      admitted before -> gone from the folder
 //! ```
 //! Copied, not moved: the gate may have the file open still, and what was admitted must not change any more. It may die
 //! anywhere: the rename in the arrivals is the commit, and a file seen again is a duplicate. Whether a file is genuine is
@@ -24,24 +24,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::oneway::FolderBeacon;
-use protocol::signed::Signed;
+use protocol::receipt::ReceiptBatch;
+use protocol::signed::{Signed, Statement as _};
 use protocol::{BundleId, Crossing, Name, Timestamp, Trust};
-use spool::disk::open_plain;
+use spool::disk::{Disk, open_plain};
 use spool::{Begin, EntryKind, Spool, SpoolError};
 
 use crate::Link;
 use crate::heard::{Heard, Told, Worth};
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
+use crate::stop::Stop;
 use crate::whole::{self, Whole};
 
 /// Names read in one step, so that the stop flag is seen and nobody waits for a folder of a million.
 const NAMES_A_STEP_MAX: usize = 16_384;
 /// Files taken in one step: each costs syncs.
 const TAKEN_A_STEP_MAX: usize = 256;
+/// Bytes read in one step, of files that changed meanwhile too, and the rest of the file that passes them.
+const BYTES_A_STEP_MAX: u64 = 256 << 20;
 /// Files of ours that are kept an eye on: some 16 MB of names. More of them are taken once these are.
 const SEEN_MAX: usize = 65_536;
-/// Files known to be none of ours though their names might be anything: 8 bytes each. More are opened again and again.
+/// Files known to be none of ours though their names might be anything, and those of ours that were stuck where too many
+/// lie: 8 bytes each. More are opened again and again.
 const STRANGERS_MAX: usize = 262_144;
 /// A file that is not whole is opened again after 1, 2, 4 ... looks, and at least every so many.
 const LOOKS_MAX: u32 = 64;
@@ -167,6 +172,9 @@ pub struct Incoming {
     heard: Heard,
     since: Timestamp,
     status: IncomingStatus,
+    /// Bytes read in this step.
+    read: u64,
+    stop: Stop,
 }
 
 impl Incoming {
@@ -192,7 +200,15 @@ impl Incoming {
             status: IncomingStatus { epoch: heard.epoch(), ..IncomingStatus::default() },
             heard,
             since: now,
+            read: 0,
+            stop: Stop::new(),
         })
+    }
+
+    /// Sees this flag in the middle of a step and of a file.
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Incoming {
+        Incoming { stop: stop.clone(), ..self }
     }
 
     /// Looks at the next files of the folder. True where more of this pass are left, to be looked at without waiting.
@@ -221,6 +237,7 @@ impl Incoming {
             },
         };
         let taken = self.status.taken;
+        self.read = 0;
         let mut trouble = None;
         for _ in 0..NAMES_A_STEP_MAX {
             let Some(file) = pass.listing.next() else {
@@ -234,7 +251,8 @@ impl Incoming {
                 Err(IncomingError::Disk { .. }) => pass.counts.unreadable += 1,
                 Err(error) => trouble = Some(error),
             }
-            if self.status.taken - taken >= TAKEN_A_STEP_MAX as u64 {
+            let enough = self.status.taken - taken >= TAKEN_A_STEP_MAX as u64 || self.read >= BYTES_A_STEP_MAX;
+            if enough || self.stop.is_raised() {
                 break;
             }
         }
@@ -267,7 +285,12 @@ impl Incoming {
         let stranger = self.hashes.hash_one((name, look));
         if !about.is_file() || self.strangers.contains(&stranger) {
             remember(&mut pass.strangers, stranger);
-            pass.counts.foreign += 1;
+            if about.is_file() && named.is_some() {
+                pass.counts.waiting += 1;
+                pass.counts.stuck += 1;
+            } else {
+                pass.counts.foreign += 1;
+            }
             return Ok(());
         }
         if look.bytes > self.settings.bytes_max {
@@ -279,9 +302,17 @@ impl Incoming {
             _ => Seen { look, since: now, looks: 0 },
         };
         let mut trouble = None;
+        let stuck = now.since(seen.since) >= STUCK_AFTER_MS;
         if seen.looks > 0 && (seen.looks.is_power_of_two() || seen.looks.is_multiple_of(LOOKS_MAX)) {
             match self.take(named, &path, &seen, pass, now) {
                 Ok(Fate::Taken) => return Ok(()),
+                // It bears our name and makes no room for what is genuine: it is looked at again when it changes.
+                Ok(Fate::Waits) if stuck && named.is_some() && self.status.crowded > 0 => {
+                    remember(&mut pass.strangers, stranger);
+                    pass.counts.waiting += 1;
+                    pass.counts.stuck += 1;
+                    return Ok(());
+                }
                 Ok(Fate::Waits) => {}
                 Ok(Fate::Later) => seen.looks = 0,
                 Ok(Fate::Stranger) => {
@@ -297,7 +328,7 @@ impl Incoming {
             }
         }
         pass.counts.waiting += 1;
-        pass.counts.stuck += u64::from(now.since(seen.since) >= STUCK_AFTER_MS);
+        pass.counts.stuck += u64::from(stuck);
         if pass.seen.len() < SEEN_MAX {
             pass.seen.insert(name.clone(), seen);
         } else {
@@ -320,16 +351,18 @@ impl Incoming {
             return Ok(Fate::Waits);
         }
         let bytes = seen.look.bytes;
+        // Whatever it is, to find that out no more of it is read than a batch of receipts may have.
+        self.read += bytes.min(ReceiptBatch::BYTES_MAX as u64);
         let found = match named.filter(|_| !self.settings.any_name) {
             Some(named) => whole::by_name(&file, bytes, named),
             None => whole::by_content(&file, bytes),
         };
         match (found.map_err(at(path))?, named) {
             (Some(Whole::Entry(id, kind)), _) => self.take_entry(id, kind, &file, &seen.look, path),
-            (Some(Whole::Beacon(bytes)), _) => self.take_beacon(&bytes, &file, path, pass, now),
+            (Some(Whole::Beacon(bytes)), _) => self.take_beacon(&bytes, &file, seen, pass, (path, now)),
             (None, Some(Named::Beacon { .. })) if now.since(seen.since) >= BEACON_KEPT_MS => {
                 self.status.beacons_refused += 1;
-                self.remove(&file, path).map(|()| Fate::Taken)
+                remove(self.spool.disk(), &file, &seen.look, path).map(|()| Fate::Taken)
             }
             (None, Some(_)) => Ok(Fate::Waits),
             // Under a name that says nothing it may still be one of ours that is not whole.
@@ -347,13 +380,15 @@ impl Incoming {
         path: &Path,
     ) -> Result<Fate, IncomingError> {
         let arrivals = self.spool.arrivals(self.crossing);
+        if self.is_unverified(&id, kind)? {
+            return Ok(Fate::Later);
+        }
         // A gate that says things twice and a later round ask for nothing: no receipt is owed for them.
         if !arrivals.have(&id, kind)? {
             let mut partial = match arrivals.begin(&id, kind, look.bytes) {
                 Ok(Begin::Partial(partial)) => partial,
-                Ok(Begin::Have) => return self.remove(file, path).map(|()| Fate::Taken),
-                // Somebody else brings it in at this moment.
-                Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
+                // Somebody else brings it in, or did, at this moment.
+                Ok(Begin::Have) | Err(SpoolError::Busy { .. }) => return Ok(Fate::Later),
                 Err(error) => return Err(error.into()),
             };
             if partial.offset() > 0 {
@@ -367,6 +402,10 @@ impl Incoming {
                     Some([]) | None => break,
                     Some(bytes) => partial.write(bytes)?,
                 }
+                self.read += read as u64;
+                if self.stop.is_raised() {
+                    return Ok(Fate::Later);
+                }
             }
             let same = Look::at(&file.metadata().map_err(at(path))?) == *look;
             if !same || partial.offset() != look.bytes {
@@ -377,16 +416,22 @@ impl Incoming {
             partial.finish()?;
         }
         self.status.taken += 1;
-        self.remove(file, path).map(|()| Fate::Taken)
+        remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
+    }
+
+    /// Does one of the same id wait for admission? It may be found to be a bad copy, and this the good one.
+    fn is_unverified(&self, id: &BundleId, kind: EntryKind) -> Result<bool, SpoolError> {
+        let complete = self.spool.layout().complete(self.crossing).join(format!("{id}.{}", kind.suffix()));
+        Ok(complete.exists() && !self.spool.bundle_taken(id)?)
     }
 
     fn take_beacon(
         &mut self,
         bytes: &[u8],
         file: &File,
-        path: &Path,
+        Seen { look, .. }: &Seen,
         pass: &mut Pass,
-        now: Timestamp,
+        (path, now): (&Path, Timestamp),
     ) -> Result<Fate, IncomingError> {
         let (Ok(signed), Some(said)) = (Signed::parse::<FolderBeacon>(bytes), whole::said_in(bytes)) else {
             return Ok(Fate::Waits);
@@ -403,7 +448,7 @@ impl Incoming {
                 None => self.status.beacons_refused += 1,
             }
         }
-        self.remove(file, path).map(|()| Fate::Taken)
+        remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
     }
 
     fn believe(&self, signed: &Signed) -> Option<FolderBeacon> {
@@ -444,18 +489,18 @@ impl Incoming {
         }
         Ok(())
     }
+}
 
-    /// Removes what was read, and not what was put under its name meanwhile.
-    fn remove(&self, file: &File, path: &Path) -> Result<(), IncomingError> {
-        let ours = file.metadata().map_err(at(path))?;
-        match std::fs::symlink_metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
-                self.spool.disk().remove_file(path).map_err(at(path))
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at(path)(error)),
+/// Removes what was read, and not what was put under its name or written into it meanwhile.
+fn remove(disk: &Disk, file: &File, look: &Look, path: &Path) -> Result<(), IncomingError> {
+    let ours = file.metadata().map_err(at(path))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) && Look::at(&there) == *look => {
+            disk.remove_file(path).map_err(at(path))
         }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(path)(error)),
     }
 }
 
@@ -474,4 +519,28 @@ fn is_done(name: &OsString) -> bool {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IncomingError + use<> {
     let path = path.to_owned();
     move |cause| IncomingError::Disk { path, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gate truncates the file that it wrote and writes its next one into it while the first is synced here.
+    #[test]
+    fn what_was_written_into_a_file_after_it_was_read_is_not_removed_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let disk = Disk::real();
+        disk.write(&path, b"the first").expect("written");
+        let file = open_plain(&path).expect("opened");
+        let look = Look::at(&file.metadata().expect("looked at"));
+        let mut next = disk.open_append(&path).expect("opened");
+        disk.truncate(&next, 0).expect("cut");
+        disk.append(&mut next, b"and the next one").expect("written");
+        remove(&disk, &file, &look, &path).expect("looked at");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"and the next one");
+        let look = Look::at(&file.metadata().expect("looked at"));
+        remove(&disk, &file, &look, &path).expect("removed");
+        assert!(!path.exists());
+    }
 }

@@ -7,7 +7,7 @@
 //! The directory is listed once a start; after that only what was written is looked for, so whatever else lies there
 //! costs nothing. It may die anywhere: a file appears by rename, and one written twice is a duplicate that the other side drops.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 
@@ -22,6 +22,7 @@ use crate::Link;
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
 use crate::state::{Course, State};
+use crate::stop::{Stop, Until};
 
 /// Rounds do not come more seldom than once a day.
 const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
@@ -29,8 +30,12 @@ const ROUND_EVERY_MAX_MS: u64 = 86_400_000;
 const ROUNDS_TOLD: u32 = 3;
 /// Files that one step writes, so that a beacon never waits for a whole outbox.
 const WRITES_A_STEP_MAX: usize = 256;
+/// Bytes that one step writes or tries to, and the rest of the file that passes them: with a beacon before each step.
+const BYTES_A_STEP_MAX: u64 = 256 << 20;
 /// Writes that may fail in one step: a disk that refuses one file after the other is asked again with the next.
 const FAILURES_A_STEP_MAX: usize = 4;
+/// Files that are old news removed in one step: where they cannot be, a step costs no more for it.
+const REMOVALS_A_STEP_MAX: usize = 256;
 /// Files that lie for the gate at once. Each is looked for in every step; a gate that takes none must not have the
 /// whole outbox written a second time.
 const LYING_MAX: usize = 8_192;
@@ -57,6 +62,9 @@ pub enum OutgoingError {
         /// The system's words.
         cause: io::Error,
     },
+    /// It was still being written.
+    #[error("{path}: taken while it was being written: the gate must leave names that begin with a dot alone", path = .0.display())]
+    TakenHalf(PathBuf),
     /// The directory's disk.
     #[error("{path}: its disk has {free} bytes left, a file of {wanted} would leave too few", path = .path.display())]
     Full {
@@ -110,7 +118,10 @@ pub struct Outgoing {
     beacon: u64,
     beacon_due: Timestamp,
     last_beacon: Option<PathBuf>,
+    /// Beacons that are old news and what an earlier start was writing, until they are removed.
+    stale: VecDeque<PathBuf>,
     status: OutgoingStatus,
+    stop: Stop,
 }
 
 impl Outgoing {
@@ -136,8 +147,16 @@ impl Outgoing {
             beacon: 0,
             beacon_due: now,
             last_beacon: None,
+            stale: VecDeque::new(),
             status: OutgoingStatus::default(),
+            stop: Stop::new(),
         })
+    }
+
+    /// Sees this flag in the middle of a step and of a file.
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Outgoing {
+        Outgoing { stop: stop.clone(), ..self }
     }
 
     /// One look at outbox and folder. True where more could be written at once.
@@ -153,7 +172,13 @@ impl Outgoing {
             self.listed = true;
         }
         let entries = self.spool.outbox(self.crossing).entries()?;
-        let mut changed = self.forget_departed(&entries)?;
+        // What is wrong with one file holds up no other, and the beacon goes all the same.
+        let mut trouble = None;
+        let mut changed = self.forget_departed(&entries, &mut trouble);
+        for entry in &entries {
+            changed |= self.state.number(entry.epoch, entry.sequence);
+        }
+        trouble = self.say_beacon(now).err().or(trouble);
         self.status.entries = entries.len() as u64;
         (self.status.too_large, self.status.waiting, self.status.stalled) = (0, 0, 0);
         for id in self.spool.outbox(self.crossing).asked_again() {
@@ -161,25 +186,38 @@ impl Outgoing {
                 course.due = now;
             }
         }
-        let (mut writes, mut failures, mut trouble) = (0, 0, None);
+        let (mut writes, mut failures, mut copied, mut held) = (0, 0, 0, false);
+        let stalled = |lying: &Lying| now.since(lying.since) >= STALLED_AFTER_MS;
+        let moving = !self.lying.values().any(stalled);
         let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
-            changed |= self.state.number(entry.epoch, entry.sequence);
             if entry.size > self.settings.bytes_max {
                 self.status.too_large += 1;
                 continue;
             }
-            changed |= self.took(entry, now)?;
+            match self.took(entry, now) {
+                Ok(took) => changed |= took,
+                Err(error) => trouble = Some(error),
+            }
             let due = self.state.courses.get(&entry.id).is_none_or(|course| now >= course.due);
-            let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && self.may_lie(entry, bytes);
-            if due && may && !self.lying.contains_key(&entry.id) {
+            if !due || self.lying.contains_key(&entry.id) {
+                continue;
+            }
+            let fits = self.may_lie(entry, bytes);
+            // What waits for room gets it: nothing behind it, all of it less urgent or later, goes before it, as long as
+            // the gate takes what lies there.
+            held |= !fits && moving;
+            let may = writes < WRITES_A_STEP_MAX && failures < FAILURES_A_STEP_MAX && copied < BYTES_A_STEP_MAX;
+            if fits && !held && may && !self.stop.is_raised() {
+                copied = entry.size.saturating_add(copied);
                 match self.write(entry, now) {
                     Ok(wrote) => {
                         changed |= wrote;
                         writes += 1;
                         bytes = bytes.saturating_add(entry.size);
                     }
-                    // What is wrong with one holds up no other, and the beacon goes all the same.
+                    // That is no trouble: the next start writes it.
+                    Err(_) if self.stop.is_raised() => {}
                     Err(error) => {
                         failures += 1;
                         trouble = Some(error);
@@ -188,13 +226,12 @@ impl Outgoing {
             }
         }
         self.status.waiting = self.lying.len() as u64;
-        let stalled = |lying: &&Lying| now.since(lying.since) >= STALLED_AFTER_MS;
-        self.status.stalled = self.lying.values().filter(stalled).count() as u64;
-        if changed {
-            self.state.keep().map_err(at(self.folder.clone()))?;
+        self.status.stalled = self.lying.values().filter(|lying| stalled(lying)).count() as u64;
+        if changed && let Err(cause) = self.state.keep() {
+            trouble = Some(at(self.folder.clone())(cause));
         }
-        self.say_beacon(now)?;
-        trouble.map_or(Ok(writes == WRITES_A_STEP_MAX), Err)
+        trouble = self.clear_away().err().or(trouble);
+        trouble.map_or(Ok(writes == WRITES_A_STEP_MAX || copied >= BYTES_A_STEP_MAX), Err)
     }
 
     /// What it shows of itself.
@@ -212,6 +249,7 @@ impl Outgoing {
     /// What an earlier start left: files for the gate, beacons that are old news, and what it was writing as it died.
     fn list(&mut self, now: Timestamp) -> Result<(), OutgoingError> {
         self.lying.clear();
+        self.stale.clear();
         let before = self.state.suffix.clone();
         if before != self.settings.suffix {
             // A gate that wanted another suffix took none of them: all are written anew.
@@ -233,27 +271,30 @@ impl Outgoing {
                 }
             };
             if waste {
-                let path = self.folder.join(&name);
-                self.spool.disk().remove_file(&path).map_err(at(path))?;
+                self.stale.push_back(self.folder.join(&name));
             }
         }
         self.state.suffix.clone_from(&self.settings.suffix);
         self.state.keep().map_err(at(self.folder.clone()))
     }
 
-    fn forget_departed(&mut self, entries: &[Entry]) -> Result<bool, OutgoingError> {
+    /// Says whether the state changed. A file that cannot be removed lies there still, and is tried again.
+    fn forget_departed(&mut self, entries: &[Entry], trouble: &mut Option<OutgoingError>) -> bool {
         let live: HashSet<BundleId> = entries.iter().map(|entry| entry.id).collect();
         let before = self.state.courses.len();
         self.state.courses.retain(|id, _| live.contains(id));
         let departed: Vec<BundleId> = self.lying.keys().filter(|id| !live.contains(id)).copied().collect();
         for id in departed {
-            for kind in [EntryKind::Bundle, EntryKind::Receipts] {
+            let removed = [EntryKind::Bundle, EntryKind::Receipts].into_iter().try_for_each(|kind| {
                 let path = self.path(id, kind);
-                self.spool.disk().remove_file(&path).map_err(at(path))?;
+                self.spool.disk().remove_file(&path).map_err(at(path))
+            });
+            match removed {
+                Ok(()) => drop(self.lying.remove(&id)),
+                Err(error) => *trouble = Some(error),
             }
-            self.lying.remove(&id);
         }
-        Ok(self.state.courses.len() != before)
+        self.state.courses.len() != before
     }
 
     fn path(&self, id: BundleId, kind: EntryKind) -> PathBuf {
@@ -298,7 +339,10 @@ impl Outgoing {
             return Err(OutgoingError::Full { path: self.folder.clone(), free, wanted: entry.size });
         }
         let outbox = self.spool.outbox(self.crossing);
-        match outbox.content(entry).and_then(|mut content| self.spool.disk().copy_from(&mut content, &path)) {
+        match outbox
+            .content(entry)
+            .and_then(|from| self.spool.disk().copy_from(&mut Until { from, stop: &self.stop }, &path))
+        {
             Ok(()) => {
                 self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });
                 self.status.written += 1;
@@ -306,8 +350,11 @@ impl Outgoing {
                 self.state.courses.insert(entry.id, Course { rounds, due: now.plus_ms(self.wait_ms(rounds)) });
                 Ok(true)
             }
-            // It left the outbox this moment: the next step sees it right.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match outbox.find(&entry.id)? {
+                // It left the outbox this moment: the next step sees it right.
+                None => Ok(false),
+                Some(_) => Err(OutgoingError::TakenHalf(path)),
+            },
             // Something lies under its name after all.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.lying.insert(entry.id, Lying { since: now, bytes: entry.size });
@@ -338,12 +385,25 @@ impl Outgoing {
         let disk = self.spool.disk();
         let signed = Signed::make_by(&self.key, &beacon).map_err(|error| at(path.clone())(error.into()))?;
         disk.write(&path, &signed.to_bytes()).map_err(at(path.clone()))?;
-        if let Some(before) = self.last_beacon.replace(path) {
-            disk.remove_file(&before).map_err(at(before))?;
+        if let Some(before) = self.last_beacon.replace(path).filter(|_| self.stale.len() < NAMES_MAX) {
+            self.stale.push_back(before);
         }
         self.beacon_due = now.plus_ms(self.settings.beacon_every_s * 1_000);
         self.status.beacons += 1;
         Ok(())
+    }
+
+    /// Removes what is old news. What cannot be removed is tried again with the next step.
+    fn clear_away(&mut self) -> Result<(), OutgoingError> {
+        let mut trouble = None;
+        for _ in 0..self.stale.len().min(REMOVALS_A_STEP_MAX) {
+            let Some(path) = self.stale.pop_front() else { break };
+            if let Err(cause) = self.spool.disk().remove_file(&path) {
+                trouble = Some(at(path.clone())(cause));
+                self.stale.push_back(path);
+            }
+        }
+        trouble.map_or(Ok(()), Err)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A flag that ends threads. Whoever raises it also rings the spool's bell if it wants them to look at once; without
 //! that every thread looks within a quarter of a second.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,5 +25,35 @@ impl Stop {
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Reads on as long as the flag is not raised.
+pub(crate) struct Until<'a, R> {
+    pub(crate) from: R,
+    pub(crate) stop: &'a Stop,
+}
+
+impl<R: io::Read> io::Read for Until<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_raised() {
+            return Err(io::Error::other("ends before all of it was read"));
+        }
+        self.from.read(into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn a_copy_ends_where_the_flag_is_raised() {
+        let stop = Stop::new();
+        let mut from = Until { from: io::repeat(7), stop: &stop };
+        from.read_exact(&mut [0; 10]).expect("bytes");
+        stop.raise();
+        assert!(io::copy(&mut from, &mut io::sink()).is_err());
     }
 }

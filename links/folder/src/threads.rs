@@ -65,7 +65,7 @@ pub fn start(link: &Link, settings: &Settings, stop: &Stop) -> io::Result<Runnin
     let mut running = Running { threads: Vec::new(), shown: Arc::default() };
     let every = Duration::from_millis(settings.scan_ms);
     if settings.outgoing.is_some() {
-        let mut side = Outgoing::open(link, settings, wall()).map_err(io::Error::other)?;
+        let mut side = Outgoing::open(link, settings, wall()).map_err(io::Error::other)?.until(stop);
         let shown = Arc::clone(&running.shown);
         let step = move |now| {
             let stepped = side.step(now).map_err(|error| error.to_string());
@@ -75,7 +75,7 @@ pub fn start(link: &Link, settings: &Settings, stop: &Stop) -> io::Result<Runnin
         running.threads.push(spawn("folder-send", link, stop, every, true, step)?);
     }
     if settings.incoming.is_some() {
-        let mut side = Incoming::open(link, settings, wall()).map_err(io::Error::other)?;
+        let mut side = Incoming::open(link, settings, wall()).map_err(io::Error::other)?.until(stop);
         let shown = Arc::clone(&running.shown);
         let step = move |now| {
             let stepped = side.step(now).map_err(|error| error.to_string());

@@ -5,9 +5,12 @@ mod ends;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ends::{Nodes, START, bundle_like, id_of};
-use folder_link::{Incoming, Link, Outgoing, Settings};
+use folder_link::{Incoming, Link, Outgoing, Settings, Stop};
+use protocol::parcel::Priority;
 use protocol::{BundleId, Crossing, Timestamp, Zone};
 use spool::EntryKind;
 use spool::disk::Disk;
@@ -127,7 +130,10 @@ fn files_cross_the_gate_once_whatever_it_does_to_them() {
     assert_eq!(office.arrived(), [bundle, receipts]);
     assert_eq!(listing(&office.back()).keys().collect::<Vec<_>>(), ["thumbs.db"]);
 
-    // Twice.
+    // Twice, and the first was admitted.
+    for entry in office.inside.spool.arrivals(CROSSING).completed().expect("a list") {
+        assert!(ends::admit(&office.inside, CROSSING, &entry));
+    }
     Disk::real().write(&target, &bytes).expect("again");
     incoming.step(office.pass(2)).expect("a step");
     incoming.step(office.pass(2)).expect("a step");
@@ -190,4 +196,132 @@ fn a_beacon_names_what_is_missing_and_a_forged_one_is_not_believed() {
     assert!(incoming.status().last_beacon.is_some() && !incoming.status().silent);
     incoming.step(office.pass(200)).expect("a step");
     assert!(incoming.status().silent);
+}
+
+#[test]
+fn what_cannot_be_removed_is_told_and_holds_up_neither_files_nor_beacons() {
+    let mut office = Office::new();
+    let departed = format!("{}.bundle.dat", id_of(9));
+    let in_the_way = [".tmp-x", departed.as_str(), "beacon-00000000-0000000000000001.tl.dat"];
+    for name in in_the_way {
+        Disk::real().create_dir_all(&office.out().join(name)).expect("a folder");
+    }
+    let mut outgoing = office.outgoing();
+    let (bundle, _) = office.bundle(1, 1_000);
+    assert!(outgoing.step(office.now).is_err() && outgoing.status().failing);
+    assert!(office.out().join(format!("{bundle}.bundle.dat")).is_file());
+    assert_eq!(outgoing.status().beacons, 1);
+    // A beacon that cannot be removed is not followed by another with each bell.
+    let beacons = || {
+        let files = std::fs::read_dir(office.out()).expect("a folder").map(|file| file.expect("a file").path());
+        files.filter(|path| path.is_file() && path.to_string_lossy().contains("beacon-")).collect::<Vec<_>>()
+    };
+    let stuck = beacons().remove(0);
+    Disk::real().remove_file(&stuck).expect("removed");
+    Disk::real().create_dir_all(&stuck).expect("a folder");
+    for second in 1..=15 {
+        assert!(outgoing.step(office.now.plus_ms(second * 1_000)).is_err());
+    }
+    assert_eq!((outgoing.status().beacons, beacons().len()), (2, 1));
+    // Whatever is in the way goes, and nothing is failing any more.
+    for path in in_the_way.map(|name| office.out().join(name)).iter().chain([&stuck]) {
+        Disk::real().remove_dir(path).expect("removed");
+    }
+    outgoing.step(office.pass(16)).expect("a step");
+    assert!(!outgoing.status().failing);
+}
+
+/// A gate that takes every file as soon as it is closed takes ours before it has its name.
+#[test]
+fn a_gate_that_takes_what_is_still_being_written_is_told() {
+    let mut office = Office::new();
+    let mut outgoing = office.outgoing();
+    let (bundle, _) = office.bundle(1, 4 << 20);
+    let folder = office.out();
+    let over = Arc::new(AtomicBool::new(false));
+    let gate = std::thread::spawn({
+        let (folder, over) = (folder.clone(), Arc::clone(&over));
+        move || {
+            while !over.load(Ordering::Acquire) {
+                for file in std::fs::read_dir(&folder).expect("a folder").flatten() {
+                    if file.file_name().as_encoded_bytes().starts_with(b".tmp-") {
+                        Disk::real().remove_file(&file.path()).expect("taken");
+                    }
+                }
+            }
+        }
+    });
+    // Where the gate was too slow once it takes the file as it should, and has its chance with the next round.
+    let told = (0..200).find_map(|_| {
+        let stepped = outgoing.step(office.pass(86_400));
+        Disk::real().remove_file(&folder.join(format!("{bundle}.bundle.dat"))).expect("taken");
+        stepped.err().map(|error| error.to_string()).filter(|error| error.contains(".bundle"))
+    });
+    over.store(true, Ordering::Release);
+    gate.join().expect("the gate ends");
+    let told = told.expect("it is told");
+    assert!(told.contains("begin with a dot"), "{told}");
+}
+
+#[test]
+fn what_is_too_large_to_lie_beside_others_is_not_overtaken_for_ever() {
+    let mut office = Office::new();
+    office.settings.bytes_max = 1 << 40;
+    let mut outgoing = office.outgoing();
+    let (first, _) = office.bundle(1, 1_000);
+    outgoing.step(office.now).expect("a step");
+    // Larger than all that may lie at once; a hole, for it is not written in this story.
+    let outbox = office.outside.spool.outbox(CROSSING);
+    let large = office.outside.spool.layout().sealing().join("large");
+    Disk::real().create(&large).expect("created").set_len(9 << 30).expect("a hole");
+    outbox.commit(&large, &id_of(2), EntryKind::Bundle, Priority::Normal, 1, 2).expect("committed");
+    let (behind, _) = office.bundle(3, 1_000);
+    let urgent = office.outside.spool.layout().sealing().join("urgent");
+    Disk::real().write(&urgent, &bundle_like(CROSSING, 4, 1_000)).expect("written");
+    outbox.commit(&urgent, &id_of(4), EntryKind::Bundle, Priority::Urgent, 1, 4).expect("committed");
+    let lies = |id: &BundleId| office.root.path().join("out").join(format!("{id}.bundle.dat")).exists();
+    outgoing.step(office.now.plus_ms(1_000)).expect("a step");
+    assert!(lies(&first) && lies(&id_of(4)), "what is more urgent goes before it");
+    assert!(!lies(&behind), "nothing behind it takes the room that it waits for");
+    // A gate that leaves a file lying for ever keeps the large one back, and no other with it.
+    outgoing.step(office.now.plus_ms(900_000)).expect("a step");
+    assert!(lies(&behind) && outgoing.status().stalled > 0);
+}
+
+#[test]
+fn a_beacon_is_said_before_a_step_writes_and_a_step_writes_so_many_bytes_and_no_more() {
+    let office = Office::new();
+    let mut outgoing = office.outgoing();
+    for sequence in 1..=3 {
+        let large = office.outside.spool.layout().sealing().join("large");
+        Disk::real().create(&large).expect("created").set_len(130 << 20).expect("a hole");
+        let outbox = office.outside.spool.outbox(CROSSING);
+        outbox.commit(&large, &id_of(sequence), EntryKind::Bundle, Priority::Normal, 1, sequence).expect("committed");
+    }
+    assert_eq!(outgoing.step(office.now).ok(), Some(true), "there is more, and the beacon is looked at before it");
+    assert_eq!((outgoing.status().written, outgoing.status().beacons), (2, 1));
+    assert_eq!(outgoing.step(office.now).ok(), Some(false));
+    assert_eq!(outgoing.status().written, 3);
+}
+
+#[test]
+fn a_raised_flag_ends_a_step_in_the_middle_of_a_copy_and_nothing_half_is_left() {
+    let mut office = Office::new();
+    let stop = Stop::new();
+    let (mut outgoing, mut incoming) = (office.outgoing().until(&stop), office.incoming().until(&stop));
+    let (bundle, bytes) = office.bundle(1, 1 << 20);
+    stop.raise();
+    outgoing.step(office.now).expect("a step");
+    assert!(listing(&office.out()).keys().all(|name| name.starts_with("beacon")), "no file of an entry");
+    Disk::real().write(&office.back().join(format!("{bundle}.bundle.dat")), &bytes).expect("moved");
+    for _ in 0..3 {
+        incoming.step(office.pass(2)).expect("a step");
+    }
+    assert_eq!((office.arrived(), incoming.status().failing), (vec![], false));
+    // The next start does it.
+    let (mut outgoing, mut incoming) = (office.outgoing(), office.incoming());
+    outgoing.step(office.pass(2)).expect("a step");
+    incoming.step(office.pass(2)).expect("a step");
+    incoming.step(office.pass(2)).expect("a step");
+    assert_eq!((office.arrived(), outgoing.status().written), (vec![bundle], 1));
 }

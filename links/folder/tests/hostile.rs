@@ -367,3 +367,57 @@ fn check_names_directories_that_cannot_be_meant_and_files_that_are_none_of_ours(
     let file = Settings { outgoing: Some(inlet.gate().join(".control")), ..inlet.settings.clone() };
     assert!(said(&file).iter().any(|(what, stops)| *stops && what.ends_with("is no directory")));
 }
+
+/// A bad copy that came first is found out at admission; the good one must be there still.
+#[test]
+fn what_lies_in_the_arrivals_unverified_costs_no_second_copy_in_the_folder() {
+    let mut inlet = Inlet::new(false);
+    let mut bad = bundle_like(CROSSING, 1, 10_000);
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    inlet.lay(&bundle_name(1), &bad);
+    inlet.passes(2);
+    assert_eq!((inlet.arrived(), files(&inlet.gate())), (1, 0));
+    inlet.lay_bundle(1);
+    let status = inlet.passes(5);
+    assert_eq!((files(&inlet.gate()), status.waiting), (1, 1), "it waits for the verdict on the first");
+    // Admission puts the bad one into quarantine.
+    let crossing = inlet.link.spool.arrivals(CROSSING);
+    let bad = crossing.completed().expect("a list").remove(0);
+    std::fs::remove_file(&bad.path).expect("quarantined");
+    inlet.passes(2);
+    let good = crossing.completed().expect("a list").remove(0);
+    assert!(std::fs::read(&good.path).expect("bytes") == bundle_like(CROSSING, 1, 10_000));
+    // And where the first was good the second goes as soon as that is known.
+    inlet.lay_bundle(1);
+    inlet.passes(3);
+    assert_eq!(files(&inlet.gate()), 1);
+    assert!(ends::admit(&inlet.link, CROSSING, &good));
+    inlet.passes(2);
+    assert_eq!((files(&inlet.gate()), inlet.arrived()), (0, 1));
+}
+
+#[test]
+fn junk_that_bears_our_names_crowds_out_what_is_genuine_for_an_hour_and_not_for_ever() {
+    const JUNK: u64 = 66_000;
+    let mut inlet = Inlet::new(false);
+    // Where the newest is listed first the genuine one comes last.
+    inlet.lay_bundle(1);
+    for n in 0..JUNK {
+        std::fs::write(inlet.gate().join(bundle_name(1_000 + n)), b"x").expect("laid");
+    }
+    let status = inlet.passes(3);
+    assert!(status.crowded > 0 && status.stuck == 0, "{status:?}");
+    println!("{} arrived within three passes", inlet.arrived());
+    inlet.now = inlet.now.plus_ms(3_600_000);
+    // A file that is not whole is opened again after 1, 2, 4 ... looks.
+    let status = inlet.passes(4);
+    assert_eq!((inlet.arrived(), status.crowded), (1, 0), "{status:?}");
+    assert_eq!(status.waiting, JUNK, "none of it is touched or forgotten");
+    assert_eq!(inlet.count(Trouble::Files), status.stuck);
+    assert!(status.stuck >= 65_000, "{status:?}");
+    // One of them becomes whole after all.
+    inlet.lay_bundle(1_000);
+    inlet.passes(3);
+    assert_eq!(inlet.arrived(), 2);
+}
