@@ -136,7 +136,8 @@ impl Member {
         self.open_with(Disk::with_fuse(fuse.clone()), now)
     }
 
-    fn open_with(&self, disk: Disk, now: Timestamp) -> Result<Running, StationError> {
+    /// Starts it on a disk of one's own.
+    pub fn open_with(&self, disk: Disk, now: Timestamp) -> Result<Running, StationError> {
         let mut plan = Plan::from_config(&self.config, self.zone)?;
         plan.disk = disk;
         plan.sandbox = station::sandbox::Sandbox::in_process();
