@@ -255,17 +255,39 @@ impl Import {
             let _ = disk.remove_tree(&aside);
         }
         copied?;
-        put_approvals(disk, approvals, &aside)?;
-        let waybill = aside.join(WAYBILL);
-        disk.write(&waybill, &papers.bytes).map_err(|cause| write_error(&waybill, cause))?;
-        open_to_the_daemon(disk, &aside)?;
-        // One sync for all: each of thousands of files by itself takes longer than copying them.
-        disk.sync_file_system(&aside).map_err(|cause| write_error(&aside, cause))?;
-        disk.rename(&aside, place).map_err(|cause| write_error(place, cause))?;
+        put_in_place(disk, &papers.bytes, approvals, &aside, place)?;
         // An earlier export of the trip may have begun in volumes.
         let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
         Ok(disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?)
     }
+}
+
+/// What was copied and verified aside takes its place, whole and durable; where that fails it does not stay in the desk.
+fn put_in_place(
+    disk: &Disk,
+    waybill: &[u8],
+    approvals: &[Countersigned],
+    aside: &Path,
+    place: &Path,
+) -> Result<(), ImportError> {
+    let put = || {
+        put_approvals(disk, approvals, aside)?;
+        let paper = aside.join(WAYBILL);
+        disk.write(&paper, waybill).map_err(|cause| write_error(&paper, cause))?;
+        open_to_the_daemon(disk, aside)?;
+        // One sync for all: each of thousands of files by itself takes longer than copying them.
+        disk.sync_file_system(aside).map_err(|cause| unsynced(place, &cause))?;
+        Ok(disk.rename(aside, place).map_err(|cause| write_error(place, cause))?)
+    };
+    put().inspect_err(|_: &ImportError| {
+        let _gone = disk.remove_tree(aside);
+    })
+}
+
+/// The kernel says that something on this file system was not written, and not what: it may be any file, written before.
+fn unsynced(place: &Path, cause: &std::io::Error) -> CopyError {
+    let words = format!("its file system reported an error, of this trip or of something written before: {cause}");
+    write_error(place.parent().unwrap_or(place), std::io::Error::new(cause.kind(), words))
 }
 
 /// Takes one volume of several, or one with parity. Says whether the whole trip lies in the desk now.
@@ -488,5 +510,41 @@ fn alarm(voice: Voice, unlisted: &[String]) {
     if named.len() < count {
         let more = count - named.len();
         voice.warn(&say!(voice.language, "  and {more} more", "  另有 {more} 项"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spool::{Fault, Fuse, Power, Weather};
+
+    use super::*;
+
+    #[test]
+    fn a_trip_that_the_disk_would_not_sync_does_not_stay_in_the_desk_and_can_be_put_there_again() {
+        let root = std::env::temp_dir().join(format!("trilock-ferry-import-{}", std::process::id()));
+        let disk = Disk::real();
+        let (grave, place, aside) = (root.join("grave"), root.join("incoming/a-1"), root.join("incoming/.tmp-a-1"));
+        for folder in [&grave, &root.join("incoming")] {
+            disk.create_dir_all(folder).unwrap();
+        }
+        let power = Power::on(&grave, 1).unwrap();
+        let dying = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+        // Of the waybill, its folder, the file system and the folder of trips: which of these fails, chance decides.
+        let mut words = std::collections::BTreeSet::new();
+        for _ in 0..40 {
+            disk.create_dir_all(&aside).unwrap();
+            power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in: 3 }));
+            if let Err(error) = put_in_place(&dying, b"waybill", &[], &aside, &place) {
+                words.insert(error.to_string());
+            }
+            power.set_weather(None);
+            assert!(!aside.exists());
+            disk.remove_tree(&place).unwrap();
+        }
+        assert!(words.iter().any(|words| words.contains("reported an error")), "{words:?}");
+        disk.create_dir_all(&aside).unwrap();
+        put_in_place(&dying, b"waybill", &[], &aside, &place).unwrap();
+        assert_eq!(std::fs::read(place.join(WAYBILL)).unwrap(), b"waybill");
+        disk.remove_tree(&root).unwrap();
     }
 }

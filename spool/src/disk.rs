@@ -72,6 +72,7 @@ impl Fuse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Make,
+    Link,
     Write,
     Length,
     Rename,
@@ -140,7 +141,7 @@ impl Frozen<'_> {
     /// Gives a file a second name on the same file system, for a moment: not synced, because what a power cut leaves of
     /// it is swept at the next start.
     pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.burn(Effect::Make)?;
+        self.disk.burn(Effect::Link)?;
         fs::hard_link(from, to)?;
         self.disk.power.as_ref().map_or(Ok(()), |power| power.made(to))
     }
@@ -573,7 +574,7 @@ impl Disk {
     /// Gives a file a second name on the same file system, which must not be taken. One of several, before whoever makes them
     /// syncs their directory.
     pub fn link_unsynced(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let _turn = self.spend(Effect::Make)?;
+        let _turn = self.spend(Effect::Link)?;
         fs::hard_link(from, to)?;
         self.power.as_ref().map_or(Ok(()), |power| power.made(to))
     }

@@ -35,6 +35,9 @@ pub struct Linked {
     pub opened: bool,
 }
 
+/// A second name that is only tried.
+const TRIAL: &str = ".tmp-second-name";
+
 type Place = (Priority, u64, u64, BundleId);
 
 #[derive(Default)]
@@ -229,14 +232,24 @@ impl Outbox {
         let Ok(about) = fs::symlink_metadata(&entry.path) else { return Ok(None) };
         let mode = about.mode() & 0o7777;
         let wanted = (mode & !0o022) | 0o444;
-        if mode != wanted {
-            self.0.disk.set_mode(&entry.path, wanted)?;
+        // Gone since it was looked at, of another account, or damaged: whoever copies it learns which.
+        if mode != wanted && self.0.disk.set_mode(&entry.path, wanted).is_err() {
+            return Ok(None);
         }
         match self.0.disk.link_unsynced(&entry.path, to) {
             Ok(()) => Ok(Some(Linked { opened: mode != wanted })),
             Err(error) if is_no_link(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Does a folder take a second name of an entry? Tried, because a disk tells it in no other way, and taken away again.
+    #[must_use]
+    pub fn gives_link(&self, entry: &Entry, folder: &Path) -> bool {
+        // What a death leaves of a trial the next takes away.
+        let (disk, trial) = (&self.0.disk, folder.join(TRIAL));
+        let linked = || disk.remove_file(&trial).and_then(|()| disk.link_unsynced(&entry.path, &trial));
+        self.is_own_file(entry) && linked().and_then(|()| disk.remove_file(&trial)).is_ok()
     }
 
     /// Every number of ours that waits here.
@@ -305,10 +318,12 @@ impl Outbox {
     }
 }
 
-/// Another disk, one that knows no second names or has no more of them for this file, or the entry has gone.
+/// Another disk, one that knows no second names or has no more of them for this file, one that cannot write to this file
+/// any more, or the entry has gone.
 fn is_no_link(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks, Unsupported};
     matches!(error.kind(), CrossesDevices | NotFound | PermissionDenied | TooManyLinks | Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 impl Shelf {

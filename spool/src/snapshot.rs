@@ -261,7 +261,7 @@ impl Lister<'_> {
                 self.line(place, place, FOLDER)?;
                 entries(place)?.iter().try_for_each(|path| self.tree(path, frozen, depth - 1))
             }
-            // A bundle of a staged trip is a copy: it stands in the outbox, and a trip can be exported again.
+            // A bundle of a staged trip stands in the outbox too, and a trip can be exported again.
             Ok(_) if of_a_trip(self.root, place) => Ok(()),
             Ok(about) if about.is_file() && !hidden(place) => self.file(place, frozen),
             Ok(_) => Ok(()),

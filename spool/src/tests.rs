@@ -1120,6 +1120,34 @@ fn an_entry_with_a_second_name_is_read_by_others_and_written_by_nobody_and_outli
     assert_eq!(outbox.link(&small, &second.with_extension("small")).unwrap(), None);
 }
 
+/// It is copied, and the other entries get their second names: a file of somebody else, one that has just gone, another
+/// mount, a file system that knows no second names, too many of them, a damaged file.
+#[test]
+fn an_entry_that_gets_no_second_name_is_no_error() {
+    use rustix::io::Errno;
+    let refused = [Errno::PERM, Errno::ACCESS, Errno::XDEV, Errno::MLINK, Errno::NOTSUP, Errno::IO];
+    let links = refused.map(|errno| Fault::NoLinks(errno.raw_os_error()));
+    let modes = [Errno::PERM, Errno::NOENT, Errno::IO].map(|errno| Fault::NoModes(errno.raw_os_error()));
+    for fault in links.into_iter().chain(modes) {
+        let world = World::new();
+        let (setup, power) = powered(&world);
+        let spool = Spool::open(setup).unwrap();
+        let outbox = spool.outbox(HOP);
+        let staged = spool.layout().sealing().join("staged");
+        fs::write(&staged, [1; 10]).unwrap();
+        fs::set_permissions(&staged, fs::Permissions::from_mode(0o660)).unwrap();
+        let large = outbox.commit(&staged, &id(1), EntryKind::Bundle, Priority::Normal, 1, 1).unwrap();
+        let (trips, second) = (spool.layout().desk_trips(), spool.layout().desk_trips().join("second"));
+        power.set_weather(Some(Weather { fault, one_in: 1 }));
+        assert_eq!(outbox.link(&large, &second).unwrap(), None, "{fault:?}");
+        assert_eq!(outbox.gives_link(&large, &trips), matches!(fault, Fault::NoModes(_)), "{fault:?}");
+        power.set_weather(None);
+        assert!(outbox.gives_link(&large, &trips) && outbox.link(&large, &second).unwrap().is_some(), "{fault:?}");
+        let left: Vec<_> = fs::read_dir(&trips).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["second"], "nothing is left of a trial");
+    }
+}
+
 /// The directory of the second name was synced: no cut of power takes it, whatever becomes of the first.
 #[test]
 fn a_second_name_that_was_synced_survives_every_cut_of_power() {

@@ -24,6 +24,7 @@ use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillL
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use spool::disk::open_plain;
 use spool::{Entry, EntryKind, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
@@ -46,6 +47,8 @@ const TRIP_BYTES_MAX: u64 = 8 << 20;
 const TRIP_MODE: u32 = 0o3770;
 /// Of its approvals, which are signed: whoever has laid a file under another's name keeps nobody from approving.
 const APPROVALS_MODE: u32 = 0o2770;
+/// Of a copy in it, whatever the mask of the process: its group carries it to a medium, and writes to none of it.
+const COPY_MODE: u32 = 0o640;
 /// The waybill's file name, at the desk as on a medium.
 const WAYBILL: &str = "waybill";
 /// Bundles that are digested at once: reading and digesting keep two cores busy, and the other stages have a node to run.
@@ -361,12 +364,11 @@ pub fn stage(
     }
     station.alarms.stands(now, Alarm::ExportBudget, !budgets.held.is_empty());
     // Asked before anything is made: copies that fill the disk would stop the whole node.
-    let copied = chosen.iter().take(WAYBILL_LINES_MAX).filter(|entry| !outbox.is_own_file(entry));
-    let bytes: u64 = copied.map(|entry| entry.size).sum();
-    if let Err(SpoolError::Full { .. }) = station.spool.room_at(&station.layout().desk_trips(), bytes) {
-        let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
-        return Ok(Err(Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
-            .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")));
+    let (desk, going) = (station.layout().desk_trips(), || chosen.iter().take(WAYBILL_LINES_MAX));
+    let linked = going().any(|entry| outbox.gives_link(entry, &desk));
+    let bytes: u64 = going().filter(|entry| !linked || !outbox.is_own_file(entry)).map(|entry| entry.size).sum();
+    if let Err(SpoolError::Full { .. }) = station.spool.room_at(&desk, bytes) {
+        return Ok(Err(no_room(bytes)));
     }
     let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
     if earlier.is_none() && (!chosen.is_empty() || misses || receipts::waits(station, crossing, &target, now)?) {
@@ -394,10 +396,15 @@ pub fn stage(
     let disk = station.spool.disk();
     disk.remove_tree(&place).map_err(io_at(&place))?;
     let laid = open_place(station, &place).and_then(|()| lay_lines(station, crossing, &place, &chosen, now));
-    let lines = laid.inspect_err(|_| {
+    let laid = laid.inspect_err(|_| {
         // Its room is for others until somebody asks again.
         let _gone = disk.remove_tree(&place);
-    })?;
+    });
+    let lines = match laid {
+        // An entry was thought to need none.
+        Err(StationError::Spool(SpoolError::Full { bytes_needed, .. })) => return Ok(Err(no_room(bytes_needed))),
+        laid => laid?,
+    };
     let (head, stated) = witness::state(station, &target, now)?;
     let waybill = Waybill {
         version: VERSION,
@@ -434,6 +441,12 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
+fn no_room(bytes: u64) -> Refusal {
+    let words = format!("copies of what waits need {bytes} bytes, which this disk does not have");
+    Refusal::new("no-room", &words, "磁盘空间不足，无法导出待摆渡内容")
+        .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")
+}
+
 fn over_budget(held: &BTreeMap<String, u64>) -> Refusal {
     let each: Vec<String> = held.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
     let each = each.join(", ");
@@ -461,7 +474,14 @@ fn lay_lines(
     now: Timestamp,
 ) -> Result<Vec<WaybillLine>, StationError> {
     let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
-    let (mut laid, mut unsynced) = (Vec::new(), Vec::new());
+    let (mut laid, mut unsynced, mut unread) = (Vec::new(), Vec::new(), None);
+    let mut stays = |entry: &Entry, cause: std::io::Error| {
+        tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
+        station.alarms.raise(now, Alarm::DiskError);
+        unread.get_or_insert_with(|| io_at(&entry.path)(cause));
+        let path = laid_path(place, entry);
+        disk.remove_file(&path).map_err(io_at(&path))
+    };
     for entry in chosen.iter().take(WAYBILL_LINES_MAX) {
         let path = laid_path(place, entry);
         match outbox.link(entry, &path).map_err(io_at(&path))? {
@@ -469,27 +489,28 @@ fn lay_lines(
                 unsynced.extend(linked.opened.then_some(path));
                 laid.push((entry, None));
             }
-            None => {
-                laid.push((entry, Some(copy_entry(station, &outbox, entry, &path)?)));
-                unsynced.push(path);
-            }
+            None => match copy_entry(station, &outbox, entry, &path)? {
+                Ok(digest) => {
+                    unsynced.push(path);
+                    laid.push((entry, Some(digest)));
+                }
+                Err(cause) => stays(entry, cause)?,
+            },
         }
     }
-    let digest = |(entry, copied): &(&Entry, Option<Result<Digest, ErrorKind>>)| match copied {
-        Some(digest) => digest.map_err(Into::into),
-        None => outbox.content(entry).and_then(|mut content| digest_of(station, &mut content)),
-    };
-    let (mut lines, mut unread) = (Vec::new(), None);
-    for ((entry, _), digest) in laid.iter().zip(in_parallel(DIGESTS_AT_ONCE, &laid, digest)) {
+    // By the second name: the first goes when a receipt comes.
+    let digests = in_parallel(DIGESTS_AT_ONCE, &laid, |(entry, copied)| match copied {
+        Some(digest) => Ok(*digest),
+        None => open_plain(&laid_path(place, entry)).and_then(|mut file| digest_of(station, &mut file)),
+    });
+    let mut lines = Vec::new();
+    for ((entry, _), digest) in laid.iter().zip(digests) {
         match digest {
             Ok(digest) => lines.push(line_of(entry, digest)),
             Err(cause) => {
-                tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
-                station.alarms.raise(now, Alarm::DiskError);
-                unread = unread.or(Some(io_at(&entry.path)(cause)));
+                stays(entry, cause)?;
                 let path = laid_path(place, entry);
                 unsynced.retain(|other| *other != path);
-                disk.remove_file(&path).map_err(io_at(&path))?;
             }
         }
     }
@@ -519,22 +540,23 @@ fn copy_entry(
     outbox: &Outbox,
     entry: &Entry,
     path: &Path,
-) -> Result<Result<Digest, ErrorKind>, StationError> {
+) -> Result<std::io::Result<Digest>, StationError> {
     if outbox.is_own_file(entry) {
         // It was thought to need no room.
         station.spool.room_at(path.parent().unwrap_or(path), entry.size)?;
     }
     let disk = station.spool.disk();
     let mut out = disk.create(path).map_err(io_at(path))?;
+    disk.set_mode(path, COPY_MODE).map_err(io_at(path))?;
     let mut content = match outbox.content(entry) {
         Ok(content) => content,
-        Err(cause) => return Ok(Err(cause.kind())),
+        Err(cause) => return Ok(Err(cause)),
     };
     let (mut tree, mut piece) = (Tree::new(station.suite), vec![0; COPIED_AT_ONCE]);
     loop {
         let read = match content.read(&mut piece) {
             Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-            Err(cause) => return Ok(Err(cause.kind())),
+            Err(cause) => return Ok(Err(cause)),
             Ok(read) => read,
         };
         let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(Ok(tree.root())) };
@@ -615,7 +637,7 @@ fn trip_record(
 
 fn file_digest(station: &Station, path: &Path) -> Result<Digest, StationError> {
     // In the desk somebody may have put a link or a pipe where a file was listed a moment ago.
-    let mut file = spool::disk::open_plain(path).map_err(io_at(path))?;
+    let mut file = open_plain(path).map_err(io_at(path))?;
     digest_of(station, &mut file).map_err(io_at(path))
 }
 

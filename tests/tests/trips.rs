@@ -11,10 +11,10 @@ use protocol::keys::SigningKey;
 use protocol::ledger::{Event, Record};
 use protocol::parcel::VERSION;
 use protocol::trust::Role;
-use protocol::waybill::{Approval, Waybill};
+use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::{Crossing, Signed, Timestamp, Zone};
 use serde_json::{Value, json};
-use spool::{Answer, Fuse};
+use spool::{Answer, Disk, Fault, Fuse, Power, Weather};
 use station::trips::{self, Trip, TripState};
 use tests::papers;
 use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
@@ -78,6 +78,28 @@ fn result(office: &Office, running: &mut Running, number: u32, now: &mut Timesta
     let text = papers::review_result(number);
     office.intranet.drop_file("review-results", &format!("review-{number}.xml"), text.as_bytes());
     running.turn(now).unwrap();
+}
+
+/// The same, larger than what shares a segment.
+fn large_result(office: &Office, running: &mut Running, now: &mut Timestamp) {
+    let mut text = papers::review_result(1).replace("KTT_GY_JZD", "KTT_ZDXX").into_bytes();
+    text.resize(spool::SMALL_BYTES_MAX * 2, b'\n');
+    office.intranet.drop_file("review-results", "review-1.xml", &text);
+    running.turn(now).unwrap();
+}
+
+/// The lines of the waybill in a trip's folder, each file of which is what its line says.
+fn lines_laid(place: &Path) -> Vec<(WaybillLine, fs::Metadata)> {
+    let bytes = fs::read(place.join("waybill")).unwrap();
+    let bill: Waybill = Signed::parse::<Waybill>(&bytes).unwrap().read_unverified().unwrap();
+    let sound = |line: WaybillLine| {
+        let path = place.join(protocol::waybill::line_file_name(&line));
+        let mut file = fs::File::open(&path).unwrap();
+        let (size, digest) = protocol::tree::root_of_reader(protocol::Suite::Std, &mut file).unwrap();
+        assert_eq!((size, digest), (line.size, line.digest));
+        (line, file.metadata().unwrap())
+    };
+    bill.lines.into_iter().map(sound).collect()
 }
 
 fn records(running: &Running, event: Event) -> Vec<Record> {
@@ -546,10 +568,7 @@ fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_dea
     use std::os::unix::fs::MetadataExt;
     let (office, mut now) = (Office::new(), START);
     let mut running = office.intranet.open(now).unwrap();
-    let mut text = papers::review_result(1).replace("KTT_GY_JZD", "KTT_ZDXX").into_bytes();
-    text.resize(spool::SMALL_BYTES_MAX * 2, b'\n');
-    office.intranet.drop_file("review-results", "review-1.xml", &text);
-    running.turn(&mut now).unwrap();
+    large_result(&office, &mut running, &mut now);
     result(&office, &mut running, 2, &mut now);
     let place = office.intranet.layout().desk_trips().join("1");
     drop(running);
@@ -569,21 +588,69 @@ fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_dea
     trips::step(&running.station, now).unwrap();
     let trips: Vec<Trip> = trips::list(&running.station).unwrap();
     assert_eq!(trips.len(), 1, "{trips:?}");
-    let bill: Waybill =
-        Signed::parse::<Waybill>(&fs::read(place.join("waybill")).unwrap()).unwrap().read_unverified().unwrap();
     let mut found = Vec::new();
-    for line in &bill.lines {
-        let path = place.join(protocol::waybill::line_file_name(line));
-        let (size, digest) =
-            protocol::tree::root_of_reader(protocol::Suite::Std, &mut fs::File::open(&path).unwrap()).unwrap();
-        assert_eq!((size, digest), (line.size, line.digest));
+    for (line, about) in lines_laid(&place) {
         // Numbers that the dead had reserved ride along as a batch of receipts.
-        if line.kind == protocol::waybill::LineKind::Bundle {
-            found.push((line.size > spool::SMALL_BYTES_MAX as u64, fs::metadata(&path).unwrap().nlink()));
+        if line.kind == LineKind::Bundle {
+            found.push((line.size > spool::SMALL_BYTES_MAX as u64, about.nlink()));
         }
     }
     found.sort_unstable();
     assert_eq!(found, [(false, 1), (true, 2)]);
+}
+
+/// The disk knows no second names, the entry is of another account, or it cannot be written to any more: it is copied like
+/// what shares a segment, and its copy is for the group to read and not to write.
+#[test]
+fn a_large_bundle_that_gets_no_second_name_is_copied() {
+    use rustix::io::Errno;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (office, mut now) = (Office::new(), START);
+    let grave = tempfile::tempdir().unwrap();
+    let power = Power::on(grave.path(), 1).unwrap();
+    let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+    let mut running = office.intranet.open_with(disk, now).unwrap();
+    large_result(&office, &mut running, &mut now);
+    result(&office, &mut running, 2, &mut now);
+    let place = office.intranet.layout().desk_trips().join("1");
+    let refused = [Errno::PERM, Errno::XDEV, Errno::MLINK, Errno::IO];
+    let mut again = None;
+    for errno in refused {
+        power.set_weather(Some(Weather { fault: Fault::NoLinks(errno.raw_os_error()), one_in: 1 }));
+        now = now.plus_ms(1);
+        trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), again, now).unwrap().unwrap();
+        power.set_weather(None);
+        again = Some(1);
+        let found: Vec<_> =
+            lines_laid(&place).iter().map(|(_, about)| (about.nlink(), about.permissions().mode() & 0o777)).collect();
+        // With the papers that ride along.
+        assert!(found.len() >= 2 && found.iter().all(|copy| *copy == (1, 0o640)), "{errno:?}: {found:?}");
+    }
+}
+
+/// What nobody would have to copy needs no room; where the disk gives no second names all of it does, and is asked for before
+/// anything is made.
+#[test]
+fn a_disk_without_second_names_is_asked_for_the_room_of_every_copy() {
+    let (office, mut now) = (Office::new(), START);
+    let grave = tempfile::tempdir().unwrap();
+    let power = Power::on(grave.path(), 1).unwrap();
+    let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+    let mut running = office.intranet.open_with(disk, now).unwrap();
+    large_result(&office, &mut running, &mut now);
+    let spool = &running.station.spool;
+    spool.set_floor(spool::Floor { bytes: u64::MAX / 2, inodes: 0 });
+    let words = |fault: Option<Fault>| {
+        power.set_weather(fault.map(|fault| Weather { fault, one_in: 1 }));
+        let said = trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap();
+        power.set_weather(None);
+        said.unwrap_err().english
+    };
+    let size = spool.outbox(OUTWARD).entries().unwrap()[0].size;
+    assert!(words(None).contains(" 0 bytes"));
+    let without = words(Some(Fault::NoLinks(rustix::io::Errno::PERM.raw_os_error())));
+    assert!(without.contains(&format!(" {size} bytes")), "{without}");
+    assert!(names(&office.intranet.layout().desk_trips()).is_empty());
 }
 
 #[test]

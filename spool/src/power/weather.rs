@@ -23,20 +23,29 @@ pub enum Fault {
     Unreadable,
     /// The file system was remounted read-only after an error (EROFS).
     ReadOnly,
+    /// Only a second name is refused, with this error: another mount (EXDEV), a file system that knows none or a file of
+    /// somebody else (EPERM), too many of one file (EMLINK), a damaged file (EIO).
+    NoLinks(i32),
+    /// Only a mode cannot be set: a file of somebody else (EPERM), or one that has just gone (ENOENT).
+    NoModes(i32),
 }
 
 impl Fault {
-    /// Every way.
+    /// Every way in which a disk that was well fails.
     pub const ALL: [Fault; 6] =
         [Fault::Full, Fault::Quota, Fault::Broken, Fault::Unsynced, Fault::Unreadable, Fault::ReadOnly];
 
     fn hits(self, effect: Effect) -> bool {
         match self {
-            Fault::Full | Fault::Quota => matches!(effect, Effect::Make | Effect::Write | Effect::Rename),
+            Fault::Full | Fault::Quota => {
+                matches!(effect, Effect::Make | Effect::Link | Effect::Write | Effect::Rename)
+            }
             Fault::Broken => effect != Effect::Remove,
             Fault::Unsynced => effect == Effect::Sync,
             Fault::Unreadable => effect == Effect::Read,
             Fault::ReadOnly => !matches!(effect, Effect::Read | Effect::Sync),
+            Fault::NoLinks(_) => effect == Effect::Link,
+            Fault::NoModes(_) => effect == Effect::Mode,
         }
     }
 
@@ -46,6 +55,7 @@ impl Fault {
             Fault::Quota => Errno::DQUOT,
             Fault::Broken | Fault::Unsynced | Fault::Unreadable => Errno::IO,
             Fault::ReadOnly => Errno::ROFS,
+            Fault::NoLinks(errno) | Fault::NoModes(errno) => Errno::from_raw_os_error(errno),
         };
         errno.into()
     }
