@@ -359,14 +359,26 @@ fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_e
     fs::write(&laid, [&changed[..place], b"40961", &changed[place + 5..]].concat()).unwrap();
     station::desk::step(&running.station, now).unwrap();
     assert_eq!(twins::answer(&running, &id).code, "not-authentic");
-    for left_out in 1..whole.len() {
+    let elsewhere = whole.map(|(what, value)| (what, if what == "route" { "nowhere" } else { value }));
+    assert_eq!(office.ask(&running, "intake", &elsewhere, now).code, "no-inlet");
+    for left_out in 0..whole.len() {
         let less: Vec<_> =
             whole.iter().copied().enumerate().filter(|(nth, _)| *nth != left_out).map(|(_, one)| one).collect();
         assert_eq!(office.ask(&running, "intake", &less, now).code, "argument-missing", "{less:?}");
     }
     let brought = |record: &Record| record.bytes == Some(40_960);
     assert!(!records(&running, Event::RequestAnswered).iter().any(brought), "nothing of theirs is on record");
-    assert!(office.ask(&running, "intake", &whole, now).done);
+    // We die once before the answer stands: asked again with the same paper, it is not on record twice.
+    let id = twins::lay(&running, &office.operator, OPERATOR, "intake", &whole, now);
+    let layout = running.station.layout();
+    let laid = layout.desk_requests().join(spool::desk::request_name(&id));
+    let paper = fs::read(&laid).unwrap();
+    for _ in 0..2 {
+        fs::write(&laid, &paper).unwrap();
+        station::desk::step(&running.station, now).unwrap();
+        assert!(twins::answer(&running, &id).done);
+        fs::remove_file(layout.desk_answers().join(spool::desk::answer_name(&id))).unwrap();
+    }
     let on_record: Vec<_> = records(&running, Event::RequestAnswered).into_iter().filter(brought).collect();
     assert_eq!(on_record.iter().map(|record| record.person.clone()).collect::<Vec<_>>(), [Some(name(OPERATOR))]);
     let file = format!("{}.intake", on_record[0].digest.unwrap());
