@@ -432,6 +432,35 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
 }
 
 #[test]
+fn only_an_operators_intake_is_a_signature_of_a_listing() {
+    let mut office = Office::new("listing", Suite::Std);
+    let (list, text) = (office.dir.join("case.sha256"), b"00  a\n");
+    fs::write(&list, text).unwrap();
+    let signature = office.dir.join("case.sha256.sig");
+    for (holder, role, action, code) in [
+        ("zhao", Role::Operator, "intake", 0),
+        ("qian", Role::Approver, "intake", 1),
+        ("sun", Role::Operator, "export", 1),
+    ] {
+        let key = protocol::keys::SigningKey::generate(Suite::Std);
+        office.card(holder, Zone::Intranet, role, &key);
+        let request = Request {
+            version: 1,
+            id: Suite::Std.digest(b"id"),
+            node: name("intranet"),
+            action: name(action),
+            person: name(holder),
+            at: Timestamp(1_795_305_600_000),
+            arguments: vec![Label { name: name("listing"), value: Suite::Std.digest(text).to_string() }],
+        };
+        fs::write(&signature, Signed::make(&key, &request).to_bytes()).unwrap();
+        let said =
+            expect(code, &["verify", signature.to_str().unwrap(), "--trust", office.trust_dir.to_str().unwrap()]);
+        assert_eq!(said.contains("is the listing that was signed"), code == 0, "{said}");
+    }
+}
+
+#[test]
 fn ferry_alone_prints_help_or_the_overview_and_a_named_spool_that_is_none_is_an_error() {
     assert!(expect(3, &["--spool", "/nonexistent"]).contains("not there"));
     assert!(out(&ferry(&["--help"])).contains("verify"));
