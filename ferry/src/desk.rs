@@ -228,18 +228,17 @@ impl Desk {
         now: Timestamp,
         wait_ms: u64,
     ) -> Result<Answer, DeskError> {
-        self.ask_on_paper(person, action, arguments, now, wait_ms).map(|(answer, _)| answer)
+        self.put(&self.sign(person, action, arguments, now)?, wait_ms)
     }
 
-    /// The same, with the request as it was signed.
-    pub(crate) fn ask_on_paper(
+    /// A request on paper, before anybody is asked.
+    pub(crate) fn sign(
         &self,
         person: &Person,
         action: &'static str,
         arguments: &[(&'static str, String)],
         now: Timestamp,
-        wait_ms: u64,
-    ) -> Result<(Answer, Vec<u8>), DeskError> {
+    ) -> Result<Paper, DeskError> {
         let name = |word: &'static str| Name::new(word).expect("our own words have the form of names");
         let request = Request {
             version: VERSION,
@@ -250,10 +249,22 @@ impl Desk {
             at: now,
             arguments: arguments.iter().map(|(word, value)| Label { name: name(word), value: value.clone() }).collect(),
         };
-        let signed = Signed::make_by(&*person.key, &request)?.to_bytes();
-        let answer = spool::desk::ask(&self.layout, &request.id, &signed, wait_ms)?;
-        if answer.done { Ok((answer, signed)) } else { Err(DeskError::Refused(Box::new(answer))) }
+        Ok(Paper { id: request.id, bytes: Signed::make_by(&*person.key, &request)?.to_bytes() })
     }
+
+    /// Asks with it.
+    pub(crate) fn put(&self, paper: &Paper, wait_ms: u64) -> Result<Answer, DeskError> {
+        let answer = spool::desk::ask(&self.layout, &paper.id, &paper.bytes, wait_ms)?;
+        if answer.done { Ok(answer) } else { Err(DeskError::Refused(Box::new(answer))) }
+    }
+}
+
+/// A request as its person signed it.
+pub(crate) struct Paper {
+    /// Its id.
+    pub(crate) id: Digest,
+    /// The signed bytes.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A number of an answer's details.

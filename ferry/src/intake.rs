@@ -1,6 +1,10 @@
 //! Intake: raw survey files from a medium into an inlet of the internal zone (离线提交权籍成果). Copies bytes and lists their
 //! digests; parses nothing, and no file keeps the right to be run. An operator signs the listing, the node puts that on
 //! record, and only then the drop appears: built aside in the inlet and renamed, so that the node sees it whole or not at all.
+//! The node holds no drop against the listing: what it records is what the operator says.
+//!
+//! Why it may die anywhere: everything that can fail comes before the asking, and is taken back. From the asking on nothing
+//! is: what was copied stays aside, the papers stay, and its person is told where.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,12 +12,13 @@ use std::path::{Path, PathBuf};
 use protocol::keys::random;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use protocol::suite::Digest;
-use protocol::{Suite, Timestamp};
+use protocol::trust::Role;
+use protocol::{Name, Suite, Zone};
 use serde_json::json;
 use spool::disk::Disk;
 
 use crate::copying::{CopyError, room, write_error};
-use crate::desk::{ASK_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError};
+use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, Paper};
 use crate::folder::{Folder, FolderError, Kind};
 use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::words::{Voice, say, shown, size};
@@ -51,6 +56,24 @@ pub(crate) enum IntakeError {
     /// There is one of that name.
     #[error("{} is in the inlet already", path.display())]
     Exists { path: PathBuf },
+    /// Only in the internal zone.
+    #[error("{node} is a node of the {zone}; survey files are taken in inside the internal zone alone")]
+    Zone { node: Name, zone: Zone },
+    /// Who is no operator.
+    #[error("{holder} is {role}; survey files are taken in by an operator")]
+    Role { holder: Name, role: Role },
+    /// What an earlier intake left is proof of it.
+    #[error("{} is there already", path.display())]
+    OldListing { path: PathBuf },
+    /// What lies in an inlet becomes a parcel.
+    #[error("the listing {} would lie in an inlet", path.display())]
+    ListingInInlet { path: PathBuf },
+    /// Asked, and nobody knows the answer.
+    #[error("request {request} was not answered ({cause}); what was copied stays in {}", aside.display())]
+    Unanswered { request: Digest, aside: PathBuf, place: PathBuf, cause: Box<DeskError> },
+    /// On record, and not in its place.
+    #[error("the intake is on record, and {} could not become {}: {cause}", aside.display(), place.display())]
+    NotLaid { aside: PathBuf, place: PathBuf, cause: std::io::Error },
     /// It changed under our hands.
     #[error("{} had {stated} bytes and gave {found}", path.display())]
     Changed { path: PathBuf, stated: u64, found: u64 },
@@ -97,64 +120,52 @@ impl Intake {
     }
 
     /// Looks through, copies, has it signed and put on record, renames.
-    pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), IntakeError> {
+    pub(crate) fn run(&self, voice: Voice) -> Result<(), IntakeError> {
         let language = voice.language;
         let source = Folder::open(self.source())?;
-        let name = self
-            .name
-            .clone()
-            .or_else(|| self.source().canonicalize().ok()?.file_name()?.to_str().map(str::to_owned))
-            .unwrap_or_default();
-        check_path(&name).map_err(|cause| IntakeError::BadName { path: shown(name.as_ref()), cause })?;
-        if name.contains('/') || name.starts_with('.') {
-            return Err(IntakeError::BadName { path: shown(name.as_ref()), cause: "cannot be the name of a drop" });
-        }
+        let name = self.drop_name()?;
         let desk = Desk::open(self.spool.as_deref())?;
-        let inlet = match (&self.inlet, &self.route) {
-            (Some(inlet), _) => inlet.clone(),
-            (None, Some(route)) => desk.layout.inlet(route),
-            (None, None) => PathBuf::new(),
-        };
-        if !inlet.is_dir() {
-            return Err(IntakeError::NoInlet { path: inlet });
+        if desk.zone != Zone::Intranet {
+            return Err(IntakeError::Zone { node: desk.node, zone: desk.zone });
         }
+        let (route, inlet) = self.inlet(&desk)?;
+        let place = inlet.join(&name);
+        let listing = self.listing.clone().unwrap_or_else(|| PathBuf::from(format!("intake-{name}.sha256")));
+        let papers = [listing.clone(), signature_of(&listing)];
+        are_free(&place, &papers)?;
+        stays_out(&listing, &inlet)?;
         let mut files = Vec::new();
         look(&source, "", 0, &mut files)?;
         let total = files.iter().map(|file| file.bytes).sum();
         let disk = Disk::real();
         room(&disk, &inlet, total)?;
-        let place = inlet.join(&name);
-        if place.symlink_metadata().is_ok() {
-            return Err(IntakeError::Exists { path: place });
-        }
         let person = self.key.open(language.pick("passphrase", "口令"))?;
+        if person.card.role != Role::Operator {
+            return Err(IntakeError::Role { holder: person.card.holder, role: person.card.role });
+        }
         // A name with a dot in front is no drop to the node.
         let aside = inlet.join(format!(".tmp-ferry-{}", hex(&random::<6>())));
         let bar = voice.bar(total, name.clone());
-        let listing = self.listing.clone().unwrap_or_else(|| PathBuf::from(format!("intake-{name}.sha256")));
-        let signed = copy_all(&disk, &source, &files, &aside, &bar).and_then(|digests| {
-            bar.finish_and_clear();
+        let copied = copy_all(&disk, &source, &files, &aside, &bar);
+        bar.finish_and_clear();
+        let written = copied.and_then(|digests| {
             let text: String =
                 files.iter().zip(&digests).map(|(file, digest)| format!("{digest}  {}\n", file.path)).collect();
             let arguments = [
                 ("name", name.clone()),
+                ("route", route.to_string()),
                 ("listing", Suite::Std.digest(text.as_bytes()).to_string()),
                 ("files", files.len().to_string()),
                 ("bytes", total.to_string()),
             ];
-            let (_, paper) = desk.ask_on_paper(&person, "intake", &arguments, now, ASK_WAIT_MS)?;
-            // The listing first: a drop that is seen has its listing, and who signed it.
-            for (path, bytes) in [(&listing, text.as_bytes()), (&signature_of(&listing), &paper)] {
-                disk.write(path, bytes).map_err(|cause| write_error(path, cause))?;
-            }
-            disk.rename_new(&aside, &place).map_err(|cause| write_error(&place, cause))?;
-            Ok(digests)
+            // The time of the asking: a large medium is copied for longer than a request is believed.
+            let paper = desk.sign(&person, "intake", &arguments, crate::now())?;
+            are_free(&place, &papers)?;
+            write_papers(&disk, &papers, [text.as_bytes(), &paper.bytes])?;
+            Ok((digests, paper))
         });
-        bar.finish_and_clear();
-        if signed.is_err() {
-            let _ = disk.remove_tree(&aside);
-        }
-        let digests = signed?;
+        let (digests, paper) = written.inspect_err(|_| forget(&disk, &aside, &[]))?;
+        put(&desk, &disk, &paper, &aside, &place, &papers)?;
 
         let (count, amount, to, list) = (files.len(), size(total), place.display(), listing.display());
         voice.object(&json!({
@@ -169,6 +180,10 @@ impl Intake {
             "signed   by {who}, on record at the node; the signature lies beside the listing (.sig)",
             "签名  {who}，节点已登记；签名文件与清单同处（.sig）"
         ));
+        voice.line(language.pick(
+            "         what is on record is what the operator signed; the node does not compare the drop with the listing",
+            "      登记的是操作员签署的内容；节点不将投递件与清单逐一比对",
+        ));
         voice.line(
             language.pick(
                 "The node takes it from here; its notice tells what became of it.",
@@ -177,6 +192,113 @@ impl Intake {
         );
         Ok(())
     }
+}
+
+impl Intake {
+    /// What the drop, and so the parcel, is called.
+    fn drop_name(&self) -> Result<String, IntakeError> {
+        let own = || self.source().canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
+        let name = self.name.clone().or_else(own).unwrap_or_default();
+        let bad = |cause| IntakeError::BadName { path: shown(name.as_ref()), cause };
+        check_path(&name).map_err(bad)?;
+        if name.contains('/') || name.starts_with('.') { Err(bad("cannot be the name of a drop")) } else { Ok(name) }
+    }
+
+    /// The route, and its inlet in the node's spool. A folder that was named instead must be one of those: the node looks
+    /// into no other.
+    fn inlet(&self, desk: &Desk) -> Result<(Name, PathBuf), IntakeError> {
+        let none = |path: &Path| IntakeError::NoInlet { path: path.to_owned() };
+        let named = self.inlet.as_deref().unwrap_or(Path::new(""));
+        let meant = || {
+            let real = named.canonicalize().ok()?;
+            let route = Name::new(real.file_name()?.to_str()?).ok()?;
+            (desk.layout.inlet(&route).canonicalize().ok()? == real).then_some(route)
+        };
+        let route = self.route.clone().or_else(meant).ok_or_else(|| none(named))?;
+        let inlet = desk.layout.inlet(&route);
+        if inlet.is_dir() { Ok((route, inlet)) } else { Err(none(&inlet)) }
+    }
+}
+
+/// Asks, and lets the drop appear. Only where the node was not asked, or said no, does what was copied go.
+fn put(
+    desk: &Desk,
+    disk: &Disk,
+    paper: &Paper,
+    aside: &Path,
+    place: &Path,
+    papers: &[PathBuf; 2],
+) -> Result<(), IntakeError> {
+    use spool::desk::DeskError::CannotAsk;
+    match desk.put(paper, CARRY_WAIT_MS) {
+        Ok(_) => disk.rename_new(aside, place).map_err(|cause| IntakeError::NotLaid {
+            aside: aside.to_owned(),
+            place: place.to_owned(),
+            cause,
+        }),
+        Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) => {
+            forget(disk, aside, papers);
+            Err(no.into())
+        }
+        Err(cause) => Err(IntakeError::Unanswered {
+            request: paper.id,
+            aside: aside.to_owned(),
+            place: place.to_owned(),
+            cause: Box::new(cause),
+        }),
+    }
+}
+
+/// Takes back what was written; that it cannot be removed is the lesser evil.
+fn forget(disk: &Disk, aside: &Path, papers: &[PathBuf]) {
+    let _gone = disk.remove_tree(aside);
+    for path in papers {
+        let _gone = disk.remove_file(path);
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Neither the drop nor its papers may stand in the place of earlier ones.
+fn are_free(place: &Path, papers: &[PathBuf]) -> Result<(), IntakeError> {
+    if is_there(place) {
+        return Err(IntakeError::Exists { path: place.to_owned() });
+    }
+    match papers.iter().find(|path| is_there(path)) {
+        Some(path) => Err(IntakeError::OldListing { path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The listing lies in no inlet: the node would take it for a drop.
+fn stays_out(listing: &Path, inlet: &Path) -> Result<(), IntakeError> {
+    let above = listing.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = above.canonicalize().map_err(|cause| write_error(listing, cause))?;
+    let inlets = inlet.parent().unwrap_or(inlet);
+    let inlets = inlets.canonicalize().map_err(|cause| write_error(inlets, cause))?;
+    if above.starts_with(inlets) {
+        return Err(IntakeError::ListingInInlet { path: listing.to_owned() });
+    }
+    Ok(())
+}
+
+/// Lays listing and signature down, both or none, and never over others.
+fn write_papers(disk: &Disk, papers: &[PathBuf; 2], contents: [&[u8]; 2]) -> Result<(), IntakeError> {
+    let mut written: Vec<PathBuf> = Vec::new();
+    for (path, bytes) in papers.iter().zip(contents) {
+        // No name that anybody has: it goes where the disk fails.
+        let aside = path.with_file_name(format!(".tmp-ferry-{}", hex(&random::<6>())));
+        let laid = disk.write(&aside, bytes).and_then(|()| disk.rename_new(&aside, path));
+        if let Err(cause) = laid {
+            written.push(aside);
+            written.iter().for_each(|path| drop(disk.remove_file(path)));
+            return Err(write_error(path, cause).into());
+        }
+        written.push(path.clone());
+    }
+    Ok(())
 }
 
 /// Where the operator's signature of a listing lies.

@@ -171,7 +171,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Trips(look)) => look.trips(voice).map_err(AnyError::from),
         Some(Command::Media(look)) => look.media(voice).map_err(AnyError::from),
         Some(Command::Intake(intake)) => {
-            return on_media(voice, slice::from_ref(intake.source()), false, || intake.run(voice, now));
+            return on_media(voice, slice::from_ref(intake.source()), false, || intake.run(voice));
         }
         Some(Command::Verify(verify)) => verify.run(voice, now).map_err(AnyError::from),
         Some(Command::Inspect(inspect)) => inspect.run(voice).map_err(AnyError::from),

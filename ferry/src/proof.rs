@@ -444,6 +444,7 @@ fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> P
         Ok(read) => read,
         Err(cause) => return Proof::failed(What::Request, cause),
     };
+    let by_operator = trust.card(&signer).is_some_and(|card| card.role == Role::Operator);
     let said: Vec<String> =
         request.arguments.iter().map(|label| format!("{} {}", label.name, shown(label.value.as_ref()))).collect();
     let mut proof = Proof::good(
@@ -457,8 +458,9 @@ fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> P
         "{action}, asked of {node} by {key} at {at}: {said}",
         "{key} 于 {at} 向 {node} 提出 {action}：{said}"
     ));
+    note_key_time(&mut proof, trust, &signer, at, &[], language);
     if path.extension().is_some_and(|end| end == "sig") {
-        match hold_listing(&request, &path.with_extension(""), language) {
+        match hold_listing(&request, by_operator, &path.with_extension(""), language) {
             Ok(holds) => proof.holds.push(holds),
             Err(cause) => proof.failure = Some(cause),
         }
@@ -466,8 +468,15 @@ fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> P
     proof
 }
 
-fn hold_listing(request: &Request, listing: &Path, language: Language) -> Result<String, String> {
+fn hold_listing(request: &Request, by_operator: bool, listing: &Path, language: Language) -> Result<String, String> {
     let file = shown(listing.as_os_str());
+    if request.action.as_str() != "intake" || !by_operator {
+        return Err(say!(
+            language,
+            "this is no operator's signature of a listing ({file})",
+            "这不是操作员对清单（{file}）的签名"
+        ));
+    }
     let (mut input, _) = open_file(listing).map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     let read =

@@ -329,7 +329,7 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
         (office.person("zhao", "operator", "intranet"), office.person("qian", "approver", "intranet"));
     let node = Daemon::start(&office, "intranet", Vec::new());
     let dir = office.dir.clone();
-    let (stick, inlet) = (dir.join("stick"), dir.join("inlet"));
+    let (stick, inlet) = (dir.join("stick"), node.layout.inlet(&protocol::Name::new("survey").unwrap()));
     fs::create_dir_all(stick.join("case-7/权籍")).unwrap();
     fs::create_dir_all(&inlet).unwrap();
     fs::write(stick.join("case-7/权籍/parcel.shp"), b"raw survey bytes").unwrap();
@@ -354,8 +354,21 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
     assert!(run(1, &operator).contains("symbolic link"));
     fs::remove_file(from.join("link")).unwrap();
     // Whoever is no operator brings nothing in, and leaves no listing behind.
-    assert!(run(1, &approver).contains("the node refused (role)"));
+    assert!(run(1, &approver).contains("qian is approver; survey files are taken in by an operator"));
     assert_eq!((fs::read_dir(&inlet).unwrap().count(), list.exists()), (0, false));
+    // A folder that is no inlet of the node's, and a listing that the node would take for a drop.
+    let elsewhere = dir.join("survey");
+    fs::create_dir(&elsewhere).unwrap();
+    let common = ["intake", from.to_str().unwrap(), "--spool", node.spool(), "--key", &operator];
+    expect(2, &[&common[..], &["--inlet", elsewhere.to_str().unwrap()]].concat());
+    let inside = inlet.join("case-7.sha256");
+    let said = expect(2, &[&common[..], &["--route", "survey", "--listing", inside.to_str().unwrap()]].concat());
+    assert!(said.contains("would lie in an inlet"), "{said}");
+    // Where its papers cannot be written nobody is asked, and nothing is left: the name of the signature is too long.
+    let long = dir.join("x".repeat(253));
+    expect(3, &[&common[..], &["--route", "survey", "--listing", long.to_str().unwrap()]].concat());
+    let asked = || fs::read_dir(node.layout.desk_answers()).unwrap().count();
+    assert_eq!((asked(), fs::read_dir(&inlet).unwrap().count(), long.exists()), (0, 0, false));
     let said = run(0, &operator);
     assert!(said.contains("signed   by zhao"), "{said}");
     assert_eq!(fs::read(inlet.join("case-7/权籍/parcel.shp")).unwrap(), b"raw survey bytes");
@@ -376,7 +389,8 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
     let (said, card) = office.trust.verify::<Request>(&signed).unwrap();
     assert_eq!((said.person.as_str(), card.role, said.action.as_str()), ("zhao", Role::Operator, "intake"));
     assert_eq!(said.argument("listing"), Some(Suite::Std.digest(&text).to_string().as_str()));
-    assert_eq!((said.argument("name"), said.argument("files")), (Some("case-7"), Some("5")));
+    let facts = ["name", "route", "files"].map(|what| said.argument(what));
+    assert_eq!(facts, [Some("case-7"), Some("survey"), Some("5")]);
     assert!(run(1, &operator).contains("already"));
     // Anybody with the cards sees later that it is this listing and whose; another listing, a signature of other bytes, and
     // a listing that is gone are refused.
@@ -392,15 +406,58 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&signature, bytes).unwrap();
     assert!(verify(1).contains("FAIL"));
-    let named = ["intake", "--medium", from.to_str().unwrap(), "--name", "case-8", "--inlet", to];
-    let named =
-        [&named[..], &["--spool", node.spool(), "--key", &operator, "--listing", list.to_str().unwrap()]].concat();
-    expect(0, &named);
+    // Another medium's listing is not written over, nor its signature alone.
+    let named = |name: &'static str, list: &str, code: i32| {
+        let named = ["intake", "--medium", from.to_str().unwrap(), "--name", name, "--inlet", to, "--listing", list];
+        expect(code, &[&named[..], &["--spool", node.spool(), "--key", &operator]].concat())
+    };
+    for gone in [None, Some(&list)] {
+        gone.inspect(|path| fs::remove_file(path).unwrap());
+        assert!(named("case-8", list.to_str().unwrap(), 1).contains("is there already"));
+    }
+    assert!(!inlet.join("case-8").exists());
+    let other = dir.join("other.sha256");
+    named("case-8", other.to_str().unwrap(), 0);
     assert!(inlet.join("case-8/run.sh").is_file());
-    assert!(verify(0).contains("case-8"), "the new listing has its new signature");
+    // Asked, and nobody knows the answer: what was copied is not lost, and its papers are what the node may have recorded.
+    let third = dir.join("third.sha256");
+    let said = named("unreadable", third.to_str().unwrap(), 3);
+    let mut hidden = fs::read_dir(&inlet).unwrap().map(|entry| entry.unwrap().path());
+    let aside = hidden.find(|path| path.to_str().unwrap().contains(".tmp-ferry-")).unwrap();
+    assert!(aside.join("run.sh").is_file() && said.contains(aside.to_str().unwrap()), "{said}");
+    assert!(third.is_file() && dir.join("third.sha256.sig").is_file() && !inlet.join("unreadable").exists());
     let key = ["--spool", node.spool(), "--key", &operator];
     expect(2, &[&["intake", from.to_str().unwrap(), "--inlet", "/nonexistent"][..], &key].concat());
     expect(2, &["intake", from.to_str().unwrap(), "--inlet", to]);
+}
+
+#[test]
+fn only_an_operators_intake_is_a_signature_of_a_listing() {
+    let mut office = Office::new("listing", Suite::Std);
+    let (list, text) = (office.dir.join("case.sha256"), b"00  a\n");
+    fs::write(&list, text).unwrap();
+    let signature = office.dir.join("case.sha256.sig");
+    for (holder, role, action, code) in [
+        ("zhao", Role::Operator, "intake", 0),
+        ("qian", Role::Approver, "intake", 1),
+        ("sun", Role::Operator, "export", 1),
+    ] {
+        let key = protocol::keys::SigningKey::generate(Suite::Std);
+        office.card(holder, Zone::Intranet, role, &key);
+        let request = Request {
+            version: 1,
+            id: Suite::Std.digest(b"id"),
+            node: name("intranet"),
+            action: name(action),
+            person: name(holder),
+            at: Timestamp(1_795_305_600_000),
+            arguments: vec![Label { name: name("listing"), value: Suite::Std.digest(text).to_string() }],
+        };
+        fs::write(&signature, Signed::make(&key, &request).to_bytes()).unwrap();
+        let said =
+            expect(code, &["verify", signature.to_str().unwrap(), "--trust", office.trust_dir.to_str().unwrap()]);
+        assert_eq!(said.contains("is the listing that was signed"), code == 0, "{said}");
+    }
 }
 
 #[test]

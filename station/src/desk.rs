@@ -15,7 +15,7 @@ use protocol::parcel::Label;
 use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
+use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp, Zone};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use spool::desk::Answer;
@@ -23,6 +23,7 @@ use spool::extract::Wanted;
 use spool::{Act, ActAt, ActFilter, Kept};
 
 use crate::alarm::Alarm;
+use crate::config::RouteSettings;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::station::{Off, Station, StationError};
@@ -404,13 +405,41 @@ fn record_word(station: &Station, request: &Request, word: &Word, now: Timestamp
     Ok(())
 }
 
+/// Did we die between the record of what this request did and its answer? `like` tells that record from the one of the asking.
+pub(crate) fn was_recorded(
+    station: &Station,
+    request: &Request,
+    like: impl Fn(&Record) -> bool,
+) -> Result<bool, StationError> {
+    let asked = ActFilter { person: Some(request.person.clone()), ..ActFilter::default() };
+    let acts = station.spool.acts(&asked, ACTS_MAX)?;
+    let event = Event::RequestAnswered;
+    let mut records = acts.iter().map(|act| &act.record);
+    Ok(records.any(|record| record.event == event && record.digest == Some(request.id) && like(record)))
+}
+
 /// An operator has copied survey files from a medium that nobody registered, and signs their listing: kept as it was signed,
-/// before the drop appears in its inlet.
+/// before the drop appears in its inlet. What the drop then is, nobody holds against the listing.
 fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> Outcome {
     let listing = request.argument("listing").and_then(Digest::from_hex);
-    let (Some(listing), Some(_), Some(bytes)) = (listing, number(request, "files"), number(request, "bytes")) else {
-        return Ok(Err(missing("listing (64 hex digits), files, bytes")));
+    let numbers = number(request, "files").zip(number(request, "bytes"));
+    let (Some(_), Some(route), Some(listing), Some((_, bytes))) =
+        (request.argument("name"), name(request, "route"), listing, numbers)
+    else {
+        return Ok(Err(missing("name, route, listing (64 hex digits), files, bytes")));
     };
+    let begins_here = |route: &&RouteSettings| route.intake.is_some() && route.path.first() == Some(&station.node);
+    if station.zone != Zone::Intranet || station.route(&route).filter(begins_here).is_none() {
+        return Ok(Err(Refusal::new(
+            "no-inlet",
+            "survey files are brought to an inlet of the internal zone; no route of that name has one here",
+            "权籍成果只能提交到业务内网的投递口；本节点没有该路由的投递口",
+        )));
+    }
+    let done = Ok(Ok(json!({ "listing": listing.to_string() })));
+    if was_recorded(station, request, |record| record.bytes == Some(bytes))? {
+        return done;
+    }
     let kept = Kept { at: now, name: format!("{}.intake", request.id), bytes: signed.to_vec() };
     station.spool.keep_evidence(&[kept])?;
     let mut record = Record::new(Event::RequestAnswered, now);
@@ -418,7 +447,7 @@ fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) 
     let labels = request.arguments.iter().filter(|label| label.value.len() <= LABEL_BYTES_MAX).take(LABELS_MAX);
     let local = Local { name: Some(request.action.to_string()), labels: labels.cloned().collect() };
     station.spool.record(record, local)?;
-    Ok(Ok(json!({ "listing": listing.to_string() })))
+    done
 }
 
 /// An operator has compared the machine's clock with another and believes it.

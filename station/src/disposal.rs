@@ -25,7 +25,7 @@ type Outcome = Result<Result<Value, Refusal>, StationError>;
 
 /// The witness stood beside the shredder: whoever has not said so within a week did not.
 const OPEN_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-/// Acts read at a time, and of an operator's week at all: far more than one asks for in a week.
+/// Acts read at a time.
 const ACTS_READ: usize = 1_000;
 /// What is kept of the operator's word, behind its request's id.
 const KEPT_AS: &str = "disposal";
@@ -165,13 +165,15 @@ fn witnessed(
     if *operator == request.person {
         return Ok(Err(same_person()));
     }
-    let Some(first) = first_word(station, medium, operator, &request.person, now)? else {
+    let Some((first, paper)) = first_word(station, medium, operator, &request.person, now)? else {
         return Ok(Err(Refusal::new(
             "not-asked",
             &format!("{operator} has not named you as the witness of this medium in the last seven days"),
             &format!("{operator} 在七日内未提出由您见证销毁该介质"),
         )));
     };
+    // Under one day with the record that names it: where the operator spoke on an earlier one, once more.
+    keep(station, &first, &paper, now)?;
     keep(station, request, signed, now)?;
     let pair = [("operator", operator), ("witness", &request.person)];
     let both =
@@ -181,32 +183,46 @@ fn witnessed(
     Ok(Ok(json!({ "medium": medium, "disposed": true, "operator": operator, "witness": request.person })))
 }
 
-/// What the operator asked for, as it was signed and is still believed.
+/// The operator's last word about the medium, as it was signed, where it names this witness and is of this week. An earlier
+/// one that named somebody else is taken back by it, and none counts for longer because it is laid again.
 fn first_word(
     station: &Station,
     medium: &Name,
     operator: &Name,
     witness: &Name,
     now: Timestamp,
-) -> Result<Option<Request>, StationError> {
+) -> Result<Option<(Request, Vec<u8>)>, StationError> {
     let since = Some(Timestamp(now.0.saturating_sub(OPEN_MS)));
-    let week = ActFilter { person: Some(operator.clone()), since, ..ActFilter::default() };
-    let acts = station.spool.acts(&week, ACTS_READ)?;
-    let answered = acts.iter().filter(|act| act.record.event == Event::RequestAnswered);
-    Ok(answered.filter_map(|act| Some((act.record.at, act.record.digest?))).find_map(|(at, id)| {
-        let path = station.spool.evidence_path(at, &format!("{id}.{KEPT_AS}"));
-        let bytes = read_small(&path, REQUEST_BYTES_MAX).ok()?;
-        let (said, card) = station.trust.verify::<Request>(&Signed::parse::<Request>(&bytes).ok()?).ok()?;
-        let fits = said.id == id
-            && said.node == station.node
-            && said.action.as_str() == "dispose"
-            && said.person == *operator
-            && card.holder == *operator
-            && card.role == Role::Operator
-            && name(&said, "medium").as_ref() == Some(medium)
-            && name(&said, "witness").as_ref() == Some(witness);
-        fits.then_some(said)
-    }))
+    let mut week = ActFilter { person: Some(operator.clone()), since, ..ActFilter::default() };
+    loop {
+        let acts = station.spool.acts(&week, ACTS_READ)?;
+        let mut answered = acts.iter().filter(|act| act.record.event == Event::RequestAnswered);
+        if let Some((said, bytes)) = answered.find_map(|act| word_of(station, &act.record, medium, operator)) {
+            let stands = name(&said, "witness").as_ref() == Some(witness) && now.since(said.at) <= OPEN_MS;
+            return Ok(stands.then_some((said, bytes)));
+        }
+        match acts.last().filter(|_| acts.len() == ACTS_READ) {
+            Some(last) => week.before = Some(last.place),
+            None => return Ok(None),
+        }
+    }
+}
+
+/// The paper behind a record, where it is an operator's word about this medium.
+fn word_of(station: &Station, record: &Record, medium: &Name, operator: &Name) -> Option<(Request, Vec<u8>)> {
+    let id = record.digest?;
+    let path = station.spool.evidence_path(record.at, &format!("{id}.{KEPT_AS}"));
+    let bytes = read_small(&path, REQUEST_BYTES_MAX).ok()?;
+    let (said, card) = station.trust.verify::<Request>(&Signed::parse::<Request>(&bytes).ok()?).ok()?;
+    let fits = said.id == id
+        && said.node == station.node
+        && said.action.as_str() == "dispose"
+        && said.person == *operator
+        && card.holder == *operator
+        && card.role == Role::Operator
+        && name(&said, "medium").as_ref() == Some(medium)
+        && said.argument("witness").is_some();
+    fits.then_some((said, bytes))
 }
 
 /// What is recorded of a person's word. Only where both stand it names the medium itself, which is then gone.

@@ -610,11 +610,33 @@ pub(crate) fn medium_unknown() -> Refusal {
     )
 }
 
-/// The trip of ours that is under way on a medium.
+/// A trip that is under way on a medium: ours that is not over, or one of which a part was brought and that is not taken in.
 pub(crate) fn open_on(station: &Station, medium: &Name) -> Result<Option<u64>, StationError> {
-    let Some((crossing, _)) = outward(station) else { return Ok(None) };
     let open = |known: &TripOnRecord| !known.stage.is_over() && known.record.medium.as_ref() == Some(medium);
-    Ok(station.spool.trips(crossing, Way::Out, TRIPS_MAX)?.into_iter().find(open).map(|known| known.trip))
+    for crossing in Crossing::ALL {
+        if let Some(known) = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?.into_iter().find(open) {
+            return Ok(Some(known.trip));
+        }
+    }
+    half_brought(station, medium)
+}
+
+/// Looks through what `ferry import` laid down: `CROSSING-TRIP`, behind `.vol-` while volumes of it are missing.
+fn half_brought(station: &Station, medium: &Name) -> Result<Option<u64>, StationError> {
+    let incoming = station.layout().desk_incoming();
+    for entry in std::fs::read_dir(&incoming).map_err(io_at(&incoming))?.take(TRIPS_MAX) {
+        let path = entry.map_err(io_at(&incoming))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some((crossing, trip)) = name.trim_start_matches(".vol-").rsplit_once('-') else { continue };
+        let (Ok(crossing), Ok(trip)) = (crossing.parse::<Crossing>(), trip.parse::<u64>()) else { continue };
+        // Most were taken in long ago.
+        if station.spool.trip(crossing, Way::In, trip)?.is_none()
+            && Brought::open(station, &path).is_some_and(|brought| brought.waybill.medium == *medium)
+        {
+            return Ok(Some(trip));
+        }
+    }
+    Ok(None)
 }
 
 fn trip_record(
@@ -874,9 +896,6 @@ fn take(
         station.alarms.raise(now, Alarm::TripOrder);
         return Ok(Err(Refusal::new("foreign-trip", "the trip is not for this node", "该批次不是发往本节点的")));
     }
-    if let Err(refusal) = check_medium(station, &waybill.medium, Direction::In) {
-        return Ok(Err(refusal));
-    }
     if let Some(known) = station.spool.trip(crossing, Way::In, number)? {
         let trip = on_record(station, &known, self::paper(station, &known.record).as_ref());
         // Its note is gone, or was never written; what ferry laid down meanwhile is nobody's.
@@ -893,6 +912,10 @@ fn take(
             "this trip was imported before; nothing was taken twice",
             "该批次已导入过，未重复接收",
         )));
+    }
+    // What came from it before it was destroyed stays taken.
+    if let Err(refusal) = check_medium(station, &waybill.medium, Direction::In) {
+        return Ok(Err(refusal));
     }
     let last = station.spool.trips(crossing, Way::In, 1)?.first().map_or(0, |last| last.trip);
     let skipped = number != last.saturating_add(1);

@@ -271,6 +271,10 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     }
     let first = say(&running, OPERATOR, &office.operator, DISC, "witness", APPROVERS[0]);
     assert_eq!((first.done, &first.details["disposed"]), (true, &json!(false)), "{first:?}");
+    // The operator's last word counts: whom an earlier one named is no witness any more.
+    assert!(say(&running, OPERATOR, &office.operator, DISC, "witness", APPROVERS[1]).done);
+    assert_eq!(say(&running, APPROVERS[0], li, DISC, "operator", OPERATOR).code, "not-asked");
+    assert!(say(&running, OPERATOR, &office.operator, DISC, "witness", APPROVERS[0]).done);
     // Nobody but the named witness completes it, and a second operator who names somebody else has not.
     assert_eq!(say(&running, APPROVERS[1], zhao, DISC, "operator", OPERATOR).code, "not-asked");
     assert!(say(&running, "operator-chen", &other, DISC, "witness", APPROVERS[1]).done);
@@ -310,7 +314,12 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     let done = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words, later.plus_ms(1));
     assert_eq!((done.done, &done.details["disposed"]), (true, &json!(true)), "{done:?}");
     assert_eq!(on_disc(&running), [OPERATOR, APPROVERS[0]], "both words stand in the ledger under the medium");
-    let word = records(&running, Event::RequestAnswered).pop().unwrap();
+    let words_on_record = records(&running, Event::RequestAnswered);
+    for word in words_on_record.iter().filter(|record| record.medium == Some(name(DISC))) {
+        let paper = format!("{}.disposal", word.digest.unwrap());
+        assert!(running.station.spool.evidence_path(word.at, &paper).is_file(), "under the day of its record");
+    }
+    let word = words_on_record.last().unwrap();
     let kept = running.station.spool.evidence_path(word.at, &format!("{}.disposal", word.digest.unwrap()));
     let signed = Signed::parse::<protocol::request::Request>(&fs::read(kept).unwrap()).unwrap();
     let said = signed.verify::<protocol::request::Request>(&li.public()).unwrap();
@@ -346,7 +355,6 @@ fn nothing_is_taken_from_a_medium_that_was_disposed_of() {
     let extranet = office.extranet.open(now).unwrap();
     result(&office, &mut intranet, 1, &mut now);
     stage(&intranet, now);
-    office.carry(1, now);
     for (key, who, other) in [
         (&office.operator, OPERATOR, ("witness", APPROVERS[1])),
         (&office.approvers[1], APPROVERS[1], ("operator", OPERATOR)),
@@ -354,11 +362,58 @@ fn nothing_is_taken_from_a_medium_that_was_disposed_of() {
         let words = [("medium", DISC), other, ("reason", "burnt")];
         assert!(twins::ask(&extranet, key, who, "dispose", &words, now).done);
     }
+    office.carry(1, now);
     let refused = office.import(&extranet, 1, now);
     assert_eq!((refused.done, refused.code.as_str()), (false, "medium-disposed"));
     assert_eq!(records(&extranet, Event::TripImported).len(), 0);
     let told: Vec<_> = records(&extranet, Event::TripRefused).into_iter().map(|record| record.medium).collect();
     assert_eq!(told, [Some(name(DISC))], "who brought it is on record");
+}
+
+/// A part of a trip lies in the desk, and an answer was lost: neither is decided by a disposal that came in between.
+#[test]
+fn a_medium_of_which_a_part_was_brought_stays_and_what_was_taken_in_before_is_told_as_that() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    let extranet = office.extranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    office.carry(1, now);
+    let dispose = |now| {
+        let words = |other| [("medium", DISC), other, ("reason", "burnt")];
+        let first =
+            twins::ask(&extranet, &office.operator, OPERATOR, "dispose", &words(("witness", APPROVERS[1])), now);
+        if !first.done {
+            return first;
+        }
+        twins::ask(&extranet, &office.approvers[1], APPROVERS[1], "dispose", &words(("operator", OPERATOR)), now)
+    };
+    let incoming = office.extranet.layout().desk_incoming();
+    let (whole, volume) = (incoming.join(format!("{OUTWARD}-1")), incoming.join(format!(".vol-{OUTWARD}-1")));
+    assert_eq!(dispose(now).code, "medium-in-use", "it waits for its import");
+    fs::rename(&whole, &volume).unwrap();
+    assert_eq!(dispose(now).code, "medium-in-use", "other volumes are missing");
+    fs::rename(&volume, &whole).unwrap();
+    let id = twins::lay(
+        &extranet,
+        &office.operator,
+        OPERATOR,
+        "import",
+        &[("trip", "1"), ("crossing", OUTWARD.name())],
+        now,
+    );
+    let laid = office.extranet.layout().desk_requests().join(spool::desk::request_name(&id));
+    let paper = fs::read(&laid).unwrap();
+    station::desk::step(&extranet.station, now).unwrap();
+    assert!(twins::answer(&extranet, &id).done);
+    assert_eq!(dispose(now).details["disposed"], json!(true));
+    // The same request again, of which nobody got the answer.
+    fs::remove_file(office.extranet.layout().desk_answers().join(spool::desk::answer_name(&id))).unwrap();
+    fs::write(&laid, &paper).unwrap();
+    station::desk::step(&extranet.station, now).unwrap();
+    let answer = twins::answer(&extranet, &id);
+    assert!(answer.done, "{answer:?}");
+    assert_eq!(records(&extranet, Event::TripRefused).len(), 0);
 }
 
 /// `ferry intake` asks before a drop of survey files appears in its inlet.
@@ -367,7 +422,8 @@ fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_e
     let (office, now) = (Office::new(), START);
     let running = office.intranet.open(now).unwrap();
     let listing = "5e".repeat(32);
-    let whole = [("name", "案卷-7"), ("listing", listing.as_str()), ("files", "3"), ("bytes", "40960")];
+    let route = ("route", "review-results");
+    let whole = [("name", "案卷-7"), route, ("listing", listing.as_str()), ("files", "3"), ("bytes", "40960")];
     let refused = twins::ask(&running, &office.approvers[0], APPROVERS[0], "intake", &whole, now);
     assert_eq!((refused.done, refused.code.as_str()), (false, "role"));
     // Nobody's key in an operator's name, and a request of which a byte was changed after it was signed.
@@ -381,14 +437,26 @@ fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_e
     fs::write(&laid, [&changed[..place], b"40961", &changed[place + 5..]].concat()).unwrap();
     station::desk::step(&running.station, now).unwrap();
     assert_eq!(twins::answer(&running, &id).code, "not-authentic");
-    for left_out in 1..whole.len() {
+    let elsewhere = whole.map(|(what, value)| (what, if what == "route" { "nowhere" } else { value }));
+    assert_eq!(office.ask(&running, "intake", &elsewhere, now).code, "no-inlet");
+    for left_out in 0..whole.len() {
         let less: Vec<_> =
             whole.iter().copied().enumerate().filter(|(nth, _)| *nth != left_out).map(|(_, one)| one).collect();
         assert_eq!(office.ask(&running, "intake", &less, now).code, "argument-missing", "{less:?}");
     }
     let brought = |record: &Record| record.bytes == Some(40_960);
     assert!(!records(&running, Event::RequestAnswered).iter().any(brought), "nothing of theirs is on record");
-    assert!(office.ask(&running, "intake", &whole, now).done);
+    // We die once before the answer stands: asked again with the same paper, it is not on record twice.
+    let id = twins::lay(&running, &office.operator, OPERATOR, "intake", &whole, now);
+    let layout = running.station.layout();
+    let laid = layout.desk_requests().join(spool::desk::request_name(&id));
+    let paper = fs::read(&laid).unwrap();
+    for _ in 0..2 {
+        fs::write(&laid, &paper).unwrap();
+        station::desk::step(&running.station, now).unwrap();
+        assert!(twins::answer(&running, &id).done);
+        fs::remove_file(layout.desk_answers().join(spool::desk::answer_name(&id))).unwrap();
+    }
     let on_record: Vec<_> = records(&running, Event::RequestAnswered).into_iter().filter(brought).collect();
     assert_eq!(on_record.iter().map(|record| record.person.clone()).collect::<Vec<_>>(), [Some(name(OPERATOR))]);
     let file = format!("{}.intake", on_record[0].digest.unwrap());

@@ -575,6 +575,92 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 l.pick("wait until the node has taken it, or use --name", "请等节点取走，或用 --name 换名"),
             )
         }
+        IntakeError::Zone { node, zone } => failure(
+            REFUSED,
+            "not-here",
+            say!(
+                l,
+                "{node} is a node of the {zone}; survey files are taken in inside the internal zone alone",
+                "{node} 属于 {zone}；权籍成果只能在业务内网提交"
+            ),
+            l.pick("use the node of the internal zone", "请在业务内网节点上执行"),
+        ),
+        IntakeError::Role { holder, role } => failure(
+            REFUSED,
+            "role",
+            say!(
+                l,
+                "{holder} is {role}; survey files are taken in by an operator",
+                "{holder} 的角色为 {role}；须由操作员（operator）提交"
+            ),
+            nothing,
+        ),
+        IntakeError::OldListing { path } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "listing-exists",
+                say!(
+                    l,
+                    "{p} is there already: the listing of another intake, or its signature",
+                    "已有 {p}：另一次提交的清单或签名"
+                ),
+                l.pick(
+                    "keep it with its .sig, and name another with --listing; nothing was put into the inlet",
+                    "请将其与 .sig 一并保存，并用 --listing 指定其他文件名；未放入投递口",
+                ),
+            )
+        }
+        IntakeError::ListingInInlet { path } => {
+            let p = path.display();
+            failure(
+                USAGE,
+                "listing-in-inlet",
+                say!(
+                    l,
+                    "the listing {p} would lie in an inlet, where the node takes it for a drop",
+                    "清单 {p} 位于投递口内，节点会将其当作投递件"
+                ),
+                l.pick(
+                    "go elsewhere, or name another place with --listing",
+                    "请换到其他目录，或用 --listing 指定其他位置",
+                ),
+            )
+        }
+        IntakeError::Unanswered { request, aside, place, cause } => {
+            let (from, to) = (aside.display(), place.display());
+            failure(
+                DISK,
+                "no-answer",
+                say!(
+                    l,
+                    "the node has not answered ({cause}); what was copied stays in {from}, its listing and signature too",
+                    "节点未应答（{cause}）；已复制内容保留在 {from}，清单与签名也已保留"
+                ),
+                &say!(
+                    l,
+                    "see that the daemon runs; once desk/answers/{request}.json says done, `mv -nT {from} {to}`; where it refuses, remove {from}, the listing and its .sig",
+                    "确认守护进程在运行；desk/answers/{request}.json 显示 done 后执行 mv -nT {from} {to}；若被拒绝，删除 {from}、清单及其 .sig"
+                ),
+            )
+        }
+        IntakeError::NotLaid { aside, place, cause } => {
+            let (from, to) = (aside.display(), place.display());
+            failure(
+                DISK,
+                "not-laid",
+                say!(
+                    l,
+                    "the intake is on record, and {from} could not become {to}: {cause}",
+                    "节点已登记，但 {from} 未能改名为 {to}：{cause}"
+                ),
+                &say!(
+                    l,
+                    "everything is whole in {from}: once nothing else stands at {to}, `mv -nT {from} {to}`",
+                    "内容完整保留在 {from}：待 {to} 无其他内容后执行 mv -nT {from} {to}"
+                ),
+            )
+        }
         IntakeError::Changed { path, stated, found } => {
             let p = shown(path.as_os_str());
             failure(
