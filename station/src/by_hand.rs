@@ -103,11 +103,11 @@ fn outward(
     let mut record = Record::new(Event::Refused, now);
     (record.person, record.crossing, record.reason) =
         (Some(request.person.clone()), Some(crossing), Some(Reason::NoRoute));
-    record.bundle = envelope.map(|envelope| envelope.bundle);
-    refused(
+    refused_unproven(
         station,
         request,
         record,
+        envelope.map(|envelope| envelope.bundle),
         Refusal::new(
             "by-hand-outward",
             &format!("{crossing} is crossed by the ferry alone; by hand nothing ever leaves the internal zone"),
@@ -124,6 +124,24 @@ fn outward(
 fn refused(station: &Station, request: &Request, record: Record, refusal: Refusal) -> Outcome {
     station.spool.record(record, Local { name: Some(request.action.to_string()), labels: Vec::new() })?;
     Ok(Err(refusal))
+}
+
+/// The same of a file that only calls itself by that id. It stands as a label: what the ledger knows by its id may stand
+/// in an outbox, and nobody is to bring it there by asking.
+fn refused_unproven(
+    station: &Station,
+    request: &Request,
+    record: Record,
+    bundle: Option<BundleId>,
+    refusal: Refusal,
+) -> Outcome {
+    let labels = bundle.and_then(|bundle| label(&bundle)).into_iter().collect();
+    station.spool.record(record, Local { name: Some(request.action.to_string()), labels })?;
+    Ok(Err(refusal))
+}
+
+fn label(bundle: &BundleId) -> Option<Label> {
+    Some(Label { name: Name::new("bundle").ok()?, value: bundle.to_string() })
 }
 
 fn by_guard(reason: Reason) -> Refusal {
@@ -214,8 +232,7 @@ fn seal_for(
     // Not under the bundle's id: what the ledger knows by its id may stand in an outbox.
     (record.parcel, record.bytes, record.digest) =
         (Some(parcel), Some(manifest.content_bytes()), Some(statement.digest()));
-    let label = Name::new("bundle").map(|name| Label { name, value: bundle.to_string() });
-    let labels = label.into_iter().collect();
+    let labels = label(&bundle).into_iter().collect();
     station.spool.record(record, Local { name: Some(request.action.to_string()), labels })?;
     let made = beside(station, request, MADE);
     station.spool.disk().rename(&sealed, &made).map_err(io_at(&made))?;
@@ -267,8 +284,8 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
             let mut record = Record::new(Event::Refused, now);
             (record.person, record.crossing, record.reason) =
                 (Some(request.person.clone()), Some(envelope.crossing), Some(reason));
-            record.bundle = Some(envelope.bundle);
-            return refused(station, request, record, Refusal::new(reason.name(), &words, "密封包未通过验证"));
+            let refusal = Refusal::new(reason.name(), &words, "密封包未通过验证");
+            return refused_unproven(station, request, record, Some(envelope.bundle), refusal);
         }
         Err(Obstacle::Parcel(about)) => {
             if let Some(known) = left_behind(station, request, &about)? {

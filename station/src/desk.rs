@@ -15,7 +15,7 @@ use protocol::parcel::Label;
 use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::{KeyCard, Role, Use};
-use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp, Zone};
+use protocol::{Crossing, Digest, Name, ParcelId, Signed, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use spool::desk::Answer;
@@ -429,7 +429,7 @@ fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) 
         return Ok(Err(missing("name, route, listing (64 hex digits), files, bytes")));
     };
     let begins_here = |route: &&RouteSettings| route.intake.is_some() && route.path.first() == Some(&station.node);
-    if station.zone != Zone::Intranet || station.route(&route).filter(begins_here).is_none() {
+    if !station.zone.may_hold_coordinates() || station.route(&route).filter(begins_here).is_none() {
         return Ok(Err(Refusal::new(
             "no-inlet",
             "survey files are brought to an inlet of the internal zone; no route of that name has one here",
