@@ -357,7 +357,8 @@ impl Site {
         }
         let expected: &[&str] = match self.fault {
             Fault::BelowFloor | Fault::FewInodes => &["spool-full"],
-            Fault::Full | Fault::NoInodes => &["spool-full", "disk-error"],
+            // A node that had to end over its ledger before it could say so cannot start either: no byte is left for it.
+            Fault::Full | Fault::NoInodes => &["spool-full", "disk-error", "not-running"],
             _ => &["disk-error", "retrying", "not-running"],
         };
         let began = Instant::now();
