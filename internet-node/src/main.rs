@@ -35,17 +35,9 @@ impl Links for InternetLinks {
     }
 
     fn look(&self, peers: &[PeerSettings]) -> (Vec<Fault>, Vec<String>) {
-        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let used = self.folder.iter().filter(|_| peers.iter().any(|peer| peer.uses(Carrier::Folder)));
-        for folder_link::Finding { setting, what, remedy, stops } in used.flat_map(|folder| folder.look()) {
-            let at = format!("link.folder.{setting}");
-            if stops {
-                faults.push(Fault { at, what, remedy: remedy.to_owned() });
-            } else {
-                warnings.push(format!("{at} {what}: {remedy}"));
-            }
-        }
-        (faults, warnings)
+        let found = used.flat_map(|folder| folder.look());
+        Fault::found("link.folder", found.map(|one| (one.setting, one.what, one.remedy, one.stops)))
     }
 
     fn start(&self, station: &Arc<Station>, stop: &Stop, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {

@@ -382,7 +382,7 @@ pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationE
             let Some((id, kind)) = id_in_outbox(&path) else { continue };
             let ours = match kind {
                 EntryKind::Bundle => sent_from_here(station, crossing, &id)?,
-                EntryKind::Receipts => station.spool.bundle_recorded(&id)? && is_own_batch(station, &id, &path)?,
+                EntryKind::Receipts => station.spool.bundle_recorded(&id)? && is_own_batch(station, &id, &path),
             };
             if ours {
                 continue;
@@ -413,15 +413,19 @@ fn sent_from_here(station: &Station, crossing: Crossing, id: &BundleId) -> Resul
         .is_some_and(|known| known.state == State::Lost || known.sent.is_some_and(|sent| sent.crossing == crossing)))
 }
 
-/// A batch has no parcel, and a refusal names it too: it is ours by its signature.
-fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> Result<bool, StationError> {
+/// A batch has no parcel, and a refusal names it too: it is ours by its signature. One that a damaged disk does not give
+/// stays: no trip can take it either, and it must not keep the node from starting.
+fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> bool {
     let bytes = match read_small(path, ReceiptBatch::BYTES_MAX as u64) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => return Ok(false),
-        read => read.map_err(io_at(path))?,
+        Ok(bytes) => bytes,
+        Err(cause) => {
+            tracing::error!(path = %path.display(), %cause, "a batch in the outbox cannot be read");
+            return cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        }
     };
     let signed = Signed::parse::<ReceiptBatch>(&bytes).ok();
     let batch = signed.and_then(|signed| station.trust.verify_from_node::<ReceiptBatch>(&signed, &station.node).ok());
-    Ok(batch.is_some_and(|batch| batch.batch == *id))
+    batch.is_some_and(|batch| batch.batch == *id)
 }
 
 /// What commands left at the desk that nobody took away: it may be in the clear. What is on record as delivered stays as

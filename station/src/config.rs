@@ -734,6 +734,24 @@ impl Fault {
         found
     }
 
+    /// What a link found on the disk where its table points, each with its setting, remedy, and whether nothing crosses
+    /// while it is so: the faults, and the warnings.
+    pub fn found(
+        at: &str,
+        found: impl Iterator<Item = (&'static str, String, &'static str, bool)>,
+    ) -> (Vec<Fault>, Vec<String>) {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        for (setting, what, remedy, stops) in found {
+            let at = format!("{at}.{setting}");
+            if stops {
+                faults.push(Fault { at, what, remedy: remedy.to_owned() });
+            } else {
+                warnings.push(format!("{at} {what}: {remedy}"));
+            }
+        }
+        (faults, warnings)
+    }
+
     /// What a link says of its own table.
     #[must_use]
     pub fn of(at: &str, error: Option<impl std::fmt::Display>) -> Option<Fault> {
