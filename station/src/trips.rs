@@ -317,6 +317,11 @@ pub fn stage(
     }
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
     let mine = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?;
+    // A trip that died between its record and its papers goes before this one: whoever looks must find it.
+    for known in mine.iter().filter(|known| !known.stage.is_over()) {
+        let paper = paper(station, &known.record);
+        mend(station, &place_of(station, known), &on_record(station, known, paper.as_ref()), paper.as_ref())?;
+    }
     let before = match again {
         None => None,
         Some(number) => match station.spool.trip(crossing, Way::Out, number)? {
