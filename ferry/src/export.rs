@@ -267,7 +267,7 @@ impl Destination {
         voice.object(&json!({
             "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
             "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written.first(), "volumes": written, "parity": self.parity, "slip": slip,
-            "exceptions": answer.details.get("exceptions"), "held": answer.details.get("held"),
+            "exceptions": answer.details.get("exceptions"), "first": answer.details.get("first"), "held": answer.details.get("held"),
         }));
         let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
         voice.line(&say!(
@@ -311,6 +311,13 @@ impl Destination {
                 language,
                 "the budget of {kind} is spent: {count} parcels stay for a later trip",
                 "{kind} 的限额已用尽：{count} 个投递件留待以后的批次"
+            ));
+        }
+        for earlier in answer.details.get("first").and_then(|first| first.as_array()).into_iter().flatten() {
+            voice.warn(&say!(
+                language,
+                "trip {earlier} is staged and was never confirmed; it goes first: `ferry reexport --trip {earlier} --medium DIR --key FILE`",
+                "批次 {earlier} 已暂存但未确认，须先于本批次摆渡：ferry reexport --trip {earlier} --medium DIR --key FILE"
             ));
         }
         voice.line(&say!(

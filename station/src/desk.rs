@@ -241,9 +241,13 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
                 Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
                 other => other?,
             };
+            let first = match &staged {
+                Ok(trip) => trips::staged_before(station, trip.trip)?,
+                Err(_) => Vec::new(),
+            };
             Ok(staged.map(|trip| {
                 let folder = station.layout().desk_trips().join(trip.trip.to_string());
-                json!({ "trip": trip.trip, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "exceptions": trip.exceptions, "held": trip.held })
+                json!({ "trip": trip.trip, "first": first, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "exceptions": trip.exceptions, "held": trip.held })
             }))
         }
         "approve" if may(&[Role::Approver]) => match number(request, "trip") {

@@ -174,6 +174,14 @@ pub fn staged(station: &Station, number: u64) -> Result<Option<Trip>, StationErr
     Ok(known.map(|known| on_record(station, &known, paper(station, &known.record).as_ref())))
 }
 
+/// Trips with lower numbers that were staged and never confirmed: the far side wants them first.
+pub fn staged_before(station: &Station, number: u64) -> Result<Vec<u64>, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(Vec::new()) };
+    let mine = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?;
+    let waiting = mine.iter().rev().filter(|trip| trip.stage == TripStage::Staged && trip.trip < number);
+    Ok(waiting.map(|trip| trip.trip).collect())
+}
+
 /// A trip as the ledger and its waybill say. The note is asked for who has countersigned and how much is receipted, which
 /// only people read; and for the rest of it where a trip is over and its waybill was not looked for.
 fn on_record(station: &Station, known: &TripOnRecord, paper: Option<&Paper>) -> Trip {

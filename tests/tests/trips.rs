@@ -531,6 +531,19 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 #[test]
+fn an_export_names_the_trips_that_go_before_it() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    for number in 1..=2 {
+        result(&office, &mut intranet, number, &mut now);
+        now = now.plus_ms(1_000);
+        let answer = office.ask(&intranet, "export", &[("medium", DISC), ("carrier", "sun")], now);
+        assert_eq!((answer.done, &answer.details["trip"]), (true, &json!(number)));
+        assert_eq!(answer.details["first"], json!(Vec::from_iter(1..number)), "trip 1 was never confirmed");
+    }
+}
+
+#[test]
 fn what_a_person_did_and_what_was_on_a_medium_is_found_with_its_parcels() {
     let (office, mut now) = (Office::new(), START);
     let mut intranet = office.intranet.open(now).unwrap();
