@@ -501,7 +501,8 @@ fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() 
         }
         // Whoever exports again at once must see the trip that goes first, before the node had time to look at it.
         if effects.is_multiple_of(2) {
-            let again = trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, later).unwrap();
+            let again =
+                trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, later).unwrap();
             assert_eq!(again.unwrap_err().code, "nothing-waiting", "after {effects} effects");
         } else {
             running.turn(&mut later).unwrap();
