@@ -529,16 +529,24 @@ impl<'a> Rig<'a> {
         }
     }
 
+    /// An end says that it is up. On a busy machine that takes longer than a case with little patience waits.
+    fn speaks(&mut self, side: Side) -> io::Result<()> {
+        if self.until(Instant::now() + SETTLES_WITHIN, |rig| !rig.last[side as usize].is_null())? {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{side:?} did not come up within {SETTLES_WITHIN:?}")))
+    }
+
     /// Lets it happen.
     pub fn run(mut self) -> io::Result<Outcome> {
         let patience = self.case.patience;
         self.start(Side::Inner)?;
-        self.until(Instant::now() + patience, |rig| !rig.last[Side::Inner as usize].is_null())?;
+        self.speaks(Side::Inner)?;
         if self.case.trouble == Trouble::DownForRoundOne {
             self.set_up(false)?;
         }
         self.start(Side::Outer)?;
-        self.until(Instant::now() + patience, |rig| !rig.last[Side::Outer as usize].is_null())?;
+        self.speaks(Side::Outer)?;
         let began = Instant::now();
         if self.case.forged_per_s > 0 {
             let words = self.words("forge", self.target, &[("rate", self.case.forged_per_s)]);
@@ -575,7 +583,7 @@ impl<'a> Rig<'a> {
     pub fn urgent(mut self, count: u64) -> io::Result<Vec<Duration>> {
         let patience = self.case.patience;
         self.start(Side::Inner)?;
-        self.until(Instant::now() + patience, |rig| !rig.last[Side::Inner as usize].is_null())?;
+        self.speaks(Side::Inner)?;
         self.start(Side::Outer)?;
         // The bulk is under way.
         self.until(Instant::now() + patience, |rig| rig.number(Side::Outer, "bytes") > 1 << 20)?;
@@ -597,7 +605,7 @@ impl<'a> Rig<'a> {
     pub fn plain(mut self, bytes: u64, size: u64) -> io::Result<(u64, f64, f64)> {
         let patience = self.case.patience;
         self.start_as(Side::Inner, "plain-receive", &[])?;
-        self.until(Instant::now() + patience, |rig| !rig.last[Side::Inner as usize].is_null())?;
+        self.speaks(Side::Inner)?;
         self.start_as(Side::Outer, "plain-send", &[("bytes", bytes), ("size", size)])?;
         if !self.until(Instant::now() + patience, |rig| rig.number(Side::Outer, "bytes") >= bytes)? {
             return Err(io::Error::other("a loop of send did not end"));
