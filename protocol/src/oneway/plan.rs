@@ -107,8 +107,16 @@ impl Plan {
 #[derive(Clone, Copy, Debug)]
 struct Range {
     entry: BundleId,
+    /// Which stay of the entry in the outbox this range is of.
+    stay: u64,
     from: u64,
     to: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    waiting: Waiting,
+    stay: u64,
 }
 
 /// What still has to be cut, and how.
@@ -119,7 +127,8 @@ pub struct Planner {
     block_bytes: u32,
     symbol_bytes: u16,
     repair_percent: u16,
-    entries: HashMap<BundleId, Waiting>,
+    entries: HashMap<BundleId, Known>,
+    stays: u64,
     lanes: [VecDeque<Range>; 4],
 }
 
@@ -136,27 +145,33 @@ impl Planner {
             symbol_bytes,
             repair_percent,
             entries: HashMap::new(),
+            stays: 0,
             lanes: Default::default(),
         }
     }
 
     /// An entry to send, except for ranges that blocks from before carry already.
     pub fn add(&mut self, entry: Waiting, carried: &Ranges) {
-        if self.entries.insert(entry.id, entry).is_some() {
+        if self.entries.contains_key(&entry.id) {
             return;
         }
+        let stay = self.stays;
+        self.stays += 1;
+        self.entries.insert(entry.id, Known { waiting: entry, stay });
         // An entry of no bytes still travels: as a piece of length 0, or it would be missing for ever.
         let ranges = if entry.bytes == 0 { vec![(0, 0)] } else { carried.missing(0, entry.bytes) };
         let queue = self.lane(Lane::from(entry.priority));
-        queue.extend(ranges.into_iter().map(|(from, to)| Range { entry: entry.id, from, to }));
+        queue.extend(ranges.into_iter().map(|(from, to)| Range { entry: entry.id, stay, from, to }));
     }
 
     /// A range whose block is gone has to be cut again.
     pub fn again(&mut self, piece: &Piece) {
-        self.lane(Lane::Again).push_back(Range { entry: piece.entry, from: piece.offset, to: piece.end() });
+        let Some(stay) = self.entries.get(&piece.entry).map(|known| known.stay) else { return };
+        self.lane(Lane::Again).push_back(Range { entry: piece.entry, stay, from: piece.offset, to: piece.end() });
     }
 
-    /// The entry left the outbox. Its ranges are passed over when their turn comes.
+    /// The entry left the outbox. Its ranges are passed over when their turn comes, also where it is back by then: what
+    /// comes back is cut from its first byte.
     pub fn remove(&mut self, id: &BundleId) {
         self.entries.remove(id);
     }
@@ -164,12 +179,12 @@ impl Planner {
     /// The entry, while it is in the outbox.
     #[must_use]
     pub fn entry(&self, id: &BundleId) -> Option<&Waiting> {
-        self.entries.get(id)
+        self.entries.get(id).map(|known| &known.waiting)
     }
 
     /// All entries.
     pub fn entries(&self) -> impl Iterator<Item = &Waiting> {
-        self.entries.values()
+        self.entries.values().map(|known| &known.waiting)
     }
 
     /// Does anything wait in this lane?
@@ -192,7 +207,8 @@ impl Planner {
                 break;
             }
             let Some(range) = self.lane(lane).pop_front() else { break };
-            let Some(entry) = self.entries.get(&range.entry).copied() else { continue };
+            let Some(entry) = self.entries.get(&range.entry).filter(|known| known.stay == range.stay) else { continue };
+            let entry = entry.waiting;
             // Where others wait, a large entry takes half of what is left: neither starves the other.
             let share = if crowded { (room / 2).max(u64::from(self.symbol_bytes)).min(room) } else { room };
             let whole = range.to - range.from;
@@ -221,7 +237,8 @@ impl Planner {
     fn drop_departed(&mut self, lane: Lane) {
         let Planner { entries, lanes, .. } = self;
         if let Some(queue) = lanes.get_mut(lane as usize) {
-            while queue.front().is_some_and(|range| !entries.contains_key(&range.entry)) {
+            let stays = |range: &Range| entries.get(&range.entry).is_some_and(|known| known.stay == range.stay);
+            while queue.front().is_some_and(|range| !stays(range)) {
                 queue.pop_front();
             }
         }
@@ -294,5 +311,23 @@ mod tests {
         let ranges: Vec<_> = plan.pieces.iter().map(|p| (p.offset, p.length)).collect();
         assert_eq!(ranges, [(0, 1_000), (5_000, 1_000)]);
         assert_eq!(planner.cut(Lane::Normal), None);
+    }
+
+    #[test]
+    fn what_left_the_outbox_and_came_back_is_cut_once() {
+        let mut planner = Planner::new(1, 1 << 20, 1_408, 15);
+        planner.add(waiting(1, 6_000), &Ranges::default());
+        planner.add(waiting(2, 6_000), &Ranges::default());
+        let shared = planner.cut(Lane::Normal).unwrap();
+        // The block died with the first entry; then the second was asked for again before its range was cut anew.
+        planner.remove(&Id([1; 16]));
+        planner.again(&shared.pieces[1]);
+        planner.remove(&Id([2; 16]));
+        for n in [1, 2] {
+            planner.add(waiting(n, 6_000), &Ranges::default());
+        }
+        let plan = planner.cut(Lane::Normal).unwrap();
+        assert_eq!(plan.pieces.iter().map(|piece| piece.sequence).collect::<Vec<_>>(), [1, 2]);
+        assert!(!planner.waits(Lane::Again), "its second time is nobody's");
     }
 }
