@@ -8,10 +8,10 @@
 //! Why a kill is safe: the ranges are written only after the bytes they name were synced; what was not synced is
 //! brought again by a later round, and the move into the arrivals is the commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use protocol::BundleId;
 use protocol::oneway::gap::Ranges;
@@ -47,6 +47,24 @@ pub(crate) struct Assembly {
     folder: PathBuf,
     arrivals: Arrivals,
     parts: Mutex<HashMap<BundleId, Arc<Mutex<Part>>>>,
+    /// Whole entries that a keeper has in hand: what was asked for again may come in two blocks at once.
+    in_hand: Mutex<HashSet<BundleId>>,
+    put_down: Condvar,
+}
+
+/// A keeper has this entry in hand.
+struct InHand<'a>(&'a Assembly, BundleId);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.in_hand).remove(&self.1);
+        self.0.put_down.notify_all();
+    }
+}
+
+/// A thread that died with a lock held left what it guards as it was between two calls.
+fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Part {
@@ -90,27 +108,31 @@ impl Assembly {
                 disk.remove_file(&path)?;
             }
         }
-        Ok(Assembly { disk, folder, arrivals, parts: Mutex::new(parts) })
+        let (in_hand, put_down) = (Mutex::default(), Condvar::new());
+        Ok(Assembly { disk, folder, arrivals, parts: Mutex::new(parts), in_hand, put_down })
     }
 
-    /// Keeps every piece of a block; says how many entries became whole.
+    /// Keeps every piece of a block that can be kept; says how many entries became whole. A piece that cannot takes none
+    /// of the others with it.
     pub(crate) fn keep(&self, block: &Block) -> Result<u64, KeepError> {
-        let mut whole = 0;
+        let (mut whole, mut failed) = (0, None);
         for (piece, bytes) in block.pieces() {
-            whole += u64::from(if piece.is_whole() {
-                self.keep_whole(piece, bytes)?
-            } else {
-                self.keep_part(piece, bytes)?
-            });
+            let kept = if piece.is_whole() { self.keep_whole(piece, bytes) } else { self.keep_part(piece, bytes) };
+            match kept {
+                Ok(is_whole) => whole += u64::from(is_whole),
+                // The one that other blocks must hear of, else the first.
+                Err(error) if failed.is_none() || matches!(error, KeepError::Lost { .. }) => failed = Some(error),
+                Err(_) => {}
+            }
         }
-        Ok(whole)
+        failed.map_or(Ok(whole), Err)
     }
 
     /// Makes durable what was written: the driver stops.
     pub(crate) fn flush(&self) -> Result<(), KeepError> {
-        let parts: Vec<_> = self.lock().values().cloned().collect();
+        let parts: Vec<_> = locked(&self.parts).values().cloned().collect();
         for part in parts {
-            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut part = locked(&part);
             if part.unsynced > 0 && !part.done {
                 self.sync(&mut part)?;
             }
@@ -119,6 +141,7 @@ impl Assembly {
     }
 
     fn keep_whole(&self, piece: &Piece, bytes: &[u8]) -> Result<bool, KeepError> {
+        let _in_hand = self.take_in_hand(piece.entry);
         match self.arrivals.begin(&piece.entry, entry_kind(piece.kind), piece.entry_bytes)? {
             Begin::Have => Ok(false),
             Begin::Partial(mut partial) => {
@@ -132,9 +155,16 @@ impl Assembly {
         }
     }
 
+    /// Waits while another keeper writes the same entry: as long as one small write and its sync take.
+    fn take_in_hand(&self, id: BundleId) -> InHand<'_> {
+        let free = self.put_down.wait_while(locked(&self.in_hand), |in_hand| in_hand.contains(&id));
+        free.unwrap_or_else(PoisonError::into_inner).insert(id);
+        InHand(self, id)
+    }
+
     fn keep_part(&self, piece: &Piece, bytes: &[u8]) -> Result<bool, KeepError> {
         let Some(part) = self.part(piece)? else { return Ok(false) };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = locked(&part);
         if part.bytes != piece.entry_bytes {
             return Err(KeepError::SizeChanged { id: piece.entry, before: part.bytes, now: piece.entry_bytes });
         }
@@ -168,7 +198,7 @@ impl Assembly {
         part.done = true;
         self.disk.remove_file(&self.path(&part.id, "ranges"))?;
         self.disk.remove_file(&path)?;
-        self.lock().remove(&part.id);
+        locked(&self.parts).remove(&part.id);
         Ok(())
     }
 
@@ -202,7 +232,7 @@ impl Assembly {
 
     /// The entry's part; `None` where the spool has the entry already.
     fn part(&self, piece: &Piece) -> Result<Option<Arc<Mutex<Part>>>, KeepError> {
-        let mut parts = self.lock();
+        let mut parts = locked(&self.parts);
         if let Some(part) = parts.get(&piece.entry) {
             return Ok(Some(part.clone()));
         }
@@ -225,11 +255,6 @@ impl Assembly {
     fn path(&self, id: &BundleId, ending: &str) -> PathBuf {
         self.folder.join(format!("{id}.{ending}"))
     }
-
-    /// A thread that died with the lock held left the map as it was between two calls.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BundleId, Arc<Mutex<Part>>>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn is_here(arrivals: &Arrivals, part: &Part) -> bool {
@@ -246,4 +271,83 @@ fn read_ranges(id: BundleId, bytes: &[u8]) -> Option<Part> {
         here.insert(u64::from_be_bytes(*from), u64::from_be_bytes(to.try_into().ok()?));
     }
     Some(Part { id, kind, bytes: u64::from_be_bytes(*size), here, unsynced: 0, done: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::der_types::Octets;
+    use protocol::keys::SigningKey;
+    use protocol::oneway::{BlockId, block};
+    use protocol::{Crossing, Name, Suite, Timestamp, Zone};
+    use spool::{Setup, Spool};
+
+    const CROSSING: Crossing = Crossing::ExtranetToIntranet;
+    const ENTRY_BYTES: u32 = 1_000;
+
+    fn spool(root: &std::path::Path) -> Spool {
+        let setup = || Setup {
+            root: root.to_owned(),
+            node: Name::new("intranet").expect("a name"),
+            zone: Zone::Intranet,
+            key: SigningKey::generate(Suite::Std).into(),
+            disk: Disk::real(),
+            routes: Vec::new(),
+            crossings: vec![CROSSING],
+            now: Timestamp(1_795_305_600_000),
+            index_cache_bytes: 1 << 20,
+        };
+        spool::create(&setup()).expect("a tree");
+        Spool::open(setup()).expect("a spool")
+    }
+
+    fn of_whole_entries(number: u32, entries: u8) -> Block {
+        let piece = |n: u8| Piece {
+            entry: Octets([n; 16]),
+            kind: Kind::Bundle,
+            epoch: 1,
+            sequence: n.into(),
+            entry_bytes: ENTRY_BYTES.into(),
+            offset: 0,
+            length: ENTRY_BYTES,
+        };
+        let pieces: Vec<Piece> = (1..=entries).map(piece).collect();
+        let id = BlockId { epoch: 1, number };
+        let fill = |piece: &Piece, place: &mut [u8]| {
+            place.fill(piece.entry.0[0]);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let bytes = block::assemble(Suite::Std, id, &pieces, fill).expect("a block");
+        let head = block::digest_head(&bytes);
+        Block::open(Suite::Std, id, &head, bytes).expect("a block")
+    }
+
+    #[test]
+    fn the_same_entries_in_blocks_that_come_at_once_are_kept_once_and_no_block_waits_for_another_round() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = spool(&folder.path().join("intranet"));
+        let arrivals = spool.arrivals(CROSSING);
+        let assembly = Assembly::open(Disk::real(), folder.path().join("parts"), arrivals).expect("an assembly");
+        let blocks: Vec<Block> = (0..4).map(|number| of_whole_entries(number, 60)).collect();
+        let kept = std::thread::scope(|scope| {
+            let keepers: Vec<_> = blocks.iter().map(|block| scope.spawn(|| assembly.keep(block))).collect();
+            keepers.into_iter().map(|keeper| keeper.join().expect("no panic").expect("kept")).sum::<u64>()
+        });
+        assert_eq!((kept, spool.arrivals(CROSSING).completed().expect("a list").len()), (60, 60));
+    }
+
+    #[test]
+    fn an_entry_that_somebody_else_is_bringing_in_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = spool(&folder.path().join("intranet"));
+        let arrivals = spool.arrivals(CROSSING);
+        let assembly = Assembly::open(Disk::real(), folder.path().join("parts"), arrivals).expect("an assembly");
+        let block = of_whole_entries(7, 3);
+        let first = block.directory()[0].entry;
+        let elsewhere = spool.arrivals(CROSSING).begin(&first, EntryKind::Bundle, ENTRY_BYTES.into()).expect("begun");
+        assert!(matches!(assembly.keep(&block), Err(KeepError::Spool(SpoolError::Busy { .. }))));
+        assert_eq!(spool.arrivals(CROSSING).completed().expect("a list").len(), 2);
+        drop(elsewhere);
+        assert_eq!(assembly.keep(&block).expect("kept"), 1);
+    }
 }
