@@ -31,6 +31,7 @@ use spool::disk::{Disk, open_plain};
 use spool::{Begin, EntryKind, Spool, SpoolError};
 
 use crate::Link;
+use crate::clock::apart_ms;
 use crate::heard::{Heard, Told, Worth};
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
@@ -215,7 +216,7 @@ impl Incoming {
     pub fn step(&mut self, now: Timestamp) -> Result<bool, IncomingError> {
         let stepped = self.walk(now);
         self.status.failing = stepped.is_err();
-        self.status.silent = now.since(self.status.last_beacon.unwrap_or(self.since)) >= SILENCE_AFTER_MS;
+        self.status.silent = apart_ms(now, self.status.last_beacon.unwrap_or(self.since)) >= SILENCE_AFTER_MS;
         stepped
     }
 
@@ -302,7 +303,7 @@ impl Incoming {
             _ => Seen { look, since: now, looks: 0 },
         };
         let mut trouble = None;
-        let stuck = now.since(seen.since) >= STUCK_AFTER_MS;
+        let stuck = apart_ms(now, seen.since) >= STUCK_AFTER_MS;
         if seen.looks > 0 && (seen.looks.is_power_of_two() || seen.looks.is_multiple_of(LOOKS_MAX)) {
             match self.take(named, &path, &seen, pass, now) {
                 Ok(Fate::Taken) => return Ok(()),

@@ -19,6 +19,7 @@ use spool::disk::ASIDE;
 use spool::{Entry, EntryKind, Spool, SpoolError};
 
 use crate::Link;
+use crate::clock::{apart_ms, has_come};
 use crate::names::Named;
 use crate::settings::{BadSettings, Settings};
 use crate::state::{Course, State};
@@ -187,7 +188,7 @@ impl Outgoing {
             }
         }
         let (mut writes, mut failures, mut copied, mut held) = (0, 0, 0, false);
-        let stalled = |lying: &Lying| now.since(lying.since) >= STALLED_AFTER_MS;
+        let stalled = |lying: &Lying| apart_ms(now, lying.since) >= STALLED_AFTER_MS;
         let moving = !self.lying.values().any(stalled);
         let mut bytes: u64 = self.lying.values().map(|lying| lying.bytes).sum();
         for entry in &entries {
@@ -199,7 +200,8 @@ impl Outgoing {
                 Ok(took) => changed |= took,
                 Err(error) => trouble = Some(error),
             }
-            let due = self.state.courses.get(&entry.id).is_none_or(|course| now >= course.due);
+            let course = self.state.courses.get(&entry.id);
+            let due = course.is_none_or(|course| has_come(now, course.due, self.wait_ms(course.rounds)));
             if !due || self.lying.contains_key(&entry.id) {
                 continue;
             }
@@ -365,7 +367,8 @@ impl Outgoing {
     }
 
     fn say_beacon(&mut self, now: Timestamp) -> Result<(), OutgoingError> {
-        if now < self.beacon_due {
+        let every_ms = self.settings.beacon_every_s * 1_000;
+        if !has_come(now, self.beacon_due, every_ms) {
             return Ok(());
         }
         self.beacon += 1;
@@ -388,7 +391,7 @@ impl Outgoing {
         if let Some(before) = self.last_beacon.replace(path).filter(|_| self.stale.len() < NAMES_MAX) {
             self.stale.push_back(before);
         }
-        self.beacon_due = now.plus_ms(self.settings.beacon_every_s * 1_000);
+        self.beacon_due = now.plus_ms(every_ms);
         self.status.beacons += 1;
         Ok(())
     }

@@ -198,6 +198,44 @@ fn a_beacon_names_what_is_missing_and_a_forged_one_is_not_believed() {
     assert!(incoming.status().silent);
 }
 
+/// A time server that was wrong by years for some minutes.
+#[test]
+fn a_clock_that_went_years_ahead_and_came_back_puts_neither_rounds_nor_beacons_off() {
+    const YEARS_MS: u64 = 8 * 365 * 24 * 3_600 * 1_000;
+    let mut office = Office::new();
+    let (mut outgoing, mut incoming) = (office.outgoing(), office.incoming());
+    let (bundle, _) = office.bundle(1, 1_000);
+    let name = format!("{bundle}.bundle.dat");
+    let ahead = office.now.plus_ms(YEARS_MS);
+    outgoing.step(ahead).expect("a step");
+    office.carry();
+    for second in 0..2 {
+        incoming.step(ahead.plus_ms(second * 1_000)).expect("a step");
+    }
+    assert!(incoming.status().last_beacon.is_some() && !incoming.status().silent);
+    // The gate takes it and loses it; then the clock is right again.
+    let swallow = || Disk::real().remove_file(&office.out().join(&name)).expect("swallowed");
+    swallow();
+    outgoing.step(ahead.plus_ms(2_000)).expect("a step");
+    let beacons = outgoing.status().beacons;
+    outgoing.step(office.now).expect("a step");
+    assert_eq!(outgoing.status().beacons, beacons + 1);
+    assert!(office.out().join(&name).is_file(), "what was set for 2034 is due");
+    // Nor does what was written down then outlive a restart.
+    swallow();
+    outgoing.step(ahead).expect("a step");
+    let mut outgoing = office.outgoing();
+    outgoing.step(office.pass(1)).expect("a step");
+    assert!(office.out().join(&name).is_file());
+    incoming.step(office.now).expect("a step");
+    assert!(incoming.status().silent, "nobody knows how old a beacon of another time is");
+    office.carry();
+    for _ in 0..2 {
+        incoming.step(office.pass(1)).expect("a step");
+    }
+    assert!(!incoming.status().silent);
+}
+
 #[test]
 fn what_cannot_be_removed_is_told_and_holds_up_neither_files_nor_beacons() {
     let mut office = Office::new();
