@@ -328,7 +328,11 @@ pub fn stage(
     // A trip that died between its record and its papers goes before this one: whoever looks must find it.
     for known in mine.iter().filter(|known| !known.stage.is_over()) {
         let paper = paper(station, &known.record);
-        mend(station, &place_of(station, known), &on_record(station, known, paper.as_ref()), paper.as_ref())?;
+        let place = place_of(station, known);
+        if let Err(error) = mend(station, &place, &on_record(station, known, paper.as_ref()), paper.as_ref()) {
+            // The next look tells it by an alarm; a folder that somebody spoiled keeps no other trip.
+            tracing::error!(trip = known.trip, %error, "the papers of an open trip cannot be laid down again");
+        }
     }
     let before = match again {
         None => None,
@@ -489,9 +493,12 @@ fn lay_lines(
     let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
     let (mut laid, mut unsynced, mut unread) = (Vec::new(), Vec::new(), None);
     let mut stays = |entry: &Entry, cause: std::io::Error| {
-        tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
-        station.alarms.raise(now, Alarm::DiskError);
-        unread.get_or_insert_with(|| io_at(&entry.path)(cause));
+        // Gone since it was listed: a receipt came. Only what is there and cannot be read is told.
+        if cause.kind() != std::io::ErrorKind::NotFound {
+            tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
+            station.alarms.raise(now, Alarm::DiskError);
+            unread.get_or_insert_with(|| io_at(&entry.path)(cause));
+        }
         let path = laid_path(place, entry);
         disk.remove_file(&path).map_err(io_at(&path))
     };
@@ -758,6 +765,15 @@ fn mine(station: &Station, number: u64) -> Result<Option<Mine>, StationError> {
     Ok(Some(Mine { trip, waybill: paper.waybill, digest, place: place_of(station, &known) }))
 }
 
+/// Its bundles are free for the next trip, so its medium must not be carried.
+fn expired() -> Refusal {
+    Refusal::new(
+        "trip-expired",
+        "the trip was not confirmed in time and has expired; what it held goes with another trip",
+        "该批次未在期限内确认，已失效；其内容将随其他批次运出",
+    )
+}
+
 /// Counts the countersignatures that lie at the desk.
 pub fn approve(
     station: &Station,
@@ -769,6 +785,9 @@ pub fn approve(
     let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
+    if trip.state == TripState::Expired {
+        return Ok(Err(expired()));
+    }
     let people = approvers(station, &place, &waybill, &digest)?;
     if !people.contains(person) {
         return Ok(Err(Refusal::new(
@@ -815,6 +834,9 @@ pub fn confirm(
     let Some(Mine { mut trip, waybill, digest, place }) = mine(station, number)? else {
         return Ok(Err(Refusal::new("no-such-trip", "no trip of that number is staged here", "没有该编号的在办批次")));
     };
+    if trip.state == TripState::Expired {
+        return Ok(Err(expired()));
+    }
     if waybill.medium != *medium {
         return Ok(Err(Refusal::new(
             "medium-other",
@@ -1002,13 +1024,17 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
         Err(TryLockError::WouldBlock) => return Ok(0),
     };
-    let mut changed = 0;
+    let (mut changed, mut failed) = (0, None);
     for known in station.spool.trips(crossing, Way::Out, TRIPS_MAX)? {
         if !known.stage.is_over() {
-            changed += usize::from(look(station, &known, now)?);
+            match look(station, &known, now) {
+                Ok(looked) => changed += usize::from(looked),
+                // One whose folder was spoiled keeps no other from its end.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
     }
-    Ok(changed)
+    failed.map_or(Ok(changed), Err)
 }
 
 /// Looks at one open trip. Did anything change?

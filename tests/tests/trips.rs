@@ -308,6 +308,9 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     let ask = |running: &Running, action: &str, arguments: &[(&str, &str)], now| {
         twins::ask(running, &office.operator, OPERATOR, action, arguments, now)
     };
+    // Its bundles go with another trip, so nobody is told that this one may be carried.
+    assert_eq!(ask(&running, "confirm", &[("trip", "1"), ("medium", DISC)], later).code, "trip-expired");
+    assert_eq!(trips::list(&running.station).unwrap()[0].state, TripState::Expired);
     let words = [("medium", DISC), ("operator", OPERATOR), ("reason", "shredded")];
     let none = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words[..2], later);
     assert_eq!(none.code, "reason-missing");

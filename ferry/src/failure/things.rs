@@ -367,6 +367,10 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
             "import the trip before it first; if its medium is lost, the sender runs `ferry reexport`",
             "请先导入前一批次；若介质遗失，请发送方执行 ferry reexport",
         ),
+        "trip-expired" => (
+            "stage it again with `ferry reexport`, or let its bundles go with the next `ferry export`; this medium is not carried",
+            "请用 ferry reexport 重新暂存，或由下一次 ferry export 运出；本介质不得携出",
+        ),
         "too-many-exports" => (
             "earlier exports go after two days; an administrator may remove them from desk/exports",
             "此前的导出两天后自动清除；管理员可从 desk/exports 中删除",
