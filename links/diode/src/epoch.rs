@@ -18,7 +18,8 @@ pub(crate) fn draw(disk: &Disk, folder: &Path, now: Timestamp) -> io::Result<u32
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
-    let clock = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
+    // A clock past 2106 is wrong, and its epoch would be the last of all.
+    let clock = u32::try_from(now.seconds()).unwrap_or(0);
     let epoch = clock.max(last.checked_add(1).ok_or_else(|| io::Error::other("the link epochs are used up"))?);
     disk.write(&path, format!("{epoch}\n").as_bytes())?;
     Ok(epoch)
@@ -33,9 +34,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("trilock-epoch-{}", std::process::id()));
         let disk = Disk::real();
         disk.create_dir_all(&folder).expect("a folder");
-        let drawn: Vec<u32> =
-            [50_000, 90_000, 10_000, 90_000].map(|ms| draw(&disk, &folder, Timestamp(ms)).expect("an epoch")).to_vec();
+        let drawn: Vec<u32> = [50_000, 90_000, 10_000, 5_000_000_000_000, 90_000]
+            .map(|ms| draw(&disk, &folder, Timestamp(ms)).expect("an epoch"))
+            .to_vec();
         disk.remove_tree(&folder).expect("removed");
-        assert_eq!(drawn, [50, 90, 91, 92]);
+        assert_eq!(drawn, [50, 90, 91, 92, 93], "a clock in 2128 does not use them up");
     }
 }

@@ -53,7 +53,8 @@ impl State {
             // A line that cannot be read costs one round of one entry.
             let _ = state.read(line);
         }
-        let clock = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
+        // A clock past 2106 is wrong, and its epoch would be the last of all.
+        let clock = u32::try_from(now.seconds()).unwrap_or(0);
         state.epoch =
             clock.max(state.epoch.checked_add(1).ok_or_else(|| io::Error::other("the link epochs are used up"))?);
         state.disk.write(&state.path, state.to_text().as_bytes())?;
