@@ -4,6 +4,9 @@
 //! Kept as the signed requests themselves, and verified whenever they are read: whoever writes into the folder adds
 //! nothing, and a person whose card was taken away has excepted nothing. The guard holds it to the rest: heuristic
 //! rules only, those bytes only.
+//!
+//! Why it may die anywhere: a word counts when the file that holds it has been written anew, synced and renamed; the request
+//! that brought it stays at the desk until then and is carried out again. A word too few refuses, and lets nothing out.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

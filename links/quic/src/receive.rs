@@ -1,6 +1,10 @@
 //! One entry on its way in: looked up, appended to its partial file, made durable, and only then confirmed.
 //!
 //! The next chunk is read from the network while the last one is written; two chunks an entry are the memory it takes.
+//!
+//! Why it may die anywhere: what came lies in the partial file, and its length is where the peer goes on; the entry is in
+//! the arrivals by one rename after a sync, and `stored` is said after that. Said or not, an entry that is offered again
+//! is looked up first.
 
 use std::sync::Arc;
 

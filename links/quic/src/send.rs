@@ -1,6 +1,10 @@
 //! One entry on its way out: offered on a stream of its own, streamed from where the peer wants it, confirmed.
 //!
 //! The next piece is read while the last one is on its way; two pieces an entry are the memory it takes here.
+//!
+//! Why it may die anywhere: the outbox keeps the entry until the peer says `stored`, and it says so after its own sync.
+//! Whoever died before that offers the entry again and is told from which byte. Of what is stored only receipts go; a
+//! bundle stays until its receipt has come.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! One connection from its hello to its end: it offers what the outbox holds and takes what the peer offers.
+//!
+//! Why it may die anywhere: it keeps nothing of its own. What was offered, taken or put off is in memory for as long as the
+//! connection lives; the next one begins from outbox and arrivals.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
