@@ -29,14 +29,13 @@ use spool::memory;
 
 use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
+use crate::housekeeping::DAY_MS;
 use crate::sandbox;
 use crate::service::Stop;
 use crate::station::Station;
 
 pub use line::{LineAnswer, LineTest};
 pub use words::{Lang, Words};
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a node's `[link]` table holds, and how its links start. Implemented in each program, the only place that
 /// knows both a zone and a transport.

@@ -26,6 +26,7 @@ use crate::alarm::Alarm;
 use crate::config::RouteSettings;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
+use crate::housekeeping::DAY_MS;
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
 use crate::{admission, backup, by_hand, disposal, held, housekeeping, key_life, receipts, release, report, reseal};
@@ -911,7 +912,6 @@ fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 
 /// The records of a period as a file that only the group of auditors reads.
 fn ledger_export(station: &Station, request: &Request, now: Timestamp) -> Outcome {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     let day = |what: &str| request.argument(what).and_then(Timestamp::of_day);
     let format = request.argument("format").and_then(|word| word.parse().ok());
     let (Some(from), Some(to), Some(format)) = (day("from"), day("to"), format) else {

@@ -28,6 +28,7 @@ use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::desk::{REQUEST_BYTES_MAX, Refusal, is_of_the_disk, read_small};
 use crate::drop::{self, Drop};
 use crate::exceptions::{DAYS_MAX, hex, unhex};
+use crate::housekeeping::DAY_MS;
 use crate::sealing;
 use crate::station::{Station, StationError};
 
@@ -41,7 +42,6 @@ const WORDS_MAX: usize = 16;
 const PAPER_BYTES_MAX: u64 = (WORDS_MAX as u64 + 1) * (2 * REQUEST_BYTES_MAX + 64);
 /// Days that a word stands where the request says nothing.
 const DAYS: u64 = 7;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Newest acts of a person among which a release is looked for that was answered to nobody.
 const ACTS_LOOKED_AT: usize = 1_000;
 /// The file beside a held drop that says who wants it released, and what moves.
