@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use protocol::Name;
 use protocol::bundle::{self, BundleError, Opened};
 use protocol::envelope::Envelope;
 use protocol::keys::{OpeningKey, fingerprint, random};
 use protocol::parcel::{CustodyEntry, Manifest, ParcelStatement};
 use protocol::trust::{KeyCard, Role, Trust, Use};
+use protocol::{Name, Verdict};
 use spool::Disk;
 use spool::disk::open_plain;
 
@@ -146,10 +146,11 @@ pub fn look(bundle: &Path, key: &OpeningKey, trust: &Trust, to: &Path) -> Result
     let aside = target.with_file_name(format!(".held-{:016x}", u64::from_be_bytes(random())));
     disk.create_dir_lazy(&aside).map_err(io_at(&aside))?;
     let opened = open(&disk, file()?, key, trust, &aside).map_err(broken).and_then(|opened| {
-        let custody = envelope.prove(trust).map_err(|cause| broken(cause.into()))?;
-        let path = bundle.to_owned();
-        let none = || LookError::NotHeld { path, target: envelope.target.clone() };
-        let entry = custody.entries.into_iter().next_back().ok_or_else(none)?;
+        // Of what was opened, whatever stood under that path before.
+        let (envelope, custody) = (opened.verified.envelope, opened.verified.custody);
+        fits(bundle, &envelope, key, trust)?;
+        let held = custody.entries.into_iter().next_back().filter(|entry| entry.verdict == Verdict::Held);
+        let entry = held.ok_or_else(|| not_held(bundle, &envelope))?;
         disk.sync_tree(&aside).map_err(io_at(&aside))?;
         disk.rename_new(&aside, &target).map_err(io_at(&target))?;
         Ok(Look { statement: custody.statement, entry, manifest: opened.manifest, place: target.clone() })
@@ -168,10 +169,14 @@ fn open(disk: &Disk, file: File, key: &OpeningKey, trust: &Trust, aside: &Path) 
     Ok(opened)
 }
 
+fn not_held(path: &Path, envelope: &Envelope) -> LookError {
+    LookError::NotHeld { path: path.to_owned(), target: envelope.target.clone() }
+}
+
 /// Was it held, and is it for this key?
 fn fits(path: &Path, envelope: &Envelope, key: &OpeningKey, trust: &Trust) -> Result<(), LookError> {
     if envelope.target != security() || (envelope.epoch, envelope.sequence) != (0, 0) {
-        return Err(LookError::NotHeld { path: path.to_owned(), target: envelope.target.clone() });
+        return Err(not_held(path, envelope));
     }
     let ours = key.public().id();
     if envelope.recipient == ours {
