@@ -4,7 +4,7 @@
 mod commands;
 mod things;
 
-use commands::{approve, confirm, export, import, inspect, intake, keygen, ledger, rules, trust, verify};
+use commands::{approve, confirm, export, fetch, import, inspect, intake, keygen, ledger, rules, trust, verify};
 use things::{desk, key};
 
 use std::path::Path;
@@ -14,6 +14,7 @@ use crate::confirm::ConfirmError;
 use crate::desk::DeskError;
 use crate::except::ExceptError;
 use crate::export::ExportError;
+use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::inspect::InspectError;
 use crate::intake::IntakeError;
@@ -54,6 +55,7 @@ pub(crate) enum AnyError {
     Desk(#[from] DeskError),
     Except(#[from] ExceptError),
     Export(#[from] ExportError),
+    Fetch(#[from] FetchError),
     Import(#[from] ImportError),
     Inspect(#[from] InspectError),
     Intake(#[from] IntakeError),
@@ -79,6 +81,7 @@ impl AnyError {
             AnyError::Except(ExceptError::Key(e)) => key(e, l),
             AnyError::Except(ExceptError::Desk(e)) => desk(e, l),
             AnyError::Export(e) => export(e, l),
+            AnyError::Fetch(e) => fetch(e, l),
             AnyError::Import(e) => import(e, l),
             AnyError::Inspect(e) => inspect(e, l),
             AnyError::Intake(e) => intake(e, l),

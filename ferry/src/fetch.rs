@@ -4,7 +4,7 @@
 //! proves itself (`ferry ledger verify`).
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::{Suite, Timestamp};
 use serde_json::json;
@@ -68,33 +68,39 @@ impl Fetch {
         let lack = |field| DeskError::Answer { action: ACTION, field };
         let word = |field| answer.details.get(field).and_then(|value| value.as_str()).ok_or(lack(field));
         let (lines, stated) = (number(&answer, ACTION, "lines")?, number(&answer, ACTION, "bytes")?);
-        let (file, digest) = (PathBuf::from(word("file")?), word("digest")?);
+        let (file, digest) = (PathBuf::from(word("file")?), word("digest")?.to_owned());
         // The name alone: the answer is a file that the desk's group can write.
         let name = file.file_name().ok_or(lack("file"))?;
         let (mut source, _) = Folder::open(&desk.layout.desk_exports())?.file(name)?;
-        let failed = |cause| FetchError::Copy { path: self.out.clone(), cause };
-        let disk = Disk::real();
-        let mut target = disk.create(&self.out).map_err(failed)?;
-        let mut hashers = Suite::ALL.map(Suite::hasher);
-        let (mut piece, mut found) = (vec![0; PIECE_BYTES], 0_u64);
-        // One byte more than stated is enough to differ.
-        let mut source = source.by_ref().take(stated.saturating_add(1));
-        loop {
-            let read = source.read(&mut piece).map_err(failed)?;
-            let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
-            disk.append(&mut target, bytes).map_err(failed)?;
-            found = found.saturating_add(read as u64);
-        }
-        disk.sync_file(&target).map_err(failed)?;
-        if found != stated || !hashers.into_iter().any(|hasher| hasher.finish().to_string() == digest) {
-            // It is not what was asked for; that it cannot be removed is the lesser evil.
-            let _ = disk.remove_file(&self.out);
-            return Err(FetchError::Differs { path: self.out.clone(), found, stated });
-        }
+        bring(&mut source, stated, &digest, &self.out)?;
         let shown = self.out.display();
-        voice.object(&json!({ "file": self.out, "lines": lines, "bytes": found, "digest": digest }));
+        voice.object(&json!({ "file": self.out, "lines": lines, "bytes": stated, "digest": digest }));
         voice.line(&say!(voice.language, "{lines} records written to {shown}", "已写入 {shown}：{lines} 条记录"));
         Ok(())
     }
+}
+
+/// Copies what the daemon laid into the desk to a new file, whole and as its answer says, or not at all.
+pub(crate) fn bring(source: &mut impl Read, stated: u64, digest: &str, out: &Path) -> Result<(), FetchError> {
+    let failed = |cause| FetchError::Copy { path: out.to_owned(), cause };
+    let disk = Disk::real();
+    let mut target = disk.create(out).map_err(failed)?;
+    let mut hashers = Suite::ALL.map(Suite::hasher);
+    let (mut piece, mut found) = (vec![0; PIECE_BYTES], 0_u64);
+    // One byte more than stated is enough to differ.
+    let mut source = source.take(stated.saturating_add(1));
+    loop {
+        let read = source.read(&mut piece).map_err(failed)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
+        disk.append(&mut target, bytes).map_err(failed)?;
+        found = found.saturating_add(read as u64);
+    }
+    disk.sync_file(&target).map_err(failed)?;
+    if found != stated || !hashers.into_iter().any(|hasher| hasher.finish().to_string() == digest) {
+        // It is not what was asked for; that it cannot be removed is the lesser evil.
+        let _ = disk.remove_file(out);
+        return Err(FetchError::Differs { path: out.to_owned(), found, stated });
+    }
+    Ok(())
 }

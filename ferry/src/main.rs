@@ -20,6 +20,7 @@ mod fetch;
 mod folder;
 mod gather;
 mod heads;
+mod held;
 mod import;
 mod inspect;
 mod intake;
@@ -107,6 +108,8 @@ enum Command {
     Man(man::Man),
     /// 销毁介质: one of two signatures, the operator's or the witness', by which a medium is gone for good
     Dispose(dispose::Dispose),
+    /// 隔离件: show what the guard held of a parcel, and take it along sealed to the office's security key
+    Held(held::Held),
     /// 放行: one of two signatures that put back what the guard held in the internal zone
     Release(release::Release),
     /// 规则: sign a rule file, and see who signed it
@@ -181,6 +184,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
         Some(Command::Dispose(dispose)) => dispose.run(voice, now).map_err(AnyError::from),
         Some(Command::Rules(rules)) => rules.run(voice, now).map_err(AnyError::from),
         Some(Command::Except(except)) => except.run(voice, now).map_err(AnyError::from),
+        Some(Command::Held(held)) => held.run(voice, now).map_err(AnyError::from),
         Some(Command::Release(release)) => release.run(voice, now).map_err(AnyError::from),
     };
     done.map_err(|error| error.told(voice.language))

@@ -150,6 +150,11 @@ impl Layout {
     pub fn desk_exports(&self) -> PathBuf {
         self.at(&["desk", "exports"])
     }
+    /// `desk/held`: what a security officer asked for, sealed to the office's security key.
+    #[must_use]
+    pub fn desk_held(&self) -> PathBuf {
+        self.at(&["desk", "held"])
+    }
     /// `desk/own`: requests of the daemon's own user, 0700.
     #[must_use]
     pub fn desk_own(&self) -> PathBuf {

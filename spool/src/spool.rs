@@ -331,6 +331,8 @@ pub fn create(setup: &Setup) -> Result<(), SpoolError> {
     shared(layout.desk_trips(), DESK_TRIPS_MODE)?;
     // Written by the daemon alone, read by the group of auditors.
     shared(layout.desk_exports(), 0o2750)?;
+    // And by the group of security officers.
+    shared(layout.desk_held(), 0o2750)?;
     shared(layout.status(), 0o2750)?;
     for own in [
         layout.desk_own(),

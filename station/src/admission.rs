@@ -12,7 +12,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use guard::{Judgement, Moment, Question};
+use guard::{Finding, Judgement, Moment, Question};
 use protocol::bundle::BundleError;
 use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
@@ -29,7 +29,7 @@ use crate::outlets;
 use crate::parallel::in_parallel;
 use crate::receipts::{self, Came, Said};
 use crate::retries::item_of;
-use crate::sealing::{self, Papers, Proof, Ready};
+use crate::sealing::{self, Papers, Proof, Ready, Why};
 use crate::station::{Station, StationError};
 
 /// Entries dealt with before what has come meanwhile is looked at: an urgent one waits behind so many small ones.
@@ -546,15 +546,16 @@ fn bind_on(
             sealed_before_a_restore(station, &admitted.envelope) && known.is_none_or(|known| !known.admitted);
         return Ok(bound(admitted, if may_be_known { Way::Ask } else { Way::Outlet }, None));
     };
-    let refused = |reason, drop: Option<&Drop>| {
+    let refused = |reason, drop: Option<&Drop>, findings: &[Finding]| {
+        let why = Why { reason: Some(reason), findings };
         let sealed = match drop {
-            Some(drop) => sealing::set_aside(station, admitted.came.parcel, drop, hop.crossing, reason, now)?,
+            Some(drop) => sealing::set_aside(station, admitted.came.parcel, drop, hop.crossing, &why, now)?,
             None => false,
         };
         wipe(station, &admitted.place)?;
         refuse(station, &admitted.came, reason, sealed, path, now).map(|()| Looked::Went(Went::On))
     };
-    let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute, None) };
+    let Some(rules) = station.rules.get(&hop.crossing) else { return refused(Reason::NoRoute, None, &[]) };
     // The next border has its own rules: what was let in is looked at again before it goes on.
     let types = [admitted.came.parcel_type.clone()];
     let question =
@@ -567,10 +568,10 @@ fn bind_on(
         admitted.released.into_parcel(),
     )? {
         Judgement::Released(released) => released,
-        Judgement::Refused { parcel, reason, .. } | Judgement::Quarantine { parcel, reason, .. } => {
-            return refused(reason, Some(&parcel));
+        Judgement::Refused { parcel, reason, findings } | Judgement::Quarantine { parcel, reason, findings } => {
+            return refused(reason, Some(&parcel), &findings);
         }
-        Judgement::Strip { parcel, .. } => return refused(Reason::Coordinates, Some(&parcel)),
+        Judgement::Strip { parcel, .. } => return refused(Reason::Coordinates, Some(&parcel), &[]),
     };
     let papers = Papers {
         statement: &admitted.statement,
@@ -580,7 +581,7 @@ fn bind_on(
     };
     let staged = match sealing::seal(station, &released, &papers, &hop, now) {
         Ok(staged) => staged,
-        Err(StationError::Seal(_)) => return refused(Reason::Changed, None),
+        Err(StationError::Seal(_)) => return refused(Reason::Changed, None, &[]),
         Err(error) => return Err(error),
     };
     let ready = sealing::ready(Event::Relayed, staged, &admitted.statement, &admitted.manifest, now)?

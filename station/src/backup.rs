@@ -29,6 +29,7 @@ use crate::alarm::{Alarm, Alarms};
 use crate::clock::{Clock, is_due};
 use crate::config::BackupSettings;
 use crate::desk::{Refusal, read_small};
+use crate::housekeeping::DAY_MS;
 use crate::station::Station;
 
 /// The suffix of a backup that counts, and of one that does not yet.
@@ -43,7 +44,6 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Files of a folder of rules or cards.
 const CONFIG_FILES_MAX: usize = 4_096;
 const HOUR_MS: u64 = 60 * 60 * 1000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]

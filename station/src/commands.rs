@@ -10,6 +10,7 @@ mod init;
 mod inspect;
 mod keys;
 mod line;
+mod look;
 mod moment;
 mod page;
 mod run;
@@ -28,14 +29,13 @@ use spool::memory;
 
 use crate::clock;
 use crate::config::{Config, Fault, PeerSettings};
+use crate::housekeeping::DAY_MS;
 use crate::sandbox;
 use crate::service::Stop;
 use crate::station::Station;
 
 pub use line::{LineAnswer, LineTest};
 pub use words::{Lang, Words};
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a node's `[link]` table holds, and how its links start. Implemented in each program, the only place that
 /// knows both a zone and a transport.
@@ -213,13 +213,23 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Open a bundle that was sealed by hand for this node, where the config allows it. 手工拆封
+    /// Open a bundle that was sealed by hand for this node, where the config allows it; with --key, look at what a node held:
+    /// inside the internal zone, without a daemon. 手工拆封；指定 --key 时查看隔离件
     Open {
         /// The bundle.
         bundle: PathBuf,
         /// The folder that what is in it is written into.
         #[arg(long)]
         out: PathBuf,
+        /// The office's security key, for what `ferry held` gave; --out is then a folder that is not there yet. 安全密钥私钥
+        #[arg(long, value_name = "KEYFILE")]
+        key: Option<PathBuf>,
+        /// Key cards, by which it is proven who held it. 信任库
+        #[arg(long, value_name = "DIR", requires = "key")]
+        trust: Option<PathBuf>,
+        /// A file whose first line is the passphrase of an encrypted key; otherwise TRILOCK_PASSPHRASE. 口令文件
+        #[arg(long, value_name = "FILE", requires = "key")]
+        passphrase_file: Option<PathBuf>,
     },
     /// The look-up index. 索引
     Index {
@@ -289,6 +299,10 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
     if let Command::Inspect { route: None, detect: true, report, paths } = &command {
         // The detector needs no config: it is asked about files, not about a border.
         return inspect::detect(paths, report.as_deref(), out);
+    }
+    if let Command::Open { bundle, out: folder, key: Some(key), trust, passphrase_file } = &command {
+        let (trust, passphrase_file) = (trust.as_deref(), passphrase_file.as_deref());
+        return look::open(zone, &look::Brought { bundle, key, trust, passphrase_file, folder }, out);
     }
     let (config, text) = match Config::<L>::load(path) {
         Ok(read) => read,
@@ -428,7 +442,7 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
             Exit::Refused
         }
         Command::Seal { route, path, out: bundle } => by_hand::seal(&config, zone, &route, &path, &bundle, out),
-        Command::Open { bundle, out: folder } => by_hand::open(&config, zone, &bundle, &folder, out),
+        Command::Open { bundle, out: folder, .. } => by_hand::open(&config, zone, &bundle, &folder, out),
         Command::Index { .. } => {
             out.error("index takes rebuild", "index rebuild", "index rebuild");
             Exit::Config

@@ -26,9 +26,10 @@ use crate::alarm::Alarm;
 use crate::config::RouteSettings;
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
+use crate::housekeeping::DAY_MS;
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, VolumeRead};
-use crate::{admission, backup, by_hand, disposal, housekeeping, key_life, receipts, release, report, reseal};
+use crate::{admission, backup, by_hand, disposal, held, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -299,6 +300,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             was_read(station, request, rows as u64, now)?;
             Ok(shown)
         }
+        // What is in the clear in no answer and in no folder of the desk: an officer's own word, never the node's.
+        "held-take" if role == Role::Security => held::hand_over(station, request, now),
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
         "intake" if role == Role::Operator => brought(station, request, signed, now),
         "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
@@ -314,7 +317,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "release" | "dispose" | "intake" | "seal" | "open" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "held-take" | "release" | "dispose" | "intake" | "seal" | "open" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -913,7 +916,6 @@ fn report(station: &Station, request: &Request, now: Timestamp) -> Outcome {
 
 /// The records of a period as a file that only the group of auditors reads.
 fn ledger_export(station: &Station, request: &Request, now: Timestamp) -> Outcome {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     let day = |what: &str| request.argument(what).and_then(Timestamp::of_day);
     let format = request.argument("format").and_then(|word| word.parse().ok());
     let (Some(from), Some(to), Some(format)) = (day("from"), day("to"), format) else {
@@ -976,7 +978,8 @@ pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     let any = |_: &OsStr| true;
     let answers = tidy_folder(station, &station.layout().desk_answers(), any, KEPT_MS, now);
     let exports = tidy_folder(station, &station.layout().desk_exports(), any, KEPT_MS, now);
-    answers.and(exports).and(tidy_incoming(station, now))
+    let held = tidy_folder(station, &station.layout().desk_held(), any, KEPT_MS, now);
+    answers.and(exports).and(held).and(tidy_incoming(station, now))
 }
 
 /// What imports left that nobody ended: copies that were interrupted, and volumes of a trip of which the others never came.

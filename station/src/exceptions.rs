@@ -18,6 +18,7 @@ use protocol::trust::{Role, Trust, is_officer_and_another};
 use protocol::{Crossing, Digest, Name, Signed, Timestamp};
 use serde_json::{Value, json};
 
+use crate::housekeeping::DAY_MS;
 use crate::station::{Station, StationError};
 
 /// Longer, and it is no exception but a rule.
@@ -26,7 +27,6 @@ pub const DAYS_MAX: u64 = 30;
 const WORDS_MAX: usize = 1_000;
 /// The file they are kept in: each a request in hexadecimal digits on a line.
 const FILE_BYTES_MAX: u64 = (WORDS_MAX as u64 + 1) * (2 * crate::desk::REQUEST_BYTES_MAX + 1);
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// One person's word.
 #[derive(Clone, Debug, PartialEq, Eq)]

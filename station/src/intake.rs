@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use guard::{Judgement, Moment, Parcel, Question, Released, StrippedFile};
+use guard::{Finding, Judgement, Moment, Parcel, Question, Released, StrippedFile};
 use protocol::bundle::BundleError;
 use protocol::id::{moment_of, new_id};
 use protocol::keys;
@@ -23,7 +23,7 @@ use crate::alarm::Alarm;
 use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::parallel::{in_parallel, in_shares};
-use crate::sealing::{self, Papers, Ready};
+use crate::sealing::{self, Papers, Ready, Why};
 use crate::station::{Station, StationError};
 
 /// Drops of one group: their syncs are shared, and a route holds up another, or a signal to stop, for no longer.
@@ -99,7 +99,7 @@ impl Stuck {
 /// What the guard and the disk made of a drop.
 enum Fate {
     Accept { released: Box<Released<Drop>>, removed: Vec<(String, u32)> },
-    Refuse { drop: Drop, reason: Reason, quarantined: bool, details: Vec<String> },
+    Refuse { drop: Drop, reason: Reason, quarantined: bool, findings: Vec<Finding> },
 }
 
 /// A claim that was looked at from outside.
@@ -410,8 +410,9 @@ impl Door {
                 }
                 Err(error) => Err(error),
             },
-            Fate::Refuse { drop, reason, quarantined, details } => {
-                self.refuse(station, claim, Some(drop), reason, quarantined, details, now)
+            Fate::Refuse { drop, reason, quarantined, findings } => {
+                let details = shown(&findings);
+                self.refuse(station, claim, Some((drop, findings)), reason, quarantined, details, now)
             }
         }
     }
@@ -437,7 +438,7 @@ impl Door {
             _ => {}
         }
         if here && matches!(known.state, State::Refused | State::Quarantined) {
-            self.put_away(station, claim, None, now)?;
+            self.put_away(station, claim, None, known.reason, now)?;
         }
         self.remove(station, claim)
     }
@@ -450,17 +451,12 @@ impl Door {
         judgement: Judgement<Drop>,
         now: Timestamp,
     ) -> Result<Fate, StationError> {
-        let refused = |drop, reason, findings: &[guard::Finding]| Fate::Refuse {
-            drop,
-            reason,
-            quarantined: false,
-            details: shown(findings),
-        };
+        let refused = |drop, reason, findings| Fate::Refuse { drop, reason, quarantined: false, findings };
         Ok(match judgement {
             Judgement::Released(released) => Fate::Accept { released: Box::new(released), removed: Vec::new() },
-            Judgement::Refused { parcel, reason, findings } => refused(parcel, reason, &findings),
+            Judgement::Refused { parcel, reason, findings } => refused(parcel, reason, findings),
             Judgement::Quarantine { parcel, reason, findings } => {
-                Fate::Refuse { drop: parcel, reason, quarantined: true, details: shown(&findings) }
+                Fate::Refuse { drop: parcel, reason, quarantined: true, findings }
             }
             Judgement::Strip { parcel: drop, files } => {
                 let copy = stripped_copy(station, claim.parcel, &drop, &files)?;
@@ -471,16 +467,16 @@ impl Door {
                 match self.judge(station, again, true, now)? {
                     // What both readers saw is what was written, and what will be sealed.
                     Judgement::Released(released) if !are_as_seen(station, &released, &files) => {
-                        refused(drop, Reason::Changed, &[])
+                        refused(drop, Reason::Changed, Vec::new())
                     }
                     Judgement::Released(released) => {
                         let removed = files.into_iter().flat_map(|file| file.removed).collect();
                         Fate::Accept { released: Box::new(released), removed }
                     }
                     Judgement::Refused { reason, findings, .. } | Judgement::Quarantine { reason, findings, .. } => {
-                        refused(drop, reason, &findings)
+                        refused(drop, reason, findings)
                     }
-                    Judgement::Strip { .. } => refused(drop, Reason::Coordinates, &[]),
+                    Judgement::Strip { .. } => refused(drop, Reason::Coordinates, Vec::new()),
                 }
             }
         })
@@ -543,7 +539,7 @@ impl Door {
         &self,
         station: &Station,
         claim: &Claim,
-        drop: Option<Drop>,
+        drop: Option<(Drop, Vec<Finding>)>,
         reason: Reason,
         quarantined: bool,
         details: Vec<String>,
@@ -561,7 +557,7 @@ impl Door {
         let state = if quarantined { NoticeState::Quarantined } else { NoticeState::Refused };
         self.tell(station, claim, state, Some(reason), &details, now)?;
         // Last, because where it is a rename it empties the claim: whoever died after it would find nothing to tell of.
-        self.put_away(station, claim, drop, now)?;
+        self.put_away(station, claim, drop, Some(reason), now)?;
         self.remove(station, claim).map(|()| Coming::Done)
     }
 
@@ -570,15 +566,18 @@ impl Door {
         &self,
         station: &Station,
         claim: &Claim,
-        drop: Option<Drop>,
+        drop: Option<(Drop, Vec<Finding>)>,
+        reason: Option<Reason>,
         now: Timestamp,
     ) -> Result<(), StationError> {
         // A drop whose app closed it to this account was refused for just that. There is nothing to keep of it, and
         // trying again would hold up every drop behind it.
         let closed = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
         let open = |drop: &Drop| !(0..drop.files().len()).any(|index| drop.open_file(index).is_err_and(closed));
+        let (drop, findings) = drop.unzip();
+        let why = Why { reason, findings: findings.as_deref().unwrap_or_default() };
         match drop.or_else(|| Drop::read_as(&claim.path, &claim.name, self.route.names).ok()).filter(open) {
-            Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, now),
+            Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, &why, now),
             None => Ok(()),
         }
     }
@@ -620,7 +619,7 @@ fn not_registered(parcel: Drop) -> Judgement<Drop> {
     Judgement::Refused { parcel, reason: Reason::TypeNotRegistered, findings: Vec::new() }
 }
 
-fn shown(findings: &[guard::Finding]) -> Vec<String> {
+fn shown(findings: &[Finding]) -> Vec<String> {
     findings.iter().take(FINDINGS_SHOWN).map(|finding| format!("{} at {}", finding.rule, finding.at)).collect()
 }
 

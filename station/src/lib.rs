@@ -37,8 +37,10 @@ mod parallel;
 
 pub mod desk;
 pub mod export;
+mod held;
 pub mod housekeeping;
 pub mod intake;
+pub mod look;
 pub mod receipts;
 mod release;
 mod reseal;

@@ -7,7 +7,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use guard::{Judgement, Moment, Parcel, Question, Released};
+use guard::{Finding, Judgement, Moment, Parcel, Question, Released};
 use protocol::bundle::{self, BundleError, Sink};
 use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
@@ -15,7 +15,7 @@ use protocol::keys::KeyError;
 use protocol::parcel::{Manifest, ParcelError};
 use protocol::trust::TrustError;
 use protocol::{Crossing, Digest, Reason, Signed, Timestamp};
-use spool::{Outlet, Seen, State, is_litter};
+use spool::{Disk, Outlet, Seen, State, is_litter};
 
 use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
@@ -23,7 +23,7 @@ use crate::drop::{self, Drop, DropError};
 use crate::housekeeping::{DAY_MS, has_rested};
 use crate::receipts::Came;
 use crate::retries::item_of;
-use crate::sealing;
+use crate::sealing::{self, Why};
 use crate::station::{Station, StationError, is_no_room};
 
 /// A bundle is read in pieces of this size.
@@ -174,7 +174,7 @@ pub(crate) fn open(
         &mut BufReader::with_capacity(READ_BUFFER_BYTES, file),
         &station.trust,
         station.keyring.opening_for(&envelope.recipient),
-        &mut Staging::new(station, &place),
+        &mut Staging::new(station.spool.disk(), &place),
     )
     .map_err(|error| {
         // Only writing meets a full disk, and it may be a mount of the outlet's own.
@@ -190,9 +190,9 @@ pub(crate) fn open(
     if !is_all(&opened.manifest, &held) {
         return Err(wipe(Obstacle::Parcel(Box::new((came, Reason::BadName, false)))));
     }
-    let refused = |drop: &Drop, reason| {
+    let refused = |drop: &Drop, reason, findings: &[Finding]| {
         let reason = incident(crossing, reason);
-        match sealing::set_aside(station, parcel, drop, crossing, reason, now) {
+        match sealing::set_aside(station, parcel, drop, crossing, &Why { reason: Some(reason), findings }, now) {
             Ok(sealed) => wipe(Obstacle::Parcel(Box::new((came.clone(), reason, sealed)))),
             Err(error) => wipe(Obstacle::Later(error)),
         }
@@ -201,7 +201,7 @@ pub(crate) fn open(
         && let Some(reason) =
             look_at_labels(station, crossing, &opened.manifest).map_err(|error| wipe(Obstacle::Later(error)))?
     {
-        return Err(refused(&held, reason));
+        return Err(refused(&held, reason, &[]));
     }
     let types = [statement.parcel_type.clone()];
     let question = Question { rules, suite: envelope.suite, moment: Moment::Admission, types: &types, stripped: false };
@@ -215,10 +215,10 @@ pub(crate) fn open(
     .map_err(|error| wipe(Obstacle::Later(error)))?
     {
         Judgement::Released(released) => released,
-        Judgement::Refused { parcel, reason, .. } | Judgement::Quarantine { parcel, reason, .. } => {
-            return Err(refused(&parcel, reason));
+        Judgement::Refused { parcel, reason, findings } | Judgement::Quarantine { parcel, reason, findings } => {
+            return Err(refused(&parcel, reason, &findings));
         }
-        Judgement::Strip { parcel, .. } => return Err(refused(&parcel, Reason::Coordinates)),
+        Judgement::Strip { parcel, .. } => return Err(refused(&parcel, Reason::Coordinates, &[])),
     };
     let papers = |error: protocol::der_types::DerError| obstacle(station, path, now, BundleError::from(error));
     Ok(Admitted {
@@ -377,16 +377,23 @@ pub(crate) fn peek(path: &Path) -> Result<Envelope, BundleError> {
 
 /// Plaintext of a bundle on its way into a private place. Nothing of it is synced: where it is to last, the outlet does.
 pub(crate) struct Staging<'a> {
-    station: &'a Station,
+    disk: &'a Disk,
     top: PathBuf,
     files: Vec<(PathBuf, bool)>,
     folders: HashSet<PathBuf>,
     out: Option<BufWriter<File>>,
+    /// For one person's eyes, and never to be run.
+    for_one: bool,
 }
 
 impl<'a> Staging<'a> {
-    pub(crate) fn new(station: &'a Station, top: &Path) -> Self {
-        Staging { station, top: top.to_owned(), files: Vec::new(), folders: HashSet::new(), out: None }
+    pub(crate) fn new(disk: &'a Disk, top: &Path) -> Self {
+        Staging { disk, top: top.to_owned(), files: Vec::new(), folders: HashSet::new(), out: None, for_one: false }
+    }
+
+    /// Of what nobody but the one who opens it is to read.
+    pub(crate) fn for_one(disk: &'a Disk, top: &Path) -> Self {
+        Staging { for_one: true, ..Staging::new(disk, top) }
     }
 
     /// The parcel's own folder or one below: the manifest was checked, so no path climbs.
@@ -397,7 +404,7 @@ impl<'a> Staging<'a> {
         if let Some(above) = folder.parent() {
             self.make_folder(above)?;
         }
-        self.station.spool.disk().create_dir_lazy(folder)?;
+        self.disk.create_dir_lazy(folder)?;
         self.folders.insert(folder.to_owned());
         Ok(())
     }
@@ -422,7 +429,7 @@ impl Sink for Staging<'_> {
         if let Some(folder) = path.parent() {
             self.make_folder(folder)?;
         }
-        self.out = Some(BufWriter::with_capacity(READ_BUFFER_BYTES, self.station.spool.disk().create(&path)?));
+        self.out = Some(BufWriter::with_capacity(READ_BUFFER_BYTES, self.disk.create(&path)?));
         Ok(())
     }
 
@@ -433,7 +440,9 @@ impl Sink for Staging<'_> {
     fn end(&mut self, index: usize) -> io::Result<()> {
         let Some(out) = self.out.take() else { return Ok(()) };
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        if self.files.get(index).is_some_and(|(_, executable)| *executable) {
+        if self.for_one {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        } else if self.files.get(index).is_some_and(|(_, executable)| *executable) {
             file.set_permissions(std::fs::Permissions::from_mode(0o770))?;
         }
         Ok(())

@@ -28,6 +28,7 @@ use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::desk::{REQUEST_BYTES_MAX, Refusal, is_of_the_disk, read_small};
 use crate::drop::{self, Drop};
 use crate::exceptions::{DAYS_MAX, hex, unhex};
+use crate::housekeeping::DAY_MS;
 use crate::sealing;
 use crate::station::{Station, StationError};
 
@@ -41,18 +42,17 @@ const WORDS_MAX: usize = 16;
 const PAPER_BYTES_MAX: u64 = (WORDS_MAX as u64 + 1) * (2 * REQUEST_BYTES_MAX + 64);
 /// Days that a word stands where the request says nothing.
 const DAYS: u64 = 7;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Newest acts of a person among which a release is looked for that was answered to nobody.
 const ACTS_LOOKED_AT: usize = 1_000;
 /// The file beside a held drop that says who wants it released, and what moves.
 pub(crate) const PAPER: &str = "release";
 
 /// A drop that is held.
-struct Held<'a> {
-    parcel: ParcelId,
-    drop: Drop,
+pub(crate) struct Held<'a> {
+    pub(crate) parcel: ParcelId,
+    pub(crate) drop: Drop,
     route: &'a RouteSettings,
-    hop: Hop,
+    pub(crate) hop: Hop,
 }
 
 fn none(english: &str, chinese: &str) -> Refusal {
@@ -61,7 +61,7 @@ fn none(english: &str, chinese: &str) -> Refusal {
 }
 
 /// Finds what is held of a parcel.
-fn find<'a>(station: &'a Station, parcel: ParcelId) -> Result<Result<Held<'a>, Refusal>, StationError> {
+pub(crate) fn find<'a>(station: &'a Station, parcel: ParcelId) -> Result<Result<Held<'a>, Refusal>, StationError> {
     if sealing::aside_place(station, &parcel).exists() {
         return Ok(Err(Refusal::new(
             "sealed-away",
@@ -92,7 +92,7 @@ fn find<'a>(station: &'a Station, parcel: ParcelId) -> Result<Result<Held<'a>, R
 }
 
 /// What the guard says of it now, with the exceptions that stand.
-fn judge(station: &Station, held: &Held<'_>, now: Timestamp) -> Result<Judgement<Drop>, StationError> {
+pub(crate) fn judge(station: &Station, held: &Held<'_>, now: Timestamp) -> Result<Judgement<Drop>, StationError> {
     let path = || held.drop.place().to_owned();
     let rules = station.rules.get(&held.hop.crossing);
     let rules = rules.ok_or_else(|| StationError::Io { path: path(), cause: std::io::ErrorKind::NotFound.into() })?;
@@ -112,7 +112,7 @@ fn found(judgement: &Judgement<Drop>) -> &[Finding] {
 }
 
 /// An error of the disk, the worker or the scanner is no verdict; the next try is a person's to make.
-fn or_not_now(outcome: Outcome) -> Outcome {
+pub(crate) fn or_not_now(outcome: Outcome) -> Outcome {
     match outcome {
         Err(error) if is_of_the_disk(&error) => {
             let refusal =
@@ -123,7 +123,7 @@ fn or_not_now(outcome: Outcome) -> Outcome {
     }
 }
 
-fn asked_for(request: &Request) -> Result<ParcelId, Refusal> {
+pub(crate) fn asked_for(request: &Request) -> Result<ParcelId, Refusal> {
     let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
     parcel.ok_or_else(|| Refusal::new("argument-missing", "the request lacks parcel", "请求缺少 parcel"))
 }

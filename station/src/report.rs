@@ -10,11 +10,11 @@ use protocol::ledger::{Event, Record};
 use protocol::receipt::{Head, Outcome};
 use serde_json::{Value, json};
 
+use crate::housekeeping::DAY_MS;
 use crate::html::{self, text};
 use crate::station::{Station, StationError};
 use crate::{housekeeping, witness};
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Upper ends of the classes of latency, and their words.
 const LATENCY: [(u64, &str); 8] = [
     (1_000, "1 s"),

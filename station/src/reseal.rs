@@ -132,7 +132,8 @@ fn opened(
     place: &std::path::Path,
 ) -> Result<(protocol::parcel::Manifest, Drop), StationError> {
     let io = |cause| StationError::Io { path: place.to_owned(), cause };
-    let opened = bundle::open_kept(&mut content, &station.trust, keeper, &mut Staging::new(station, place));
+    let opened =
+        bundle::open_kept(&mut content, &station.trust, keeper, &mut Staging::new(station.spool.disk(), place));
     let opened = opened.map_err(|error| match error {
         BundleError::Io(cause) => io(cause),
         other => StationError::Seal(other),

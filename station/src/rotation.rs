@@ -15,9 +15,8 @@ use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Digest, Name, Signed, Suite, Timestamp, Zone};
 use spool::Disk;
 
+use crate::housekeeping::DAY_MS;
 use crate::keyring::{self, KeyringError, NEXT, OLD, PRESENT};
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Whose keys, and where they lie.
 pub(crate) struct Place<'a> {

@@ -12,14 +12,17 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use guard::{Parcel, Released};
+use guard::{Finding, Parcel, Released};
 use protocol::bundle::{self, BundleError, SealPlan};
 use protocol::der_types::Octets;
 use protocol::evidence::Evidence;
 use protocol::id::{moment_of, new_id};
 use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::{CustodyEntry, FileEntry, Label, Manifest, ParcelStatement, Priority, VERSION, link_digest};
+use protocol::parcel::{
+    CustodyEntry, FileEntry, LABEL_BYTES_MAX, LABELS_MAX, Label, Manifest, ParcelStatement, Priority, VERSION,
+    link_digest,
+};
 use protocol::receipt::ReceiptBatch;
 use protocol::tree;
 use protocol::trust::Use;
@@ -559,10 +562,10 @@ pub(crate) fn set_aside(
     parcel: ParcelId,
     drop: &Drop,
     crossing: Crossing,
-    reason: Reason,
+    why: &Why<'_>,
     now: Timestamp,
 ) -> Result<bool, StationError> {
-    if station.zone.may_hold_coordinates() || reason == Reason::Incident {
+    if station.zone.may_hold_coordinates() || why.reason == Some(Reason::Incident) {
         return Ok(false);
     }
     if station.trust.current(&security(), Use::Seal).is_err() {
@@ -570,7 +573,40 @@ pub(crate) fn set_aside(
         station.alarms.stands(now, Alarm::Cards, true);
         return Ok(false);
     }
-    quarantine(station, parcel, drop, crossing, now).map(|()| true)
+    quarantine(station, parcel, drop, crossing, why, now).map(|()| true)
+}
+
+/// Before the number of each label that is a finding.
+pub(crate) const FINDING: &str = "finding-";
+
+/// Why something is held: what the officer who opens it is shown, and what is sealed with it.
+pub struct Why<'a> {
+    /// By code; nothing where the guard found it good and a person asks all the same.
+    pub reason: Option<Reason>,
+    /// Masked.
+    pub findings: &'a [Finding],
+}
+
+impl Why<'_> {
+    /// As labels of the sealed manifest, which nobody but the officer reads. More findings than a manifest takes are counted.
+    fn labels(&self) -> Vec<Label> {
+        let label = |name: &str, value: String| Some(Label { name: Name::new(name).ok()?, value: cut(value) });
+        let reason = self.reason.map_or("-", Reason::name).to_owned();
+        let head = [label("reason", reason), label("findings", self.findings.len().to_string())];
+        let shown = self.findings.iter().take(LABELS_MAX - head.len()).enumerate().map(|(index, finding)| {
+            let Finding { rule, class, at, sample } = finding;
+            label(&format!("{FINDING}{index:02}"), format!("{rule} ({}) {sample} at {at}", class.name()))
+        });
+        head.into_iter().chain(shown).flatten().collect()
+    }
+}
+
+/// No longer than a label may be.
+fn cut(mut value: String) -> String {
+    while value.len() > LABEL_BYTES_MAX {
+        value.pop();
+    }
+    value
 }
 
 /// Where a parcel stands that is sealed to the office's security key. No bundle that is held has a name like this: its id
@@ -586,6 +622,7 @@ pub fn quarantine(
     parcel: ParcelId,
     drop: &Drop,
     crossing: Crossing,
+    why: &Why<'_>,
     now: Timestamp,
 ) -> Result<(), StationError> {
     let disk = station.spool.disk();
@@ -597,6 +634,19 @@ pub fn quarantine(
         let target = place.join(drop.original_name());
         return disk.rename(drop.place(), &target).map_err(io);
     }
+    seal_to_security(station, parcel, drop, crossing, why, (&aside_place(station, &parcel), now))
+}
+
+/// Seals to the office's security key alone, under no number: this node opens it no more. Appears whole, by rename.
+pub(crate) fn seal_to_security(
+    station: &Station,
+    parcel: ParcelId,
+    drop: &Drop,
+    crossing: Crossing,
+    why: &Why<'_>,
+    (place, now): (&Path, Timestamp),
+) -> Result<(), StationError> {
+    let disk = station.spool.disk();
     let security = security();
     let card = station.trust.current(&security, Use::Seal)?;
     let recipient = SealingKey::from_spki(&card.spki).map_err(|e| StationError::Trust(e.into()))?;
@@ -607,7 +657,7 @@ pub fn quarantine(
         name: drop.name().to_owned(),
         folder: drop.is_folder(),
         files,
-        labels: Vec::new(),
+        labels: why.labels(),
     };
     let statement = ParcelStatement {
         version: VERSION,
@@ -649,9 +699,8 @@ pub fn quarantine(
         custody: &custody,
         manifest: &manifest,
     };
-    let place = aside_place(station, &parcel);
     let aside = station.layout().sealing().join(format!("{parcel}.quarantine"));
-    let io = |cause| StationError::Io { path: place.clone(), cause };
+    let io = |cause| StationError::Io { path: place.to_owned(), cause };
     disk.remove_file(&aside).map_err(io)?;
     station.spool.room(manifest.content_bytes())?;
     if let Err(error) = write(station, &aside, &plan, drop) {
@@ -659,7 +708,7 @@ pub fn quarantine(
         let _gone = disk.remove_file(&aside);
         return Err(error);
     }
-    disk.rename(&aside, &place).map_err(io)
+    disk.rename(&aside, place).map_err(io)
 }
 
 fn file_entry(station: &Station, drop: &Drop, index: usize) -> Result<FileEntry, StationError> {

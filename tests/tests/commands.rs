@@ -150,6 +150,7 @@ fn every_command_of_a_node_answers_before_its_daemon_ever_ran() {
         (&["inspect", "--detect", &form, "--report", &no_folder], DISK),
         (&["seal", "--route", "applications", &form, "--out", &gone], REFUSED),
         (&["open", &form, "--out", &gone], REFUSED),
+        (&["open", &form, "--key", &gone, "--trust", &gone, "--out", &gone], REFUSED),
         (&["index", "rebuild"], DONE),
         (&["index", "polish"], USAGE),
         (&["backup"], USAGE),
@@ -265,6 +266,8 @@ fn every_command_of_ferry_answers() {
         (vec!["rules", "show", &gone, "--trust", &trust], DISK),
         (vec!["rules", "sign", &rules, "--key", &key, "--passphrase-file", &passphrase], REFUSED),
         (vec!["dispose", "--spool", &gone, "--medium-id", "d", "--witness", "w", "--reason", "a", "--key", &key], DISK),
+        (vec!["held", "--spool", &gone, "--parcel", "00", "--key", &key], DISK),
+        (vec!["held", "--spool", &gone, "--parcel", "00", "--out", &garbage, "--reason", "a", "--key", &key], DISK),
         (vec!["release", "--spool", &gone, "--parcel", "00", "--reason", "a", "--key", &key], DISK),
     ];
     for (arguments, expected) in table {

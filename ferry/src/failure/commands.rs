@@ -673,15 +673,15 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
     }
 }
 
-fn fetch(error: &FetchError, l: Language) -> Failure {
+pub(super) fn fetch(error: &FetchError, l: Language) -> Failure {
     match error {
         FetchError::Key(e) => key(e, l),
         FetchError::Desk(e) => desk(e, l),
         FetchError::Folder(e) => Failure {
             remedy: l
                 .pick(
-                    "only group trilock-audit reads exports: usermod -a -G trilock-audit YOU, and log in again",
-                    "导出文件仅 trilock-audit 组可读：usermod -a -G trilock-audit 本人账号，并重新登录",
+                    "exports are read by group trilock-audit, what is held by trilock-sec: usermod -a -G GROUP YOU, and log in again",
+                    "导出文件仅 trilock-audit 组可读，隔离件仅 trilock-sec 组可读：usermod -a -G 组名 本人账号，并重新登录",
                 )
                 .to_owned(),
             ..folder(e, l)

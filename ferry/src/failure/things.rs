@@ -375,6 +375,15 @@ fn refused_remedy(code: &str, l: Language) -> &'static str {
             "earlier exports go after two days; an administrator may remove them from desk/exports",
             "此前的导出两天后自动清除；管理员可从 desk/exports 中删除",
         ),
+        "too-many-held" => (
+            "earlier ones go after two days; an administrator may remove them from desk/held",
+            "此前的隔离件两天后自动清除；管理员可从 desk/held 中删除",
+        ),
+        "incident" => ("look at the parcel at its origin, with the same command there", "请在起点节点用同一命令查看"),
+        "no-security-card" => (
+            "an administrator copies security.seal.pub.pem into the node's trust folder and reloads",
+            "请管理员将 security.seal.pub.pem 复制到该节点信任库并重新加载",
+        ),
         "not-set-up" => ("an administrator runs init once, as root", "请管理员以 root 执行一次 init"),
         "too-long" => ("ask for a shorter period", "请缩短时间范围"),
         "role" => ("use the key of a person with the right role", "请使用具有相应角色人员的密钥"),

@@ -211,7 +211,7 @@ pub(super) fn restore<L: Links>(config: &Config<L>, zone: Zone, asked: &RestoreA
     }
 }
 
-fn passphrase(file: Option<&Path>) -> Result<Option<String>, RestoreError> {
+pub(super) fn passphrase(file: Option<&Path>) -> Result<Option<String>, RestoreError> {
     let Some(path) = file else {
         return Ok(std::env::var(PASSPHRASE_ENV).ok().filter(|said| !said.is_empty()));
     };

@@ -88,10 +88,11 @@ fn owners<L: Links>(zone: Zone, config: &Config<L>, notes: &mut Vec<String>) {
             set_mode(&folder, mode);
         }
     }
-    if run("getent", &["group", "trilock-audit"]) {
-        let exports = layout.desk_exports();
-        notes.extend(own(&exports, &format!("{DAEMON_USER}:trilock-audit"), false));
-        set_mode(&exports, 0o2750);
+    for (group, folder) in [("trilock-audit", layout.desk_exports()), ("trilock-sec", layout.desk_held())] {
+        if run("getent", &["group", group]) {
+            notes.extend(own(&folder, &format!("{DAEMON_USER}:{group}"), false));
+            set_mode(&folder, 0o2750);
+        }
     }
     for route in &config.routes {
         let group = format!("trilock-{}", route.name);

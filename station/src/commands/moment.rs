@@ -3,12 +3,13 @@
 
 use protocol::Timestamp;
 
+use crate::housekeeping::DAY_MS;
+
 /// What may be typed, for a message.
 pub(super) const FORMS: &str = "2026-11-21, 2026-11-21T08:30, 90m, 3h, 2d, or milliseconds since 1970";
 
 const MINUTE_MS: u64 = 60 * 1000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
 /// Longer ago than any ledger.
 const DAYS_MAX: u64 = 100_000;
 
