@@ -48,6 +48,8 @@ pub(crate) struct Look {
     pub signed: bool,
     /// Kinds of the files inside it, each with the first place of its kind.
     pub inside: Vec<Inner>,
+    /// A picture stands in it in letters, as messages carry them.
+    pub has_written_picture: bool,
     /// Inside a drawing, `x` and `y` and lone pairs are ink; only runs and grids are evidence.
     drawing: bool,
     /// Inside the settings of an office document, where printers keep what only they know.
@@ -68,6 +70,7 @@ impl Look {
             obstacles: Vec::new(),
             signed: false,
             inside: Vec::new(),
+            has_written_picture: false,
             drawing: false,
             settings: false,
             strings: None,
@@ -182,21 +185,25 @@ impl Look {
         if let Some(known) = member.as_ref().and_then(|member| self.known.cost(member)) {
             self.pay(known.expanded, known.members, at);
             known.inside.iter().for_each(|kind| self.stands_inside(*kind, at));
+            self.has_written_picture |= known.has_written_picture;
             return known.kind;
         }
         let before = (self.findings.len(), self.obstacles.len(), self.signed);
         let (expanded, members) = (self.expanded_left, self.members_left);
         let around = std::mem::take(&mut self.inside);
+        let picture_around = std::mem::take(&mut self.has_written_picture);
         let kind = self.new_file(name, bytes, at, depth, tolerated);
         let inside: Vec<Kind> = self.inside.iter().map(|inner| inner.kind).collect();
         let found = std::mem::replace(&mut self.inside, around);
         found.into_iter().for_each(|inner| self.stands_inside(inner.kind, &inner.at));
+        let has_written_picture = std::mem::replace(&mut self.has_written_picture, picture_around);
+        self.has_written_picture |= has_written_picture;
         let is_clean = before == (self.findings.len(), self.obstacles.len(), self.signed);
         // Where evidence is full, nothing is known to be clean.
         let is_told = self.findings.len() < EVIDENCE_MAX && self.obstacles.len() < EVIDENCE_MAX;
         if let Some(member) = member.filter(|_| is_clean && is_told) {
             let (expanded, members) = (expanded - self.expanded_left, members - self.members_left);
-            self.known.keep(member, Cost { kind, inside, expanded, members });
+            self.known.keep(member, Cost { kind, inside, has_written_picture, expanded, members });
         }
         kind
     }
@@ -392,6 +399,7 @@ impl Look {
         if kind.is_document() {
             self.stands_inside(kind, at);
         }
+        self.has_written_picture |= kind.is_picture();
     }
 
     /// Reads a text without escapes, full-width forms and what nobody sees; once more with its numbers in one piece.
