@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test writes the program that it starts")]
 #![allow(clippy::cast_possible_truncation, reason = "dice far below any limit")]
 
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, Read};
 
 use guard::{DetectVerdict, Detection, detect};
 use protocol::Crossing;
