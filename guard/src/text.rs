@@ -423,7 +423,7 @@ mod tests {
         let mut out = String::new();
         for (at, c) in chars.iter().enumerate() {
             let between = at > 0 && part(at - 1) && part(at + 1);
-            let alone = !(at > 1 && part(at - 2)) && !part(at + 2);
+            let alone = [at.checked_sub(2), Some(at + 2)].into_iter().flatten().all(|beyond| !part(beyond));
             if *c != ' ' || !between || !alone {
                 out.push(*c);
             }
