@@ -1,5 +1,7 @@
 //! Which axis a word names: the keys under which coordinates are written, and how much each of them proves.
 
+use crate::shape::Shapes;
+
 /// What a key says about the number behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Axis {
@@ -96,7 +98,11 @@ pub(crate) fn is_short(key: &str) -> bool {
 
 /// A key without what ends it: a colon, a full-width bracket.
 pub(crate) fn bare(key: &str) -> &str {
-    key.trim_end_matches(|c: char| !c.is_alphanumeric())
+    match key.as_bytes().last() {
+        // Nearly every key ends in a letter or digit, and needs no table of all characters to say so.
+        Some(last) if last.is_ascii_alphanumeric() => key,
+        _ => key.trim_end_matches(|c: char| !c.is_alphanumeric()),
+    }
 }
 
 /// Whole words, lower case.
@@ -179,6 +185,37 @@ fn simplified(c: char) -> Option<char> {
     })
 }
 
+/// Does any key beyond ASCII end in this character? Nearly every word of a Chinese text fails here.
+fn ends_key(last: char) -> bool {
+    matches!(last, '度' | '经' | '經' | '纬' | '緯' | '标' | '標' | '向' | '值' | 'N' | 'X' | 'x' | 'E' | 'Y' | 'y')
+}
+
+/// Can a word in lower case be a key at all? Nearly every word of a text fails here.
+fn may_name(lower: &[u8]) -> bool {
+    let is_letter = |b: Option<&u8>| matches!(b, Some(b'x' | b'y'));
+    is_letter(lower.first()) || is_letter(lower.last()) || SHAPES.fit(lower) || has_degree_suffix(lower)
+}
+
+const SHAPES: Shapes = shapes();
+
+const fn shapes() -> Shapes {
+    let mut shapes = Shapes::new();
+    let mut rest = WORDS;
+    while let [(word, _), more @ ..] = rest {
+        shapes = shapes.with(word);
+        rest = more;
+    }
+    shapes
+}
+
+/// `latE7`, `gps_lat`, and the longer words for degrees, at their last letters.
+fn has_degree_suffix(lower: &[u8]) -> bool {
+    matches!(
+        lower,
+        [.., b'e', b'6' | b'7'] | [.., b'_', b'l', _, _] | [.., b'u', b'd', b'e'] | [.., b'r', b'e', b'e', b's']
+    )
+}
+
 /// No key is longer than this; a longer word is text.
 const KEY_BYTES_MAX: usize = 64;
 
@@ -191,6 +228,9 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
         return None;
     }
     if !word.is_ascii() {
+        if !word.chars().next_back().is_some_and(ends_key) {
+            return None;
+        }
         let simple: String;
         let word = if word.contains(|c| simplified(c).is_some()) {
             simple = word.chars().map(|c| simplified(c).unwrap_or(c)).collect();
@@ -207,6 +247,11 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
     let lower = std::str::from_utf8(lower).ok()?;
+    may_name(lower.as_bytes()).then(|| named(lower)).flatten()
+}
+
+/// The axis that a word in lower case names.
+fn named(lower: &str) -> Option<Axis> {
     if let Some((_, axis)) = WORDS.iter().find(|(key, _)| *key == lower) {
         return Some(*axis);
     }
@@ -251,6 +296,55 @@ pub(crate) fn of(word: &str) -> Option<Axis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance::Chance;
+
+    #[test]
+    fn a_word_that_is_passed_over_at_its_ends_is_no_key() {
+        let pieces = [
+            "x",
+            "y",
+            "X",
+            "Y",
+            "n",
+            "e",
+            "e7",
+            "e6",
+            "lat",
+            "lng",
+            "lon",
+            "_lat",
+            "_lon",
+            "_lng",
+            "latitude",
+            "longitude",
+            "degrees",
+            "zoom",
+            "geohash",
+            "coord",
+            "_",
+            "1",
+            "z",
+            "t",
+            "max",
+            "tax",
+            "jd",
+            "wd",
+            "north",
+            "east",
+            "ing",
+        ];
+        let mut chance = Chance(3);
+        let known = WORDS.iter().map(|(word, _)| (*word).to_owned());
+        for word in known.chain((0..40_000).map(|_| chance.row(&pieces, 4).concat())) {
+            let lower = word.to_ascii_lowercase();
+            assert!(may_name(lower.as_bytes()) || named(&lower).is_none(), "{word}");
+        }
+        for (ending, _) in ENDINGS {
+            assert!(ending.is_ascii() || ending.chars().next_back().is_some_and(ends_key), "{ending}");
+            assert!(of(&format!("位于{ending}")).is_some() && of(&format!("位于{ending}值")).is_some(), "{ending}");
+        }
+        assert_eq!(of("界址縱坐標"), Some(Axis::SurveyX));
+    }
 
     #[test]
     fn a_chinese_key_is_the_end_of_a_sentence() {

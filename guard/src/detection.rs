@@ -64,6 +64,9 @@ pub(crate) struct Seen {
     /// Kinds of the files inside it.
     #[serde(default)]
     pub inside: Vec<Inner>,
+    /// A picture stands in it in letters.
+    #[serde(default)]
+    pub has_written_picture: bool,
 }
 
 impl Seen {
@@ -80,7 +83,14 @@ impl Seen {
     /// A file that was not read at all.
     pub(crate) fn unread(rule: &'static str, name: &str) -> Seen {
         let obstacle = Finding::new(rule, RuleClass::Structural, name.to_owned(), "");
-        Seen { kind: Kind::Unknown, findings: Vec::new(), obstacles: vec![obstacle], signed: false, inside: Vec::new() }
+        Seen {
+            kind: Kind::Unknown,
+            findings: Vec::new(),
+            obstacles: vec![obstacle],
+            signed: false,
+            inside: Vec::new(),
+            has_written_picture: false,
+        }
     }
 }
 
@@ -98,8 +108,8 @@ pub(crate) fn examine(name: &str, bytes: &[u8], windows: &[Window]) -> Seen {
     }));
     match looked {
         Ok((look, kind)) => {
-            let Look { findings, obstacles, signed, inside, .. } = look;
-            Seen { kind, findings, obstacles, signed, inside }
+            let Look { findings, obstacles, signed, inside, has_written_picture, .. } = look;
+            Seen { kind, findings, obstacles, signed, inside, has_written_picture }
         }
         Err(_) => Seen::unread("parser-failed", name),
     }

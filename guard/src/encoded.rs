@@ -13,7 +13,27 @@ const STRIDE: usize = RUN_BYTES_MIN;
 const RUNS_MAX: usize = 4 << 20;
 
 fn in_alphabet(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    sextet(byte).is_some()
+}
+
+/// What is no letter of base64.
+const NO_LETTER: u8 = 0xFF;
+
+/// The values of the letters of base64, of either alphabet.
+const SEXTETS: [u8; 256] = {
+    let mut table = [NO_LETTER; 256];
+    let (mut rest, mut value): (&[u8], u8) = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 0);
+    while let [letter, more @ ..] = rest {
+        table[*letter as usize] = value;
+        (rest, value) = (more, value + 1);
+    }
+    table[b'-' as usize] = 62;
+    table[b'_' as usize] = 63;
+    table
+};
+
+fn sextet(byte: u8) -> Option<u8> {
+    SEXTETS.get(usize::from(byte)).copied().filter(|value| *value != NO_LETTER)
 }
 
 /// What a run decodes to.
@@ -188,24 +208,30 @@ fn decode(run: &[u8]) -> Option<Vec<u8>> {
 
 /// Hex digits in pairs.
 pub(crate) fn decode_hex(run: &[u8]) -> Option<Vec<u8>> {
-    let nibble = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let nibble = |b: u8| match b {
+        b'0'..=b'9' => b - b'0',
+        b'a'..=b'f' => b - b'a' + 10,
+        b'A'..=b'F' => b - b'A' + 10,
+        _ => 0,
+    };
     let (pairs, _) = run.as_chunks::<2>();
-    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
+    let is_hex = pairs.as_flattened().iter().all(u8::is_ascii_hexdigit);
+    is_hex.then(|| pairs.iter().map(|[high, low]| nibble(*high) << 4 | nibble(*low)).collect())
 }
 
 /// Base64 of either alphabet; anything else is skipped, an incomplete end is dropped.
 pub(crate) fn decode_base64(run: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);
+    // Four letters are three bytes, as long as nothing stands between them.
+    let (quads, _) = run.as_chunks::<4>();
+    for quad in quads {
+        let Some(values) = whole_quad(*quad) else { break };
+        let group = values.iter().fold(0_u32, |group, value| group << 6 | u32::from(*value));
+        let [_, bytes @ ..] = group.to_be_bytes();
+        out.extend_from_slice(&bytes);
+    }
     let (mut group, mut bits) = (0_u32, 0_u32);
-    for byte in run {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => continue,
-        };
+    for value in run.iter().skip(out.len() / 3 * 4).filter_map(|byte| sextet(*byte)) {
         group = (group << 6) | u32::from(value);
         bits += 6;
         if bits >= 8 {
@@ -215,6 +241,11 @@ pub(crate) fn decode_base64(run: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+fn whole_quad(quad: [u8; 4]) -> Option<[u8; 4]> {
+    let values = quad.map(|byte| SEXTETS.get(usize::from(byte)).copied().unwrap_or(NO_LETTER));
+    (!values.contains(&NO_LETTER)).then_some(values)
 }
 
 /// A magic number, a geometry, or a text with digits in it.
@@ -288,9 +319,10 @@ fn is_utf8(sample: &[u8]) -> bool {
 
 fn reads_as_text(bytes: &[u8]) -> bool {
     let sample = head(bytes, 4096);
-    let digits = sample.iter().filter(|b| b.is_ascii_digit()).count();
-    let printable = sample.iter().filter(|b| (0x20..0x7F).contains(*b) || matches!(**b, b'\t' | b'\n' | b'\r')).count();
-    let high = sample.iter().filter(|b| **b >= 0x80).count();
+    let count = |is: fn(u8) -> bool| sample.iter().fold(0_u16, |n, b| n + u16::from(is(*b)));
+    let digits = usize::from(count(|b| b.is_ascii_digit()));
+    let printable = usize::from(count(|b| (0x20..0x7F).contains(&b) || matches!(b, b'\t' | b'\n' | b'\r')));
+    let high = usize::from(count(|b| b >= 0x80));
     // Noise is not printable from end to end; a message without many digits is.
     // A long message may hold a stray control character, as encoded map outlines do.
     let strange = sample.len() - printable - high;
@@ -349,6 +381,33 @@ mod tests {
         assert_eq!(found(&format!("{{\"a\":\"{b64}\"}}")).len(), 1);
         let (one, two) = b64.split_at(32);
         assert!(found(&format!("[\"{one}\", \"{two}\"]")).iter().any(|b| b.len() == 45));
+    }
+
+    #[test]
+    fn letters_of_either_alphabet_are_decoded_whatever_stands_between_them() {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let plainly = |run: &[u8]| {
+            let place = |b: &u8| {
+                let b = match b {
+                    b'-' => b'+',
+                    b'_' => b'/',
+                    other => *other,
+                };
+                alphabet.iter().position(|letter| *letter == b)
+            };
+            let bits: Vec<u8> = run
+                .iter()
+                .filter_map(place)
+                .flat_map(|v| (0..6).rev().map(move |n| u8::from(v >> n & 1 == 1)))
+                .collect();
+            bits.as_chunks::<8>().0.iter().map(|byte| byte.iter().fold(0, |n, bit| n << 1 | bit)).collect::<Vec<u8>>()
+        };
+        let mut chance = crate::chance::Chance(5);
+        for n in 0..20_000 {
+            let pieces: &[u8] = if n % 2 == 0 { b"AZaz09+/-_" } else { b"AZaz09+/-_bcdefgh = \n\"" };
+            let run = chance.row(pieces, 60);
+            assert_eq!(decode_base64(&run), plainly(&run), "{run:?}");
+        }
     }
 
     #[test]

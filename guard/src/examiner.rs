@@ -340,7 +340,14 @@ mod tests {
     const X: File<'static> = File { path: "a", bytes: b"x", schema: None };
 
     fn clean() -> Seen {
-        Seen { kind: Kind::Text, findings: Vec::new(), obstacles: Vec::new(), signed: false, inside: Vec::new() }
+        Seen {
+            kind: Kind::Text,
+            findings: Vec::new(),
+            obstacles: Vec::new(),
+            signed: false,
+            inside: Vec::new(),
+            has_written_picture: false,
+        }
     }
 
     #[test]

@@ -61,7 +61,14 @@ mod tests {
     }
 
     fn left(findings: Vec<Finding>, obstacles: Vec<Finding>, exceptions: &[Exception]) -> usize {
-        let mut seen = Seen { kind: Kind::Text, findings, obstacles, signed: false, inside: Vec::new() };
+        let mut seen = Seen {
+            kind: Kind::Text,
+            findings,
+            obstacles,
+            signed: false,
+            inside: Vec::new(),
+            has_written_picture: false,
+        };
         let before = seen.findings.len();
         let excepted = except(&mut seen, &digest(1), exceptions);
         assert_eq!(seen.findings.len() + excepted.len(), before);

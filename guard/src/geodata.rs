@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::octets::{head, slice, tail, u32_be, u32_le};
+use crate::octets::{Set, head, slice, tail, u32_be, u32_le};
 
 /// Formats by their first bytes.
 const MAGICS: &[(&[u8], &str)] = &[
@@ -33,6 +33,19 @@ const MAGICS: &[(&[u8], &str)] = &[
     (b"\xc8\x09\xfe\x02", "dgn"),
 ];
 
+/// What they begin with.
+const FIRSTS: Set = firsts();
+
+const fn firsts() -> Set {
+    let mut set = Set::of(&[]);
+    let mut rest = MAGICS;
+    while let [(magic, _), more @ ..] = rest {
+        set = set.with(magic[0]);
+        rest = more;
+    }
+    set
+}
+
 /// The words of all of them.
 #[cfg(test)]
 pub(crate) fn magic_words() -> impl Iterator<Item = &'static str> {
@@ -41,9 +54,11 @@ pub(crate) fn magic_words() -> impl Iterator<Item = &'static str> {
 
 /// The name of the geodata format that these bytes open, if they open one.
 pub(crate) fn magic(bytes: &[u8]) -> Option<&'static str> {
-    for (magic, name) in MAGICS {
-        if bytes.starts_with(magic) {
-            return Some(name);
+    if bytes.first().is_some_and(|first| FIRSTS.has(*first)) {
+        for (magic, name) in MAGICS {
+            if bytes.starts_with(magic) {
+                return Some(name);
+            }
         }
     }
     if is_dwg(bytes) {

@@ -551,6 +551,9 @@ fn weigh<P: Parcel>(
         return strip_all(examiner, question, parcel_type, parcel, inspected);
     }
     if !coordinates && !obstacles {
+        if let Some(finding) = written_picture(question, parcel, inspected) {
+            return Weighed::NotUsed(Reason::NotInspectable, finding);
+        }
         return Weighed::Passes(if question.stripped { Verdict::Stripped } else { Verdict::Released });
     }
     if parcel_type.keep && may_keep(question.rules.crossing()) {
@@ -579,8 +582,21 @@ fn weigh<P: Parcel>(
 
 /// Is this a picture that is painted anew on this crossing?
 fn is_painted(question: &Question<'_>, seen: &Seen) -> bool {
-    let outward = question.rules.crossing() == Crossing::IntranetToExtranet && question.moment == Moment::Intake;
-    outward && !question.stripped && seen.kind.is_picture()
+    leaves(question) && !question.stripped && seen.kind.is_picture()
+}
+
+/// Is it about to leave the internal zone?
+fn leaves(question: &Question<'_>) -> bool {
+    question.rules.crossing() == Crossing::IntranetToExtranet && question.moment == Moment::Intake
+}
+
+/// A picture in the letters of a message would leave as it was made, and a message is not written anew for it. What is
+/// signed goes as it is or not at all.
+fn written_picture<P: Parcel>(question: &Question<'_>, parcel: &P, inspected: &Inspected) -> Option<Finding> {
+    let files = parcel.files().iter().zip(&inspected.seen);
+    let (facts, _) =
+        files.into_iter().find(|(_, seen)| leaves(question) && seen.has_written_picture && !seen.signed)?;
+    Some(Finding::new("not-rebuilt", RuleClass::Structural, facts.path.clone(), ""))
 }
 
 /// Takes coordinates out of every file that has them, and paints pictures anew. The result of each must be clean, or the parcel is refused.

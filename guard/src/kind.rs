@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::{Word, known_word};
 use crate::geodata;
-use crate::octets::{head, slice, u32_be};
+use crate::octets::{Set, head, slice, u32_be};
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -233,9 +233,11 @@ impl Kind {
         if let Some(what) = geodata::magic(bytes) {
             return Some(Kind::Geodata(what));
         }
-        for (magic, kind) in MAGICS {
-            if bytes.starts_with(magic) && (*kind != Kind::Font || crate::font::looks_like(bytes)) {
-                return Some(*kind);
+        if bytes.first().is_some_and(|first| FIRSTS.has(*first)) {
+            for (magic, kind) in MAGICS {
+                if bytes.starts_with(magic) && (*kind != Kind::Font || crate::font::looks_like(bytes)) {
+                    return Some(*kind);
+                }
             }
         }
         // Size of the file, then four reserved bytes of zero: "BM" alone opens many a sentence.
@@ -319,6 +321,19 @@ const MAGICS: &[(&[u8], Kind)] = &[
     (b"\x01\0\x09\0\0\x03", Kind::Metafile),
     (b"VCLMTF", Kind::Metafile),
 ];
+
+/// What they begin with.
+const FIRSTS: Set = firsts();
+
+const fn firsts() -> Set {
+    let mut set = Set::of(&[]);
+    let mut rest = MAGICS;
+    while let [(magic, _), more @ ..] = rest {
+        set = set.with(magic[0]);
+        rest = more;
+    }
+    set
+}
 
 /// The words of all that are named by their first bytes.
 #[cfg(test)]

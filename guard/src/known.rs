@@ -49,6 +49,7 @@ impl Member {
 pub(crate) struct Cost {
     pub kind: Kind,
     pub inside: Vec<Kind>,
+    pub has_written_picture: bool,
     pub expanded: usize,
     pub members: u32,
 }

@@ -7,6 +7,8 @@
 mod axis;
 mod buried;
 pub mod catalogue;
+#[cfg(test)]
+mod chance;
 mod cut;
 mod dbf;
 mod detection;
@@ -42,6 +44,7 @@ mod rules;
 mod scan;
 mod second;
 mod seven;
+mod shape;
 mod strip;
 mod table;
 mod tar;

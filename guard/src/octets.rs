@@ -58,3 +58,27 @@ pub(crate) fn length(value: u64) -> usize {
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     slice(bytes, at, N)?.try_into().ok()
 }
+
+/// A set of bytes, asked once a byte: one look into a table.
+pub(crate) struct Set([bool; 256]);
+
+impl Set {
+    pub(crate) const fn of(bytes: &[u8]) -> Set {
+        let mut set = Set([false; 256]);
+        let mut rest = bytes;
+        while let [byte, more @ ..] = rest {
+            set = set.with(*byte);
+            rest = more;
+        }
+        set
+    }
+
+    pub(crate) const fn with(mut self, byte: u8) -> Set {
+        self.0[byte as usize] = true;
+        self
+    }
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or(false)
+    }
+}

@@ -104,15 +104,11 @@ impl Windows {
                 if (420_000.0..=7_200_000.0).contains(&value) {
                     bits |= Self::MERCATOR_Y;
                 }
-                let (degrees, minutes, seconds) =
-                    ((value / 1e4).floor(), (value / 100.0).floor() % 100.0, value % 100.0);
-                if minutes < 60.0 && seconds < 60.0 && decimals >= 1 {
-                    if (73.0..=135.0).contains(&degrees) {
-                        bits |= Self::DMS_EAST;
-                    }
-                    if (3.0..=54.0).contains(&degrees) {
-                        bits |= Self::DMS_NORTH;
-                    }
+                let degrees = (value / 1e4).floor();
+                let (east, north) = ((73.0..=135.0).contains(&degrees), (3.0..=54.0).contains(&degrees));
+                let sexagesimal = || (value / 100.0).floor() % 100.0 < 60.0 && value % 100.0 < 60.0;
+                if decimals >= 1 && (east || north) && sexagesimal() {
+                    bits |= if east { Self::DMS_EAST } else { Self::DMS_NORTH };
                 }
             }
             9..=11 if decimals == 0 => {

@@ -148,12 +148,9 @@ impl<'a> Scan<'a> {
 
     fn run(&mut self) {
         let mut at = 0;
-        while let Some(byte) = self.bytes.get(at) {
-            match class(*byte) {
-                OTHER => at += 1,
-                DIGIT => at = self.number(at),
-                _ => at = self.word(at),
-            }
+        while let Some(skipped) = self.bytes.get(at..).and_then(|rest| rest.iter().position(|b| class(*b) != OTHER)) {
+            at += skipped;
+            at = if class(self.byte(at)) == DIGIT { self.number(at) } else { self.word(at) };
             if self.hits.len() >= HITS_MAX {
                 return;
             }
@@ -178,7 +175,11 @@ impl<'a> Scan<'a> {
 
     /// A word from `start`; answers where to go on.
     fn word(&mut self, start: usize) -> usize {
-        let mut at = start;
+        let letters = |at: usize| {
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            rest.iter().position(|b| class(*b) != LETTER).unwrap_or(rest.len())
+        };
+        let mut at = start + letters(start);
         let mut ascii = true;
         while let Some(byte) = self.bytes.get(at) {
             match class(*byte) {
@@ -267,7 +268,7 @@ impl<'a> Scan<'a> {
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "a measured value; sixteen digits are enough")]
-        let mut value = mantissa as f64 / 10_f64.powi(i32::from(decimals));
+        let mut value = mantissa as f64 / ten_to(decimals);
         let next = self.byte(at);
         if matches!(next, b'e' | b'E')
             && let Some((exponent, end)) = self.exponent(at + 1)
@@ -678,6 +679,14 @@ fn plausible(axis: Axis, a: &Number, b: &Number, short: bool) -> bool {
         }
         Axis::Geohash | Axis::TileZoom => false,
     }
+}
+
+/// Powers of ten as doubles hold them exactly, as many as digits behind a point are read.
+const TENS: [f64; 18] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17];
+
+fn ten_to(decimals: u8) -> f64 {
+    TENS.get(usize::from(decimals)).copied().unwrap_or_else(|| 10_f64.powi(i32::from(decimals)))
 }
 
 fn push_digit(mantissa: u64, digit: u8) -> u64 {

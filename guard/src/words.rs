@@ -2,6 +2,7 @@
 
 use crate::finding::RuleClass;
 use crate::octets::tail;
+use crate::shape::Shapes;
 
 /// What must follow a word before it counts.
 #[derive(Clone, Copy)]
@@ -76,28 +77,22 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("cnsdtf", "vct", Behind::Anything),
 ];
 
-/// Longest word above.
-const WORD_BYTES_MAX: usize = 20;
+const SHAPES: Shapes = shapes();
 
-/// Lengths and first letters that occur above; nearly every word of a text fails here.
-const FIRST: [u32; 26] = first_letters();
-
-const fn first_letters() -> [u32; 26] {
-    let mut table = [0_u32; 26];
-    let mut i = 0;
-    while i < WORDS.len() {
-        let word = WORDS[i].0.as_bytes();
-        table[(word[0] - b'a') as usize] |= 1 << word.len();
-        i += 1;
+const fn shapes() -> Shapes {
+    let mut shapes = Shapes::new();
+    let mut rest = WORDS;
+    while let [(word, ..), more @ ..] = rest {
+        shapes = shapes.with(word);
+        rest = more;
     }
-    table
+    shapes
 }
 
 /// The rule that a word in this place hits.
 pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> Option<(&'static str, RuleClass)> {
-    let first = word.as_bytes().first()?.to_ascii_lowercase();
-    let lengths = FIRST.get(usize::from(first.checked_sub(b'a')?))?;
-    if word.len() > WORD_BYTES_MAX || lengths & (1 << word.len()) == 0 {
+    // Nearly every word of a text fails here.
+    if !SHAPES.fit(word.as_bytes()) {
         return None;
     }
     let (_, rule, behind) = WORDS.iter().find(|(known, ..)| word.eq_ignore_ascii_case(known))?;
@@ -241,6 +236,13 @@ pub(crate) fn is_grid_reference(bytes: &[u8], start: usize, end: usize) -> bool 
 #[cfg(test)]
 mod tests {
     use crate::scan::scan;
+
+    #[test]
+    fn every_word_is_found_by_its_shape() {
+        for (word, ..) in super::WORDS {
+            assert!(super::SHAPES.fit(word.as_bytes()) && super::SHAPES.fit(word.to_ascii_uppercase().as_bytes()));
+        }
+    }
 
     fn hits(text: &str) -> bool {
         !scan(text).hits.is_empty()

@@ -628,6 +628,32 @@ fn a_picture_leaves_the_internal_zone_painted_anew_whatever_its_type_says() {
     );
 }
 
+/// In a message a picture would leave as it was made; as a file of its own it is painted anew.
+#[test]
+fn a_picture_in_the_letters_of_a_message_comes_in_and_does_not_leave_unless_it_is_signed() {
+    let gray: Vec<u8> = (0..64 * 64_u32).map(|n| u8::try_from(n / 64 * 3).expect("small")).collect();
+    let mut picture = Vec::new();
+    jpeg_encoder::Encoder::new(&mut picture, 95)
+        .encode(&gray, 64, 64, jpeg_encoder::ColorType::Luma)
+        .expect("memory takes it");
+    let letters: String = picture.iter().map(|b| format!("{b:02x}")).collect();
+    let json = format!("{{\"ywh\":\"2026-1\",\"fj\":\"{letters}\"}}");
+    let xml = format!("<Message><FJNR>{letters}</FJNR></Message>");
+    let signed = format!("<Message><FJNR>{letters}</FJNR><Signature/></Message>");
+    let kinds = "[[type]]\nname = \"t\"\nkinds = [\"json\", \"xml\", \"csv\"]\n";
+    let by = |crossing: &str, file: &str, content: &str| {
+        let rules = Rules::parse(&format!("crossing = \"{crossing}\"\nversion = \"1\"\n{kinds}")).expect("it loads");
+        ask(&rules, &["t"], Moment::Intake, false, Drop::of(file, &[(file, content.as_bytes())]))
+    };
+    for (file, content) in [("a.json", json.as_str()), ("a.xml", &xml)] {
+        assert_eq!(by("intranet-extranet", file, content), "refused not-inspectable", "{file}");
+        assert_eq!(by("internet-extranet", file, content), "Released t", "{file}");
+        let without = content.replace(&letters, "");
+        assert_eq!(by("intranet-extranet", file, &without), "Released t", "{file}");
+    }
+    assert_eq!(by("intranet-extranet", "a.xml", &signed), "Released t", "what is signed goes as it is");
+}
+
 #[test]
 fn a_citys_window_stops_what_only_its_office_can_know_and_switches_nothing_off() {
     let with = |window: &str| {

@@ -19,6 +19,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use guard::{Answer, Examiner, InProcess, Silence};
@@ -225,7 +226,7 @@ fn is_used_up(crossing: Crossing, worker: &Worker) -> bool {
 /// The workers of a daemon.
 struct Workers {
     pool: Arc<Pool>,
-    keeper: OnceLock<()>,
+    keeper: OnceLock<Option<JoinHandle<()>>>,
 }
 
 /// What the keeper and the visits share.
@@ -371,7 +372,8 @@ impl Workers {
         let mut started = Ok(());
         self.keeper.get_or_init(|| {
             let pool = Arc::clone(&self.pool);
-            started = std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || pool.keep()).map(drop);
+            let keeper = std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || pool.keep());
+            keeper.map_err(|error| started = Err(error)).ok()
         });
         started
     }
@@ -381,5 +383,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.pool.lock().over = true;
         self.pool.changed.notify_all();
+        // What is over has no worker left: each was ended and waited for. A keeper that panicked has none.
+        let _ended = self.keeper.take().flatten().map(JoinHandle::join);
     }
 }

@@ -2,6 +2,7 @@
 //! and the things between the networks. Nothing here is shipped.
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
 
+pub mod bombs;
 pub mod courier;
 pub mod disguise;
 pub mod figures;

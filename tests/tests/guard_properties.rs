@@ -4,15 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "a test writes the program that it starts")]
 #![allow(clippy::cast_possible_truncation, reason = "dice far below any limit")]
 
-use std::fs;
-use std::io::{Cursor, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Cursor, Read};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use guard::{DetectVerdict, Detection, detect};
 use protocol::Crossing;
 use station::sandbox::{Sandbox, Start};
+use tests::bombs;
 use tests::fuzz::{all_documents, mutate};
 use tests::papers::{Noise, zip_of};
 use tests::programs::program;
@@ -117,53 +114,13 @@ fn the_order_of_the_parts_of_a_document_changes_nothing() {
     assert!(found > 8, "{found} documents have parts");
 }
 
-fn gzip(bytes: &[u8], how: Compression) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), how);
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// 160 members of 64 MiB of nothing: 10.7 GB in 10 MiB, packed once and named 160 times.
-fn bomb() -> Vec<u8> {
-    let one = zip_of(&[("0", &vec![0; 64 << 20])], false);
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for number in 0..160 {
-        let mut archive = zip::ZipArchive::new(Cursor::new(one.as_slice())).unwrap();
-        let member = archive.by_index(0).unwrap();
-        writer.raw_copy_file_rename(member, format!("{number}.txt")).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
-}
-
-fn nested(mut inner: Vec<u8>, wrap: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
-    for _ in 0..1_000 {
-        inner = wrap(&inner);
-    }
-    inner
-}
-
 /// The kernel counts, not this test: a worker that asks for more than 64 MiB of memory to write to is refused it and
 /// dies, one that computes for more than a second is killed. Either would be an answer by nobody, and fail.
 #[test]
 fn bombs_are_refused_within_a_second_of_processor_time_and_64_mib() {
     let folder = tempfile::tempdir().unwrap();
-    let node = folder.path().join("node");
-    let text =
-        format!("#!/bin/sh\nulimit -d 65536 && ulimit -t 1 && exec {} \"$@\"\n", program("intranet-node").display());
-    fs::write(&node, text).unwrap();
-    fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
-    let without = ["without", "limits"].map(str::to_owned).to_vec();
-    let sandbox = Sandbox::started_by(Start { program: node, more: without, ..Start::default() });
-
-    let point = b"J1 3287121.334 606857.921\nJ2 3287144.102 606837.744\n".to_vec();
-    let packed = gzip(&vec![0; 64 << 20], Compression::best());
-    let bombs = [
-        ("10 GB.zip", bomb(), "expands-too-far"),
-        ("10 GB.gz", packed.repeat(160), "expands-too-far"),
-        ("nest.zip", nested(point.clone(), |inner| zip_of(&[("a.zip", inner)], true)), "nested-too-deep"),
-        ("nest.gz", nested(point, |inner| gzip(inner, Compression::none())), "nested-too-deep"),
-    ];
-    for (name, bytes, rule) in bombs {
+    let sandbox = bombs::small_sandbox(folder.path(), &program("intranet-node")).unwrap();
+    for (name, bytes, rule) in bombs::all() {
         // Outward each question has a worker of its own, so that none lives on what another left of its second.
         let seen = guard::detect_by(&mut sandbox.visit(Crossing::IntranetToExtranet), name, &bytes);
         let seen = seen.unwrap_or_else(|silence| panic!("{name}: {}", silence.rule()));
