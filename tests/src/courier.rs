@@ -17,8 +17,8 @@ use crate::traffic::{Kind, Lane, Traffic};
 /// What leaves the internal zone by ferry.
 pub const RESULTS: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
 /// Bytes of a volume on which a few results have room; with parity there is more beside them.
-const VOLUME_BYTES: &str = "1180000";
-const VOLUME_BYTES_WITH_PARITY: &str = "1320000";
+const VOLUME_BYTES: &str = "1090000";
+const VOLUME_BYTES_WITH_PARITY: &str = "1140000";
 /// Daemons come up and seal a few hundred drops within this, on the busiest machine.
 const READY: Duration = Duration::from_secs(60);
 
