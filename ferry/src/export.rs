@@ -435,7 +435,7 @@ fn write_iso(writer: &Writer<'_>, volume: Numbered<'_>, iso: &Path) -> Result<Pa
         let words = String::from_utf8_lossy(&output.stderr).chars().filter(|c| !c.is_control()).take(300).collect();
         return Err(ExportError::Xorriso { status: output.status.to_string(), words });
     }
-    disk.sync_all(&[image.clone()]).map_err(|cause| write_error(&image, cause))?;
+    disk.sync_all(std::slice::from_ref(&image)).map_err(|cause| write_error(&image, cause))?;
     disk.rename(&image, iso).map_err(|cause| write_error(iso, cause))?;
     disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
     Ok(iso.to_owned())
