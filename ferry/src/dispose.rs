@@ -42,6 +42,20 @@ impl Dispose {
         let other = [("witness", &self.witness), ("operator", &self.operator)];
         let mut arguments = vec![("medium", self.medium_id.to_string()), ("reason", self.reason.clone())];
         arguments.extend(other.into_iter().filter_map(|(what, who)| Some((what, who.as_ref()?.to_string()))));
+        if let Some(operator) = &self.operator {
+            // The witness answers one word of the operator's, by its id: an answer to an earlier one completes nothing.
+            let about = [("medium", self.medium_id.to_string()), ("operator", operator.to_string())];
+            let waiting = desk.ask(&person, "dispose-word", &about, now, ASK_WAIT_MS)?;
+            let of = |what| waiting.details.get(what).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (word, said) = (of("word"), of("reason"));
+            let at = waiting.details.get("at_ms").and_then(Value::as_u64).map(Timestamp).unwrap_or(now);
+            voice.line(&say!(
+                voice.language,
+                "you answer: {operator}, {at}: \"{said}\"",
+                "所见证的登记：{operator}，{at}：“{said}”"
+            ));
+            arguments.push(("answers", word));
+        }
         let answer = desk.ask(&person, "dispose", &arguments, now, ASK_WAIT_MS)?;
         voice.object(&serde_json::json!({ "medium": self.medium_id, "code": answer.code, "details": answer.details }));
         let (medium, own) = (&self.medium_id, &person.card.holder);

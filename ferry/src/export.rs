@@ -1,6 +1,7 @@
 //! Export: the daemon stages what waits, ferry puts it onto a medium or into a folder that will be burnt, and prints the
 //! slip. Nothing counts as carried before `confirm` has read the written medium back.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,11 +16,16 @@ use crate::copying::{CopyError, write_error};
 use crate::desk::{self, CARRY_WAIT_MS, Desk, DeskError};
 use crate::folder::Folder;
 use crate::keyfile::{KeyFileError, KeyFrom, Person};
-use crate::medium::{MediumError, Numbered, Writer};
+use crate::medium::{Medium, MediumError, Numbered, Writer};
 use crate::papers::{Papers, PapersError};
 use crate::slip;
-use crate::volume::{self, Capacity, Wanted};
+use crate::volume::{self, Capacity, Layout, Wanted};
 use crate::words::{Voice, groups, say, size};
+
+/// States of trips that are not carried yet.
+const OPEN: [&str; 2] = ["staged", "approved"];
+/// Trips that the node is told of: a label has room for so many of any number, and a medium is confirmed before the next.
+const WRITTEN_MAX: usize = 12;
 
 /// What stops an export.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +139,9 @@ impl Export {
         let mut arguments = vec![("medium", self.medium_id.to_string()), ("carrier", self.carrier.to_string())];
         arguments.extend(self.bytes_max.map(|bytes| ("bytes-max", bytes.to_string())));
         arguments.extend(self.wait.then(|| ("wait", "yes".to_owned())));
+        // Of the trips that are staged for this medium the node gives the first that does not stand there: an export that
+        // died is taken up.
+        arguments.push(("written", self.to.stands(&desk)?));
         let answer = desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS)?;
         self.to.write(voice, &desk, (&person, now), &answer, "export")
     }
@@ -167,6 +176,39 @@ impl Destination {
             return Err(ExportError::NoXorriso);
         }
         Ok(())
+    }
+
+    /// The open trips of the desk that stand where this one goes, all volumes of them, as the list that the node is told. Of an
+    /// image that is made nothing is known: it holds one trip, and is made again.
+    fn stands(&self, desk: &Desk) -> Result<String, ExportError> {
+        let over: BTreeSet<u64> =
+            desk.trips()?.iter().filter(|line| !OPEN.contains(&line.state.as_str())).map(|line| line.trip).collect();
+        let roots =
+            self.out.iter().flat_map(|out| [out.clone(), out.join("volume-1")]).chain(self.medium.first().cloned());
+        let found: BTreeSet<u64> = roots
+            .filter_map(|root| Medium::open(&root).and_then(|medium| medium.trips()).ok())
+            .flat_map(|(trips, _)| trips)
+            .filter(|trip| !over.contains(trip) && self.stands_whole(desk, *trip))
+            .collect();
+        let newest: Vec<String> = found.iter().rev().take(WRITTEN_MAX).map(u64::to_string).collect();
+        Ok(if newest.is_empty() { "none".to_owned() } else { newest.join(",") })
+    }
+
+    /// Is every volume of a trip there, with the desk's waybill? Whether each is sound, confirm says.
+    fn stands_whole(&self, desk: &Desk, trip: u64) -> bool {
+        let Ok(papers) = Folder::open(&desk.staged(trip)).map_err(PapersError::from).and_then(|at| Papers::read(&at))
+        else {
+            return false;
+        };
+        let volume = |number: u8, count: u8| {
+            let out = self.out.as_ref().map(|out| volume_folder(out, number, count));
+            let place = out.or_else(|| self.medium.get(usize::from(number) - 1).cloned())?;
+            let (folder, there) = Medium::open(&place).and_then(|medium| medium.trip(trip)).ok()?;
+            let layout = Layout::read(&folder, &papers, None).ok()?;
+            (there.bytes == papers.bytes && layout.number == number).then_some(layout.count)
+        };
+        let count = volume(1, 1).or_else(|| volume(1, u8::MAX));
+        count.is_some_and(|count| (1..=count).all(|number| volume(number, count) == Some(count)))
     }
 
     fn write(
@@ -222,7 +264,7 @@ impl Destination {
         let (_, number, count) = volume;
         match (&self.out, self.medium.get(usize::from(number) - 1), &self.iso) {
             (Some(out), ..) => {
-                let out = if count == 1 { out.clone() } else { out.join(format!("volume-{number}")) };
+                let out = volume_folder(out, number, count);
                 writer.disk.create_dir_all(&out).map_err(|cause| write_error(&out, cause))?;
                 Ok(writer.write(volume, &out)?)
             }
@@ -267,7 +309,7 @@ impl Destination {
         voice.object(&json!({
             "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
             "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written.first(), "volumes": written, "parity": self.parity, "slip": slip,
-            "exceptions": answer.details.get("exceptions"), "first": answer.details.get("first"), "held": answer.details.get("held"),
+            "taken_up": answer.details.get("taken_up"), "exceptions": answer.details.get("exceptions"), "first": answer.details.get("first"), "held": answer.details.get("held"),
         }));
         let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
         voice.line(&say!(
@@ -275,6 +317,13 @@ impl Destination {
             "trip {trip}: {files} files, {amount}, on medium {medium}, carried by {carrier}",
             "批次 {trip}：{files} 个文件，{amount}，介质 {medium}，由 {carrier} 携带"
         ));
+        if answer.details.get("taken_up") == Some(&json!(true)) {
+            voice.line(&say!(
+                language,
+                "taken up  trip {trip} was staged before; it is written with the waybill and signatures it has. What waits since goes with the next export",
+                "续办  批次 {trip} 此前已暂存，按原运单与会签写出；其后待摆渡的内容随下一次导出"
+            ));
+        }
         voice.line(&say!(language, "waybill  {digest}", "运单  {digest}"));
         for (number, path) in (1..).zip(written) {
             let (number, count, path): (usize, usize, _) = (number, written.len(), path.display());
@@ -335,6 +384,11 @@ impl Destination {
     }
 }
 
+/// Where one volume of a trip is written below `--out`.
+fn volume_folder(out: &Path, number: u8, count: u8) -> PathBuf {
+    if count == 1 { out.to_owned() } else { out.join(format!("volume-{number}")) }
+}
+
 /// The image of one volume: the name that was given, with the volume's number where there are several.
 fn image_of(iso: &Path, number: u8, count: u8) -> PathBuf {
     if count == 1 {
@@ -360,28 +414,36 @@ fn filled(error: MediumError, disk: &Disk, place: &Path, needs: u64, written: u6
     }
 }
 
-/// Makes the folder beside the image, the image from the folder, and takes the folder away again.
+/// Makes the folder beside the image, the image from the folder, and takes the folder away again. The rename of the image is
+/// the commit; a folder of the same waybill that an export left when it died is taken up.
 fn write_iso(writer: &Writer<'_>, volume: Numbered<'_>, iso: &Path) -> Result<PathBuf, ExportError> {
     let disk = writer.disk;
-    let mut aside = iso.as_os_str().to_owned();
-    aside.push(".tmp-tree");
-    let aside = PathBuf::from(aside);
-    disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
+    let beside = |end: &str| {
+        let mut name = iso.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let (aside, image) = (beside(".tmp-tree"), beside(".tmp-image"));
+    if !writer.is_ours_alone(&aside) {
+        disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
+    }
     disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
     writer.write(volume, &aside)?;
+    disk.remove_tree(&image).map_err(|cause| write_error(&image, cause))?;
     let (trip, (_, number, count)) = (writer.papers.waybill.trip, volume);
     let label = if count == 1 { format!("TRILOCK_{trip}") } else { format!("TRILOCK_{trip}_{number}") };
     let done = Command::new("xorriso")
         .args(["-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-J", "-joliet-long", "-V", &label, "-o"])
-        .arg(iso)
+        .arg(&image)
         .arg(&aside)
         .output();
-    let cleared = disk.remove_tree(&aside);
     let output = done.map_err(|_| ExportError::NoXorriso)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).chars().filter(|c| !c.is_control()).take(300).collect();
         return Err(ExportError::Xorriso { status: output.status.to_string(), words });
     }
-    cleared.map_err(|cause| write_error(&aside, cause))?;
+    disk.sync_all(std::slice::from_ref(&image)).map_err(|cause| write_error(&image, cause))?;
+    disk.rename(&image, iso).map_err(|cause| write_error(iso, cause))?;
+    disk.remove_tree(&aside).map_err(|cause| write_error(&aside, cause))?;
     Ok(iso.to_owned())
 }

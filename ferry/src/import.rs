@@ -22,6 +22,7 @@ use spool::disk::Disk;
 use crate::approve::put;
 use crate::copies::{self, Found};
 use crate::copying::{CopyError, copy_line, read_line, room, write_error};
+use crate::crew;
 use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, TripLine};
 use crate::folder::{Folder, FolderError};
 use crate::gather::{GatherError, Gathered, Gathering, forget_volumes};
@@ -35,6 +36,9 @@ use crate::words::{Voice, groups, say, size};
 
 /// What the daemon leaves in a trip's folder when it has taken the trip in. Whoever removed it would let the trip in twice.
 const DAEMONS_NOTE: &str = "trip.json";
+
+/// Lines that are copied and verified by all cores before anybody asks whether one of them failed.
+const COPIED_TOGETHER: usize = 32;
 
 /// Names of strangers that are told: a page. A medium full of junk does not scroll its alarm away.
 const NAMED_MAX: usize = 64;
@@ -378,16 +382,17 @@ fn copy_all(
     aside: &Path,
     bar: &indicatif::ProgressBar,
 ) -> Result<(), ImportError> {
-    for line in &papers.waybill.lines {
+    let copies = Folder::open(aside)?;
+    let one = |line: &WaybillLine| {
         copy_line(folder, line, papers.signed.suite, aside, disk, bar)?;
-        let copies = Folder::open(aside)?;
         check_line(&copies, &papers.waybill, line, trust).map_err(|cause| ImportError::NotAuthentic {
             trip: papers.waybill.trip,
             file: line_file_name(line),
             cause,
-        })?;
-    }
-    Ok(())
+        })
+    };
+    // In pieces, so that what fails ends it soon.
+    papers.waybill.lines.chunks(COPIED_TOGETHER).try_for_each(|lines| crew::each(lines, one).into_iter().collect())
 }
 
 /// A waybill line's file is what the line says, and proves itself.

@@ -2,26 +2,27 @@
 //! Written aside and renamed, so that a trip is on the medium whole or not at all. What is not on the waybill is
 //! listed and never opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use protocol::parcel::VERSION;
 use protocol::parity::Shape;
 use protocol::signer::SignError;
+use protocol::suite::Digest;
 use protocol::volume::{Piece, Volume, VolumeFault};
 use protocol::waybill::WAYBILL_LINES_MAX;
 use protocol::{Signed, Suite, Timestamp};
-use spool::disk::Disk;
+use spool::disk::{ASIDE, Disk};
 
 use crate::copies::{self, COPIES, TIMES};
-use crate::copying::{CopyError, copy_span, read_line, read_span, write_error};
+use crate::copying::{CopyError, Span, copy_span, read_line, read_span, write_error};
 use crate::crew;
 use crate::folder::{Folder, FolderError, Item, Kind};
 use crate::keyfile::Person;
 use crate::papers::{APPROVAL_SUFFIX, APPROVALS, Papers, PapersError, WAYBILL};
 use crate::parity::{self, Parity, ParityError};
-use crate::volume::{Layout, Plan, PlanError, VOLUME, VolumeError, cut_name, cut_span, piece};
+use crate::volume::{Cut, Layout, Plan, PlanError, VOLUME, VolumeError, cut_name, cut_span, piece};
 use crate::words::shown;
 
 /// The folder on a medium that is ours.
@@ -57,6 +58,9 @@ pub(crate) enum MediumError {
     /// It is there already, and other than this one.
     #[error("{} exists and holds something else", path.display())]
     Occupied { path: PathBuf },
+    /// The same number, staged at another time.
+    #[error("{} holds trip {trip} with waybill {found}, not {wanted}", path.display())]
+    OtherPaper { path: PathBuf, trip: u64, found: Digest, wanted: Digest },
     /// Its waybill names another trip than its folder.
     #[error("folder {} holds the waybill of trip {found}", path.display())]
     OtherTrip { path: PathBuf, found: u64 },
@@ -262,7 +266,8 @@ impl Writer<'_> {
     }
 
     /// Writes a volume of a staged trip onto a medium, or into a folder that will be burnt. Safe to run again: an unfinished
-    /// copy is a `.tmp-` folder that the next run removes, and the rename at the end is the commit.
+    /// copy is a `.tmp-` folder that begins with the waybill, the next run of the same waybill goes on there, and the rename
+    /// at the end is the commit.
     pub(crate) fn write(&self, volume: Numbered<'_>, medium: &Path) -> Result<PathBuf, MediumError> {
         let (disk, papers) = (self.disk, self.papers);
         let trip = papers.waybill.trip;
@@ -272,9 +277,7 @@ impl Writer<'_> {
         if place.symlink_metadata().is_ok() {
             // The same trip again: left where it is whole, written anew where it is not, never written over where it is another.
             let folder = Folder::open(&place)?;
-            if !Papers::read(&folder).is_ok_and(|there| there.bytes == papers.bytes) {
-                return Err(MediumError::Occupied { path: place });
-            }
+            self.same_paper(&folder)?;
             if self.stands(&folder, volume) {
                 return Ok(place);
             }
@@ -289,21 +292,107 @@ impl Writer<'_> {
             Ok(_) => {}
             Err(_) => disk.create_dir_all(&ours).map_err(|cause| failed(&ours, cause))?,
         }
+        let aside = ours.join(format!("{ASIDE}{trip}"));
+        let there = self.begun(volume.0, &aside)?;
         let shape = volume.0.shape(self.parity)?;
         let content: u64 = volume.0.cuts.iter().map(|cut| cut.size).sum();
         let beside = shape.as_ref().map_or(0, parity::bytes);
-        crate::copying::room(disk, &ours, content + beside + papers.bytes.len() as u64 * TIMES)?;
-
-        let aside = ours.join(format!(".tmp-{trip}"));
-        disk.remove_tree(&aside).map_err(|cause| failed(&aside, cause))?;
-        let approvals = aside.join(APPROVALS);
-        disk.create_dir_all(&approvals).map_err(|cause| failed(&approvals, cause))?;
+        let all = content + beside + papers.bytes.len() as u64 * TIMES;
+        crate::copying::room(disk, &ours, all.saturating_sub(there))?;
         self.fill(volume, shape.as_ref(), &aside)?;
         // One sync for all: thousands of files, each synced by itself, take a stick minutes.
         disk.sync_file_system(&aside).map_err(|cause| failed(&aside, cause))?;
         disk.remove_tree(&place).map_err(|cause| failed(&place, cause))?;
         disk.rename(&aside, &place).map_err(|cause| failed(&place, cause))?;
         Ok(place)
+    }
+
+    /// Does a place hold this trip and nothing else, whole or begun?
+    pub(crate) fn is_ours_alone(&self, medium: &Path) -> bool {
+        let trip = self.papers.waybill.trip.to_string();
+        let names = [format!("{ASIDE}{trip}"), trip];
+        let ours = |item: &Item| item.kind == Kind::Folder && names.iter().any(|name| item.name == name.as_str());
+        let held = Medium::open(medium).and_then(|medium| {
+            let items = medium.ours.list(TRIPS_MAX)?;
+            let alone = medium.beside().is_empty() && items.iter().all(ours);
+            Ok(alone
+                && items.iter().all(|item| medium.ours.sub(&item.name).is_ok_and(|at| self.same_paper(&at).is_ok())))
+        });
+        held.unwrap_or(false)
+    }
+
+    /// Is the waybill in a folder of our number ours? Another, or none, is somebody's to look at.
+    fn same_paper(&self, folder: &Folder) -> Result<(), MediumError> {
+        let (papers, path) = (self.papers, folder.path().to_owned());
+        match Papers::read(folder) {
+            Ok(there) if there.bytes == papers.bytes => Ok(()),
+            Ok(there) if there.waybill.trip == papers.waybill.trip => {
+                let (trip, found, wanted) = (papers.waybill.trip, there.digest, papers.digest);
+                Err(MediumError::OtherPaper { path, trip, found, wanted })
+            }
+            _ => Err(MediumError::Occupied { path }),
+        }
+    }
+
+    /// Makes the folder in which the trip grows, with its waybill, or takes up the one that an export of the same waybill left
+    /// when it died: files of this volume stay, and count where they are whole. Gives the bytes of those.
+    fn begun(&self, plan: &Plan, aside: &Path) -> Result<u64, MediumError> {
+        let disk = self.disk;
+        let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
+        let begun = Folder::open(aside).ok().filter(|folder| !is_link(aside) && folder.file(WAYBILL).is_ok());
+        let mut bytes = 0;
+        if let Some(folder) = begun {
+            self.same_paper(&folder)?;
+            let sizes: BTreeMap<String, u64> =
+                plan.cuts.iter().map(|cut| (cut_name(self.papers, cut), cut.size)).collect();
+            for item in folder.list(TRIP_ITEMS_MAX)? {
+                let size = item.name.to_str().and_then(|name| sizes.get(name));
+                let found = folder.file(&item.name).map_or(0, |(_, bytes)| bytes);
+                if item.kind == Kind::File && (item.name == WAYBILL || size == Some(&found)) {
+                    bytes += found;
+                    continue;
+                }
+                let path = aside.join(&item.name);
+                disk.remove_tree(&path).map_err(|cause| failed(&path, cause))?;
+            }
+        } else {
+            disk.remove_tree(aside).map_err(|cause| failed(aside, cause))?;
+            disk.create_dir_all(aside).map_err(|cause| failed(aside, cause))?;
+            let paper = aside.join(WAYBILL);
+            disk.write(&paper, &self.papers.bytes).map_err(|cause| failed(&paper, cause))?;
+        }
+        let approvals = aside.join(APPROVALS);
+        disk.create_dir_all(&approvals).map_err(|cause| failed(&approvals, cause))?;
+        Ok(bytes)
+    }
+
+    /// One file of the volume: as an export that died left it, where it is whole, or copied. Gives its tree digest and its
+    /// plain SHA-256.
+    fn file(&self, cut: &Cut, aside: &Path) -> Result<(Digest, Digest), CopyError> {
+        let (name, span) = (cut_name(self.papers, cut), cut_span(self.papers, cut));
+        let (suite, path) = (self.papers.signed.suite, aside.join(&name));
+        if path.symlink_metadata().is_ok() {
+            // A part alone has no digest on the waybill: the staged bytes say what it is.
+            let quiet = ProgressBar::hidden();
+            let wanted = match span.digest {
+                Some(digest) => Ok(digest),
+                None => read_span(self.staged, &span, suite, &quiet, &mut |_| Ok(())),
+            }?;
+            let there = Span { name, file_bytes: cut.size, offset: 0, size: cut.size, digest: Some(wanted) };
+            let mut sha256 = Suite::Std.hasher();
+            let read = Folder::open(aside).map_err(CopyError::from).and_then(|folder| {
+                read_span(&folder, &there, suite, &quiet, &mut |piece| {
+                    sha256.update(piece);
+                    Ok(())
+                })
+            });
+            if let Ok(digest) = read {
+                self.bar.inc(cut.size);
+                return Ok((digest, sha256.finish()));
+            }
+            self.disk.remove_tree(&path).map_err(|cause| write_error(&path, cause))?;
+        }
+        copy_span(self.staged, &span, suite, &path, self.disk, self.bar)
     }
 
     /// Is the same volume there, and whole?
@@ -330,9 +419,8 @@ impl Writer<'_> {
         let (disk, papers) = (self.disk, self.papers);
         let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
         let copied = crew::each(&plan.cuts, |cut| {
-            let (name, span) = (cut_name(papers, cut), cut_span(papers, cut));
-            copy_span(self.staged, &span, papers.signed.suite, &aside.join(&name), disk, self.bar)
-                .map(|(digest, sha256)| (name, span, piece(cut, digest), sha256))
+            let made = self.file(cut, aside);
+            made.map(|(digest, sha256)| (cut_name(papers, cut), cut_span(papers, cut), piece(cut, digest), sha256))
         });
         let (mut sums, mut spans, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
         for made in copied {
@@ -389,6 +477,10 @@ impl Writer<'_> {
         volume.fits(&self.papers.waybill, &self.papers.digest).map_err(MediumError::OtherExporter)?;
         Ok(Signed::make_by(&*self.person.key, &volume)?.to_bytes())
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|about| about.is_symlink())
 }
 
 /// A strict umask at one end must not lock the other end out. Best effort: FAT and ISO 9660 have modes of their own.

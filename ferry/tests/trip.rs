@@ -385,7 +385,7 @@ fn an_unfinished_or_damaged_copy_is_written_again_and_another_trip_is_never_over
     let waybill = stage.trip().join("waybill");
     flip(&waybill, 60);
     let before = fs::read(&waybill).unwrap();
-    assert!(expect(1, &again).contains("holds something else"));
+    assert!(expect(1, &again).contains("holds trip 17 with waybill"));
     assert_eq!(fs::read(&waybill).unwrap(), before);
 }
 
@@ -423,4 +423,95 @@ fn sentences_are_chinese_where_the_session_is() {
     ];
     let text = expect(3, &[&arguments[..], &["--trust", stage.office.trust_path()]].concat());
     assert!(text.contains("没有介质") && text.contains("处理办法"), "{text}");
+}
+
+impl Stage {
+    fn reexport(&self, code: i32) -> String {
+        let asked = ["reexport", "--spool", self.inner.spool(), "--key", &self.operator, "--trip", "17", "--medium"];
+        expect(code, &[&asked[..], &[self.medium(), "--slip", self.office.dir.to_str().unwrap()]].concat())
+    }
+
+    /// The medium as an export leaves it that dies before its last step.
+    fn half_written(&self) -> PathBuf {
+        self.export();
+        let aside = self.medium.join("TRILOCK/.tmp-17");
+        fs::rename(self.trip(), &aside).unwrap();
+        for gone in ["SHA256SUMS", "README.txt"] {
+            fs::remove_file(aside.join(gone)).unwrap();
+        }
+        aside
+    }
+}
+
+fn sealed_in(folder: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = all.filter(|path| path.extension().is_some()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn an_export_that_died_is_taken_up_and_what_is_whole_on_the_medium_is_not_written_again() {
+    let stage = Stage::new("taken-up", Suite::Std);
+    let aside = stage.half_written();
+    let files = sealed_in(&aside);
+    assert_eq!(files.len(), 3);
+    // Whoever has another name still is the same file.
+    let names = |path: &Path| std::os::unix::fs::MetadataExt::nlink(&fs::metadata(path).unwrap());
+    let (whole, torn, gone) = (&files[0], &files[1], &files[2]);
+    for (file, name) in [(whole, "whole"), (torn, "torn")] {
+        fs::hard_link(file, stage.office.dir.join(name)).unwrap();
+    }
+    // Right in its size and wrong in a byte: only its digest says that it is not whole.
+    flip(torn, 40);
+    fs::remove_file(gone).unwrap();
+    fs::write(aside.join("parity.001"), b"of another wish").unwrap();
+    fs::create_dir(aside.join("copy-9")).unwrap();
+    let other = stage.medium.join("TRILOCK/.tmp-16");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("waybill"), b"another trip's").unwrap();
+    let text = stage.reexport(0);
+    assert!(text.contains("trip 17: 3 files"), "{text}");
+    let at = |path: &Path| stage.trip().join(path.file_name().unwrap());
+    assert_eq!((names(&at(whole)), names(&at(torn))), (2, 1), "the one is not written again, the other is");
+    assert!(!aside.exists() && other.join("waybill").is_file(), "another trip's folder is left as it is");
+    stage.approve(0, &stage.first);
+    stage.approve(0, &stage.second);
+    fs::remove_dir_all(&other).unwrap();
+    assert!(stage.confirm(0).contains("3 files"));
+    assert!(stage.import(0).contains("imported. 3 files"));
+}
+
+#[test]
+fn another_waybill_under_the_same_number_is_refused_with_what_to_do_whole_or_half_written() {
+    let stage = Stage::new("other-paper", Suite::Std);
+    let mut other = Stage::new("other-paper-theirs", Suite::Std);
+    let theirs = other.half_written();
+    other.medium = stage.medium.clone();
+    for name in [".tmp-17", "17"] {
+        let place = stage.medium.join("TRILOCK").join(name);
+        fs::create_dir_all(&place).unwrap();
+        for file in ["waybill"].map(|name| theirs.join(name)).iter().chain(&sealed_in(&theirs)) {
+            fs::copy(file, place.join(file.file_name().unwrap())).unwrap();
+        }
+        let asked = [
+            "export",
+            "--spool",
+            stage.inner.spool(),
+            "--key",
+            &stage.operator,
+            "--medium-id",
+            "disc-0042",
+            "--carrier",
+            "wu",
+            "--medium",
+            stage.medium(),
+        ];
+        let text = if name == ".tmp-17" { expect(1, &asked) } else { stage.reexport(1) };
+        let remedy = format!("run `rm -r -- '{}'` and the same command again", place.display());
+        assert!(text.contains("holds trip 17 with waybill") && text.contains(&remedy), "{text}");
+        assert_eq!(sealed_in(&place).len(), 3, "nothing of it was touched");
+        fs::remove_dir_all(&place).unwrap();
+    }
+    assert!(stage.reexport(0).contains("trip 17: 3 files"));
 }

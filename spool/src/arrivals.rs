@@ -28,6 +28,16 @@ pub struct Arrivals {
     pub(crate) crossing: Crossing,
 }
 
+/// A whole file that is brought from elsewhere.
+pub struct Incoming {
+    /// Its id.
+    pub id: BundleId,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
 /// What to do with an offer.
 pub enum Begin {
     /// It is here, or was here: nothing needs to be sent.
@@ -85,6 +95,56 @@ impl Arrivals {
         let busy = locked(self.spool.busy());
         found.retain(|entry| !busy.contains(&(self.crossing, entry.id)));
         Ok(found)
+    }
+
+    /// Whole files from one folder elsewhere become complete, with one sync of both folders for all of them. None counts as
+    /// complete before that, and after an error each lies where it lay, or is gone where no sync of it can be believed.
+    pub fn take_files(&self, files: &[Incoming]) -> Result<(), SpoolError> {
+        let (disk, target) = (self.spool.disk(), self.spool.layout().complete(self.crossing));
+        let (mut turns, mut opened, mut going) = (Vec::new(), Vec::new(), Vec::new());
+        for Incoming { id, kind, path } in files {
+            let at = |source| SpoolError::disk(path, source);
+            if going.iter().any(|(same, _)| *same == path) {
+                continue;
+            }
+            if self.have(id, *kind)? {
+                disk.remove_file(path).map_err(at)?;
+                continue;
+            }
+            turns.push(Turn::take(self.spool.busy(), self.crossing, *id)?);
+            opened.push(crate::disk::open_plain(path).map_err(at)?);
+            going.push((path, self.complete_path(id, *kind)));
+        }
+        let Some((first, _)) = going.first() else { return Ok(()) };
+        let folder = first.parent().unwrap_or(&target).to_owned();
+        self.spool.room(0)?;
+        if let Err(error) = disk.sync_files(&opened) {
+            for (path, _) in &going {
+                let _gone = disk.remove_file(path);
+            }
+            return Err(SpoolError::disk(&folder, error));
+        }
+        let mut moved = Vec::new();
+        let put = going.iter().try_for_each(|(path, to)| match disk.rename_new_unsynced(path, to) {
+            Ok(()) => {
+                moved.push((*path, to));
+                Ok(())
+            }
+            // One that is here already, or another file system, which has no group to share a sync with.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => disk.remove_file(path),
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => disk.move_new(path, to),
+            Err(error) => Err(error),
+        });
+        let synced = put.and_then(|()| disk.sync_dir(&target)).and_then(|()| disk.sync_dir(&folder));
+        if let Err(error) = synced {
+            for (path, to) in moved {
+                let _taken_back = disk.rename_new_unsynced(to, path);
+            }
+            return Err(SpoolError::disk(&folder, error));
+        }
+        drop(turns);
+        self.spool.bell().ring();
+        Ok(())
     }
 
     /// A whole file from elsewhere becomes complete: moved, or copied and synced across file systems. One that is here

@@ -117,7 +117,7 @@ mod whole;
 #[cfg(feature = "owner")]
 pub use crate::{
     acts::{Act, ActAt, ActFilter, TripOnRecord, TripStage, Way},
-    arrivals::{Arrivals, Begin, Partial},
+    arrivals::{Arrivals, Begin, Incoming, Partial},
     bell::Bell,
     entry::{Content, Entry, EntryKind},
     evidence::Kept,

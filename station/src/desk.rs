@@ -28,7 +28,7 @@ use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::housekeeping::DAY_MS;
 use crate::station::{Off, Station, StationError};
-use crate::trips::{self, VolumeRead};
+use crate::trips::{self, Meant, VolumeRead};
 use crate::{admission, backup, by_hand, disposal, held, housekeeping, key_life, receipts, release, report, reseal};
 
 /// Requests answered in one step; the rest waits its turn.
@@ -219,7 +219,7 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
 fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], now: Timestamp) -> Outcome {
     let changes = !matches!(
         request.action.as_str(),
-        "list" | "show" | "gaps" | "trips" | "keys" | "report" | "ledger-export" | "held"
+        "list" | "show" | "gaps" | "trips" | "keys" | "report" | "ledger-export" | "held" | "dispose-word"
     );
     if changes {
         let mut record = Record::new(Event::RequestAnswered, now);
@@ -230,37 +230,21 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
     let may = |allowed: &[Role]| role == Role::Node || allowed.contains(&role);
     let person = &request.person;
     match request.action.as_str() {
-        "export" | "reexport" if may(&[Role::Operator]) => {
-            let again = if request.action.as_str() == "reexport" { number(request, "trip") } else { None };
-            let earlier = again.map(|number| trips::staged(station, number)).transpose()?.flatten();
-            let medium =
-                name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
-            let carrier =
-                name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
-            let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
-            let staged = match trips::stage(station, &medium, &carrier, person, again, now) {
-                Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
-                other => other?,
-            };
-            let first = match &staged {
-                Ok(trip) => trips::staged_before(station, trip.trip)?,
-                Err(_) => Vec::new(),
-            };
-            Ok(staged.map(|trip| {
-                let folder = station.layout().desk_trips().join(trip.trip.to_string());
-                json!({ "trip": trip.trip, "first": first, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "exceptions": trip.exceptions, "held": trip.held })
-            }))
-        }
+        "export" if may(&[Role::Operator]) => export(station, request, None, now),
+        "reexport" if may(&[Role::Operator]) => export(station, request, number(request, "trip"), now),
         "approve" if may(&[Role::Approver]) => match number(request, "trip") {
-            Some(trip) => Ok(trips::approve(station, trip, person, now)?
-                .map(|trip| json!({ "trip": trip.trip, "have": trip.approvals.len(), "needed": trip.needed }))),
+            Some(trip) => or_disk_error(trips::approve(station, trip, person, now).map(|approved| {
+                approved.map(|trip| json!({ "trip": trip.trip, "have": trip.approvals.len(), "needed": trip.needed }))
+            })),
             None => Ok(Err(missing("trip"))),
         },
         "confirm" if may(&[Role::Operator]) => match (number(request, "trip"), name(request, "medium")) {
             (Some(trip), Some(medium)) => match volume_of(request, signed) {
-                Ok(volume) => Ok(trips::confirm(station, trip, &medium, volume.as_ref(), person, now)?.map(
-                    |(trip, missing)| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes, "missing": missing }),
-                )),
+                Ok(volume) => or_disk_error(
+                    trips::confirm(station, trip, &medium, volume.as_ref(), person, now).map(|confirmed| {
+                        confirmed.map(|(trip, missing)| json!({ "trip": trip.trip, "files": trip.files, "bytes": trip.bytes, "missing": missing }))
+                    }),
+                ),
                 Err(refusal) => Ok(Err(refusal)),
             },
             _ => Ok(Err(missing("trip, medium"))),
@@ -270,8 +254,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             let (Some(trip), Some(crossing)) = (number(request, "trip"), crossing) else {
                 return Ok(Err(missing("trip, crossing")));
             };
-            Ok(trips::import(station, crossing, trip, person, request.at, now)?.map(|(trip, skipped)| {
-                json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped })
+            or_disk_error(trips::import(station, crossing, trip, person, request.at, now).map(|imported| {
+                imported.map(|(trip, skipped)| json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped }))
             }))
         }
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
@@ -305,6 +289,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "release" if matches!(role, Role::Security | Role::Approver) => release::release(station, request, signed, now),
         "intake" if role == Role::Operator => brought(station, request, signed, now),
         "dispose" if role != Role::Node => disposal::dispose(station, request, role, signed, now),
+        "dispose-word" if role != Role::Node => disposal::waiting(station, request, now),
         // What is laid beside the request, and made there, is in the folder of this machine's own account.
         "seal" if may(&[]) => or_disk_error(by_hand::seal(station, request, now)),
         "open" if may(&[]) => or_disk_error(by_hand::open(station, request, now)),
@@ -317,7 +302,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
         "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "held-take" | "release" | "dispose" | "intake" | "seal" | "open" | "backup" | "gap-close"
+        | "route-disable" | "except" | "except-revoke" | "held" | "held-take" | "release" | "dispose" | "dispose-word" | "intake" | "seal" | "open" | "backup" | "gap-close"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -325,6 +310,33 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
             Ok(Err(Refusal::new("unknown-action", &format!("this node knows no request \"{other}\""), "未知请求")))
         }
     }
+}
+
+/// A trip for the next medium: one that stands staged already where that is meant, or a new one, or one staged `again`.
+fn export(station: &Station, request: &Request, again: Option<u64>, now: Timestamp) -> Outcome {
+    let earlier = again.map(|number| trips::staged(station, number)).transpose()?.flatten();
+    let medium = name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
+    let carrier = name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
+    let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
+    let (person, written) = (&request.person, request.argument("written").map(numbers));
+    let meant = again.map(Meant::Trip).or(written.as_deref().map(Meant::NotWritten));
+    let stands = meant.map(|meant| trips::standing(station, &medium, &carrier, person, &meant)).transpose()?.flatten();
+    let taken_up = stands.is_some();
+    let staged = match stands {
+        Some(trip) => Ok(trip),
+        None => match trips::stage(station, &medium, &carrier, person, again, now) {
+            Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
+            other => other?,
+        },
+    };
+    let first = match &staged {
+        Ok(trip) => trips::staged_before(station, trip.trip)?,
+        Err(_) => Vec::new(),
+    };
+    Ok(staged.map(|trip| {
+        let folder = station.layout().desk_trips().join(trip.trip.to_string());
+        json!({ "trip": trip.trip, "first": first, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "taken_up": taken_up, "exceptions": trip.exceptions, "held": trip.held })
+    }))
 }
 
 /// Is it the disk's word about one file or folder? The next try is a person's to make.
@@ -487,6 +499,11 @@ pub(crate) fn name(request: &Request, what: &str) -> Option<Name> {
 
 fn number(request: &Request, what: &str) -> Option<u64> {
     request.argument(what).and_then(|word| word.parse().ok())
+}
+
+/// A list of numbers with commas between them; what is none is left out.
+fn numbers(words: &str) -> Vec<u64> {
+    words.split(',').filter_map(|word| word.parse().ok()).collect()
 }
 
 /// The crossings out of this node.

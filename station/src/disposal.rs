@@ -1,6 +1,6 @@
-//! Disposal: a medium of the register was destroyed. An operator says so and names a witness, the witness says the same of
-//! the operator, each with their own key; from then on nothing goes onto the medium and nothing is taken from it, whatever
-//! the register says of its id.
+//! Disposal: a medium of the register was destroyed. An operator says so and names a witness, the witness answers that very
+//! word by its id, each with their own key; from then on nothing goes onto the medium and nothing is taken from it, whatever
+//! the register says of its id. A witness' word of another day answers another word, and completes nothing.
 //!
 //! Why it may die anywhere: each word is kept among the evidence as it was signed, the witness' word completes the
 //! operator's, and both are recorded together; before that record the medium is as it was, and either person may ask again.
@@ -13,7 +13,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
 use protocol::request::Request;
 use protocol::trust::{Role, Use};
-use protocol::{Name, Signed, Timestamp};
+use protocol::{Digest, Name, Signed, Timestamp};
 use serde_json::{Value, json};
 use spool::{ActFilter, Kept};
 
@@ -93,8 +93,7 @@ pub(crate) fn dispose(station: &Station, request: &Request, role: Role, signed: 
         return Ok(Err(trips::medium_unknown()));
     }
     if station.disposed.since(&medium).is_some() {
-        let said = Refusal::new("disposed-already", "the medium was disposed of before", "该介质此前已登记销毁");
-        return Ok(Err(Refusal { done: true, ..said }));
+        return Ok(Err(already()));
     }
     if let Some(trip) = trips::open_on(station, &medium)? {
         return Ok(Err(Refusal::new(
@@ -153,6 +152,33 @@ fn keep(station: &Station, request: &Request, signed: &[u8], now: Timestamp) -> 
     Ok(station.spool.keep_evidence(&[kept])?)
 }
 
+/// The operator's word that the person who asks may answer: its id, and what it says.
+pub(crate) fn waiting(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let (Some(medium), Some(operator)) = (name(request, "medium"), name(request, "operator")) else {
+        return Ok(Err(missing("medium, operator")));
+    };
+    if station.disposed.since(&medium).is_some() {
+        return Ok(Err(already()));
+    }
+    let found = first_word(station, &medium, &operator, &request.person, now)?;
+    Ok(found
+        .ok_or_else(|| not_asked(&operator))
+        .map(|(said, _)| json!({ "word": said.id.to_string(), "reason": said.argument("reason"), "at_ms": said.at.0 })))
+}
+
+fn already() -> Refusal {
+    let said = Refusal::new("disposed-already", "the medium was disposed of before", "该介质此前已登记销毁");
+    Refusal { done: true, ..said }
+}
+
+fn not_asked(operator: &Name) -> Refusal {
+    Refusal::new(
+        "not-asked",
+        &format!("{operator} has not named you as the witness of this medium in the last seven days"),
+        &format!("{operator} 在七日内未提出由您见证销毁该介质"),
+    )
+}
+
 /// The witness' word, which completes the operator's.
 fn witnessed(
     station: &Station,
@@ -166,12 +192,19 @@ fn witnessed(
         return Ok(Err(same_person()));
     }
     let Some((first, paper)) = first_word(station, medium, operator, &request.person, now)? else {
-        return Ok(Err(Refusal::new(
-            "not-asked",
-            &format!("{operator} has not named you as the witness of this medium in the last seven days"),
-            &format!("{operator} 在七日内未提出由您见证销毁该介质"),
-        )));
+        return Ok(Err(not_asked(operator)));
     };
+    if request.argument("answers").and_then(Digest::from_hex) != Some(first.id) {
+        return Ok(Err(Refusal::new(
+            "other-word",
+            &format!("it does not answer the word that {operator} said last of this medium"),
+            &format!("该见证未对应 {operator} 就该介质最后一次提出的销毁登记"),
+        )
+        .with_remedy(
+            "run `ferry dispose --operator` again: it answers the last word",
+            "请重新执行 ferry dispose --operator，将对应最后一次登记",
+        )));
+    }
     // Under one day with the record that names it: where the operator spoke on an earlier one, once more.
     keep(station, &first, &paper, now)?;
     keep(station, request, signed, now)?;

@@ -25,7 +25,7 @@ use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use spool::disk::open_plain;
-use spool::{Entry, EntryKind, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
+use spool::{Entry, EntryKind, Incoming, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
 use crate::budget::Budgets;
@@ -53,6 +53,8 @@ const COPY_MODE: u32 = 0o640;
 const WAYBILL: &str = "waybill";
 /// Bundles that are digested at once: reading and digesting keep two cores busy, and the other stages have a node to run.
 const DIGESTS_AT_ONCE: usize = 2;
+/// Files of a trip that share their syncs when they are taken in.
+const TAKEN_AT_ONCE: usize = 64;
 /// Of an entry that is copied: more than the largest that shares a segment.
 const COPIED_AT_ONCE: usize = 1 << 20;
 /// The refusal after which the same medium is simply read again.
@@ -304,7 +306,7 @@ pub fn outward(station: &Station) -> Option<(Crossing, Name)> {
     Some((Crossing::between(station.zone, peer.zone)?, peer.name.clone()))
 }
 
-/// Stages everything that waits for the ferry.
+/// Stages everything that waits for the ferry, or a trip `again`.
 pub fn stage(
     station: &Station,
     medium: &Name,
@@ -451,6 +453,63 @@ pub fn stage(
     let trip = Trip { exceptions: budgets.exceptions, held: budgets.held, ..of_waybill(station, &waybill, &known) };
     save(station, &place, &trip)?;
     Ok(Ok(trip))
+}
+
+/// Which of the trips that are staged already is meant.
+pub enum Meant<'a> {
+    /// This one.
+    Trip(u64),
+    /// The first that is none of those that `ferry` finds written, whole.
+    NotWritten(&'a [u64]),
+}
+
+/// A trip that is staged and whole for this medium and these people, as it stands: whose command died before its medium was
+/// written goes on with the same paper. None where something of it is gone, from the desk or, as what was sealed to another
+/// key since, from the outbox: that is staged again.
+pub fn standing(
+    station: &Station,
+    medium: &Name,
+    carrier: &Name,
+    exporter: &Name,
+    meant: &Meant<'_>,
+) -> Result<Option<Trip>, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(None) };
+    if check_medium(station, medium, Direction::Out).is_err() {
+        // Whoever stages says why not.
+        return Ok(None);
+    }
+    let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_meant = |known: &&TripOnRecord| match meant {
+        Meant::Trip(number) => known.trip == *number,
+        Meant::NotWritten(written) => !written.contains(&known.trip),
+    };
+    for known in station.spool.trips(crossing, Way::Out, TRIPS_MAX)?.iter().rev().filter(is_meant) {
+        let Some(paper) = paper(station, &known.record).filter(|_| known.stage == TripStage::Staged) else { continue };
+        let bill = &paper.waybill;
+        let asked = (&bill.medium, &bill.carrier, &bill.exporter) == (medium, carrier, exporter);
+        if asked && is_whole(station, known, &paper)? {
+            let trip = on_record(station, known, Some(&paper));
+            mend(station, &place_of(station, known), &trip, Some(&paper))?;
+            return Ok(Some(trip));
+        }
+    }
+    Ok(None)
+}
+
+/// Is everything of a staged trip at the desk, and ours to send? Of several volumes none was read back: those are written,
+/// and who writes them again may cut them otherwise.
+fn is_whole(station: &Station, known: &TripOnRecord, paper: &Paper) -> Result<bool, StationError> {
+    if known.record.digest.is_none_or(|digest| any_volume_read_back(station, known.record.at, &digest)) {
+        return Ok(false);
+    }
+    let (place, outbox) = (place_of(station, known), station.spool.outbox(known.crossing));
+    for line in &paper.waybill.lines {
+        let laid = std::fs::symlink_metadata(place.join(line_file_name(line)));
+        if !laid.is_ok_and(|about| about.is_file() && about.len() == line.size) || outbox.find(&line.id)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Days are by UTC, as everywhere in the evidence.
@@ -866,6 +925,17 @@ pub fn confirm(
     Ok(Ok((trip, missing)))
 }
 
+fn volume_name(waybill: &Digest, number: u8, count: u8) -> String {
+    format!("{waybill}.volume-{number}-of-{count}.confirmed")
+}
+
+fn any_volume_read_back(station: &Station, staged: Timestamp, waybill: &Digest) -> bool {
+    let day = station.spool.evidence_path(staged, &evidence_name(waybill));
+    let kept = day.parent().and_then(|day| std::fs::read_dir(day).ok());
+    let start = format!("{waybill}.volume-");
+    kept.into_iter().flatten().flatten().any(|entry| entry.file_name().as_encoded_bytes().starts_with(start.as_bytes()))
+}
+
 /// Keeps what a person says of one volume among the evidence, beside the waybill, where only the daemon writes. Gives the
 /// volumes of which nothing is kept yet. A trip that is staged again has another waybill, and begins anew.
 fn read_back(
@@ -874,7 +944,7 @@ fn read_back(
     waybill: &Digest,
     volume: &VolumeRead<'_>,
 ) -> Result<Vec<u8>, StationError> {
-    let name = |number: u8| format!("{waybill}.volume-{number}-of-{}.confirmed", volume.count);
+    let name = |number: u8| volume_name(waybill, number, volume.count);
     let kept = Kept { at: staged, name: name(volume.number), bytes: volume.request.to_vec() };
     station.spool.keep_evidence(&[kept])?;
     let unread = |number: &u8| !station.spool.evidence_path(staged, &name(*number)).exists();
@@ -972,35 +1042,10 @@ fn take(
             "运单会签不足",
         )));
     }
-    for line in &waybill.lines {
-        let path = place.join(line_file_name(line));
-        let kind = match line.kind {
-            LineKind::Bundle => EntryKind::Bundle,
-            LineKind::Receipts => EntryKind::Receipts,
-        };
-        let Ok(meta) = std::fs::symlink_metadata(&path) else {
-            // Taken before we died: then the arrivals know its id, or it was put aside since.
-            let aside = station.layout().quarantine().join(line_file_name(line));
-            if station.spool.arrivals(crossing).have(&line.id, kind)? || aside.exists() {
-                continue;
-            }
-            // Without its waybill the trip counts as not laid, and ferry copies all of it again.
-            let paper = place.join(WAYBILL);
-            station.spool.disk().remove_file(&paper).map_err(io_at(&paper))?;
-            return Ok(Err(Refusal::new(
-                FILE_MISSING,
-                "a file of the waybill is not in the desk; run ferry import again with the medium",
-                "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
-            )));
-        };
-        if !meta.is_file() || meta.len() != line.size || file_digest(station, &path)? != line.digest {
-            return Ok(Err(Refusal::new(
-                "not-authentic",
-                "a file differs from the waybill; nothing more was taken",
-                "文件与运单不符",
-            )));
+    for lines in waybill.lines.chunks(TAKEN_AT_ONCE) {
+        if let Err(refusal) = take_lines(station, crossing, place, lines)? {
+            return Ok(Err(refusal));
         }
-        station.spool.arrivals(crossing).take_file(&line.id, kind, &path)?;
     }
     witness::take(station, &waybill.source, &waybill.stated, now)?;
     let imported = trip_record(Event::TripImported, number, crossing, person, &waybill.medium, Some(*digest), now);
@@ -1012,6 +1057,54 @@ fn take(
     station.alarms.clear(now, Alarm::TripOrder);
     station.spool.bell().ring();
     Ok(Ok((trip, skipped)))
+}
+
+/// Takes the files of some lines in, each of which is what its line says.
+fn take_lines(
+    station: &Station,
+    crossing: Crossing,
+    place: &Path,
+    lines: &[WaybillLine],
+) -> Result<Result<(), Refusal>, StationError> {
+    let arrivals = station.spool.arrivals(crossing);
+    let mut incoming = Vec::new();
+    for line in lines {
+        let path = place.join(line_file_name(line));
+        let kind = match line.kind {
+            LineKind::Bundle => EntryKind::Bundle,
+            LineKind::Receipts => EntryKind::Receipts,
+        };
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            // Taken before we died: then the arrivals know its id, or it was put aside since.
+            let aside = station.layout().quarantine().join(line_file_name(line));
+            if arrivals.have(&line.id, kind)? || aside.exists() {
+                continue;
+            }
+            // Without its waybill the trip counts as not laid, and ferry copies all of it again.
+            let paper = place.join(WAYBILL);
+            station.spool.disk().remove_file(&paper).map_err(io_at(&paper))?;
+            return Ok(Err(Refusal::new(
+                FILE_MISSING,
+                "a file of the waybill is not in the desk; run ferry import again with the medium",
+                "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
+            )));
+        };
+        incoming.push((meta.is_file() && meta.len() == line.size, line.digest, Incoming { id: line.id, kind, path }));
+    }
+    let same = in_parallel(DIGESTS_AT_ONCE, &incoming, |(fits, digest, file)| {
+        Ok::<_, StationError>(*fits && file_digest(station, &file.path)? == *digest)
+    });
+    let same = same.into_iter().collect::<Result<Vec<bool>, _>>()?;
+    if same.contains(&false) {
+        return Ok(Err(Refusal::new(
+            "not-authentic",
+            "a file differs from the waybill; nothing more was taken",
+            "文件与运单不符",
+        )));
+    }
+    let files: Vec<Incoming> = incoming.into_iter().map(|(.., file)| file).collect();
+    arrivals.take_files(&files)?;
+    Ok(Ok(()))
 }
 
 /// Settles trips whose bundles are all receipted, dissolves those nobody confirmed, and lays papers that are gone from the

@@ -1,6 +1,6 @@
-//! The people who carry trips from the internal zone to the extranet: one trip after the other, one `ferry` command at a
-//! time. A command that was killed is run again; whoever exported and finds nothing waiting looks at the trips and
-//! writes the one that was staged before the command died.
+//! The people who carry trips from the internal zone to the extranet: one trip after the other, on one medium, with parity, on
+//! several volumes, and on several with parity; one `ferry` command at a time. A command that was killed is run again, on
+//! the media as it left them.
 
 use std::fs;
 use std::io;
@@ -16,6 +16,9 @@ use crate::traffic::{Kind, Lane, Traffic};
 
 /// What leaves the internal zone by ferry.
 pub const RESULTS: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
+/// Bytes of a volume on which a few results have room; with parity there is more beside them.
+const VOLUME_BYTES: &str = "1090000";
+const VOLUME_BYTES_WITH_PARITY: &str = "1140000";
 /// Daemons come up and seal a few hundred drops within this, on the busiest machine.
 const READY: Duration = Duration::from_secs(60);
 
@@ -88,8 +91,14 @@ pub struct Courier {
     repeated: bool,
     child: Option<Child>,
     trip: u64,
+    /// Which of the trip's media is confirmed or imported next.
+    medium: usize,
     /// Trips carried to their end.
     pub carried: u64,
+    /// Media that they lay on.
+    pub media: usize,
+    /// Exports that went on with what one before them had left.
+    pub taken_up: u64,
     /// Commands that failed by themselves and why; empty in the end.
     pub failed: Vec<String>,
     logged: u64,
@@ -98,7 +107,9 @@ pub struct Courier {
 impl Default for Courier {
     fn default() -> Self {
         let (child, failed) = (None, Vec::new());
-        Courier { step: Step::Export, repeated: false, child, trip: 0, carried: 0, failed, logged: 0 }
+        let (carried, media, taken_up) = (0, 0, 0);
+        let (step, repeated, trip, medium, logged) = (Step::Export, false, 0, 0, 0);
+        Courier { step, repeated, child, trip, medium, carried, media, taken_up, failed, logged }
     }
 }
 
@@ -121,30 +132,38 @@ impl Courier {
             return Ok(());
         }
         let disc = disc(office);
-        if self.repeated && matches!(self.step, Step::Export | Step::Reexport) && disc.exists() {
-            // Staged again, a trip has another waybill; a medium that was half written is wiped first.
-            fs::remove_dir_all(&disc)?;
-        }
         fs::create_dir_all(&disc)?;
         self.logged = fs::metadata(office.root.join("ferry.log")).map_or(0, |about| about.len());
+        let media = media(&disc);
+        // The last volume first at the other end, every other time.
+        let place =
+            if self.carried.is_multiple_of(3) { self.medium } else { media.len().saturating_sub(self.medium + 1) };
+        let medium = media.get(place).unwrap_or(&disc).to_string_lossy().into_owned();
         let (disc, trip) = (disc.to_string_lossy().into_owned(), self.trip.to_string());
         let trust = office.root.join("extranet/trust").to_string_lossy().into_owned();
         let inner_trust = office.root.join("intranet/trust").to_string_lossy().into_owned();
-        // Every other trip, so that both forms of a medium are killed and carried.
-        let parity: &[&str] = if self.carried.is_multiple_of(2) { &[] } else { &["--parity", "12"] };
+        // Every form of a trip is killed and carried.
+        let form: &[&str] = match self.carried % 4 {
+            0 => &["--medium", &disc],
+            1 => &["--medium", &disc, "--parity", "12"],
+            2 => &["--out", &disc, "--volume", VOLUME_BYTES],
+            _ => &["--out", &disc, "--volume", VOLUME_BYTES_WITH_PARITY, "--parity", "12"],
+        };
+        // Of several media each gets what is signed when it is confirmed.
+        let signed: &[&str] = if media.len() > 1 { &[] } else { &["--medium", &disc] };
         let (person, node, arguments): (_, _, Vec<&str>) = match self.step {
-            Step::Export => (
-                "operator-ma",
-                "intranet",
-                [&["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &disc], parity].concat(),
-            ),
-            Step::Reexport => ("operator-ma", "intranet", [&["--trip", &trip, "--medium", &disc], parity].concat()),
-            Step::ApproveFirst => ("approver-li", "intranet", vec!["--trip", &trip, "--medium", &disc]),
-            Step::ApproveSecond => ("approver-zhao", "intranet", vec!["--trip", &trip, "--medium", &disc]),
-            Step::Confirm => {
-                ("operator-ma", "intranet", vec!["--medium", &disc, "--trip", &trip, "--trust", &inner_trust])
+            Step::Export => {
+                ("operator-ma", "intranet", [&["--medium-id", "disc-0001", "--carrier", "carrier-sun"], form].concat())
             }
-            Step::Import => ("operator-chen", "extranet", vec!["--medium", &disc, "--trust", &trust, "--trip", &trip]),
+            Step::Reexport => ("operator-ma", "intranet", [&["--trip", &trip], form].concat()),
+            Step::ApproveFirst => ("approver-li", "intranet", [&["--trip", &trip], signed].concat()),
+            Step::ApproveSecond => ("approver-zhao", "intranet", [&["--trip", &trip], signed].concat()),
+            Step::Confirm => {
+                ("operator-ma", "intranet", vec!["--medium", &medium, "--trip", &trip, "--trust", &inner_trust])
+            }
+            Step::Import => {
+                ("operator-chen", "extranet", vec!["--medium", &medium, "--trust", &trust, "--trip", &trip])
+            }
         };
         self.child = Some(office.ferry_start(person, node, self.step.command(), &arguments)?);
         Ok(())
@@ -176,6 +195,13 @@ impl Courier {
             return Ok(());
         }
         self.repeated = false;
+        self.taken_up += u64::from(said.contains("taken up"));
+        let count = media(&disc(office)).len();
+        if matches!(self.step, Step::Confirm | Step::Import) && self.medium + 1 < count {
+            self.medium += 1;
+            return Ok(());
+        }
+        self.medium = 0;
         self.step = match self.step {
             Step::Export => match self.staged(office) {
                 Some(trip) => {
@@ -192,6 +218,7 @@ impl Courier {
             Step::Confirm => Step::Import,
             Step::Import => {
                 self.carried += 1;
+                self.media += count;
                 // The next trip gets an empty disc.
                 fs::remove_dir_all(disc(office))?;
                 match self.staged(office) {
@@ -224,6 +251,13 @@ impl Drop for Courier {
             let _ended = child.wait();
         }
     }
+}
+
+/// The media of the present trip: one, or its volumes.
+fn media(disc: &Path) -> Vec<PathBuf> {
+    let volumes = (1..).map(|number: u32| disc.join(format!("volume-{number}"))).take_while(|volume| volume.is_dir());
+    let volumes: Vec<PathBuf> = volumes.collect();
+    if volumes.is_empty() { vec![disc.to_owned()] } else { volumes }
 }
 
 fn disc(office: &Office) -> PathBuf {

@@ -1,5 +1,6 @@
 //! `kill -9` at random moments of exports, countersignatures, confirmations and imports, and of both daemons under them, with
-//! the real programs and a steady stream of results that leave the internal zone. Whoever was killed is run again. In the
+//! the real programs and a steady stream of results that leave the internal zone, on one medium and on several volumes, with
+//! parity and without. Whoever was killed is run again, on the media as they are. In the
 //! end nothing was lost, nothing came twice, and no trip stands half marked: each that was carried is settled in the
 //! internal zone's ledger, by receipts that came home through the light gate and no second medium.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story stops at the first surprise")]
@@ -122,11 +123,13 @@ fn exports_confirmations_and_imports_that_are_killed_lose_double_and_half_mark_n
         hidden.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".tmp-")).count();
     assert_eq!(half, 0, "a copy that was interrupted is cleared away by the next");
     println!(
-        "seed {seed}: {} kills in {:.0} s {:?}; {} results, each delivered once; {} trips, each settled; 0 lost, 0 twice, 0 half marked",
+        "seed {seed}: {} kills in {:.0} s {:?}; {} results, each delivered once; {} trips on {} media, each settled; {} exports taken up; 0 lost, 0 twice, 0 half marked",
         lives.total(),
         began.elapsed().as_secs_f64(),
         lives.kills,
         traffic.parcels().len(),
         told.len(),
+        courier.media,
+        courier.taken_up,
     );
 }

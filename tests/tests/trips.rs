@@ -242,6 +242,67 @@ fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
     assert_eq!(confirm(&running, &mut now, "1", "3").details["missing"], json!([2, 3]));
 }
 
+/// The id of the operator's word that a witness may answer.
+fn word_of(running: &Running, (who, key): (&str, &SigningKey), medium: &str, operator: &str, now: Timestamp) -> String {
+    let about = [("medium", medium), ("operator", operator)];
+    let answer = twins::ask(running, key, who, "dispose-word", &about, now);
+    answer.details["word"].as_str().unwrap_or_default().to_owned()
+}
+
+/// One of the two words; a witness answers the operator's last.
+fn say_of(
+    running: &Running,
+    (who, key): (&str, &SigningKey),
+    medium: &str,
+    (role, whom): (&str, &str),
+    now: Timestamp,
+) -> Answer {
+    let word = word_of(running, (who, key), medium, whom, now);
+    let answers = (role == "operator").then_some(("answers", word.as_str()));
+    let arguments: Vec<_> =
+        [("medium", medium), (role, whom), ("reason", "shredded")].into_iter().chain(answers).collect();
+    twins::ask(running, key, who, "dispose", &arguments, now)
+}
+
+/// A medium that was found again after the operator had said that it is gone: the witness' word of then is no answer to what
+/// the operator says later.
+#[test]
+fn a_witness_word_of_another_day_completes_no_disposal() {
+    let (office, mut now) = (Office::new(), START);
+    let li = &office.approvers[0];
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let mut operator_says = |running: &Running| {
+        now = now.plus_ms(10);
+        let said = say_of(running, (OPERATOR, &office.operator), DISC, ("witness", APPROVERS[0]), now);
+        assert!(said.done, "{said:?}");
+        (word_of(running, (APPROVERS[0], li), DISC, OPERATOR, now.plus_ms(1)), now.plus_ms(2))
+    };
+    let witness_says = |running: &Running, answers: &[(&str, &str)], now: Timestamp| {
+        let words = [&[("medium", DISC), ("operator", OPERATOR), ("reason", "shredded")], answers].concat();
+        let answer = twins::ask(running, li, APPROVERS[0], "dispose", &words, now);
+        (answer.done, answer.code)
+    };
+    let (first, _) = operator_says(&running);
+    let (second, at) = operator_says(&running);
+    assert_ne!(first, second);
+    for answers in [&[][..], &[("answers", "")], &[("answers", first.as_str())], &[("answers", "00")]] {
+        assert_eq!(witness_says(&running, answers, at), (false, "other-word".to_owned()), "{answers:?}");
+    }
+    assert_eq!(running.station.disposed.since(&name(DISC)), None);
+    assert_eq!(witness_says(&running, &[("answers", &second)], at.plus_ms(1)), (true, "done".to_owned()));
+    assert!(running.station.disposed.since(&name(DISC)).is_some());
+    let later = twins::ask(
+        &running,
+        li,
+        APPROVERS[0],
+        "dispose-word",
+        &[("medium", DISC), ("operator", OPERATOR)],
+        at.plus_ms(2),
+    );
+    assert_eq!((later.done, later.code.as_str()), (true, "disposed-already"));
+}
+
 /// An operator and a witness, each with their own key; until both have spoken the medium is as it was, and from then on
 /// nothing goes onto it or comes from it, after another start too.
 #[test]
@@ -252,8 +313,7 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     result(&office, &mut running, 1, &mut now);
     let mut say = |running: &Running, who: &str, key: &SigningKey, medium: &str, role: &str, whom: &str| {
         now = now.plus_ms(1);
-        let arguments = [("medium", medium), (role, whom), ("reason", "shredded")];
-        twins::ask(running, key, who, "dispose", &arguments, now)
+        say_of(running, (who, key), medium, (role, whom), now)
     };
     let (li, zhao) = (&office.approvers[0], &office.approvers[1]);
     let refused: [(&str, &SigningKey, &str, &str, &str, &str); 7] = [
@@ -293,8 +353,7 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     assert_eq!(stage(&running, now).trip, 1);
     let mut say = |running: &Running, who: &str, key: &SigningKey, role: &str, whom: &str| {
         now = now.plus_ms(1);
-        let arguments = [("medium", DISC), (role, whom), ("reason", "shredded")];
-        twins::ask(running, key, who, "dispose", &arguments, now)
+        say_of(running, (who, key), DISC, (role, whom), now)
     };
     assert_eq!(say(&running, APPROVERS[0], li, "operator", OPERATOR).code, "medium-in-use");
     drop(running);
@@ -311,7 +370,8 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
     // Its bundles go with another trip, so nobody is told that this one may be carried.
     assert_eq!(ask(&running, "confirm", &[("trip", "1"), ("medium", DISC)], later).code, "trip-expired");
     assert_eq!(trips::list(&running.station).unwrap()[0].state, TripState::Expired);
-    let words = [("medium", DISC), ("operator", OPERATOR), ("reason", "shredded")];
+    let word = word_of(&running, (APPROVERS[0], li), DISC, OPERATOR, later);
+    let words = [("medium", DISC), ("operator", OPERATOR), ("reason", "shredded"), ("answers", &word)];
     let none = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words[..2], later);
     assert_eq!(none.code, "reason-missing");
     let done = twins::ask(&running, &office.approvers[0], APPROVERS[0], "dispose", &words, later.plus_ms(1));
@@ -362,8 +422,8 @@ fn nothing_is_taken_from_a_medium_that_was_disposed_of() {
         (&office.operator, OPERATOR, ("witness", APPROVERS[1])),
         (&office.approvers[1], APPROVERS[1], ("operator", OPERATOR)),
     ] {
-        let words = [("medium", DISC), other, ("reason", "burnt")];
-        assert!(twins::ask(&extranet, key, who, "dispose", &words, now).done);
+        now = now.plus_ms(1);
+        assert!(say_of(&extranet, (who, key), DISC, other, now).done);
     }
     office.carry(1, now);
     let refused = office.import(&extranet, 1, now);
@@ -383,13 +443,11 @@ fn a_medium_of_which_a_part_was_brought_stays_and_what_was_taken_in_before_is_to
     stage(&intranet, now);
     office.carry(1, now);
     let dispose = |now| {
-        let words = |other| [("medium", DISC), other, ("reason", "burnt")];
-        let first =
-            twins::ask(&extranet, &office.operator, OPERATOR, "dispose", &words(("witness", APPROVERS[1])), now);
+        let first = say_of(&extranet, (OPERATOR, &office.operator), DISC, ("witness", APPROVERS[1]), now);
         if !first.done {
             return first;
         }
-        twins::ask(&extranet, &office.approvers[1], APPROVERS[1], "dispose", &words(("operator", OPERATOR)), now)
+        say_of(&extranet, (APPROVERS[1], &office.approvers[1]), DISC, ("operator", OPERATOR), now)
     };
     let incoming = office.extranet.layout().desk_incoming();
     let (whole, volume) = (incoming.join(format!("{OUTWARD}-1")), incoming.join(format!(".vol-{OUTWARD}-1")));
@@ -690,6 +748,49 @@ fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_dea
     assert_eq!(found, [(false, 1), (true, 2)]);
 }
 
+/// `ferry` died before its medium was written, or asks for a trip that is staged and whole: the answer is that trip as it
+/// stands, with its waybill and countersignatures. Where something of it is gone, or somebody else asks, it is another.
+#[test]
+fn a_trip_that_is_staged_and_not_written_is_taken_up_as_it_stands() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let mut asked = |running: &Running, action: &str, more: &[(&str, &str)]| {
+        now = now.plus_ms(10);
+        let words = [more, &[("medium", DISC), ("carrier", "sun")]].concat();
+        let answer = office.ask(running, action, &words, now);
+        let told = |what: &str| answer.details[what].clone();
+        (answer.code.clone(), told("trip"), told("waybill"), told("taken_up"))
+    };
+    let first = asked(&running, "export", &[("written", "none")]);
+    assert_eq!((first.0.as_str(), &first.1, &first.3), ("done", &json!(1), &json!(false)));
+    let again = ("done".to_owned(), json!(1), first.2.clone(), json!(true));
+    assert_eq!(asked(&running, "export", &[("written", "none")]), again);
+    assert_eq!(asked(&running, "reexport", &[("trip", "1")]), again);
+    // After a kill of the daemon as well.
+    drop(running);
+    let mut at = START.plus_ms(60_000);
+    let mut running = office.intranet.open(at).unwrap();
+    assert_eq!(asked(&running, "export", &[("written", "none")]), again);
+    // Where it stands on its medium, what waits since goes on the next; and so it does for an older ferry, which says nothing.
+    assert_eq!(asked(&running, "export", &[("written", "1")]).0, "nothing-waiting");
+    assert_eq!(asked(&running, "export", &[]).0, "nothing-waiting");
+    result(&office, &mut running, 2, &mut at);
+    assert_eq!(asked(&running, "export", &[("written", "none")]), again, "the first goes first");
+    assert_eq!(asked(&running, "export", &[("written", "1")]).1, json!(2));
+    assert_eq!(asked(&running, "export", &[("written", "2,1")]).0, "nothing-waiting");
+    assert_eq!(asked(&running, "export", &[("written", "1,x")]).1, json!(2));
+    // For another carrier it is another paper, and so it is where a file of it is gone.
+    let other = asked(&running, "reexport", &[("trip", "1"), ("carrier", "wu")]);
+    assert_eq!((other.0.as_str(), &other.1, &other.3), ("done", &json!(1), &json!(false)));
+    assert_ne!(other.2, first.2);
+    let place = office.intranet.layout().desk_trips().join("2");
+    let gone = names(&place).into_iter().find(|file| file.ends_with(".bundle")).unwrap();
+    fs::remove_file(place.join(gone)).unwrap();
+    let anew = asked(&running, "reexport", &[("trip", "2")]);
+    assert_eq!((anew.0.as_str(), &anew.1, &anew.3), ("done", &json!(2), &json!(false)));
+}
+
 /// The disk knows no second names, the entry is of another account, or it cannot be written to any more: it is copied like
 /// what shares a segment, and its copy is for the group to read and not to write.
 #[test]
@@ -824,7 +925,9 @@ fn requests_are_carried_out_in_the_order_in_which_they_were_laid() {
     stage(&running, now);
     let ids: Vec<_> = (0..12_u64)
         .map(|nth| {
-            let id = twins::lay(&running, &office.operator, OPERATOR, "reexport", &[("trip", "1")], now);
+            // For another carrier each time: for the same it is answered as it stands.
+            let words = [("trip", "1"), ("carrier", if nth % 2 == 0 { "wu" } else { "sun" })];
+            let id = twins::lay(&running, &office.operator, OPERATOR, "reexport", &words, now);
             let path = office.intranet.layout().desk_requests().join(spool::desk::request_name(&id));
             let laid = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_790_000_000 + nth);
             fs::File::options().write(true).open(path).unwrap().set_modified(laid).unwrap();

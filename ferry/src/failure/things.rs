@@ -8,7 +8,7 @@ use crate::medium::MediumError;
 use crate::papers::PapersError;
 use crate::trustdir::TrustDirError;
 use crate::volume::{PlanError, VolumeError};
-use crate::words::{Language, say, shown, size};
+use crate::words::{Language, groups, say, shown, size};
 use protocol::signer::SignError;
 
 use super::{DISK, Failure, REFUSED, USAGE, failure};
@@ -210,6 +210,20 @@ pub(super) fn medium(error: &MediumError, l: Language) -> Failure {
                     "请使用空介质或空目录；未覆盖任何内容",
                 ),
             )
+        }
+        MediumError::OtherPaper { path, trip, found, wanted } => {
+            let (p, found, wanted) = (path.display(), groups(found), groups(wanted));
+            let sentence = say!(
+                l,
+                "{p} holds trip {trip} with waybill {found}, not {wanted}",
+                "{p} 中是批次 {trip} 的另一运单 {found}，不是 {wanted}"
+            );
+            let remedy = say!(
+                l,
+                "nothing was overwritten. Where that waybill is not to be carried any more, run `rm -r -- '{p}'` and the same command again; otherwise use another medium",
+                "未覆盖任何内容。如该运单不再运送，请执行 rm -r -- '{p}' 后重新执行同一命令；否则请换用其他介质"
+            );
+            failure(REFUSED, "other-waybill-there", sentence, &remedy)
         }
         MediumError::OtherTrip { path, found } => {
             let p = path.display();

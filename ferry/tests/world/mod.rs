@@ -29,6 +29,9 @@ use spool::{Disk, Layout};
 
 pub(crate) const PASSPHRASE: &str = "four unrelated words";
 
+/// The id of an operator's word.
+const WORD: &str = "2b7e151628aed2a6abf7158809cf4f3c2b7e151628aed2a6abf7158809cf4f3c";
+
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -414,6 +417,7 @@ impl Answering {
             "import" => self.import(request, trip),
             "ledger-export" => self.ledger_export(request),
             "dispose" => self.dispose(request),
+            "dispose-word" => (true, "done", json!({"word": WORD, "reason": "shredded", "at_ms": 0})),
             "intake" if self.trust.cards().any(|card| card.holder == request.person && card.role != Role::Operator) => {
                 (false, "role", json!({}))
             }
@@ -428,7 +432,9 @@ impl Answering {
         let disposed = gone.then_some(1_795_305_599_999_u64);
         let media = json!([{"id": request.argument("medium"), "direction": "out", "disposed_ms": disposed}]);
         fs::write(self.layout.status().join("media.json"), media.to_string()).unwrap();
-        let complete = request.argument("reason").is_some() && gone != request.argument("witness").is_some();
+        let complete = request.argument("reason").is_some()
+            && gone != request.argument("witness").is_some()
+            && request.argument("answers") == gone.then_some(WORD);
         (complete, "done", json!({"disposed": gone}))
     }
 
