@@ -1,5 +1,5 @@
-//! From an arrived bundle to custody, and on: verify, open into a private place, guard, then deliver or relay. Small
-//! bundles go in groups: a sync costs as much for one as for sixty.
+//! From an arrived bundle to custody, and on: verify, open into a private place, guard, then deliver or relay. All but
+//! large bundles go in groups: a sync costs as much for one as for sixty.
 //!
 //! Why it may die anywhere: a bundle waits in `complete`, or in `checked` where something holds it up, until the ledger
 //! says `delivered` or `relayed` and receipts and evidence are durable; only then is it removed. Plaintext lies in places
@@ -36,9 +36,10 @@ use crate::station::{Station, StationError};
 const SLICE_ENTRIES: usize = 64;
 /// Bytes of a slice, unless its first entry alone has more: an urgent one waits behind one large one.
 const SLICE_BYTES: u64 = 64 << 20;
-/// Bundles of at most this size are admitted in groups, which share their syncs: what goes on small into an outbox.
-const GROUPED_BYTES_MAX: u64 = spool::SMALL_BYTES_MAX as u64;
-/// Bytes of one group: it is on the disk twice and in memory once before any of it is let go.
+/// Bundles of at most this size are admitted in groups, which share their syncs: the papers of an office are scans of some
+/// hundred kilobytes, and each by itself costs some twenty syncs.
+const GROUPED_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one group: it is on the disk twice before any of it is let go, and what goes on small is in memory once.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
 /// Of a long queue a slice is this part, so that listing it anew costs little beside the work.
 const SLICES_A_LISTING: usize = 32;
@@ -288,7 +289,7 @@ impl Admission {
     }
 }
 
-/// Tasks that share their syncs: one of any kind, or several small bundles of which none is about another's parcel or
+/// Tasks that share their syncs: one of any kind, or several bundles of no great size of which none is about another's parcel or
 /// has its number.
 struct Group {
     tasks: Vec<Task>,
@@ -317,8 +318,8 @@ impl Group {
 
     /// By what the envelope says, which nobody has proven: it decides on who stands beside whom and on nothing else.
     fn enter(&mut self, task: &Task) -> bool {
-        let small = task.fresh.as_ref().is_some_and(|(_, entry)| entry.kind == EntryKind::Bundle);
-        if !small || task.bytes > GROUPED_BYTES_MAX {
+        let fresh = task.fresh.as_ref().is_some_and(|(_, entry)| entry.kind == EntryKind::Bundle);
+        if !fresh || task.bytes > GROUPED_BYTES_MAX {
             return false;
         }
         let Some(envelope) = peek(&task.path).ok() else { return false };
