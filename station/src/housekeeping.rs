@@ -165,7 +165,7 @@ impl Housekeeping {
         let node =
             json!({ "node": station.node, "zone": station.zone.name(), "suite": station.suite.name(), "ferry": ferry });
         self.write(station, &folder.join("node.json"), &node)?;
-        self.write(station, &folder.join("trips.json"), &json!(trips::list(station)?))?;
+        self.write(station, &folder.join("trips.json"), &json!(trips::shown(station)?))?;
         let media: Vec<Value> = station
             .ferry
             .media

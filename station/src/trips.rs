@@ -24,6 +24,7 @@ use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillL
 use protocol::{BundleId, Crossing, Digest, Name, Signed, Statement, Timestamp};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use spool::disk::open_plain;
 use spool::{Entry, EntryKind, Incoming, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
 
@@ -39,6 +40,8 @@ use crate::witness;
 
 /// Trips of one way and crossing in the list: years of daily trips.
 const TRIPS_MAX: usize = 10_000;
+/// Trips of a direction on the status page that are over: a year of an office that goes every other day.
+const TRIPS_SHOWN: usize = 200;
 /// Approvals read from one trip's folder.
 const APPROVALS_MAX: usize = 16;
 /// A trip of as many lines as a waybill can have, each an id of 32 digits.
@@ -156,13 +159,30 @@ fn load(place: &Path) -> Option<Trip> {
 
 /// Every trip known here, newest first.
 pub fn list(station: &Station) -> Result<Vec<Trip>, StationError> {
+    those(station, |_, _| true)
+}
+
+/// The same for the status page, which is written every second: what is under way, and of what is over the newest. What
+/// each trip holds stands in its own note.
+pub fn shown(station: &Station) -> Result<Vec<Value>, StationError> {
+    let shown = those(station, |nth, known| nth < TRIPS_SHOWN || !known.stage.is_over())?;
+    let line = |trip: Trip| {
+        let mut line = json!(trip);
+        line.as_object_mut().and_then(|line| line.remove("ids"));
+        line
+    };
+    Ok(shown.into_iter().map(line).collect())
+}
+
+fn those(station: &Station, wanted: impl Fn(usize, &TripOnRecord) -> bool) -> Result<Vec<Trip>, StationError> {
     let mut trips = Vec::new();
     for crossing in Crossing::ALL {
         for way in [Way::Out, Way::In] {
             let known = station.spool.trips(crossing, way, TRIPS_MAX)?;
+            let known = known.iter().enumerate().filter(|(nth, known)| wanted(*nth, known)).map(|(_, known)| known);
             // What is over is told by its note, or by the ledger alone: years of waybills are not read every second.
             let open = |known: &TripOnRecord| if known.stage.is_over() { None } else { paper(station, &known.record) };
-            trips.extend(known.iter().map(|known| on_record(station, known, open(known).as_ref())));
+            trips.extend(known.map(|known| on_record(station, known, open(known).as_ref())));
         }
     }
     trips.sort_by_key(|trip| std::cmp::Reverse((trip.at_ms, trip.trip)));

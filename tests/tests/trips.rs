@@ -603,6 +603,9 @@ fn an_export_names_the_trips_that_go_before_it() {
         assert_eq!((answer.done, &answer.details["trip"]), (true, &json!(number)));
         assert_eq!(answer.details["first"], json!(Vec::from_iter(1..number)), "trip 1 was never confirmed");
     }
+    let shown = trips::shown(&intranet.station).unwrap();
+    assert_eq!(shown.iter().map(|trip| &trip["trip"]).collect::<Vec<_>>(), [2, 1]);
+    assert!(shown.iter().all(|trip| trip.get("ids").is_none()), "written every second: {shown:?}");
 }
 
 #[test]
