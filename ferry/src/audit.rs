@@ -176,6 +176,11 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    /// The tree whose root is the checkpoint's: its suite is the ledger's.
+    pub(crate) fn fits(&self, checkpoint: &Head) -> Option<&Tree> {
+        self.trees.iter().find(|tree| tree.at_checkpoint == Some(checkpoint.root))
+    }
+
     /// Reads all of it.
     pub(crate) fn of(
         dir: &Path,

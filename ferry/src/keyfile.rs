@@ -10,14 +10,12 @@ use protocol::signer::Signer;
 use protocol::trust::{KeyCard, Use};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use spool::device::Program;
+use spool::device::{PASSPHRASE_ENV, Program};
 use zeroize::Zeroizing;
 
 use crate::folder::{self, FolderError};
 use crate::trustdir::{self, TrustDirError};
 
-/// The environment's way to say a passphrase.
-pub(crate) const PASSPHRASE_ENV: &str = "TRILOCK_PASSPHRASE";
 /// Longer than anybody types; a file of more is the wrong file.
 const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Shorter ones are found by trying, scrypt or not.

@@ -236,14 +236,7 @@ impl LedgerVerify {
         if let Some((path, cause)) = heads.not_believed.first() {
             return Err(LedgerError::Broken { path: path.clone(), cause: cause.clone() });
         }
-        let known = signer.and_then(|id| trust?.card(&id).map(|card| card.suite));
-        let suites: Vec<Suite> = known.or_else(|| stated_suite(&dir)).map_or(Suite::ALL.to_vec(), |suite| vec![suite]);
-        let bytes = segment::list(&dir).unwrap_or_default();
-        let bytes = bytes.iter().filter_map(|one| one.path.metadata().ok()).map(|about| about.len()).sum();
-        let bar = voice.bar(bytes, language.pick("verifying", "校验中").to_owned());
-        let audit = Audit::of(&dir, &suites, &head, &heads.by_size, &bar)?;
-        bar.finish_and_clear();
-
+        let audit = audit_of(&dir, &head, &heads, voice)?;
         let size = audit.size;
         if size < head.size {
             let stated = head.size;
@@ -253,8 +246,7 @@ impl LedgerVerify {
                 "此处有 {size} 条记录，检查点签的是 {stated} 条：有记录被删除"
             )));
         }
-        let fits = audit.trees.iter().find(|tree| tree.at_checkpoint == Some(head.root));
-        let Some(tree) = fits else {
+        let Some(tree) = audit.fits(&head) else {
             let at = head.size;
             let first = audit.trees.iter().find_map(|tree| tree.lost.or(tree.leaf_differs)).map(|index| {
                 say!(
@@ -513,6 +505,26 @@ fn follows(
         ));
     }
     Ok(())
+}
+
+/// One pass in the suite that the ledger's own note names; where no root fits in that, another pass in both. The key of the
+/// checkpoint says nothing of it: a ledger keeps the suite it was begun in, whatever its node signs in today.
+fn audit_of(dir: &Path, head: &Head, heads: &Heads, voice: Voice) -> Result<Audit, LedgerError> {
+    let segments = segment::list(dir).unwrap_or_default();
+    let bytes: u64 = segments.iter().filter_map(|one| one.path.metadata().ok()).map(|about| about.len()).sum();
+    let pass = |suites: &[Suite]| {
+        let bar = voice.bar(bytes, voice.language.pick("verifying", "校验中").to_owned());
+        let audit = Audit::of(dir, suites, head, &heads.by_size, &bar);
+        bar.finish_and_clear();
+        audit
+    };
+    if let Some(stated) = stated_suite(dir) {
+        let audit = pass(&[stated])?;
+        if audit.fits(head).is_some() {
+            return Ok(audit);
+        }
+    }
+    pass(&Suite::ALL)
 }
 
 /// The suite as the ledger's own note says. A hint: in another suite no root would fit.

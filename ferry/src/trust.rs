@@ -29,6 +29,9 @@ pub(crate) enum TrustCommandError {
     /// It proves nothing by the cards here.
     #[error("{}: {cause}", path.display())]
     Rollover { path: PathBuf, cause: ParcelError },
+    /// A key that it goes by is past its last day here.
+    #[error("{}: its last day was {last_day}", path.display())]
+    Ended { path: PathBuf, last_day: String },
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -68,17 +71,20 @@ impl TrustCommand {
     /// Does it.
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), TrustCommandError> {
         match self {
-            TrustCommand::Import { rollover, trust } => import(rollover, trust, voice),
+            TrustCommand::Import { rollover, trust } => import(rollover, trust, voice, now),
             TrustCommand::Sign { trust, key } => sign(trust, key, voice, now),
         }
     }
 }
 
-fn import(rollover: &Path, trust: &Path, voice: Voice) -> Result<(), TrustCommandError> {
+fn import(rollover: &Path, trust: &Path, voice: Voice, now: Timestamp) -> Result<(), TrustCommandError> {
     let bytes = folder::read_file(rollover, Rollover::BYTES_MAX)?;
     let believed = trustdir::read(trust)?;
     let rolled = Rollover::verify(&bytes, &believed)
         .map_err(|cause| TrustCommandError::Rollover { path: rollover.to_owned(), cause })?;
+    if let Some(last_day) = rolled.last_day.clone().filter(|_| !rolled.may_be_taken(now)) {
+        return Err(TrustCommandError::Ended { path: rollover.to_owned(), last_day });
+    }
     take(trust, &rolled)?;
     let (node, usage) = (&rolled.new.holder, rolled.new.usage);
     let (new, old) = (groups(&rolled.new.id()), groups(&rolled.old.id()));
@@ -126,10 +132,10 @@ fn sign(folder: &Path, key: &KeyFrom, voice: Voice, now: Timestamp) -> Result<()
 fn take(folder: &Path, rolled: &Rolled) -> Result<(), TrustCommandError> {
     let id = rolled.new.id().to_string();
     let name = format!("{}.{}.{}.pub.pem", rolled.new.holder, rolled.new.usage, id.get(..16).unwrap_or(&id));
-    let known = trustdir::file_of(folder, &rolled.new.id())?;
-    write(&known.unwrap_or_else(|| folder.join(name)), &rolled.new)?;
-    let old = trustdir::file_of(folder, &rolled.old.id())?;
-    old.map_or(Ok(()), |path| write(&path, &rolled.old))
+    if trustdir::files_of(folder, &rolled.new.id())?.is_empty() {
+        write(&folder.join(name), &rolled.new)?;
+    }
+    trustdir::files_of(folder, &rolled.old.id())?.iter().try_for_each(|path| write(path, &rolled.old))
 }
 
 fn write(path: &Path, card: &KeyCard) -> Result<(), TrustCommandError> {

@@ -7,7 +7,7 @@ use protocol::keys::KEY_FILE_BYTES_MAX;
 use protocol::trust::{KeyCard, TrustError};
 use protocol::{Digest, Trust};
 
-use crate::folder::{Folder, FolderError, Kind};
+use crate::folder::{Folder, FolderError, Item, Kind};
 use crate::words::shown;
 
 /// Nodes, people and their retired keys of a province: hundreds.
@@ -32,11 +32,8 @@ pub(crate) fn read(path: &Path) -> Result<Trust, TrustDirError> {
     let folder = Folder::open(path)?;
     let mut trust = Trust::default();
     let mut cards = 0;
-    for item in folder.list(CARDS_MAX)? {
+    for item in folder.list(CARDS_MAX)?.iter().filter(|item| is_card(item)) {
         let name = shown(&item.name);
-        if item.kind == Kind::Folder || name.starts_with('.') || !name.ends_with(".pem") {
-            continue;
-        }
         let bytes = folder.read(&item.name, KEY_FILE_BYTES_MAX)?;
         let text = String::from_utf8_lossy(&bytes);
         trust.add(&name, &text).map_err(|cause| TrustDirError::Card { path: path.to_owned(), cause })?;
@@ -45,15 +42,22 @@ pub(crate) fn read(path: &Path) -> Result<Trust, TrustDirError> {
     if cards == 0 { Err(TrustDirError::Empty { path: path.to_owned() }) } else { Ok(trust) }
 }
 
-/// The file that holds the card of a key.
-pub(crate) fn file_of(path: &Path, key: &Digest) -> Result<Option<PathBuf>, TrustDirError> {
-    for item in Folder::open(path)?.list(CARDS_MAX)? {
+/// Is it a card by its name?
+fn is_card(item: &Item) -> bool {
+    let name = shown(&item.name);
+    item.kind != Kind::Folder && !name.starts_with('.') && name.ends_with(".pem")
+}
+
+/// The files that hold the card of a key: copies of one card say the same, or the folder is not believed.
+pub(crate) fn files_of(path: &Path, key: &Digest) -> Result<Vec<PathBuf>, TrustDirError> {
+    let mut files = Vec::new();
+    for item in Folder::open(path)?.list(CARDS_MAX)?.iter().filter(|item| is_card(item)) {
         let file = path.join(&item.name);
-        if item.kind != Kind::Folder && shown(&item.name).ends_with(".pem") && read_card(&file)?.id() == *key {
-            return Ok(Some(file));
+        if read_card(&file)?.id() == *key {
+            files.push(file);
         }
     }
-    Ok(None)
+    Ok(files)
 }
 
 /// One card alone.

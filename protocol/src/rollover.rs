@@ -46,6 +46,9 @@ pub struct Rolled {
     pub old: KeyCard,
     /// The card of the new one.
     pub new: KeyCard,
+    /// The last day on which a folder takes it: of the old key and of the one that signed. `at` is their holder's own word,
+    /// and whoever got hold of a key that has ended writes any day there. (4.2.8)
+    pub last_day: Option<String>,
 }
 
 /// 10000-01-01: days on cards have four digits for the year, and are compared as text.
@@ -57,8 +60,17 @@ pub fn day(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
+impl Rolled {
+    /// 4.2.8: may a trust folder take it at this moment?
+    #[must_use]
+    pub fn may_be_taken(&self, now: Timestamp) -> bool {
+        self.last_day.as_ref().is_none_or(|last| *last >= day(now))
+    }
+}
+
 impl Rollover {
-    /// Reads a signed rollover by the cards that are believed: the steps of 4.2 in FORMAT.md.
+    /// Reads a signed rollover by the cards that are believed: the steps of 4.2 in FORMAT.md, but for the last, which is
+    /// asked of whoever changes a folder by it.
     pub fn verify(bytes: &[u8], trust: &Trust) -> Result<Rolled, ParcelError> {
         let signed = Signed::parse::<Rollover>(bytes)?;
         let claimed: Rollover = signed.read_unverified()?;
@@ -109,7 +121,9 @@ impl Rollover {
             None => new,
         };
         let until = old.until.clone().into_iter().chain([day(said.until)]).min();
-        Ok(Rolled { old: KeyCard { until, ..old.clone() }, new })
+        let by = trust.card(&signed.signer).and_then(|card| card.until.clone());
+        let last_day = until.clone().into_iter().chain(by).min();
+        Ok(Rolled { old: KeyCard { until, ..old.clone() }, new, last_day })
     }
 }
 
@@ -176,6 +190,33 @@ mod tests {
         let early = day(AT);
         let rolled = Rollover::verify(&word, &trust(&[card(&a, Some(&early))])).unwrap();
         assert_eq!(rolled.old.until, Some(early));
+    }
+
+    #[test]
+    fn a_rollover_is_taken_up_to_the_last_day_of_the_keys_that_speak_whatever_day_it_bears() {
+        let [sign, seal, b] = [(); 3].map(|()| SigningKey::generate(Suite::Std));
+        let month = 30 * 24 * 60 * 60 * 1000;
+        let word = rollover(&sign, &b);
+        let rolled = Rollover::verify(&word, &trust(&[card(&sign, None)])).unwrap();
+        assert!(rolled.may_be_taken(AT) && rolled.may_be_taken(AT.plus_ms(month)), "its own last day counts");
+        assert!(!rolled.may_be_taken(AT.plus_ms(month + 24 * 60 * 60 * 1000)), "an old key that ends in the past");
+        // Signed today under a key that ended, with a day from before its end.
+        let rolled = Rollover::verify(&word, &trust(&[card(&sign, Some(&day(AT)))])).unwrap();
+        assert!(rolled.may_be_taken(AT) && !rolled.may_be_taken(AT.plus_ms(24 * 60 * 60 * 1000)));
+        // The same where the key that ended only speaks for another.
+        let link = |key: &SigningKey| KeyCard { usage: Use::Link, ..card(key, None) };
+        let said = Rollover {
+            version: crate::parcel::VERSION,
+            node: Name::new("intranet").unwrap(),
+            usage: Use::Link,
+            old: seal.public().id(),
+            key: OctetString::new(b.public().to_spki()).unwrap(),
+            at: AT,
+            until: AT.plus_ms(month),
+        };
+        let word = Signed::make(&sign, &said).to_bytes();
+        let rolled = Rollover::verify(&word, &trust(&[card(&sign, Some(&day(AT))), link(&seal)])).unwrap();
+        assert!(rolled.may_be_taken(AT) && !rolled.may_be_taken(AT.plus_ms(24 * 60 * 60 * 1000)));
     }
 
     #[test]

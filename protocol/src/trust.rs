@@ -102,7 +102,7 @@ pub enum TrustError {
         cause: String,
     },
     /// Two cards for one key that disagree.
-    #[error("key {id} stands on two cards, {first} and {second}; remove one")]
+    #[error("key {id} stands on two cards that say different things, of {first} and of {second}; remove one")]
     Twice {
         /// The key.
         id: Digest,
@@ -164,7 +164,9 @@ impl Trust {
             && (known.holder != card.holder
                 || known.zone != card.zone
                 || known.role != card.role
-                || known.usage != card.usage)
+                || known.usage != card.usage
+                || known.from != card.from
+                || known.until != card.until)
         {
             return Err(TrustError::Twice { id, first: known.holder.clone(), second: card.holder });
         }
@@ -354,6 +356,28 @@ mod tests {
         for role in [Role::Node, Role::Operator, Role::KeyAdmin, Role::Auditor] {
             assert!(!are(&[(&li, Role::Security), (&wu, role)]), "{role}");
         }
+    }
+
+    #[test]
+    fn two_cards_of_one_key_that_differ_in_any_word_are_not_believed_in_either_order() {
+        let one = card(&SigningKey::generate(Suite::Std));
+        let others = [
+            KeyCard { zone: Zone::Internet, ..one.clone() },
+            KeyCard { holder: Name::new("intranet").unwrap(), ..one.clone() },
+            KeyCard { role: Role::Operator, ..one.clone() },
+            KeyCard { usage: Use::Link, ..one.clone() },
+            KeyCard { from: "2026-11-20".to_owned(), ..one.clone() },
+            KeyCard { until: Some("2026-11-30".to_owned()), ..one.clone() },
+        ];
+        for other in &others {
+            for [first, second] in [[&one, other], [other, &one]] {
+                let mut trust = Trust::default();
+                trust.add("a.pem", &first.to_text()).unwrap();
+                assert!(matches!(trust.add("z.pem", &second.to_text()), Err(TrustError::Twice { .. })), "{other:?}");
+            }
+        }
+        let mut trust = Trust::default();
+        assert_eq!(["a.pem", "z.pem"].map(|file| trust.add(file, &one.to_text()).is_ok()), [true, true], "a copy");
     }
 
     #[test]

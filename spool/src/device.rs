@@ -45,6 +45,9 @@ pub struct Program {
     node: Option<Mutex<Heard>>,
 }
 
+/// The environment's way to say the passphrase of a key file.
+pub const PASSPHRASE_ENV: &str = "TRILOCK_PASSPHRASE";
+
 /// When a node's device was asked last, and what for an error it gave.
 #[derive(Default)]
 struct Heard {
@@ -89,6 +92,8 @@ impl Program {
             return Err(SignError::Failed(format!("{} is no absolute path", self.path.display())));
         }
         let mut command = Command::new(&self.path);
+        // The passphrase of a key file is not the device's to read.
+        command.env_remove(PASSPHRASE_ENV);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if self.node.is_some() {
             command.process_group(0);

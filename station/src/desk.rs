@@ -29,7 +29,9 @@ use crate::export::{self, ExportError};
 use crate::housekeeping::DAY_MS;
 use crate::station::{Off, Station, StationError};
 use crate::trips::{self, Meant, VolumeRead};
-use crate::{admission, backup, by_hand, disposal, held, housekeeping, key_life, receipts, release, report, reseal};
+use crate::{
+    admission, backup, by_hand, disposal, held, housekeeping, key_life, last_day, receipts, release, report, reseal,
+};
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
@@ -178,9 +180,15 @@ pub(crate) fn read_small(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>
     spool::disk::read_plain(path, bytes_max)
 }
 
-/// The signing keys of this node that it would believe: those on its own cards.
-pub(crate) fn own_keys(station: &Station) -> impl Iterator<Item = Digest> {
-    let own = |card: &&KeyCard| card.holder == station.node && card.usage == Use::Sign && card.role == Role::Node;
+/// The signing keys of this node that it would believe: those on its own cards whose last day is not over. (The one it
+/// signs with itself it knows without a card.)
+pub(crate) fn own_keys(station: &Station, now: Timestamp) -> impl Iterator<Item = Digest> {
+    let own = move |card: &&KeyCard| {
+        card.holder == station.node
+            && card.usage == Use::Sign
+            && card.role == Role::Node
+            && !last_day::is_over(station, card, now)
+    };
     station.trust.cards().filter(own).map(KeyCard::id)
 }
 
@@ -190,12 +198,15 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
     let signed = Signed::parse::<Request>(bytes).map_err(|e| refuse(&e.to_string()))?;
     let (request, role) = if own && signed.signer == station.keyring.signing.public().id() {
         (signed.verify::<Request>(&station.keyring.signing.public()).map_err(|e| refuse(&e.to_string()))?, Role::Node)
-    } else if own && own_keys(station).any(|id| id == signed.signer) {
+    } else if own && own_keys(station, now).any(|id| id == signed.signer) {
         // Between the change of its signing key and the reload the command line has the next key already.
         let request = station.trust.verify_from_node::<Request>(&signed, &station.node);
         (request.map_err(|e| refuse(&e.to_string()))?, Role::Node)
     } else {
         let (request, card) = station.trust.verify::<Request>(&signed).map_err(|e| refuse(&e.to_string()))?;
+        if last_day::is_over(station, card, now) {
+            return Err(last_day::refusal(card, now));
+        }
         if card.holder != request.person || card.role == Role::Node {
             return Err(refuse("the request is not signed by the person it names"));
         }
@@ -270,7 +281,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
                 ))),
             }
         }
-        "keys" if may(&[Role::KeyAdmin]) => key_life::needed(station),
+        "keys" if may(&[Role::KeyAdmin]) => key_life::needed(station, now),
         "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
         "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),

@@ -6,17 +6,43 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use protocol::ledger::{Event, Local, Record};
-use protocol::{Digest, Name, Timestamp};
+use protocol::trust::KeyCard;
+use protocol::{Digest, Name, Suite, Timestamp};
 use serde_json::{Value, json};
 
 use crate::desk::{self, Refusal};
 use crate::reseal;
 use crate::station::{Station, StationError};
 
-/// The holder of a key and, where its card has one, its last day. A private key of the node bears a word instead.
-type Known = BTreeMap<(Digest, bool), (Name, String)>;
+/// Keys by id, the node's own private ones (`true`) beside the cards.
+type Known = BTreeMap<(Digest, bool), Seen>;
 
-/// What stands for the last day of a card without one.
+/// What was seen of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    holder: Name,
+    /// Its last day, where its card has one.
+    until: String,
+    /// The digest of all else on its card; nothing of a private key, and of a card seen before this was remembered.
+    rest: String,
+}
+
+impl Seen {
+    fn of(card: &KeyCard) -> Seen {
+        let open = KeyCard { until: None, ..card.clone() };
+        let rest = Suite::Std.digest(open.to_text().as_bytes()).to_string();
+        Seen { holder: card.holder.clone(), until: card.until.clone().unwrap_or_else(|| OPEN.to_owned()), rest }
+    }
+
+    /// Is it the same card as before, but for a last day that was set, or set earlier?
+    fn follows(&self, before: &Seen) -> bool {
+        let rest = before.rest == OPEN || before.rest == self.rest;
+        let earlier = before.until == OPEN || (self.until != OPEN && self.until <= before.until);
+        before.holder == self.holder && rest && earlier
+    }
+}
+
+/// What stands for the last day of a card without one, and for what was not seen.
 const OPEN: &str = "-";
 
 /// Records what changed since the last start, then remembers what is there. Dying between the two records it twice.
@@ -28,30 +54,36 @@ pub(crate) fn record(station: &Station, now: Timestamp) -> Result<(), StationErr
         (record.digest, record.peer) = (Some(*key), Some(holder.clone()));
         records.push((record, Local::none()));
     };
-    for ((key, own), (holder, until)) in &present {
+    for ((key, own), seen) in &present {
         match (own, before.get(&(*key, *own))) {
-            (true, None) => say(Event::KeyMade, key, holder),
+            (true, None) => say(Event::KeyMade, key, &seen.holder),
             (true, Some(_)) => {}
-            (false, known) => {
-                if known.is_none() {
-                    say(Event::KeyTrusted, key, holder);
+            (false, Some(known)) if seen.follows(known) => {
+                if seen.until != known.until {
+                    say(Event::KeyRetired, key, &seen.holder);
                 }
-                let said = known.map_or(OPEN, |known| known.1.as_str());
-                if until != OPEN && until != said {
-                    say(Event::KeyRetired, key, holder);
+            }
+            // Another card of the key: what was believed of it is no more, and something else is.
+            (false, known) => {
+                if let Some(known) = known {
+                    say(Event::KeyRemoved, key, &known.holder);
+                }
+                say(Event::KeyTrusted, key, &seen.holder);
+                if seen.until != OPEN {
+                    say(Event::KeyRetired, key, &seen.holder);
                 }
             }
         }
     }
-    for ((key, own), (holder, _)) in before.iter().filter(|(id, _)| !present.contains_key(id)) {
-        say(if *own { Event::KeyDropped } else { Event::KeyRemoved }, key, holder);
+    for ((key, own), seen) in before.iter().filter(|(id, _)| !present.contains_key(id)) {
+        say(if *own { Event::KeyDropped } else { Event::KeyRemoved }, key, &seen.holder);
     }
     if before == present {
         return Ok(());
     }
     station.spool.record_all(records)?;
-    let line = |((key, own), (holder, until)): (&(Digest, bool), &(Name, String))| {
-        format!("{key}\t{}\t{holder}\t{until}\n", if *own { "own" } else { "card" })
+    let line = |((key, own), Seen { holder, until, rest }): (&(Digest, bool), &Seen)| {
+        format!("{key}\t{}\t{holder}\t{until}\t{rest}\n", if *own { "own" } else { "card" })
     };
     let text: String = present.iter().map(line).collect();
     let path = file(station);
@@ -63,14 +95,12 @@ fn file(station: &Station) -> PathBuf {
 }
 
 fn present(station: &Station) -> Known {
-    let cards = station.trust.cards().map(|card| {
-        let until = card.until.clone().unwrap_or_else(|| OPEN.to_owned());
-        ((card.id(), false), (card.holder.clone(), until))
-    });
+    let cards = station.trust.cards().map(|card| ((card.id(), false), Seen::of(card)));
     let keys = &station.keyring;
     let own = [keys.signing.public().id(), keys.link.public().id()].into_iter();
     let own = own.chain(keys.opening_keys().map(|key| key.public().id()));
-    cards.chain(own.map(|id| ((id, true), (station.node.clone(), OPEN.to_owned())))).collect()
+    let private = || Seen { holder: station.node.clone(), until: OPEN.to_owned(), rest: OPEN.to_owned() };
+    cards.chain(own.map(|id| ((id, true), private()))).collect()
 }
 
 fn read(station: &Station) -> Known {
@@ -79,20 +109,21 @@ fn read(station: &Station) -> Known {
         let mut fields = line.split('\t');
         let key = Digest::from_hex(fields.next()?)?;
         let own = fields.next()? == "own";
-        Some(((key, own), (Name::new(fields.next()?).ok()?, fields.next()?.to_owned())))
+        let (holder, until) = (Name::new(fields.next()?).ok()?, fields.next()?.to_owned());
+        Some(((key, own), Seen { holder, until, rest: fields.next().unwrap_or(OPEN).to_owned() }))
     };
     text.lines().filter_map(parse).collect()
 }
 
 /// Of each sealing key of this node: how many bundles here still need it, and whether the overlap is over by its card. And
 /// which signing keys the daemon believes to be its own.
-pub(crate) fn needed(station: &Station) -> Result<Result<Value, Refusal>, StationError> {
+pub(crate) fn needed(station: &Station, now: Timestamp) -> Result<Result<Value, Refusal>, StationError> {
     let mut rows = Vec::new();
     for key in station.keyring.opening_keys() {
         let id = key.public().id();
         let until = station.trust.card(&id).and_then(|card| card.until.clone());
         rows.push(json!({ "id": id.to_string(), "bundles": reseal::needed(station, key)?, "until": until }));
     }
-    let signing: Vec<String> = desk::own_keys(station).map(|id| id.to_string()).collect();
+    let signing: Vec<String> = desk::own_keys(station, now).map(|id| id.to_string()).collect();
     Ok(Ok(json!({ "sealing": rows, "signing": signing })))
 }

@@ -454,26 +454,28 @@ pub fn believed(node: &NodeSettings) -> Result<Trust, KeyringError> {
     Ok(trust)
 }
 
-/// Reads every `*.pub.pem` of a trust folder.
+/// Reads a trust folder as section 3 of FORMAT.md says, and as every verifier does: `*.pem`, no name that begins with a dot,
+/// folders passed over, anything else under such a name an error.
 pub fn load_trust(folder: &Path) -> Result<Trust, KeyringError> {
     let io = |cause| KeyringError::Io { path: folder.to_owned(), cause };
     let mut trust = Trust::default();
-    let mut count = 0;
+    let mut cards = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !file.ends_with(".pub.pem") {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') || !name.ends_with(".pem") || entry.file_type().map_err(io)?.is_dir() {
             continue;
         }
-        count += 1;
-        if count > CARDS_MAX {
+        cards.push((name, entry.path()));
+        if cards.len() > CARDS_MAX {
             return Err(KeyringError::TooMany { path: folder.to_owned() });
         }
-        let bad = |cause| KeyringError::Io { path: path.clone(), cause };
-        if fs::metadata(&path).map_err(bad)?.len() > KEY_FILE_BYTES_MAX as u64 {
-            return Err(bad(io::Error::other("larger than any key card")));
-        }
-        trust.add(&file, &fs::read_to_string(&path).map_err(bad)?)?;
+    }
+    cards.sort();
+    for (name, path) in cards {
+        let bytes = crate::desk::read_small(&path, KEY_FILE_BYTES_MAX as u64)
+            .map_err(|cause| KeyringError::Io { path: path.clone(), cause })?;
+        trust.add(&name, &String::from_utf8_lossy(&bytes))?;
     }
     Ok(trust)
 }
@@ -517,6 +519,44 @@ mod tests {
             ["spool", "keys", "trust", "rules"].map(folder).concat()
         );
         toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_node_reads_the_cards_of_its_folder_that_every_verifier_reads_and_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let trust = root.path();
+        let text = |holder: &str| {
+            let key = SigningKey::generate(Suite::Std);
+            KeyCard {
+                zone: Zone::Extranet,
+                holder: Name::new(holder).unwrap(),
+                role: Role::Operator,
+                usage: Use::Sign,
+                suite: Suite::Std,
+                from: "2026-11-21".to_owned(),
+                until: None,
+                spki: key.public().to_spki(),
+            }
+            .to_text()
+        };
+        let put = |name: &str, holder: &str| fs::write(trust.join(name), text(holder)).unwrap();
+        let holders = || {
+            let mut names: Vec<String> =
+                load_trust(trust).unwrap().cards().map(|card| card.holder.to_string()).collect();
+            names.sort();
+            names
+        };
+        put("wu.pub.pem", "wu");
+        put("li.pem", "li");
+        put(".eve.pub.pem", "eve");
+        put("zhao.pub.pem.bak", "zhao");
+        fs::create_dir(trust.join("former.pem")).unwrap();
+        assert_eq!(holders(), ["li", "wu"]);
+        fs::write(trust.join("note.pem"), "no card").unwrap();
+        assert!(load_trust(trust).is_err(), "a file that is no card");
+        fs::remove_file(trust.join("note.pem")).unwrap();
+        std::os::unix::fs::symlink(trust.join(".eve.pub.pem"), trust.join("eve.pem")).unwrap();
+        assert!(load_trust(trust).is_err(), "a link");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod exceptions;
 mod html;
 mod key_life;
 pub mod keyring;
+mod last_day;
 mod missing;
 pub mod outlets;
 mod program;

@@ -17,6 +17,7 @@ use guard::{ParcelType, Rules, RulesVersion};
 use protocol::endorsement::{ENDORSEMENT_BYTES_MAX, Endorsement};
 use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::Label;
+use protocol::rollover::day;
 use protocol::trust::{Role, Trust, is_officer_and_another};
 use protocol::{Crossing, Digest, Name, Signed, Suite, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
@@ -357,6 +358,9 @@ fn signer(path: &Path, rules: &Rules, bytes: &[u8], trust: &Trust) -> Result<Sig
     let (said, card) = trust.verify::<Endorsement>(&signed).map_err(|e| e.to_string())?;
     if card.holder != said.person || !matches!(card.role, Role::Security | Role::Approver) {
         return Err(format!("signed by {}, a {}", card.holder, card.role));
+    }
+    if let Some(last) = card.until.as_ref().filter(|last| **last < day(said.at)) {
+        return Err(format!("{} signed on {}, and that key's last day was {last}", said.person, day(said.at)));
     }
     if said.crossing != rules.crossing()
         || said.rules != rules.version().as_str()

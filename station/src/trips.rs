@@ -33,6 +33,7 @@ use crate::budget::Budgets;
 use crate::config::{Carrier, Direction};
 use crate::desk::{Refusal, read_small};
 use crate::disposal;
+use crate::last_day;
 use crate::parallel::in_parallel;
 use crate::receipts;
 use crate::station::{Station, StationError};
@@ -42,8 +43,8 @@ use crate::witness;
 const TRIPS_MAX: usize = 10_000;
 /// Trips of a direction on the status page that are over: a year of an office that goes every other day.
 const TRIPS_SHOWN: usize = 200;
-/// Approvals read from one trip's folder.
-const APPROVALS_MAX: usize = 16;
+/// Approvals read from one trip's folder, of as many as every reader takes.
+const APPROVALS_MAX: usize = 64;
 /// A trip of as many lines as a waybill can have, each an id of 32 digits.
 const TRIP_BYTES_MAX: u64 = 8 << 20;
 /// Of a trip's folder. Sticky: the group may add what is its own, and move away nothing of ours.
@@ -776,12 +777,14 @@ fn approvers(
     let folder = place.join("approvals");
     let mut people = BTreeSet::new();
     let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(people) };
-    for entry in entries.take(APPROVALS_MAX) {
+    // Other files count for nothing, so none of them takes the place of one.
+    for entry in entries.filter(|entry| entry.as_ref().map_or(true, is_approval)).take(APPROVALS_MAX) {
         let path = entry.map_err(io_at(&folder))?.path();
         let Ok(bytes) = read_small(&path, APPROVAL_BYTES_MAX) else { continue };
         let Ok(signed) = Signed::parse::<Approval>(&bytes) else { continue };
         let Ok((approval, card)) = station.trust.verify::<Approval>(&signed) else { continue };
         let fits = card.role == Role::Approver
+            && last_day::may_approve(station, card, approval.at, waybill)
             && card.holder == approval.person
             && approval.waybill == *digest
             && approval.trip == waybill.trip
@@ -792,6 +795,11 @@ fn approvers(
         }
     }
     Ok(people)
+}
+
+fn is_approval(entry: &std::fs::DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy().into_owned();
+    name.ends_with(".approval") && !name.starts_with('.')
 }
 
 fn read_waybill(station: &Station, place: &Path) -> Option<(Waybill, Digest)> {

@@ -9,7 +9,7 @@ import zlib
 import curves
 import heads
 from der import Malformed, NAME
-from digests import GM, Tree, h
+from digests import GM, STD, Tree, h
 from papers import LOCAL, RECORD, Refused, parse
 from der import whole
 
@@ -136,9 +136,23 @@ def read(path, limit):
 
 def one_log(trust, folder, held):
     """12.3: one log by itself. `held` are heads that others hold: (log, size) to root."""
+    # 12.3.0
     told, card = checkpoint(trust, read(os.path.join(folder, "checkpoint"), NOTE_MAX))
+    try:
+        found = in_suite(card.suite, folder, told, held)
+    except Refused as refused:
+        # A ledger keeps the suite it was begun in.
+        try:
+            found = in_suite(STD if card.suite == GM else GM, folder, told, held)
+        except Refused:
+            raise refused from None
+    return {**found, "key": card}
+
+
+def in_suite(suite, folder, told, held):
+    """12.3.1 to 12.3.6, in one suite."""
     # 12.3.1
-    tree, reported, unreadable, first, roots = Tree(card.suite), 0, 0, None, {}
+    tree, reported, unreadable, first, roots = Tree(suite), 0, 0, None, {}
     kept = os.path.join(folder, "level-0")
     leaves = read(kept, 1 << 40) if os.path.exists(kept) else b""
     found = segments(folder)
@@ -150,7 +164,7 @@ def one_log(trust, folder, held):
         nonlocal unreadable
         index = tree.size
         stands = leaves[32 * index : 32 * index + 32]
-        leaf = h(card.suite, b"\x00" + record) if record is not None else None
+        leaf = h(suite, b"\x00" + record) if record is not None else None
         if leaf is None or (aside and stands and stands != leaf):
             unreadable += 1
             tree.digest(stands or bytes(32))
@@ -173,7 +187,7 @@ def one_log(trust, folder, held):
             if one is not None:
                 record, body, local = one
                 first = first or body
-                if local and h(card.suite, local) != body["local"]:
+                if local and h(suite, local) != body["local"]:
                     raise Refused("local-part", str(tree.size))
                 if body["event"] == 36 and body["sequence"] is not None and body["through"] is not None:
                     reported += body["through"] - body["sequence"] + 1
@@ -197,7 +211,7 @@ def one_log(trust, folder, held):
         raise Refused("tail-cut", str(len(leaves) // 32))
     if unreadable > reported:
         raise Refused("unreported-loss", str(unreadable))
-    return {**told, "records": tree.size, "first": first, "key": card}
+    return {**told, "records": tree.size, "first": first}
 
 
 def folder(trust, path, held=None):

@@ -371,7 +371,9 @@ class Trust:
 
     def add(self, data):
         card = Card(data)
-        self.cards[card.id] = card
+        known = self.cards.setdefault(card.id, card)
+        if any(known.words.get(word) != card.words.get(word) for word in WORDS if word != "Fingerprint"):
+            raise ValueError("two cards of one key that say different things")
         return card
 
     def _holds(self, signed, card):

@@ -34,7 +34,9 @@ def trust_of(folder):
     trust = Trust()
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
-        if entry.endswith(".pem") and not entry.startswith(".") and os.path.isfile(path):
+        if entry.endswith(".pem") and not entry.startswith(".") and not (os.path.isdir(path) and not os.path.islink(path)):
+            if os.path.islink(path) or not os.path.isfile(path):
+                raise ValueError(f"{entry} is no plain file")
             with open(path, "rb") as file:
                 trust.add(file.read())
     return trust

@@ -78,9 +78,10 @@ impl Target {
 pub type Family = (&'static str, fn() -> Vec<Target>);
 
 /// All of them. Each has a test of its own in `tests/fuzz_smoke.rs`.
-pub const FAMILIES: [Family; 18] = [
+pub const FAMILIES: [Family; 19] = [
     ("parcel_statements_and_custody_entries", papers::of_parcels),
     ("statements_about_a_ledger", papers::of_ledgers),
+    ("rollovers_trust_lists_and_endorsements", papers::of_trust),
     ("receipts_batches_and_gap_reports", papers::of_receipts),
     ("waybills_approvals_and_requests", papers::of_trips),
     ("link_keys_and_beacons", papers::of_links),

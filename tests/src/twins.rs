@@ -348,3 +348,13 @@ pub fn found(root: &Path, zones: [Zone; 2]) -> ([Member; 2], SigningKey, Opening
     }
     (members, operator, security)
 }
+
+/// The last day of the key on a card in a node's trust folder is that of this moment.
+pub fn ends(member: &Member, file: &str, last: Timestamp) {
+    let path = member.config.node.trust.join(file);
+    let text = fs::read_to_string(&path).expect("a card of the test");
+    let until = format!("Until: {}\nFingerprint:", protocol::rollover::day(last));
+    let open =
+        text.lines().filter(|line| !line.starts_with("Until:")).map(|line| format!("{line}\n")).collect::<String>();
+    fs::write(path, open.replacen("Fingerprint:", &until, 1)).expect("a file of the test");
+}

@@ -1015,7 +1015,7 @@ impl<'a> World<'a> {
             };
             let key = self.office.people.get(person).ok_or("nobody of that name works here")?;
             let paper = Signed::make(key, &approval).to_bytes();
-            fs::write(place.join("approvals").join(person), paper).map_err(words)?;
+            fs::write(place.join("approvals").join(format!("{person}.approval")), paper).map_err(words)?;
             let approved = self.ask(INTRANET, person, "approve", &[("trip", number.to_string())])?;
             if !approved.done {
                 return Err(format!("{person} could not approve trip {number}: {}", approved.code));

@@ -125,7 +125,8 @@ impl Office {
         let digest = Signed::parse::<Waybill>(waybill).unwrap().digest();
         for (person, key) in approvers {
             let approval = Approval { version: VERSION, waybill: digest, trip, person: name(person), at: START };
-            fs::write(to.join("approvals").join(person), Signed::make(key, &approval).to_bytes()).unwrap();
+            fs::write(to.join("approvals").join(format!("{person}.approval")), Signed::make(key, &approval).to_bytes())
+                .unwrap();
         }
         for (file, bytes) in files {
             fs::write(to.join(file), bytes).unwrap();

@@ -28,6 +28,7 @@ macro_rules! families {
 families! {
     parcel_statements_and_custody_entries
     statements_about_a_ledger
+    rollovers_trust_lists_and_endorsements
     receipts_batches_and_gap_reports
     waybills_approvals_and_requests
     link_keys_and_beacons

@@ -12,10 +12,14 @@ use std::process::{Command, Output};
 use base64ct::{Base64, Encoding};
 use protocol::bundle::CHUNK_BYTES;
 use protocol::envelope::{Envelope, Footer};
+use protocol::keys::SigningKey;
+use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::VERSION;
 use protocol::tree::Tree;
-use protocol::{Signed, Suite, Zone};
+use protocol::trust::{KeyCard, Role, Use};
+use protocol::{Name, Signed, Suite, Timestamp, Zone};
 use serde_json::Value;
+use spool::{Disk, Setup, Spool};
 use tests::papers::Noise;
 use tests::programs::{program, repository, words};
 use tests::seals::{Content, Seals};
@@ -298,6 +302,64 @@ fn evidence_and_ledgers_of_a_whole_office_hold_for_both_and_fall_for_both() {
         each_broken_in_turn(&ledger, |what| {
             assert_eq!(both_of_ledger(&ledger, &trust, &evidence), [false, false], "{suite}: {what}");
         });
+    }
+}
+
+/// The office changed its suite; the ledger keeps the one it was begun in.
+#[test]
+fn a_ledger_begun_in_one_suite_and_signed_in_the_other_holds_for_both_and_falls_for_both() {
+    for [began, today] in [[Suite::Std, Suite::Gm], [Suite::Gm, Suite::Std]] {
+        let root = tempfile::tempdir().unwrap();
+        let trust = root.path().join("trust");
+        fs::create_dir(&trust).unwrap();
+        let node = Name::new("internet").unwrap();
+        let keys = [began, today].map(SigningKey::generate);
+        let setup = |key: &SigningKey, now: u64| Setup {
+            root: root.path().join("spool"),
+            node: node.clone(),
+            zone: Zone::Internet,
+            key: key.clone().into(),
+            disk: Disk::real(),
+            routes: Vec::new(),
+            crossings: Vec::new(),
+            now: Timestamp(now),
+            index_cache_bytes: 1 << 20,
+        };
+        const NOON: u64 = 1_795_348_800_000;
+        spool::create(&setup(&keys[0], NOON)).unwrap();
+        for (key, now) in keys.iter().zip([NOON, NOON + 60_000]) {
+            let spool = Spool::open(setup(key, now)).unwrap();
+            for at in 0..5 {
+                let local = Local { name: Some("li".to_owned()), labels: Vec::new() };
+                spool.record(Record::new(Event::ConfigLoaded, Timestamp(now + at)), local).unwrap();
+            }
+            spool.write_checkpoint().unwrap();
+            let card = KeyCard {
+                zone: Zone::Internet,
+                holder: node.clone(),
+                role: Role::Node,
+                usage: Use::Sign,
+                suite: key.suite(),
+                from: "2026-11-21".to_owned(),
+                until: None,
+                spki: key.public().to_spki(),
+            };
+            fs::write(trust.join(format!("{}.pub.pem", key.suite())), card.to_text()).unwrap();
+        }
+        let ledger = root.path().join("spool/ledger");
+        if stranger(&["--module", "/dev/null"]).is_none() {
+            return;
+        }
+        assert_eq!(both_of_ledger(&ledger, &trust, &[]), [true, true], "{began}, then {today}");
+        each_broken_in_turn(&ledger, |what| {
+            assert_eq!(both_of_ledger(&ledger, &trust, &[]), [false, false], "{began}, then {today}: {what}");
+        });
+        // The note about the ledger is a hint and no more.
+        let about = fs::read_to_string(ledger.join("ledger.json")).unwrap();
+        let other = about.replace(&format!("\"{began}\""), &format!("\"{today}\""));
+        assert_ne!(about, other);
+        fs::write(ledger.join("ledger.json"), other).unwrap();
+        assert_eq!(both_of_ledger(&ledger, &trust, &[]), [true, true], "{began}, then {today}, by another note");
     }
 }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use protocol::der_types::Octets;
 use protocol::keys::{self, OpeningKey, SigningKey};
-use protocol::parcel::{Label, VERSION};
+use protocol::ledger::Event;
+use protocol::parcel::{Label, OctetString, VERSION};
 use protocol::request::Request;
+use protocol::rollover::Rollover;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{Crossing, Digest, ParcelId, Signed, Suite, Timestamp, Zone};
 use serde_json::Value;
@@ -338,6 +340,61 @@ fn each_key_of_a_node_is_followed_by_the_next_and_no_parcel_and_no_proof_is_lost
     }
 }
 
+#[test]
+fn a_key_that_has_ended_names_no_successor_by_writing_an_earlier_day() {
+    let root = tempfile::tempdir().unwrap();
+    let trust = root.path().join("trust");
+    fs::create_dir(&trust).unwrap();
+    let [old, next] = [(); 2].map(|()| SigningKey::generate(Suite::Std));
+    let card = trust.join("internet.sign.pub.pem");
+    let text = |until: Option<&str>| {
+        KeyCard {
+            zone: Zone::Internet,
+            holder: name("internet"),
+            role: Role::Node,
+            usage: Use::Sign,
+            suite: Suite::Std,
+            from: "2024-01-01".to_owned(),
+            until: until.map(str::to_owned),
+            spki: old.public().to_spki(),
+        }
+        .to_text()
+    };
+    let said = |at: &str, until: &str| {
+        let said = Rollover {
+            version: VERSION,
+            node: name("internet"),
+            usage: Use::Sign,
+            old: old.public().id(),
+            key: OctetString::new(next.public().to_spki()).unwrap(),
+            at: Timestamp::of_day(at).unwrap(),
+            until: Timestamp::of_day(until).unwrap(),
+        };
+        let path = root.path().join("said.rollover");
+        fs::write(&path, Signed::make(&old, &said).to_bytes()).unwrap();
+        path
+    };
+    let import = |paper: &Path| {
+        let mut ferry = Command::new(program("ferry"));
+        ferry.args(["trust", "import"]).arg(paper).arg("--trust").arg(&trust).env("LANG", "C").output().unwrap()
+    };
+    for (ended, at, until) in [
+        (Some("2025-06-30"), "2024-06-01", "2024-07-01"),
+        (Some("2025-06-30"), "2025-06-30", "2099-01-01"),
+        (None, "2024-06-01", "2024-07-01"),
+    ] {
+        fs::write(&card, text(ended)).unwrap();
+        let refused = import(&said(at, until));
+        assert_eq!(refused.status.code(), Some(1), "{ended:?} {at}: {}", words(&refused));
+        assert!(words(&refused).contains("had its last day on 20"), "{}", words(&refused));
+        assert_eq!(fs::read_to_string(&card).unwrap(), text(ended), "its end is where it was");
+        assert_eq!(fs::read_dir(&trust).unwrap().count(), 1, "nobody else is believed");
+    }
+    fs::write(&card, text(None)).unwrap();
+    let taken = import(&said("2024-06-01", "2099-01-01"));
+    assert!(taken.status.success(), "{}", words(&taken));
+}
+
 /// A node's signing key goes into a device: a program with the key in a file of its own, away while `away` is there.
 fn into_device(office: &Office, root: &Path, node: &str) -> std::path::PathBuf {
     let (folder, keys) = (root.join(format!("device-{node}")), root.join(node).join("keys"));
@@ -525,4 +582,257 @@ fn a_reseal_that_dies_after_any_effect_leaves_one_bundle_that_can_be_resealed_or
     }
     assert_eq!(extranet.outlet("applications"), ["case-1"]);
     assert_eq!(twins::names(&internet.layout().opening()), [""; 0], "no plaintext is left");
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+#[test]
+fn a_person_asks_at_the_desk_up_to_the_last_day_of_their_key_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, _], operator, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    drop(internet.open(START).unwrap());
+    twins::ends(&internet, "operator.pub.pem", START.plus_ms(DAY_MS));
+    let ask = |now: Timestamp| twins::ask(&internet.open(now).unwrap(), &operator, OPERATOR, "gaps", &[], now);
+    assert!(ask(START.plus_ms(DAY_MS)).done, "the last day counts");
+    let refused = ask(START.plus_ms(2 * DAY_MS));
+    assert_eq!((refused.done, refused.code.as_str()), (false, "key-ended"));
+    assert!(refused.message_en.contains("last day on 20") && refused.message_zh.contains("最后有效日"), "{refused:?}");
+    assert!(refused.details["remedy_en"].is_string() && refused.details["remedy_zh"].is_string(), "{refused:?}");
+    assert!(ask(START.plus_ms(400 * DAY_MS)).done, "a clock in doubt ends nothing");
+}
+
+#[test]
+fn an_old_key_of_the_node_asks_for_nothing_after_its_last_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, _], _, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let old = twins::person(&[&internet], "internet", Role::Node);
+    let ask = |now: Timestamp| {
+        let running = internet.open(now).unwrap();
+        let id = twins::lay(&running, &old, "internet", "gaps", &[], now);
+        let (layout, file) = (running.station.layout(), spool::desk::request_name(&id));
+        fs::rename(layout.desk_requests().join(&file), layout.desk_own().join(&file)).unwrap();
+        station::desk::step(&running.station, now).unwrap();
+        twins::answer(&running, &id)
+    };
+    assert!(ask(START).done);
+    twins::ends(&internet, "internet.pub.pem", START);
+    assert!(ask(START.plus_ms(1)).done, "the last day counts");
+    assert_eq!(ask(START.plus_ms(2 * DAY_MS)).code, "key-ended");
+}
+
+/// A case goes in at the internet's node, which seals it at `sealed`; the extranet's node, whose card of it has this last
+/// day, is up at each of these moments, and gets the bundle at the last. Is it delivered?
+fn comes(sealed: u64, last: u64, ups: &[u64]) -> (tempfile::TempDir, [Member; 2], bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], _, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let day = |number: u64| START.plus_ms(number * DAY_MS);
+    let mut now = day(sealed);
+    let mut from = internet.open(now).unwrap();
+    internet.drop_application(1);
+    from.turn(&mut now).unwrap();
+    twins::ends(&extranet, "internet.sign.pub.pem", day(last));
+    for up in ups {
+        let mut now = day(*up);
+        let mut to = extranet.open(now).unwrap();
+        if Some(up) == ups.last() {
+            from.carry_to(&to);
+        }
+        if to.station.clock.may_end_things() {
+            to.turn(&mut now).unwrap();
+        } else {
+            station::admission::Admission::default().step(&to.station, now).unwrap();
+        }
+    }
+    drop(from);
+    let delivered = extranet.outlet("applications") == ["case-1"];
+    (folder, [internet, extranet], delivered)
+}
+
+#[test]
+fn what_a_neighbour_sealed_within_its_keys_days_comes_in_for_a_month_after_and_what_is_later_is_held_and_not_lost() {
+    let delivered = |sealed, last, ups: &[u64]| comes(sealed, last, ups).2;
+    assert!(delivered(0, 5, &[0, 5]), "in its days");
+    assert!(delivered(0, 5, &[0, 6]), "sealed in its days, on its way when they ended");
+    assert!(delivered(0, 5, &[0, 20, 35]), "the last day of a month");
+    assert!(delivered(7, 5, &[0, 5]), "a neighbour's clock is ahead: the key is good today");
+    assert!(delivered(0, 5, &[0, 400]), "a clock in doubt refuses nothing");
+    let (_folder, [_, extranet], taken) = comes(6, 5, &[0, 7]);
+    assert!(!taken, "sealed after its last day");
+    let held = twins::names(&extranet.layout().quarantine());
+    assert!(held.iter().any(|name| name.ends_with(".bundle")), "{held:?}");
+
+    let (_folder, [internet, extranet], taken) = comes(0, 5, &[0, 20, 37]);
+    assert!(!taken, "so late that any thief could have written the day");
+    // An administrator puts the day on the card right, the sender sends again, and nothing is lost.
+    let mut now = START.plus_ms(38 * DAY_MS);
+    twins::ends(&extranet, "internet.sign.pub.pem", START.plus_ms(60 * DAY_MS));
+    let (from, mut to) = (internet.open(START.plus_ms(1)).unwrap(), extranet.open(now).unwrap());
+    assert_eq!(from.station.spool.outbox(Crossing::InternetToExtranet).entries().unwrap().len(), 1, "it waits there");
+    from.carry_to(&to);
+    to.turn(&mut now).unwrap();
+    assert_eq!(extranet.outlet("applications"), ["case-1"]);
+}
+
+#[test]
+fn a_parcel_in_custody_goes_on_whatever_ended_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], _, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let mut now = START;
+    let (mut from, to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    internet.drop_application(1);
+    from.turn(&mut now).unwrap();
+    from.carry_to(&to);
+    drop(to);
+    // It comes into custody, and the daemon dies before it is delivered, at every effect in turn.
+    let mut left = 0;
+    for effects in 0..200 {
+        let fuse = Fuse::after(effects);
+        let Ok(dying) = extranet.open_until(&fuse, now) else { continue };
+        let _died = station::admission::Admission::default().step(&dying.station, now);
+        let custody = twins::names(&extranet.layout().checked()).len();
+        drop(dying);
+        if custody == 1 {
+            left = effects;
+            break;
+        }
+    }
+    assert!(left > 0, "it stood in custody");
+    twins::ends(&extranet, "internet.sign.pub.pem", START.plus_ms(DAY_MS));
+    for days in [20, 40] {
+        let mut later = START.plus_ms(days * DAY_MS);
+        let mut to = extranet.open(later).unwrap();
+        if days == 40 {
+            to.turn(&mut later).unwrap();
+        }
+    }
+    assert_eq!(extranet.outlet("applications"), ["case-1"]);
+}
+
+#[test]
+fn a_receipt_that_a_neighbour_dates_after_its_keys_last_day_settles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, extranet], _, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let mut now = START;
+    let (mut from, mut to) = (internet.open(now).unwrap(), extranet.open(now).unwrap());
+    internet.drop_application(1);
+    from.turn(&mut now).unwrap();
+    from.carry_to(&to);
+    let mut there = START.plus_ms(3 * DAY_MS);
+    to.turn(&mut there).unwrap();
+    assert_eq!(extranet.outlet("applications"), ["case-1"]);
+    drop(from);
+    twins::ends(&internet, "extranet.sign.pub.pem", START.plus_ms(DAY_MS));
+    let mut now = START.plus_ms(4 * DAY_MS);
+    let mut from = internet.open(now).unwrap();
+    to.carry_to(&from);
+    from.turn(&mut now).unwrap();
+    assert_eq!(from.station.spool.outbox(Crossing::InternetToExtranet).entries().unwrap().len(), 1, "it is kept");
+    let held = twins::names(&internet.layout().quarantine());
+    assert!(!held.is_empty(), "the batch is held");
+}
+
+/// What stands in a node's ledger of a key since so many records, in order.
+fn life(running: &Running, since: u64, key: &Digest) -> Vec<Event> {
+    let records = running.station.spool.records(since, 10_000).unwrap().into_iter().map(|stored| stored.record);
+    let of_keys = [Event::KeyTrusted, Event::KeyRetired, Event::KeyRemoved];
+    records.filter(|it| it.digest == Some(*key) && of_keys.contains(&it.event)).map(|it| it.event).collect()
+}
+
+#[test]
+fn every_change_of_a_card_is_on_record_and_a_start_without_one_records_nothing() {
+    use Event::{KeyRemoved as Removed, KeyRetired as Retired, KeyTrusted as Trusted};
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, _], operator, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let (path, key) = (internet.config.node.trust.join("operator.pub.pem"), operator.public().id());
+    let made = fs::read_to_string(&path).unwrap();
+    let until = |day: &str| made.replacen("Fingerprint:", &format!("Until: {day}\nFingerprint:"), 1);
+    let role = made.replacen("Role: operator", "Role: approver", 1);
+    let mut since = 0;
+    let mut after = |text: Option<String>| {
+        match text {
+            Some(text) => fs::write(&path, text).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let running = internet.open(START).unwrap();
+        let told = life(&running, since, &key);
+        since = running.station.spool.head().size;
+        told
+    };
+    assert_eq!(after(Some(made.clone())), [Trusted]);
+    assert_eq!(after(Some(made.clone())), []);
+    assert_eq!(after(Some(until("2028-01-31"))), [Retired]);
+    assert_eq!(after(Some(until("2027-12-31"))), [Retired], "an earlier last day");
+    assert_eq!(after(Some(until("2027-12-31"))), []);
+    assert_eq!(after(Some(until("2029-12-31"))), [Removed, Trusted, Retired], "a last day put off");
+    assert_eq!(after(Some(made.clone())), [Removed, Trusted], "a last day taken away");
+    assert_eq!(after(Some(role)), [Removed, Trusted], "another role");
+    assert_eq!(after(Some(made.replacen("Zone: internet", "Zone: extranet", 1))), [Removed, Trusted], "another zone");
+    assert_eq!(after(Some(made.replacen("Holder: ", "Holder: another-", 1))), [Removed, Trusted], "another person");
+    assert_eq!(after(None), [Removed]);
+    assert_eq!(after(Some(made)), [Trusted]);
+}
+
+#[test]
+fn a_spool_that_remembers_keys_as_before_records_no_change_that_was_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, _], operator, _) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    drop(internet.open(START).unwrap());
+    let path = internet.layout().status().join("keys-on-record");
+    let text = fs::read_to_string(&path).unwrap();
+    let four = |line: &str| line.rsplit_once('\t').unwrap().0.to_owned() + "\n";
+    fs::write(&path, text.lines().map(four).collect::<String>()).unwrap();
+    let since = internet.open(START).unwrap().station.spool.head().size;
+    assert_eq!(fs::read_to_string(&path).unwrap(), text, "it remembers more from now on");
+    let running = internet.open(START).unwrap();
+    assert_eq!(life(&running, 0, &operator.public().id()), [Event::KeyTrusted], "{since}");
+}
+
+#[test]
+fn a_node_that_asks_for_two_administrators_believes_its_folder_as_both_signed_it_with_ferry_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([mut internet, _], ..) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let trust = internet.config.node.trust.clone();
+    let people = ["he", "zhou"];
+    let keys = people.map(|who| twins::person(&[&internet], who, Role::KeyAdmin));
+    for (who, key) in people.iter().zip(&keys) {
+        fs::write(folder.path().join(format!("{who}.key.pem")), key.to_pem(None).unwrap().as_bytes()).unwrap();
+        fs::copy(trust.join(format!("{who}.pub.pem")), folder.path().join(format!("{who}.pub.pem"))).unwrap();
+    }
+    let sign = |who: &str| {
+        let key = folder.path().join(format!("{who}.key.pem"));
+        let mut ferry = Command::new(program("ferry"));
+        let signed = ferry.args(["trust", "sign", "--trust"]).arg(&trust).arg("--key").arg(key).output().unwrap();
+        assert!(signed.status.success(), "{}", words(&signed));
+    };
+    internet.config.node.key_admins = keys.iter().map(|key| keys::fingerprint(&key.public().id())).collect();
+    let starts = |member: &Member| member.open(START).is_ok();
+    assert!(!starts(&internet), "nobody signed");
+    sign("he");
+    assert!(!starts(&internet), "one of two");
+    sign("zhou");
+    assert!(starts(&internet));
+    let _eve = twins::person(&[&internet], "eve", Role::Approver);
+    assert!(!starts(&internet), "a card that nobody signed");
+    people.iter().for_each(|who| sign(who));
+    assert!(starts(&internet));
+    twins::ends(&internet, "eve.pub.pem", START);
+    assert!(!starts(&internet), "nor a day that nobody signed");
+}
+
+#[test]
+fn the_program_of_a_persons_device_is_not_told_the_passphrase_of_a_key_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ([internet, _], ..) = found(folder.path(), [Zone::Internet, Zone::Extranet]);
+    let _he = twins::person(&[&internet], "he", Role::KeyAdmin);
+    let trust = &internet.config.node.trust;
+    let (device, told) = (folder.path().join("device"), folder.path().join("told"));
+    fs::write(&device, format!("#!/bin/sh\nenv > {told:?}\necho '{{\"error\": \"no-device\"}}'\n")).unwrap();
+    fs::set_permissions(&device, Permissions::from_mode(0o755)).unwrap();
+    let mut ferry = Command::new(program("ferry"));
+    ferry.args(["trust", "sign", "--trust"]).arg(trust).arg("--key").arg(format!("exec:{}", device.display()));
+    ferry.arg("--card").arg(trust.join("he.pub.pem")).env("TRILOCK_PASSPHRASE", "plum blossom");
+    let refused = ferry.output().unwrap();
+    assert!(!refused.status.success() && words(&refused).contains("no-device"), "{}", words(&refused));
+    let told = fs::read_to_string(told).unwrap();
+    assert!(told.contains("PATH=") && !told.contains("plum blossom"), "{told}");
 }

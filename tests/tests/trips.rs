@@ -21,6 +21,7 @@ use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
 
 const OUTWARD: Crossing = Crossing::IntranetToExtranet;
 const DISC: &str = "disc-0001";
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const APPROVERS: [&str; 2] = ["approver-li", "approver-zhao"];
 
 /// Two nodes, and people who may ask.
@@ -52,7 +53,8 @@ impl Office {
         let waybill = Signed::parse::<Waybill>(&fs::read(from.join("waybill")).unwrap()).unwrap().digest();
         for (person, key) in APPROVERS.iter().zip(&self.approvers) {
             let approval = Approval { version: VERSION, waybill, trip: number, person: name(person), at: now };
-            fs::write(from.join("approvals").join(person), Signed::make(key, &approval).to_bytes()).unwrap();
+            let file = from.join("approvals").join(format!("{person}.approval"));
+            fs::write(file, Signed::make(key, &approval).to_bytes()).unwrap();
         }
         let to = self.extranet.layout().desk_incoming().join(format!("{OUTWARD}-{number}"));
         for part in ["", "approvals"] {
@@ -943,4 +945,51 @@ fn requests_are_carried_out_in_the_order_in_which_they_were_laid() {
     let answers: Vec<_> = ids.iter().map(|id| twins::answer(&running, id).details["waybill"].clone()).collect();
     assert_eq!(answers.last().unwrap(), &stands);
     assert_eq!(answers.iter().filter(|answer| **answer == stands).count(), 1, "each staging has a waybill of its own");
+}
+
+#[test]
+fn no_file_beside_the_approvals_takes_the_place_of_one() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let trip = stage(&running, now);
+    let place = office.intranet.layout().desk_trips().join(trip.trip.to_string());
+    for number in 0..100 {
+        fs::write(place.join("approvals").join(format!("note-{number}")), b"nothing").unwrap();
+        fs::write(place.join("approvals").join(format!(".{number}.approval")), b"nothing").unwrap();
+    }
+    office.carry(trip.trip, now);
+    let approved = trips::approve(&running.station, trip.trip, &name(APPROVERS[0]), now).unwrap();
+    assert_eq!(approved.map(|trip| trip.approvals).unwrap_or_default(), APPROVERS);
+}
+
+#[test]
+fn an_approver_whose_last_day_is_over_countersigns_nothing_that_is_still_to_leave() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let trip = stage(&running, now).trip;
+    // Both sign in time; then one of them leaves the office.
+    let laid = office.carry(trip, now);
+    let signed = now;
+    drop(running);
+    for member in [&office.intranet, &office.extranet] {
+        twins::ends(member, &format!("{}.pub.pem", APPROVERS[1]), signed);
+    }
+    let there = |now: Timestamp, person: usize| {
+        let running = office.intranet.open(now).unwrap();
+        trips::approve(&running.station, trip, &name(APPROVERS[person]), now).unwrap().map(|trip| trip.approvals)
+    };
+    assert_eq!(there(signed, 0).unwrap_or_default(), APPROVERS, "the last day counts");
+    let later = signed.plus_ms(2 * DAY_MS);
+    assert_eq!(there(later, 0).unwrap_or_default(), APPROVERS[..1], "he may have signed it today");
+    assert!(there(later, 1).is_err());
+    assert_eq!(there(signed.plus_ms(90 * DAY_MS), 0).unwrap_or_default(), APPROVERS, "not by a clock in doubt");
+    // What was on its way when his days ended is taken on the other side.
+    assert!(laid.exists());
+    let running = office.extranet.open(signed).unwrap();
+    drop(running);
+    let running = office.extranet.open(later).unwrap();
+    let taken = office.import(&running, trip, later);
+    assert!(taken.done, "{taken:?}");
 }

@@ -166,6 +166,22 @@ pub(super) fn trust(error: &TrustCommandError, l: Language) -> Failure {
                 ),
             )
         }
+        TrustCommandError::Ended { path, last_day } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "rollover-ended",
+                say!(
+                    l,
+                    "{p} is not taken: the old key, or the one that signed it, had its last day on {last_day}",
+                    "不接受 {p}：旧密钥或签署该声明的密钥的最后有效日为 {last_day}"
+                ),
+                l.pick(
+                    "nothing was changed; carry the new key card by hand and compare its fingerprint by telephone; if the day of this machine is wrong, set it first",
+                    "未作任何更改；请人工携带新公钥卡并电话核对指纹；如本机日期有误，请先校正",
+                ),
+            )
+        }
         TrustCommandError::Write { path, cause } => {
             let p = path.display();
             let remedy = l.pick("run it as who may write in the trust folder", "请以可写信任库的账户执行");

@@ -3,13 +3,14 @@
 use crate::copying::CopyError;
 use crate::desk::DeskError;
 use crate::folder::FolderError;
-use crate::keyfile::{KeyFileError, PASSPHRASE_CHARS_MIN, PASSPHRASE_ENV};
+use crate::keyfile::{KeyFileError, PASSPHRASE_CHARS_MIN};
 use crate::medium::MediumError;
 use crate::papers::PapersError;
 use crate::trustdir::TrustDirError;
 use crate::volume::{PlanError, VolumeError};
 use crate::words::{Language, groups, say, shown, size};
 use protocol::signer::SignError;
+use spool::device::PASSPHRASE_ENV;
 
 use super::{DISK, Failure, REFUSED, USAGE, failure};
 

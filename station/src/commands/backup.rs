@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::keys::KEY_FILE_BYTES_MAX;
 use protocol::{Zone, keys};
 use serde_json::{Value, json};
+use spool::device::PASSPHRASE_ENV;
 use spool::{Disk, Layout};
 
 use super::ask::{FOREIGN, is_foreign, request, running};
@@ -23,8 +24,6 @@ use crate::station::{self, Plan, Station};
 const BEGINS_WITHIN_MS: u64 = 20_000;
 /// How often the end is looked for.
 const LOOK_MS: u64 = 200;
-/// The environment's way to say a passphrase, as `ferry` knows it.
-const PASSPHRASE_ENV: &str = "TRILOCK_PASSPHRASE";
 
 /// `restore …`.
 #[derive(Debug, clap::Args)]

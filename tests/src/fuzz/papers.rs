@@ -1,6 +1,7 @@
 //! Everything that is signed: the paper as it arrives, and its body.
 
 use protocol::der_types::{self, Octets};
+use protocol::endorsement::Endorsement;
 use protocol::id::new_id;
 use protocol::ledger::Checkpoint;
 use protocol::oneway::FolderBeacon;
@@ -8,7 +9,10 @@ use protocol::parcel::{CustodyEntry, Label, ParcelStatement, VERSION};
 use protocol::parity::{BLOCK_SECTORS_MAX, DIGEST_BYTES, Shape, index_sector, read_index_sector};
 use protocol::receipt::{EpochGaps, GapReport, Head, Outcome, Range, Receipt, ReceiptBatch};
 use protocol::request::Request;
+use protocol::rollover::Rollover;
 use protocol::signed::Statement;
+use protocol::trust::Use;
+use protocol::trust_list::TrustList;
 use protocol::volume::{Piece, Volume};
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::witness::{HeadLink, HeadStatement, LogStart};
@@ -128,6 +132,28 @@ pub(super) fn of_parcels() -> Vec<Target> {
         payload_bytes: 65_552,
     };
     [of(parcel_statement), of(entry), of(footer)].into_iter().flatten().collect()
+}
+
+pub(super) fn of_trust() -> Vec<Target> {
+    let rollover = |world: &Samples| Rollover {
+        version: VERSION,
+        node: name("extranet"),
+        usage: Use::Sign,
+        old: world.statement.digest(),
+        key: octets(world.signing().public().to_spki()),
+        at: Timestamp(9),
+        until: Timestamp(10),
+    };
+    let list = |world: &Samples| TrustList::of(world.trust(), &name("admin-he"), world.suite(), Timestamp(9));
+    let endorsement = |world: &Samples| Endorsement {
+        version: VERSION,
+        crossing: Crossing::IntranetToExtranet,
+        rules: "2026-11-21.1".to_owned(),
+        digest: world.statement.digest(),
+        person: name("security-wu"),
+        at: Timestamp(9),
+    };
+    [of(rollover), of(list), of(endorsement)].into_iter().flatten().collect()
 }
 
 pub(super) fn of_ledgers() -> Vec<Target> {
