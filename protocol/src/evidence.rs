@@ -11,6 +11,7 @@ use crate::envelope::{Envelope, Footer};
 use crate::parcel::{Custody, ParcelError};
 use crate::receipt::Receipt;
 use crate::signed::Signed;
+use crate::suite::Digest;
 use crate::trust::Trust;
 
 /// The first bytes of a piece of evidence.
@@ -36,8 +37,10 @@ pub struct Proven {
     pub envelope: Envelope,
     /// The journey up to this bundle.
     pub custody: Custody,
-    /// What the next nodes signed.
-    pub receipts: Vec<Receipt>,
+    /// What the next nodes signed, each with the key that did.
+    pub receipts: Vec<(Receipt, Digest)>,
+    /// The digest of the envelope, in its suite: two bundles of one id differ in it.
+    pub digest: Digest,
 }
 
 impl Evidence {
@@ -94,7 +97,8 @@ impl Evidence {
             return Err(ParcelError::Disagree("the footer is by another key than the envelope names"));
         }
         let footer: Footer = trust.verify_from_node(&signed, &envelope.source)?;
-        if footer.envelope != envelope.suite.digest(&self.envelope) {
+        let digest = envelope.suite.digest(&self.envelope);
+        if footer.envelope != digest {
             return Err(ParcelError::Disagree("the footer belongs to another envelope"));
         }
         if footer.payload_bytes != envelope.payload_bytes {
@@ -108,9 +112,9 @@ impl Evidence {
             if receipt.parcel != custody.statement.parcel || receipt.statement != custody.statement_digest {
                 return Err(ParcelError::Disagree("a receipt belongs to another parcel"));
             }
-            receipts.push(receipt);
+            receipts.push((receipt, signed.signer));
         }
-        Ok(Proven { envelope, custody, receipts })
+        Ok(Proven { envelope, custody, receipts, digest })
     }
 }
 

@@ -327,6 +327,10 @@ def public(spki, use, suite):
     key = spki[len(start) :]
     if start == SM2 and not curves.on_curve(int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")):
         raise ValueError("the key is no point of the curve")
+    if start == ED25519:
+        point = curves.ed_point(key)
+        if point is None or curves.ed_small(point):
+            raise ValueError("the key is no point of its curve, or of small order")
     return key
 
 
