@@ -3,10 +3,11 @@
 import datetime
 import io
 import struct
+import unicodedata
 
 import heads
 from digests import Tree, h
-from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, USES, Refused, Signed, parse, public
+from papers import CROSSINGS, ENVELOPE, MANIFEST, OBJECT_MAX, USES, Refused, Signed, parse, public
 
 SEALED_CHUNK = 65_536 + 16
 CHUNKS_MAX = 2**32 - 1
@@ -342,6 +343,43 @@ def rollover(trust, data):
     if known is not None and (known.holder, known.role, known.use) != (old.holder, old.role, old.use):
         raise Refused("disagree")
     return said
+
+
+def is_path(path):
+    """Section 6: relative, of ordinary parts."""
+    parts = path.split("/")
+    return (
+        0 < len(path.encode()) <= 512
+        and "\\" not in path
+        and not any(unicodedata.category(letter) == "Cc" for letter in path)
+        and not any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts)
+        and len(parts) <= 32
+    )
+
+
+def manifest(data):
+    """6.2: what is sealed with the content, once it is in clear."""
+    read = parse("manifest", data, MANIFEST, 12 << 20)
+    # 6.2.1
+    if read["version"] != 1:
+        raise Refused("version", "manifest")
+    # 6.2.2
+    if len(read["files"]) > 50_000:
+        raise Refused("over-limit", "number of files")
+    if len(read["labels"]) > 32:
+        raise Refused("over-limit", "number of labels")
+    if any(len(label["value"].encode()) > 256 for label in read["labels"]):
+        raise Refused("over-limit", "length of a label")
+    # 6.2.3
+    paths = [file["path"] for file in read["files"]]
+    above = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
+    if "/" in read["name"] or not is_path(read["name"]) or not all(map(is_path, paths)):
+        raise Refused("disagree")
+    if not read["folder"] and paths != [read["name"]]:
+        raise Refused("disagree")
+    if len(set(paths)) != len(paths) or above & set(paths) or sum(file["size"] for file in read["files"]) >= 2**64:
+        raise Refused("disagree")
+    return read
 
 
 def endorsement(trust, data):

@@ -181,6 +181,22 @@ ROLLOVER = [
     number("until"),
 ]
 TRUST_LIST = [VERSION, name("person"), number("at"), many("cards", 0x04, der.fixed(32))]
+FILE_ENTRY = [
+    text("path"),
+    tagged("original", 0, bytes),
+    number("size"),
+    octets("digest", 32),
+    boolean("executable"),
+    number("modified"),
+]
+MANIFEST = [
+    octets("salt", 32),
+    VERSION,
+    text("name"),
+    boolean("folder"),
+    many("files", 0x30, lambda content: der.fields(content, FILE_ENTRY)),
+    many("labels", 0x30, lambda content: der.fields(content, LABEL)),
+]
 LINK = [group("from", HEAD), many("proof", 0x04, der.fixed(32))]
 HEAD_STATEMENT = [
     VERSION,

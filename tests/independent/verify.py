@@ -442,6 +442,8 @@ def vector(trust, what, data):
             raise Refused("malformed", "ledger record")
     elif what == "exchange frame":
         links.exchange_frame(data)
+    elif what == "manifest":
+        files.manifest(data)
     else:
         prove(trust, what, data)
 

@@ -153,7 +153,7 @@ fn ferry_and_the_stranger_end_every_vector_of_a_file_alike() {
     let files = root.path().join("files");
     fs::create_dir(&files).unwrap();
     let vectors = repository().join("protocol/tests/vectors");
-    let unknown = ["backup", "checkpoint", "ledger record", "exchange frame"];
+    let unknown = ["backup", "checkpoint", "ledger record", "exchange frame", "manifest"];
     let mut expected = BTreeMap::new();
     for entry in fs::read_dir(&vectors).unwrap() {
         let path = entry.unwrap().path();
@@ -299,6 +299,29 @@ fn evidence_and_ledgers_of_a_whole_office_hold_for_both_and_fall_for_both() {
             assert_eq!(both_of_ledger(&ledger, &trust, &evidence), [false, false], "{suite}: {what}");
         });
     }
+}
+
+/// 12.3.5: a neighbour's ledger has on record which heads it was told of. Another ledger by the same keys is none of those.
+#[test]
+fn a_ledger_written_anew_falls_for_both_by_what_the_neighbours_ledger_witnessed() {
+    let office = Office::found(Suite::Std).unwrap();
+    let folder = tempfile::Builder::new().prefix("trilock-anew-").tempdir_in(ground()).unwrap();
+    let day = |seed: u64| {
+        let root = folder.path().join(seed.to_string());
+        let mut world = World::new(seed, &office, Dangers::Anywhere { deaths: 0 }, &["filing-5"], &root).unwrap();
+        world.run().unwrap_or_else(|fault| panic!("{}\n{fault}", world.story()));
+        drop(world);
+        Zone::ALL.map(|zone| root.join(zone.name()).join("ledger"))
+    };
+    let trust = folder.path().join("trust");
+    office.write_cards(&trust).unwrap();
+    let ([neighbour, told, _], [_, anew, _]) = (day(7), day(8));
+    if stranger(&["--module", text(&repository().join("protocol/FORMAT.md"))]).is_none() {
+        return;
+    }
+    assert_eq!(both_of_ledger(&told, &trust, &[text(&neighbour)]), [true, true], "as the neighbour was told");
+    assert_eq!(both_of_ledger(&anew, &trust, &[]), [true, true], "by itself it holds");
+    assert_eq!(both_of_ledger(&anew, &trust, &[text(&neighbour)]), [false, false], "it is not the one told of");
 }
 
 /// Do we, and does the stranger, believe a ledger, held against what others have of it?
