@@ -262,15 +262,17 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     let mut facts = envelope_facts(&proven.envelope, &proven.custody);
     if let Some(map) = facts.as_object_mut() {
         map.insert("content".to_owned(), json!("not present"));
-        map.insert("receipts".to_owned(), proven.receipts.iter().map(|(receipt, _)| receipt_facts(receipt)).collect());
+        map.insert("receipts".to_owned(), proven.receipts.iter().map(receipt_facts).collect());
     }
     let mut proof = Proof::good(What::Evidence, facts);
     proof.holds.push(
         language.pick("head and foot belong together; content not present", "信封与封尾相符；内容不在其中").to_owned(),
     );
-    let Proven { envelope, digest, custody, receipts } = &proven;
-    hold_way(&mut proof, trust, &Way { envelope, digest: *digest, custody, receipts }, language);
-    for (receipt, signer) in receipts {
+    let Proven { envelope, digest, custody, receipts, signers } = proven;
+    let receipts: Vec<(Receipt, Digest)> = receipts.into_iter().zip(signers).collect();
+    let way = Way { envelope: &envelope, digest, custody: &custody, receipts: &receipts };
+    hold_way(&mut proof, trust, &way, language);
+    for (receipt, signer) in &receipts {
         proof.holds.push(receipt_sentence(receipt, language));
         // It came later than all else here: nothing in this file is its witness.
         proof.ask(trust, &receipt_words(receipt, language), (*signer, receipt.at), &[], language);

@@ -37,8 +37,10 @@ pub struct Proven {
     pub envelope: Envelope,
     /// The journey up to this bundle.
     pub custody: Custody,
-    /// What the next nodes signed, each with the key that did.
-    pub receipts: Vec<(Receipt, Digest)>,
+    /// What the next nodes signed.
+    pub receipts: Vec<Receipt>,
+    /// The keys that did, in the same order.
+    pub signers: Vec<Digest>,
     /// The digest of the envelope, in its suite: two bundles of one id differ in it.
     pub digest: Digest,
 }
@@ -104,7 +106,7 @@ impl Evidence {
         if footer.payload_bytes != envelope.payload_bytes {
             return Err(ParcelError::Disagree("the footer states another length than the envelope"));
         }
-        let mut receipts = Vec::with_capacity(self.receipts.len());
+        let (mut receipts, mut signers) = (Vec::with_capacity(self.receipts.len()), Vec::new());
         for bytes in &self.receipts {
             let signed = Signed::parse::<Receipt>(bytes)?;
             let claimed: Receipt = signed.read_unverified()?;
@@ -112,9 +114,10 @@ impl Evidence {
             if receipt.parcel != custody.statement.parcel || receipt.statement != custody.statement_digest {
                 return Err(ParcelError::Disagree("a receipt belongs to another parcel"));
             }
-            receipts.push((receipt, signed.signer));
+            receipts.push(receipt);
+            signers.push(signed.signer);
         }
-        Ok(Proven { envelope, custody, receipts, digest })
+        Ok(Proven { envelope, custody, receipts, signers, digest })
     }
 }
 

@@ -308,6 +308,7 @@ fn a_ledger_written_anew_falls_for_both_by_what_the_neighbours_ledger_witnessed(
     let folder = tempfile::Builder::new().prefix("trilock-anew-").tempdir_in(ground()).unwrap();
     let day = |seed: u64| {
         let root = folder.path().join(seed.to_string());
+        fs::create_dir(&root).unwrap();
         let mut world = World::new(seed, &office, Dangers::Anywhere { deaths: 0 }, &["filing-5"], &root).unwrap();
         world.run().unwrap_or_else(|fault| panic!("{}\n{fault}", world.story()));
         drop(world);
