@@ -128,7 +128,7 @@ impl Gathering<'_> {
         }
         let (restored, lost) = self.restore(&copies, &joined, &damaged)?;
         for (place, piece) in self.layout.pieces.iter().enumerate() {
-            // What stands may have been copied by an attempt that died before it was proven.
+            // 10.3.7, 10.4.3. What stands may have been copied by an attempt that died before it was proven.
             if piece.part == 0 && !lost.iter().any(|(lost, _)| *lost == place) {
                 self.prove(&copies, piece)?;
             }
@@ -227,7 +227,7 @@ impl Gathering<'_> {
         Ok((!stands).then_some(unread))
     }
 
-    /// Restores what is damaged. Gives what was, and the pieces that are still other than they should be.
+    /// 10.4.1, 10.4.2: restores what is damaged. Gives what was, and the pieces that are still other than they should be.
     #[expect(clippy::type_complexity, reason = "two lists, named in the sentence above")]
     fn restore(
         &self,
@@ -274,7 +274,7 @@ impl Gathering<'_> {
         })
     }
 
-    /// All volumes are here: what came in parts is verified as a whole, and nothing of the waybill is missing.
+    /// 10.3.8. All volumes are here: what came in parts is verified as a whole, and nothing of the waybill is missing.
     fn close(&self, copies: &Folder) -> Result<(), GatherError> {
         let quiet = ProgressBar::hidden();
         // Files that came whole on this volume were verified a moment ago; the others lay in the desk meanwhile.

@@ -29,6 +29,8 @@ pub(crate) struct Journey {
 #[derive(Clone, Debug)]
 pub(crate) struct Hop {
     pub(crate) bundle: BundleId,
+    /// The digest of its envelope.
+    pub(crate) envelope: Digest,
     /// The node it was for.
     pub(crate) target: Name,
     /// The node the parcel was for.
@@ -44,6 +46,8 @@ pub(crate) struct Said {
     pub(crate) bundle: BundleId,
     pub(crate) outcome: Outcome,
     pub(crate) at: Timestamp,
+    /// Does the card of its key cover that day?
+    pub(crate) dated: bool,
 }
 
 /// Papers by parcel, each with the row of its file.
@@ -65,7 +69,7 @@ pub(crate) struct Parcel {
     pub(crate) contradict: Vec<(usize, &'static str)>,
     /// How it ended, by whom, when.
     pub(crate) end: Option<Said>,
-    /// The earliest word of somebody who did not seal it: the first witness of its time.
+    /// The earliest word of somebody who did not seal it, by a key in its days: the first witness of its time.
     pub(crate) witness: Option<Said>,
     /// What is not there of a whole delivery, named.
     pub(crate) missing: Vec<String>,
@@ -111,6 +115,9 @@ fn weigh(parcel: ParcelId, told: &[(usize, Journey)], language: Language) -> Par
                 "其经手记录与同一投递件的其他凭证矛盾",
             );
             contradict.push((*row, cause));
+        } else if journey.hop.as_deref().is_some_and(|hop| is_twice(told, hop)) {
+            let cause = language.pick("another envelope bears the id of its bundle", "另有一个信封使用同一密封包编号");
+            contradict.push((*row, cause));
         }
     }
     let said: Vec<&Said> = told.iter().flat_map(|(_, journey)| &journey.said).collect();
@@ -125,7 +132,7 @@ fn weigh(parcel: ParcelId, told: &[(usize, Journey)], language: Language) -> Par
         missing.push(language.pick("a receipt that says how it ended", "说明结局的回执").to_owned());
     }
     let origin = way.and_then(|way| way.way.first()).map(|(node, _)| node);
-    let witness = said.iter().filter(|said| Some(&said.node) != origin).min_by_key(|said| said.at);
+    let witness = said.iter().filter(|said| said.dated && Some(&said.node) != origin).min_by_key(|said| said.at);
     Parcel {
         parcel,
         papers: told.len(),
@@ -137,6 +144,12 @@ fn weigh(parcel: ParcelId, told: &[(usize, Journey)], language: Language) -> Par
         missing,
         notes,
     }
+}
+
+/// 8.2: a bundle has one envelope. Which of two is the true one no paper says.
+fn is_twice(told: &[(usize, Journey)], hop: &Hop) -> bool {
+    let others = told.iter().filter_map(|(_, journey)| journey.hop.as_deref());
+    others.filter(|other| other.bundle == hop.bundle).any(|other| other.envelope != hop.envelope)
 }
 
 /// 8.3: for every custody entry evidence of its bundle, and the word of the node that bundle was for.

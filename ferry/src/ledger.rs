@@ -1,15 +1,16 @@
 //! A node's ledger read by an auditor: every record from its segments, the Merkle root computed anew from them, and the
 //! signed checkpoint it must equal. Never writes, and needs no running node. (12.3 and 12.4 of FORMAT.md.)
 //!
-//! 1. segments follow each other without a hole;
-//! 2. each record's frame is whole, its bytes are a leaf;
-//! 3. a local part fits the salted digest in its record;
-//! 4. the root over the first `size` leaves is the checkpoint's;
-//! 5. with a trust folder, a signing key of the node signed the checkpoint;
-//! 6. every head that others hold (`--head`, `--evidence`, `--checkpoint`) is on the way: only these show a cut tail;
-//! 7. the tree on disk, where it is there, is the one that follows from the records;
-//! 8. after a restore: every log before this one holds by itself, and the papers that begin the next, signed by the node
-//!    and by an operator, name its last head.
+//! - 12.3.0 with a trust folder, a signing key of the node signed the checkpoint;
+//! - 12.3.1 segments follow each other without a hole;
+//! - 12.3.2 each record's frame is whole, its bytes are a leaf;
+//! - 12.3.3 a local part fits the salted digest in its record;
+//! - 12.3.4 the root over the first `size` leaves is the checkpoint's; the tree on disk, where it is there, follows from
+//!   the records;
+//! - 12.3.5 every head that others hold (`--head`, `--evidence`, `--checkpoint`) is on the way: only these show a cut tail;
+//! - 12.3.6 no more records are lost than the ledger itself reports;
+//! - 12.4 after a restore: every log before this one holds by itself, and the papers that begin the next, signed by the
+//!   node and by an operator, name its last head.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -410,7 +411,11 @@ fn logs(named: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => {
-            for entry in other.map_err(read)?.take(FORMER_MAX) {
+            for entry in other.map_err(read)? {
+                if logs.len() >= FORMER_MAX {
+                    let cause = format!("more than {FORMER_MAX} logs; what was not read would be missed by nobody");
+                    return Err(LedgerError::Broken { path: folder, cause });
+                }
                 let path = entry.map_err(read)?.path();
                 let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
                 logs.extend(number.map(|number| (number, path)));

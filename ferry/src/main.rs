@@ -6,6 +6,7 @@
 
 mod account;
 mod approve;
+mod as_of;
 mod audit;
 mod confirm;
 mod copies;
@@ -28,6 +29,7 @@ mod journeys;
 mod keyfile;
 mod keygen;
 mod ledger;
+mod lone;
 mod man;
 mod medium;
 mod papers;

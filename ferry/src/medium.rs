@@ -174,7 +174,7 @@ pub(crate) fn trip_number(name: &str) -> Option<u64> {
     name.parse().ok().filter(|trip: &u64| trip.to_string() == name)
 }
 
-/// What lies in a trip's folder and is neither on its waybill nor one of its papers. Never opened.
+/// 10.1.5: what lies in a trip's folder and is neither on its waybill nor one of its papers. Never opened.
 pub(crate) fn strangers(folder: &Folder, papers: &Papers, layout: &Layout) -> Result<Vec<String>, FolderError> {
     let listed = layout.names(papers);
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! The papers of a trip as they lie in a folder: the signed waybill and its countersignatures.
 //!
-//! A waybill is read in steps (10.1 of FORMAT.md): 1. its outer form; 2. its own limits (lines, ids, sizes); 3. with a trust folder, that the
-//! node it names as source signed it. Countersignatures: each names this waybill's digest and this trip, is by a different
+//! A waybill is read in steps (10.1.1 of FORMAT.md): its outer form; its own limits (lines, ids, sizes); with a trust folder, that the
+//! node it names as source signed it. Countersignatures (10.1.3): each names this waybill's digest and this trip, is by a different
 //! person, and by neither the exporter nor the carrier; with a trust folder, an approver signed it.
 
 use std::collections::{BTreeSet, HashSet};
@@ -103,7 +103,7 @@ impl Papers {
         Ok(Papers { waybill, signed, bytes, digest })
     }
 
-    /// Step 3: the source node signed it.
+    /// 10.1.1: the source node signed it.
     pub(crate) fn prove(&self, trust: &Trust) -> Result<(), PapersError> {
         trust
             .verify_from_node::<Waybill>(&self.signed, &self.waybill.source)
@@ -116,7 +116,7 @@ impl Papers {
         self.waybill.lines.iter().map(|line| line.size).sum()
     }
 
-    /// Checks one countersignature; without a trust folder its signature is left to the daemon.
+    /// 10.1.3: checks one countersignature; without a trust folder its signature is left to the daemon.
     pub(crate) fn check_approval(
         &self,
         bytes: &[u8],
@@ -170,7 +170,7 @@ impl Papers {
         Ok(distinct(checked))
     }
 
-    /// Are there enough?
+    /// 10.1.4: are there enough?
     pub(crate) fn enough(&self, approvals: &[Countersigned]) -> Result<(), PapersError> {
         let needed = self.waybill.approvals;
         if approvals.len() >= usize::from(needed) {
@@ -180,7 +180,7 @@ impl Papers {
     }
 }
 
-/// One person, or one key, counts once whatever the files are called.
+/// 10.1.3: one person, or one key, counts once whatever the files are called.
 pub(crate) fn distinct(mut approvals: Vec<Countersigned>) -> Vec<Countersigned> {
     let (mut people, mut signers) = (BTreeSet::new(), BTreeSet::new());
     approvals.retain(|approval| people.insert(approval.person.clone()) && signers.insert(approval.signer));

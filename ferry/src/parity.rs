@@ -308,7 +308,7 @@ pub(crate) struct Repair {
     pub(crate) beyond: BTreeMap<usize, Damage>,
 }
 
-/// Restores the sectors of damaged pieces. `spans` are the pieces where they were copied to, in their order and under
+/// 10.4.1, 10.4.2: restores the sectors of damaged pieces. `spans` are the pieces where they were copied to, in their order and under
 /// `copies`: what could not be read of them is zero. Only the `damaged` are looked at; the others were proven whole.
 pub(crate) fn repair(
     disk: &Disk,

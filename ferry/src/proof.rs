@@ -6,20 +6,22 @@ use std::path::Path;
 
 use protocol::bundle::{self, MAGIC};
 use protocol::envelope::Envelope;
-use protocol::evidence::{self, Evidence};
+use protocol::evidence::{self, Evidence, Proven};
 use protocol::parcel::{Custody, FILES_MAX, ParcelStatement, link_digest};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Receipt, ReceiptBatch};
-use protocol::request::Request;
+use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::suite::Digest;
 use protocol::tree::Tree;
-use protocol::trust::{Role, TrustError};
+use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, WAYBILL_BYTES_MAX, Waybill};
 use protocol::witness::HeadStatement;
 use protocol::{BundleId, Crossing, Name, Signed, Statement, Suite, Timestamp, Trust};
 use serde_json::{Value, json};
 
+use crate::as_of::{self, Dated};
 use crate::folder::open_file;
 use crate::journeys::{Hop, Journey, Said};
+use crate::lone;
 use crate::papers::Papers;
 use crate::words::{Language, prefix, say, shown, size};
 
@@ -41,6 +43,13 @@ pub(crate) enum What {
     GapReport,
     Head,
     Request,
+    Rollover,
+    TrustList,
+    Volume,
+    LogStart,
+    Endorsement,
+    FolderBeacon,
+    Introduction,
     Unknown,
 }
 
@@ -57,6 +66,13 @@ impl What {
             What::GapReport => "gap-report",
             What::Head => "head",
             What::Request => "request",
+            What::Rollover => "rollover",
+            What::TrustList => "trust-list",
+            What::Volume => "volume",
+            What::LogStart => "log-start",
+            What::Endorsement => "endorsement",
+            What::FolderBeacon => "folder-beacon",
+            What::Introduction => "introduction",
             What::Unknown => "unknown",
         }
     }
@@ -126,7 +142,7 @@ impl Proof {
         }
     }
 
-    fn good(what: What, facts: Value) -> Proof {
+    pub(crate) fn good(what: What, facts: Value) -> Proof {
         Proof {
             what,
             holds: Vec::new(),
@@ -137,6 +153,19 @@ impl Proof {
             stamp: None,
             digest: None,
         }
+    }
+
+    /// 8.4: notes what is in doubt about the time of one signature.
+    pub(crate) fn ask(
+        &mut self,
+        trust: &Trust,
+        what: &str,
+        (signer, at): (Digest, Timestamp),
+        others: &[Dated],
+        language: Language,
+    ) {
+        let note = as_of::doubt(trust, what, Dated { signer, at }, others, language);
+        self.notes.extend(note.filter(|note| !self.notes.contains(note)));
     }
 }
 
@@ -220,8 +249,8 @@ fn of_bundle(file: &mut impl Read, trust: &Trust, language: Language) -> Proof {
         "every byte read: {amount}, equal to the signed tree digest",
         "全部字节已读：{amount}，与签名的树摘要一致"
     ));
-    hold_seal(&mut proof, trust, envelope, language);
-    hold_custody(&mut proof, trust, envelope, &verified.custody, &[], language);
+    let digest = envelope.suite.digest(&verified.envelope_bytes);
+    hold_way(&mut proof, trust, &Way { envelope, digest, custody: &verified.custody, receipts: &[] }, language);
     proof
 }
 
@@ -239,22 +268,28 @@ fn of_evidence(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     proof.holds.push(
         language.pick("head and foot belong together; content not present", "信封与封尾相符；内容不在其中").to_owned(),
     );
-    hold_seal(&mut proof, trust, &proven.envelope, language);
-    hold_custody(&mut proof, trust, &proven.envelope, &proven.custody, &proven.receipts, language);
-    for receipt in &proven.receipts {
+    let Proven { envelope, digest, custody, receipts, signers } = proven;
+    let receipts: Vec<(Receipt, Digest)> = receipts.into_iter().zip(signers).collect();
+    let way = Way { envelope: &envelope, digest, custody: &custody, receipts: &receipts };
+    hold_way(&mut proof, trust, &way, language);
+    for (receipt, signer) in &receipts {
         proof.holds.push(receipt_sentence(receipt, language));
+        // It came later than all else here: nothing in this file is its witness.
+        proof.ask(trust, &receipt_words(receipt, language), (*signer, receipt.at), &[], language);
     }
     for journey in &mut proof.journeys {
-        journey.said = proven.receipts.iter().map(said).collect();
+        journey.said = receipts.iter().map(|(receipt, signer)| said(receipt, signer, trust)).collect();
     }
     proof
 }
 
+/// Has it the form of a signed `T`?
+pub(crate) fn is<T: Statement>(bytes: &[u8]) -> bool {
+    Signed::parse::<T>(bytes).is_ok_and(|signed| signed.read_unverified::<T>().is_ok())
+}
+
 /// A signed object of ours stands alone in a file; which one, its form tells.
 fn of_signed(bytes: Vec<u8>, path: &Path, trust: &Trust, language: Language) -> Proof {
-    fn is<T: Statement>(bytes: &[u8]) -> bool {
-        Signed::parse::<T>(bytes).is_ok_and(|signed| signed.read_unverified::<T>().is_ok())
-    }
     if is::<Waybill>(&bytes) {
         return of_waybill(bytes, trust, language);
     }
@@ -276,7 +311,7 @@ fn of_signed(bytes: Vec<u8>, path: &Path, trust: &Trust, language: Language) -> 
     if is::<Request>(&bytes) {
         return of_request(&bytes, path, trust, language);
     }
-    Proof::failed(What::Unknown, unknown(language))
+    lone::of(&bytes, trust, language).unwrap_or_else(|| Proof::failed(What::Unknown, unknown(language)))
 }
 
 fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
@@ -288,7 +323,7 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
         return Proof::failed(What::Waybill, error.to_string());
     }
     let bill = &papers.waybill;
-    let stated = match prove_stated(bill.stated.as_bytes(), (&bill.source, &bill.target), trust) {
+    let (stated, stating) = match prove_stated(bill.stated.as_bytes(), (&bill.source, &bill.target), trust) {
         Ok(stated) => stated,
         Err(cause) => return Proof::failed(What::Waybill, cause),
     };
@@ -306,19 +341,21 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
         "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
     ));
     proof.holds.push(stated_sentence(&stated, language));
-    note_key_time(&mut proof, trust, &papers.signed.signer, bill.at, &[], language);
+    let what = language.pick("the waybill", "运单");
+    proof.ask(trust, what, (papers.signed.signer, bill.at), &[], language);
+    proof.ask(trust, head_words(language), (stating, stated.at), &[], language);
     proof
 }
 
 fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
     match prove_batch(bytes, trust) {
         Err(cause) => Proof::failed(What::Receipts, cause),
-        Ok((batch, signed, receipts, stated)) => {
+        Ok(ProvenBatch { batch, signed, receipts, gap_reports, stated }) => {
             let mut proof = Proof::good(
                 What::Receipts,
                 json!({"batch": batch.batch.to_string(), "crossing": batch.crossing.name(), "source": batch.source, "target": batch.target,
                     "epoch": batch.epoch, "sequence": batch.sequence, "at": batch.at.to_string(),
-                    "receipts": receipts.iter().map(receipt_facts).collect::<Vec<_>>(), "gap_reports": batch.gap_reports.len()}),
+                    "receipts": receipts.iter().map(|(receipt, _)| receipt_facts(receipt)).collect::<Vec<_>>(), "gap_reports": gap_reports.len()}),
             );
             proof.stamp = Some(Stamp {
                 kind: LineKind::Receipts,
@@ -329,31 +366,44 @@ fn of_batch(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 source: batch.source.clone(),
                 target: batch.target.clone(),
             });
-            let (source, at, key, reports) =
-                (&batch.source, batch.at, who(trust, &signed.signer), batch.gap_reports.len());
+            let (source, at, key, reports) = (&batch.source, batch.at, who(trust, &signed.signer), gap_reports.len());
             let count = receipts.len();
             proof.holds.push(say!(
                 language,
                 "batch of {source}: {count} receipts and {reports} gap reports, each signature checked; the batch signed by {key} at {at}",
                 "{source} 的回执批：{count} 份回执、{reports} 份缺号报告，签名逐一核对；整批由 {key} 于 {at} 签名"
             ));
-            proof.holds.push(stated_sentence(&stated, language));
-            note_key_time(&mut proof, trust, &signed.signer, batch.at, &[], language);
-            proof.journeys = receipts.iter().map(told_by).collect();
+            proof.holds.push(stated_sentence(&stated.0, language));
+            let what = language.pick("the batch", "回执批");
+            proof.ask(trust, what, (signed.signer, batch.at), &[], language);
+            proof.ask(trust, head_words(language), (stated.1, stated.0.at), &[], language);
+            // The batch is the witness of what it carries for others.
+            let batch = [Dated { signer: signed.signer, at: batch.at }];
+            for (receipt, signer) in &receipts {
+                proof.ask(trust, &receipt_words(receipt, language), (*signer, receipt.at), &batch, language);
+            }
+            for (report, signer) in &gap_reports {
+                proof.ask(trust, gap_words(language), (*signer, report.at), &batch, language);
+            }
+            proof.journeys = receipts.iter().map(|(receipt, signer)| told_by(receipt, signer, trust)).collect();
             proof
         }
     }
 }
 
-/// 12.1: the head that a paper carries is stated by its source to its target, and proves itself.
-fn prove_stated(bytes: &[u8], (source, target): (&Name, &Name), trust: &Trust) -> Result<HeadStatement, String> {
+/// 12.1.5: the head that a paper carries is stated by its source to its target, and proves itself. With the key that did.
+fn prove_stated(
+    bytes: &[u8],
+    (source, target): (&Name, &Name),
+    trust: &Trust,
+) -> Result<(HeadStatement, Digest), String> {
     let stated = HeadStatement::verify(bytes, source, trust).map_err(|e| e.to_string())?;
     let stated = stated.map_err(|refused| format!("the ledger head of {source}: {}", refused.1))?;
-    if stated.target == *target {
-        Ok(stated)
-    } else {
-        Err(format!("the ledger head in it was stated to {}, not to {target}", stated.target))
+    if stated.target != *target {
+        return Err(format!("the ledger head in it was stated to {}, not to {target}", stated.target));
     }
+    let signer = Signed::parse::<HeadStatement>(bytes).map_err(|e| e.to_string())?.signer;
+    Ok((stated, signer))
 }
 
 fn stated_sentence(stated: &HeadStatement, language: Language) -> String {
@@ -365,42 +415,59 @@ fn stated_sentence(stated: &HeadStatement, language: Language) -> String {
     )
 }
 
-/// 9.1: the batch, the head it states, and each receipt and gap report in it.
-fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<(ReceiptBatch, Signed, Vec<Receipt>, HeadStatement), String> {
-    let signed = Signed::parse::<ReceiptBatch>(bytes).map_err(|e| e.to_string())?;
-    let claimed: ReceiptBatch = signed.read_unverified().map_err(|e| e.to_string())?;
-    let batch: ReceiptBatch = trust.verify_from_node(&signed, &claimed.source).map_err(|e| e.to_string())?;
+/// A batch, with the keys that signed what is in it.
+struct ProvenBatch {
+    batch: ReceiptBatch,
+    signed: Signed,
+    receipts: Vec<(Receipt, Digest)>,
+    gap_reports: Vec<(GapReport, Digest)>,
+    stated: (HeadStatement, Digest),
+}
+
+/// 9.1.3: the batch, the head it states, and each receipt and gap report in it.
+fn prove_batch(bytes: &[u8], trust: &Trust) -> Result<ProvenBatch, String> {
+    let (batch, signed) = by_node(bytes, trust, |batch: &ReceiptBatch| &batch.source)?;
     let stated = prove_stated(batch.stated.as_bytes(), (&batch.source, &batch.target), trust)?;
     if batch.receipts.len() > BATCH_RECEIPTS_MAX {
         return Err(format!("{} receipts are over the limit of {BATCH_RECEIPTS_MAX}", batch.receipts.len()));
     }
-    let mut receipts = Vec::new();
-    for signed in batch.read_receipts().map_err(|e| e.to_string())? {
-        let claimed: Receipt = signed.read_unverified().map_err(|e| e.to_string())?;
-        receipts
-            .push(trust.verify_from_node::<Receipt>(&signed, &claimed.node).map_err(|e: TrustError| e.to_string())?);
-    }
-    for signed in batch.read_gap_reports().map_err(|e| e.to_string())? {
-        let claimed: GapReport = signed.read_unverified().map_err(|e| e.to_string())?;
-        trust.verify_from_node::<GapReport>(&signed, &claimed.node).map_err(|e| e.to_string())?;
-    }
-    Ok((batch, signed, receipts, stated))
+    let receipts = batch.receipts.iter().map(|bytes| prove_receipt(bytes.as_bytes(), trust)).collect::<Result<_, _>>();
+    let reports = batch.gap_reports.iter().map(|bytes| prove_gap_report(bytes.as_bytes(), trust));
+    let (receipts, gap_reports) = (receipts?, reports.collect::<Result<_, _>>()?);
+    Ok(ProvenBatch { batch, signed, receipts, gap_reports, stated })
+}
+
+/// 9.1.1
+fn prove_receipt(bytes: &[u8], trust: &Trust) -> Result<(Receipt, Digest), String> {
+    by_node(bytes, trust, |receipt: &Receipt| &receipt.node).map(|(receipt, signed)| (receipt, signed.signer))
+}
+
+/// 9.1.2
+fn prove_gap_report(bytes: &[u8], trust: &Trust) -> Result<(GapReport, Digest), String> {
+    by_node(bytes, trust, |report: &GapReport| &report.node).map(|(report, signed)| (report, signed.signer))
+}
+
+/// 4.1: an object that the node named in it has signed.
+pub(crate) fn by_node<T: Statement>(
+    bytes: &[u8],
+    trust: &Trust,
+    named: fn(&T) -> &Name,
+) -> Result<(T, Signed), String> {
+    let signed = Signed::parse::<T>(bytes).map_err(|e| e.to_string())?;
+    let claimed: T = signed.read_unverified().map_err(|e| e.to_string())?;
+    let object: T = trust.verify_from_node(&signed, named(&claimed)).map_err(|e| e.to_string())?;
+    Ok((object, signed))
 }
 
 fn of_receipt(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
-    let read = Signed::parse::<Receipt>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
-        let claimed: Receipt = signed.read_unverified().map_err(|e| e.to_string())?;
-        let receipt: Receipt = trust.verify_from_node(&signed, &claimed.node).map_err(|e| e.to_string())?;
-        Ok((receipt, signed.signer))
-    });
-    match read {
+    match prove_receipt(bytes, trust) {
         Err(cause) => Proof::failed(What::Receipt, cause),
         Ok((receipt, signer)) => {
             let mut proof = Proof::good(What::Receipt, receipt_facts(&receipt));
             let key = who(trust, &signer);
             proof.holds.push(format!("{} ({key})", receipt_sentence(&receipt, language)));
-            note_key_time(&mut proof, trust, &signer, receipt.at, &[], language);
-            proof.journeys.push(told_by(&receipt));
+            proof.ask(trust, &receipt_words(&receipt, language), (signer, receipt.at), &[], language);
+            proof.journeys.push(told_by(&receipt, &signer, trust));
             proof
         }
     }
@@ -425,18 +492,22 @@ fn of_approval(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 "trip {trip} countersigned by {key} at {at}",
                 "批次 {trip} 由 {key} 于 {at} 会签"
             ));
+            proof.ask(trust, approval_words(language), (signer, at), &[], language);
             proof
         }
     }
 }
 
-/// What a person asked of a node, as evidence keeps it. Beside a listing of `ferry intake` (its name and `.sig`) it holds for
+/// 11.1: what a person asked of a node, as evidence keeps it. Beside a listing of `ferry intake` (its name and `.sig`) it holds for
 /// exactly that listing.
 fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> Proof {
     let read = Signed::parse::<Request>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
         let (request, card) = trust.verify::<Request>(&signed).map_err(|e| e.to_string())?;
         if card.holder != request.person || card.role == Role::Node {
             return Err(format!("signed by {}, role {}, in the name of {}", card.holder, card.role, request.person));
+        }
+        if request.arguments.len() > ARGUMENTS_MAX {
+            return Err(format!("{} arguments are over the limit of {ARGUMENTS_MAX}", request.arguments.len()));
         }
         Ok((request, signed.signer))
     });
@@ -458,7 +529,7 @@ fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> P
         "{action}, asked of {node} by {key} at {at}: {said}",
         "{key} 于 {at} 向 {node} 提出 {action}：{said}"
     ));
-    note_key_time(&mut proof, trust, &signer, at, &[], language);
+    proof.ask(trust, language.pick("the request", "请求"), (signer, at), &[], language);
     if path.extension().is_some_and(|end| end == "sig") {
         match hold_listing(&request, by_operator, &path.with_extension(""), language) {
             Ok(holds) => proof.holds.push(holds),
@@ -468,6 +539,7 @@ fn of_request(bytes: &[u8], path: &Path, trust: &Trust, language: Language) -> P
     proof
 }
 
+/// 11.2: the listing that lies beside its signature.
 fn hold_listing(request: &Request, by_operator: bool, listing: &Path, language: Language) -> Result<String, String> {
     let file = shown(listing.as_os_str());
     if request.action.as_str() != "intake" || !by_operator {
@@ -489,13 +561,9 @@ fn hold_listing(request: &Request, by_operator: bool, listing: &Path, language: 
 }
 
 fn of_gap_report(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
-    let read = Signed::parse::<GapReport>(bytes).map_err(|e| e.to_string()).and_then(|signed| {
-        let claimed: GapReport = signed.read_unverified().map_err(|e| e.to_string())?;
-        trust.verify_from_node::<GapReport>(&signed, &claimed.node).map_err(|e| e.to_string())
-    });
-    match read {
+    match prove_gap_report(bytes, trust) {
         Err(cause) => Proof::failed(What::GapReport, cause),
-        Ok(report) => {
+        Ok((report, signer)) => {
             let mut proof = Proof::good(
                 What::GapReport,
                 json!({"node": report.node, "crossing": report.crossing.name(), "at": report.at.to_string(), "epochs": report.epochs.len()}),
@@ -506,6 +574,7 @@ fn of_gap_report(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 "{node} says at {at} what it misses on {crossing}",
                 "{node} 于 {at} 报告 {crossing} 的缺号"
             ));
+            proof.ask(trust, gap_words(language), (signer, at), &[], language);
             proof
         }
     }
@@ -534,13 +603,39 @@ fn of_head(bytes: &[u8], trust: &Trust, language: Language) -> Proof {
                 "{node} to {target} at {at}: its ledger has {size} records and only grew since {links} earlier heads, signed by {key}",
                 "{node} 于 {at} 告知 {target}：其审计账有 {size} 条记录，自此前 {links} 个链首以来只增不改，由 {key} 签名"
             ));
+            proof.ask(trust, head_words(language), (signer, at), &[], language);
             proof
         }
     }
 }
 
-/// The foot is signed by the node that sealed.
-fn hold_seal(proof: &mut Proof, trust: &Trust, envelope: &Envelope, language: Language) {
+/// A bundle's papers, proven: its envelope, the journey up to it, and what was kept beside it.
+struct Way<'a> {
+    envelope: &'a Envelope,
+    digest: Digest,
+    custody: &'a Custody,
+    receipts: &'a [(Receipt, Digest)],
+}
+
+impl Way<'_> {
+    /// 8.4: receipts for this very bundle. One for another bundle of the parcel says nothing of what was sealed here.
+    fn receipted(&self) -> impl Iterator<Item = Dated> {
+        let envelope = self.envelope;
+        let numbers = (envelope.bundle, envelope.crossing, envelope.epoch, envelope.sequence);
+        let of_it =
+            self.receipts.iter().filter(move |(it, _)| (it.bundle, it.crossing, it.epoch, it.sequence) == numbers);
+        of_it.map(|(receipt, signer)| Dated { signer: *signer, at: receipt.at })
+    }
+}
+
+/// The foot is signed by the node that sealed; then the origin's statement and every hop.
+fn hold_way(proof: &mut Proof, trust: &Trust, way: &Way<'_>, language: Language) {
+    hold_seal(proof, trust, way, language);
+    hold_custody(proof, trust, way, language);
+}
+
+fn hold_seal(proof: &mut Proof, trust: &Trust, way: &Way<'_>, language: Language) {
+    let envelope = way.envelope;
     let (bundle, source, target, crossing, sealed) =
         (envelope.bundle, &envelope.source, &envelope.target, envelope.crossing, envelope.sealed);
     let (epoch, sequence, key) = (envelope.epoch, envelope.sequence, who(trust, &envelope.signer));
@@ -549,17 +644,12 @@ fn hold_seal(proof: &mut Proof, trust: &Trust, envelope: &Envelope, language: La
         "bundle {bundle}, {source} -> {target} over {crossing}, number {epoch}/{sequence}, sealed by {key} at {sealed}",
         "密封包 {bundle}，{source} -> {target}，经 {crossing}，序号 {epoch}/{sequence}，由 {key} 于 {sealed} 封装"
     ));
+    let others: Vec<Dated> = way.receipted().collect();
+    proof.ask(trust, language.pick("the foot", "封尾"), (envelope.signer, sealed), &others, language);
 }
 
-/// The origin's statement and every hop.
-fn hold_custody(
-    proof: &mut Proof,
-    trust: &Trust,
-    envelope: &Envelope,
-    custody: &Custody,
-    receipts: &[Receipt],
-    language: Language,
-) {
+fn hold_custody(proof: &mut Proof, trust: &Trust, way: &Way<'_>, language: Language) {
+    let (envelope, custody) = (way.envelope, way.custody);
     let statement = &custody.statement;
     let origin_key = envelope.signed_statement().map(|signed| signed.signer).ok();
     let key = origin_key.map_or_else(|| statement.origin.to_string(), |id| who(trust, &id));
@@ -570,11 +660,16 @@ fn hold_custody(
         "parcel {parcel} (route {route}, type {parcel_type}) stated by {key} at {accepted}",
         "投递件 {parcel}（路由 {route}，类型 {parcel_type}）由 {key} 于 {accepted} 声明"
     ));
-    if let Some(id) = origin_key {
-        note_key_time(proof, trust, &id, accepted, receipts, language);
-    }
     // What was proven can be read once more.
     let signed = envelope.signed_custody().unwrap_or_default();
+    let entries: Vec<Dated> =
+        custody.entries.iter().zip(&signed).map(|(entry, by)| Dated { signer: by.signer, at: entry.at }).collect();
+    if let Some(id) = origin_key {
+        // Entries and receipts name the statement's digest.
+        let receipts = way.receipts.iter().map(|(receipt, signer)| Dated { signer: *signer, at: receipt.at });
+        let others: Vec<Dated> = entries.iter().copied().chain(receipts).collect();
+        proof.ask(trust, language.pick("the statement", "投递声明"), (id, accepted), &others, language);
+    }
     for (at, (entry, Signed { signer, .. })) in custody.entries.iter().zip(&signed).enumerate() {
         let (hop, crossing, key, when, rules) = (at + 1, entry.crossing, who(trust, signer), entry.at, &entry.rules);
         let rules: String = rules.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -589,11 +684,14 @@ fn hold_custody(
             "hop {hop}: {crossing}, {verdict} under rules {rules}, signed by {key} at {when}",
             "第 {hop} 段：{crossing}，按规则 {rules} 判定 {verdict}，由 {key} 于 {when} 签名"
         ));
-        note_key_time(proof, trust, signer, when, receipts, language);
+        // A later entry names the digest of this one; a receipt for the bundle was given over all of them.
+        let others: Vec<Dated> = entries.iter().skip(hop).copied().chain(way.receipted()).collect();
+        proof.ask(trust, &say!(language, "hop {hop}", "第 {hop} 段"), (*signer, when), &others, language);
     }
     let links = signed.iter().map(|entry| link_digest(Suite::Std, entry)).collect();
     let hop = Hop {
         bundle: envelope.bundle,
+        envelope: way.digest,
         target: envelope.target.clone(),
         end: statement.target.clone(),
         way: custody.entries.iter().map(|entry| (entry.node.clone(), entry.crossing)).collect(),
@@ -607,44 +705,8 @@ fn hold_custody(
     });
 }
 
-/// A key that was retired proves only what a witness saw before that day; the signer's own clock proves nothing.
-fn note_key_time(
-    proof: &mut Proof,
-    trust: &Trust,
-    signer: &Digest,
-    said: Timestamp,
-    receipts: &[Receipt],
-    language: Language,
-) {
-    let Some(card) = trust.card(signer) else { return };
-    let holder = &card.holder;
-    if said.to_string().get(..10).is_some_and(|day| day < card.from.as_str()) {
-        let from = &card.from;
-        proof.notes.push(say!(
-            language,
-            "the key of {holder} is in use from {from}; this is said to be from {said}",
-            "{holder} 的密钥自 {from} 启用，而对象自称时间为 {said}"
-        ));
-    }
-    let Some(until) = &card.until else { return };
-    // Nobody is a witness for oneself, and the first receipt by somebody else is the first witness of when all this was.
-    let by_others = receipts.iter().filter(|receipt| receipt.node.to_string() != holder.to_string());
-    let witness = by_others.map(|receipt| receipt.at).min();
-    let witnessed = witness.is_some_and(|seen| seen.to_string().get(..10).is_some_and(|day| day <= until.as_str()));
-    if !witnessed {
-        let note = say!(
-            language,
-            "key of {holder} retired on {until}, time not witnessed",
-            "{holder} 的密钥已于 {until} 停用，时间无见证"
-        );
-        if !proof.notes.contains(&note) {
-            proof.notes.push(note);
-        }
-    }
-}
-
 /// `extranet [1f0c 77ab 3de0]`.
-fn who(trust: &Trust, signer: &Digest) -> String {
+pub(crate) fn who(trust: &Trust, signer: &Digest) -> String {
     let holder = trust.card(signer).map_or_else(|| "?".to_owned(), |card| card.holder.to_string());
     format!("{holder} [{}]", prefix(signer))
 }
@@ -668,18 +730,36 @@ fn receipt_facts(receipt: &Receipt) -> Value {
 }
 
 /// What a receipt that stands by itself says of its parcel's way.
-fn told_by(receipt: &Receipt) -> Journey {
+fn told_by(receipt: &Receipt, signer: &Digest, trust: &Trust) -> Journey {
     Journey {
         parcel: receipt.parcel,
         statement: receipt.statement,
         links: Box::default(),
         hop: None,
-        said: vec![said(receipt)],
+        said: vec![said(receipt, signer, trust)],
     }
 }
 
-fn said(receipt: &Receipt) -> Said {
-    Said { node: receipt.node.clone(), bundle: receipt.bundle, outcome: receipt.outcome, at: receipt.at }
+fn said(receipt: &Receipt, signer: &Digest, trust: &Trust) -> Said {
+    let dated = as_of::in_its_days(trust, Dated { signer: *signer, at: receipt.at });
+    Said { node: receipt.node.clone(), bundle: receipt.bundle, outcome: receipt.outcome, at: receipt.at, dated }
+}
+
+fn receipt_words(receipt: &Receipt, language: Language) -> String {
+    let (node, outcome) = (&receipt.node, receipt.outcome.name());
+    say!(language, "the receipt of {node} ({outcome})", "{node} 的回执（{outcome}）")
+}
+
+fn head_words(language: Language) -> &'static str {
+    language.pick("the ledger head", "审计账链首")
+}
+
+fn gap_words(language: Language) -> &'static str {
+    language.pick("the gap report", "缺号报告")
+}
+
+pub(crate) fn approval_words(language: Language) -> &'static str {
+    language.pick("the countersignature", "会签")
 }
 
 fn receipt_sentence(receipt: &Receipt, language: Language) -> String {

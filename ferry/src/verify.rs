@@ -13,6 +13,7 @@ use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
 
 use crate::account::{Account, Sums};
+use crate::as_of::{self, Dated};
 use crate::copying::{Span, read_span};
 use crate::crew;
 use crate::folder::{Folder, FolderError, Kind};
@@ -158,9 +159,9 @@ impl Verify {
             rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone()), &mut page)?);
         }
         for trip in &walk.trips {
-            let mut holds = Vec::new();
-            let failure = trip.check(&trust, language, &mut holds).err();
-            let proof = Proof { holds, failure, ..Proof::failed(What::Waybill, String::new()) };
+            let (mut holds, mut notes) = (Vec::new(), Vec::new());
+            let failure = trip.check(&trust, language, &mut holds, &mut notes).err();
+            let proof = Proof { holds, notes, failure, ..Proof::failed(What::Waybill, String::new()) };
             let row = self.tell(voice, &bar, &trip.path, &proof, &mut page)?;
             rows.push(Row { what: "trip", ..row });
         }
@@ -214,10 +215,17 @@ impl Verify {
 
 impl Trip {
     /// A trip's folder as a whole: countersignatures, every file of the waybill there and whole, nothing else beside.
-    fn check(&self, trust: &Trust, language: Language, holds: &mut Vec<String>) -> Result<(), String> {
+    fn check(
+        &self,
+        trust: &Trust,
+        language: Language,
+        holds: &mut Vec<String>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         let folder = Folder::open(&self.path).map_err(|e| text(&e))?;
         let papers = Papers::read(&folder).map_err(|e| text(&e))?;
+        // 10.1.1
         papers.prove(trust).map_err(|e| text(&e))?;
         let trip = papers.waybill.trip;
         let named = self.path.file_name().and_then(|name| name.to_str()).and_then(trip_number);
@@ -228,11 +236,14 @@ impl Trip {
                 "目录名为 {named}，运单为批次 {trip}"
             ));
         }
+        // 10.3.1 to 10.3.6
         let layout = Layout::read(&folder, &papers, Some(trust)).map_err(|e| text(&e))?;
+        // 10.1.2
         for piece in layout.pieces.iter().filter(|piece| piece.part == 0) {
             let line = usize::try_from(piece.line).ok().and_then(|place| papers.waybill.lines.get(place));
             line.map_or(Ok(()), |line| self.check_line(&papers.waybill, line, language))?;
         }
+        // 10.3.7, 10.3.8
         check_parts(&folder, &papers, &layout, trust).map_err(|(name, cause)| format!("{name}: {cause}"))?;
         let (files, number, count) = (papers.waybill.lines.len(), layout.number, layout.count);
         let (pieces, parts) = (layout.pieces.len(), layout.pieces.iter().filter(|piece| piece.part > 0).count());
@@ -249,12 +260,16 @@ impl Trip {
                 "批次 {trip} 第 {number} 卷（共 {count} 卷）：{whole} 个整文件齐全且与运单一致，{parts} 个分段与导出人签名一致"
             ),
         });
+        // 10.1.3, 10.1.4
         let approvals = papers.approvals(&folder, Some(trust)).map_err(|e| text(&e))?;
         papers.enough(&approvals).map_err(|e| text(&e))?;
         for approval in &approvals {
             let (who, at) = (&approval.person, approval.at);
             holds.push(say!(language, "countersigned by {who} at {at}", "{who} 于 {at} 会签"));
+            let signed = Dated { signer: approval.signer, at };
+            notes.extend(as_of::doubt(trust, proof::approval_words(language), signed, &[], language));
         }
+        // 10.1.5
         if let Some(first) = strangers(&folder, &papers, &layout).map_err(|e| text(&e))?.first() {
             return Err(say!(
                 language,

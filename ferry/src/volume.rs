@@ -252,6 +252,7 @@ impl Layout {
 
     /// Takes the bytes of a paper apart.
     pub(crate) fn parse(bytes: Vec<u8>, papers: &Papers, trust: Option<&Trust>) -> Result<Layout, String> {
+        // 10.3.1
         let signed = Signed::parse::<Volume>(&bytes).map_err(|e| e.to_string())?;
         let volume: Volume = match trust {
             None => signed.read_unverified().map_err(|e| e.to_string())?,
@@ -266,6 +267,7 @@ impl Layout {
         if volume.version != protocol::parcel::VERSION {
             return Err(format!("its version is {}", volume.version));
         }
+        // 10.3.2 to 10.3.6
         volume.fits(&papers.waybill, &papers.digest).map_err(|e| e.to_string())?;
         let shape = volume.shape().map_err(|e| e.to_string())?;
         Ok(Layout { number: volume.number, count: volume.count, pieces: volume.pieces, shape, paper: Some(bytes) })

@@ -11,6 +11,7 @@ use crate::envelope::{Envelope, Footer};
 use crate::parcel::{Custody, ParcelError};
 use crate::receipt::Receipt;
 use crate::signed::Signed;
+use crate::suite::Digest;
 use crate::trust::Trust;
 
 /// The first bytes of a piece of evidence.
@@ -38,6 +39,10 @@ pub struct Proven {
     pub custody: Custody,
     /// What the next nodes signed.
     pub receipts: Vec<Receipt>,
+    /// The keys that did, in the same order.
+    pub signers: Vec<Digest>,
+    /// The digest of the envelope, in its suite: two bundles of one id differ in it.
+    pub digest: Digest,
 }
 
 impl Evidence {
@@ -94,13 +99,14 @@ impl Evidence {
             return Err(ParcelError::Disagree("the footer is by another key than the envelope names"));
         }
         let footer: Footer = trust.verify_from_node(&signed, &envelope.source)?;
-        if footer.envelope != envelope.suite.digest(&self.envelope) {
+        let digest = envelope.suite.digest(&self.envelope);
+        if footer.envelope != digest {
             return Err(ParcelError::Disagree("the footer belongs to another envelope"));
         }
         if footer.payload_bytes != envelope.payload_bytes {
             return Err(ParcelError::Disagree("the footer states another length than the envelope"));
         }
-        let mut receipts = Vec::with_capacity(self.receipts.len());
+        let (mut receipts, mut signers) = (Vec::with_capacity(self.receipts.len()), Vec::new());
         for bytes in &self.receipts {
             let signed = Signed::parse::<Receipt>(bytes)?;
             let claimed: Receipt = signed.read_unverified()?;
@@ -109,8 +115,9 @@ impl Evidence {
                 return Err(ParcelError::Disagree("a receipt belongs to another parcel"));
             }
             receipts.push(receipt);
+            signers.push(signed.signer);
         }
-        Ok(Proven { envelope, custody, receipts })
+        Ok(Proven { envelope, custody, receipts, signers, digest })
     }
 }
 

@@ -108,15 +108,19 @@ pub enum VolumeFault {
 impl Volume {
     /// Steps 2 to 6 of section 10.3 of FORMAT.md: does it fit this waybill?
     pub fn fits(&self, waybill: &Waybill, digest: &Digest) -> Result<(), VolumeFault> {
+        // 10.3.2
         if self.waybill != *digest || self.trip != waybill.trip || self.person != waybill.exporter {
             return Err(VolumeFault::Foreign);
         }
+        // 10.3.3
         if self.number == 0 || self.number > self.count {
             return Err(VolumeFault::Number { number: self.number, count: self.count });
         }
+        // 10.3.4
         if self.pieces.len() > PIECES_MAX {
             return Err(VolumeFault::TooMany { found: self.pieces.len() });
         }
+        // 10.3.5
         let mut before = String::new();
         for (place, piece) in self.pieces.iter().enumerate() {
             let name = piece.name(waybill).filter(|name| *name > before && piece.fits(waybill));
@@ -125,6 +129,7 @@ impl Volume {
         if self.count == 1 {
             self.covers(waybill)?;
         }
+        // 10.3.6
         self.shape()?;
         Ok(())
     }

@@ -1,27 +1,28 @@
 """Bundles, evidence and the other files of FORMAT.md, each walked by the steps of its section."""
 
 import datetime
+import io
 import struct
+import unicodedata
 
 import heads
 from digests import Tree, h
-from papers import CROSSINGS, ENVELOPE, OBJECT_MAX, USES, Refused, Signed, parse, public
+from papers import CROSSINGS, ENVELOPE, MANIFEST, OBJECT_MAX, USES, Refused, Signed, parse, public
 
 SEALED_CHUNK = 65_536 + 16
 CHUNKS_MAX = 2**32 - 1
 
 
 class Cursor:
-    """A file's bytes, taken from the front."""
+    """A file's bytes, taken from the front: of bytes, or of an open file, which is never held as a whole."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, source):
+        self.file = source if hasattr(source, "read") else io.BytesIO(source)
 
     def take(self, count, part):
-        out = self.data[self.at : self.at + count]
+        out = self.file.read(count)
         if len(out) != count:
             raise Refused("cut-short", part)
-        self.at += count
         return out
 
     def part(self, part, limit=OBJECT_MAX):
@@ -31,7 +32,7 @@ class Cursor:
         return self.take(length, part)
 
     def end(self):
-        if self.at != len(self.data):
+        if self.file.read(1):
             raise Refused("trailing")
 
 
@@ -112,10 +113,11 @@ def bundle(trust, data):
     # 7.1.3
     statement, digest, entries, keys = journey_of(trust, envelope)
     # 7.1.4
-    payload = cursor.take(envelope["payloadBytes"], "payload")
-    tree = Tree(envelope["suite"])
-    for start in range(0, len(payload), SEALED_CHUNK):
-        tree.leaf(payload[start : start + SEALED_CHUNK])
+    tree, left = Tree(envelope["suite"]), envelope["payloadBytes"]
+    while left:
+        chunk = cursor.take(min(left, SEALED_CHUNK), "payload")
+        tree.leaf(chunk)
+        left -= len(chunk)
     # 7.1.5, 7.1.6
     footer_bytes = cursor.part("footer")
     root, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
@@ -130,6 +132,7 @@ def bundle(trust, data):
         "entries": entries,
         "keys": [*keys, card],
         "footer": signed,
+        "id": h(envelope["suite"], envelope_bytes),
     }
 
 
@@ -154,18 +157,21 @@ def evidence(trust, data):
     statement, digest, entries, keys = journey_of(trust, envelope)
     _, card, signed = footer_of(trust, envelope, envelope_bytes, footer_bytes)
     # 8.1.3
-    told = []
+    told, signers = [], []
     for receipt_bytes in receipts:
-        receipt = one_receipt(trust, receipt_bytes)
+        receipt, signer = trust.verify(Signed("receipt", receipt_bytes), "node")
         if receipt["parcel"] != statement["parcel"] or receipt["statement"] != digest:
             raise Refused("disagree")
         told.append(receipt)
+        signers.append(signer)
     return {
         "envelope": envelope,
         "statement": statement,
         "digest": digest,
         "entries": entries,
         "receipts": told,
+        "receipt_keys": signers,
+        "id": h(envelope["suite"], envelope_bytes),
         "keys": [*keys, card],
         "footer": signed,
     }
@@ -188,9 +194,10 @@ def batch(trust, data):
     heads.statement(trust, read["stated"], read["source"], read["target"])
     if len(read["receipts"]) > 1_000:
         raise Refused("over-limit", "receipts")
-    return read, [one_receipt(trust, each) for each in read["receipts"]], [
-        gap_report(trust, each) for each in read["gapReports"]
-    ]
+    told = [one_receipt(trust, each) for each in read["receipts"]]
+    for each in read["gapReports"]:
+        gap_report(trust, each)
+    return {**read, "told": told}
 
 
 def waybill(trust, data):
@@ -336,6 +343,51 @@ def rollover(trust, data):
     if known is not None and (known.holder, known.role, known.use) != (old.holder, old.role, old.use):
         raise Refused("disagree")
     return said
+
+
+def is_path(path):
+    """Section 6: relative, of ordinary parts."""
+    parts = path.split("/")
+    return (
+        0 < len(path.encode()) <= 512
+        and "\\" not in path
+        and not any(unicodedata.category(letter) == "Cc" for letter in path)
+        and not any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts)
+        and len(parts) <= 32
+    )
+
+
+def manifest(data):
+    """6.2: what is sealed with the content, once it is in clear."""
+    read = parse("manifest", data, MANIFEST, 12 << 20)
+    # 6.2.1
+    if read["version"] != 1:
+        raise Refused("version", "manifest")
+    # 6.2.2
+    if len(read["files"]) > 50_000:
+        raise Refused("over-limit", "number of files")
+    if len(read["labels"]) > 32:
+        raise Refused("over-limit", "number of labels")
+    if any(len(label["value"].encode()) > 256 for label in read["labels"]):
+        raise Refused("over-limit", "length of a label")
+    # 6.2.3
+    paths = [file["path"] for file in read["files"]]
+    above = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
+    if "/" in read["name"] or not is_path(read["name"]) or not all(map(is_path, paths)):
+        raise Refused("disagree")
+    if not read["folder"] and paths != [read["name"]]:
+        raise Refused("disagree")
+    if len(set(paths)) != len(paths) or above & set(paths) or sum(file["size"] for file in read["files"]) >= 2**64:
+        raise Refused("disagree")
+    return read
+
+
+def endorsement(trust, data):
+    """10.2, as far as it can be said without the rule file."""
+    read, card = trust.verify(Signed("endorsement of rules", data), "person", role=None)
+    if card.role not in ("security", "approver"):
+        raise Refused("wrong-signer", "endorsement of rules")
+    return read
 
 
 def introduction(trust, data):

@@ -33,6 +33,14 @@ def statement(trust, data, node=None, target=None):
     return stated
 
 
+def one_start(trust, data):
+    """12.2, of one of the two papers."""
+    start, card = trust.verify(Signed("start of a log", data), role=None)
+    if card.holder != {"node": start["node"], "operator": start["person"]}.get(card.role):
+        raise Refused("wrong-signer", "start of a log")
+    return start
+
+
 def log_starts(trust, papers, node, log):
     """12.2: the same words, signed by the node and by an operator who is named in them."""
     signers, bodies, start = set(), set(), None

@@ -81,6 +81,14 @@ def frames(data, first):
     return out, at is not None
 
 
+def records(folder):
+    """What every record of a ledger's folder says that can be read. Whether the ledger holds is another question."""
+    for first, _, entry in segments(folder):
+        for found in frames(read(os.path.join(folder, entry), SEGMENT_MAX), first)[0]:
+            if found is not None:
+                yield found[1]
+
+
 def checkpoint(trust, data, node=None):
     """The note: whose ledger, its log, size and root, and the card of the key that signed it."""
     if len(data) > NOTE_MAX:

@@ -181,6 +181,22 @@ ROLLOVER = [
     number("until"),
 ]
 TRUST_LIST = [VERSION, name("person"), number("at"), many("cards", 0x04, der.fixed(32))]
+FILE_ENTRY = [
+    text("path"),
+    tagged("original", 0, bytes),
+    number("size"),
+    octets("digest", 32),
+    boolean("executable"),
+    number("modified"),
+]
+MANIFEST = [
+    octets("salt", 32),
+    VERSION,
+    text("name"),
+    boolean("folder"),
+    many("files", 0x30, lambda content: der.fields(content, FILE_ENTRY)),
+    many("labels", 0x30, lambda content: der.fields(content, LABEL)),
+]
 LINK = [group("from", HEAD), many("proof", 0x04, der.fixed(32))]
 HEAD_STATEMENT = [
     VERSION,
@@ -327,6 +343,10 @@ def public(spki, use, suite):
     key = spki[len(start) :]
     if start == SM2 and not curves.on_curve(int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")):
         raise ValueError("the key is no point of the curve")
+    if start == ED25519:
+        point = curves.ed_point(key)
+        if point is None or curves.ed_small(point):
+            raise ValueError("the key is no point of its curve, or of small order")
     return key
 
 

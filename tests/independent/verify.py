@@ -17,16 +17,21 @@ import json
 import os
 import sys
 
+import asof
 import der
 import files
 import heads
 import ledger
 import links
 import module
-from digests import h, tree_digest
+from digests import Tree, h
 from papers import OBJECTS, RECORD, SIGNED, Refused, Signed, Trust, parse
 
-FILE_MAX = 1 << 32
+# A paper is read as a whole: evidence has at most 66 objects. Bundles and backups are read piece by piece, of any size.
+PAPER_MAX = 67 << 20
+# 50,000 lines of a digest, two spaces, a path of 512 bytes and a line's end.
+LISTING_MAX = 50_000 * (64 + 2 + 512 + 1)
+STREAMED = ("bundle", "backup")
 
 
 def trust_of(folder):
@@ -59,7 +64,7 @@ def signed_kind(data):
 
 SINGLE = {
     "waybill": lambda trust, data: files.waybill(trust, data)[0],
-    "receipt batch": lambda trust, data: files.batch(trust, data)[0],
+    "receipt batch": files.batch,
     "receipt": files.one_receipt,
     "approval": files.approval,
     "volume": files.volume,
@@ -70,9 +75,8 @@ SINGLE = {
     "trust list": lambda trust, data: trust.verify(Signed("trust list", data), "person", role="key-admin")[0],
     "link key": files.introduction,
     "folder beacon": files.folder_beacon,
-    "start of a log": lambda trust, data: trust.verify(Signed("start of a log", data), role=None)[0],
-    "parcel statement": lambda trust, data: trust.verify(Signed("parcel statement", data), "origin")[0],
-    "custody entry": lambda trust, data: trust.verify(Signed("custody entry", data), "node")[0],
+    "start of a log": heads.one_start,
+    "endorsement of rules": files.endorsement,
     "bundle": files.bundle,
     "evidence": files.evidence,
     "backup": files.backup,
@@ -80,19 +84,54 @@ SINGLE = {
 }
 
 
+MAGICS = {b"TRILOCK1": "bundle", b"TRIPROOF": "evidence", b"TRILBACK": "backup"}
+
+
 def kind_of(data):
-    magics = {b"TRILOCK1": "bundle", b"TRIPROOF": "evidence", b"TRILBACK": "backup"}
-    if data[:8] in magics:
-        return magics[data[:8]]
+    if data[:8] in MAGICS:
+        return MAGICS[data[:8]]
     if data.startswith(b"trilock/"):
         return "checkpoint"
     return signed_kind(data)
 
 
 def prove(trust, what, data):
-    if what is None:
+    # 4: a statement, an entry, a foot say nothing without what they belong to.
+    if what not in SINGLE:
         raise Refused("unknown")
     return SINGLE[what](trust, data)
+
+
+class Joined:
+    """Files read one behind the other."""
+
+    def __init__(self, paths):
+        self.files = [open(path, "rb") for path in paths]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for file in self.files:
+            file.close()
+
+    def read(self, count):
+        out = b""
+        for file in self.files:
+            out += file.read(count - len(out))
+            if len(out) == count:
+                break
+        return out
+
+
+def tree_of(suite, paths):
+    """Size and tree digest (section 5) of files one behind the other."""
+    tree, size = Tree(suite), 0
+    with Joined(paths) as whole:
+        while leaf := whole.read(65_536):
+            tree.leaf(leaf)
+            size += len(leaf)
+    return size, tree.root()
 
 
 class Run:
@@ -104,34 +143,61 @@ class Run:
         self.parcels = {}
         self.hops = {}
         self.receipts = {}
+        self.beside = []
+        self.ledgers = []
         self.passed_over = 0
 
     def file(self, path):
         if os.path.islink(path) or not os.path.isfile(path):
             return self.row(path, None, Refused("link"))
-        if os.path.getsize(path) > FILE_MAX:
-            return self.row(path, None, Refused("too-large", "file"))
-        with open(path, "rb") as file:
-            data = file.read()
-        what = kind_of(data)
+        what = None
         try:
-            proven = prove(self.trust, what, data)
+            with open(path, "rb") as file:
+                head = file.read(8)
+                file.seek(0)
+                data, what = file, kind_of(head) if head in MAGICS else None
+                if what not in STREAMED:
+                    if os.fstat(file.fileno()).st_size > PAPER_MAX:
+                        raise Refused("too-large", "file")
+                    data = file.read()
+                    what = kind_of(data)
+                proven = prove(self.trust, what, data)
+            if what == "request" and path.endswith(".sig"):
+                self.listing(path, proven, data)
         except Refused as refused:
             return self.row(path, what, refused)
         row = self.row(path, what, None)
+        row["notes"] = asof.notes(self.trust, what, proven, data)
         if what in ("bundle", "evidence"):
             links = [h(1, entry) for entry in proven["envelope"]["custody"]]
             told = self.parcels.setdefault(proven["statement"]["parcel"], [])
-            told.append((row, proven["digest"], links))
+            told.append((row, proven["digest"], links, (proven["envelope"]["bundle"], proven["id"])))
             self.hops.setdefault(proven["statement"]["parcel"], []).append(proven)
         elif what == "receipt":
-            self.parcels.setdefault(proven["parcel"], []).append((row, proven["statement"], []))
+            self.parcels.setdefault(proven["parcel"], []).append((row, proven["statement"], [], None))
             self.receipts.setdefault(proven["parcel"], []).append(proven)
-        row["proven"], row["data"] = proven, data
+        elif what == "receipt batch":
+            self.beside += [(row, receipt) for receipt in proven["told"]]
+        row["proven"], row["data"] = proven, data if what == "ledger head" else None
         return row
 
+    def listing(self, path, said, data):
+        """11.2: the listing that lies beside its signature."""
+        card = self.trust.cards[Signed("request", data).signer]
+        signed = [each["value"] for each in said["arguments"] if each["name"] == "listing"]
+        if said["action"] != "intake" or card.role != "operator":
+            raise Refused("wrong-signer", "listing")
+        beside = path[: -len(".sig")]
+        if os.path.islink(beside) or not os.path.isfile(beside):
+            raise Refused("missing", "listing")
+        if os.path.getsize(beside) > LISTING_MAX:
+            raise Refused("too-large", "listing")
+        with open(beside, "rb") as file:
+            if signed[:1] != [h(1, file.read()).hex()]:
+                raise Refused("altered", "listing")
+
     def row(self, path, what, refused):
-        row = {"path": path, "what": what, "ok": refused is None, "cause": str(refused) if refused else None}
+        row = {"path": path, "what": what, "ok": refused is None, "cause": str(refused) if refused else None, "notes": []}
         self.rows.append(row)
         return row
 
@@ -139,6 +205,8 @@ class Run:
         names = sorted(os.listdir(path))
         if "waybill" in names:
             return self.trip(path, names)
+        if "ledger.json" in names:
+            self.ledgers.append(path)
         for entry in names:
             inside = os.path.join(path, entry)
             if os.path.islink(inside):
@@ -161,18 +229,19 @@ class Run:
     def trip(self, path, names):
         """10.1"""
         inside = {entry: self.file(os.path.join(path, entry)) for entry in names if self.of_trip(entry)}
+        notes = []
         try:
-            self.check_trip(path, names, inside)
+            self.check_trip(path, names, inside, notes)
         except Refused as refused:
-            self.row(path, "trip", refused)
+            self.row(path, "trip", refused)["notes"] = notes
         else:
-            self.row(path, "trip", None)
+            self.row(path, "trip", None)["notes"] = notes
 
     @staticmethod
     def of_trip(entry):
         return entry == "waybill" or entry.endswith((".bundle", ".receipts"))
 
-    def check_trip(self, path, names, inside):
+    def check_trip(self, path, names, inside, notes):
         # 10.1.1
         with open(os.path.join(path, "waybill"), "rb") as file:
             bill, signed = files.waybill(self.trust, file.read())
@@ -190,11 +259,11 @@ class Run:
                 raise Refused("missing", files.line_name(line))
             if not row["ok"]:
                 raise Refused("broken", files.line_name(line))
-            data, proven = row["data"], row["proven"]
+            proven = row["proven"]
             proven = proven.get("envelope", proven)
             told = (proven.get("bundle") or proven.get("batch"), proven["epoch"], proven["sequence"])
             way = (proven["crossing"], proven["source"], proven["target"])
-            if (len(data), tree_digest(signed.suite, data)) != (line["size"], line["digest"]):
+            if tree_of(signed.suite, [row["path"]]) != (line["size"], line["digest"]):
                 raise Refused("altered", files.line_name(line))
             if told != (line["id"], line["epoch"], line["sequence"]) or way != (
                 bill["crossing"],
@@ -221,6 +290,7 @@ class Run:
             if said["person"] not in people and signer not in keys:
                 people.add(said["person"])
                 keys.add(signer)
+                notes += asof.notes(self.trust, "approval", said, data)
         if len(people) < bill["approvals"]:
             raise Refused("missing", "approval")
         # 10.1.5
@@ -240,30 +310,46 @@ class Run:
             inside = os.path.join(path, entry)
             if os.path.islink(inside) or not os.path.isfile(inside):
                 raise Refused("missing", entry)
-            with open(inside, "rb") as file:
-                data = file.read()
-            if (len(data), tree_digest(signed.suite, data)) != (piece["size"], piece["digest"]):
+            if tree_of(signed.suite, [inside]) != (piece["size"], piece["digest"]):
                 raise Refused("altered", entry)
-            joined.setdefault(piece["line"], []).append((piece["offset"], data))
+            joined.setdefault(piece["line"], []).append((piece["offset"], piece["size"], inside))
         for place, parts in joined.items():
-            line, whole = bill["lines"][place], b"".join(data for _, data in sorted(parts))
-            if len(whole) == line["size"]:
-                if tree_digest(signed.suite, whole) != line["digest"]:
-                    raise Refused("altered", files.line_name(line))
+            line = bill["lines"][place]
+            if sum(size for _, size, _ in parts) != line["size"]:
+                continue
+            paths = [inside for _, _, inside in sorted(parts)]
+            if tree_of(signed.suite, paths) != (line["size"], line["digest"]):
+                raise Refused("altered", files.line_name(line))
+            with Joined(paths) as whole:
                 files.bundle(self.trust, whole)
         here = [bill["lines"][piece["line"]] for piece in pieces.values() if piece["part"] == 0]
         return here, {"volume", *pieces, *files.parity_names(said)}
 
     def compare(self):
-        """8.2: all papers of one parcel tell of one statement, and each way is the beginning of the longest."""
+        """8.2: all papers of one parcel tell of one statement, each way is the beginning of the longest, and no two
+        envelopes bear the id of one bundle."""
         whole = 0
+        # A batch tells of many parcels: those that have papers of their own are asked for.
+        for row, receipt in self.beside:
+            if receipt["parcel"] in self.parcels:
+                self.parcels[receipt["parcel"]].append((row, receipt["statement"], [], None))
+                self.receipts.setdefault(receipt["parcel"], []).append(receipt)
         for parcel, told in self.parcels.items():
-            _, statement, longest = max(told, key=lambda each: len(each[2]))
-            fits = [each[1] == statement and longest[: len(each[2])] == each[2] for each in told]
-            for (row, _, _), good in zip(told, fits):
+            _, statement, longest, _ = max(told, key=lambda each: len(each[2]))
+            sealed = {}
+            for _, _, _, bundle in filter(lambda each: each[3], told):
+                sealed.setdefault(bundle[0], set()).add(bundle[1])
+            fits = [
+                each[1] == statement
+                and longest[: len(each[2])] == each[2]
+                and (each[3] is None or len(sealed[each[3][0]]) == 1)
+                for each in told
+            ]
+            for (row, _, _, _), good in zip(told, fits):
                 if not good:
                     row["ok"], row["cause"] = False, "disagree"
-            print(json.dumps({"parcel": parcel.hex(), "papers": len(told), "one_statement": all(fits)}))
+            apart = [row["path"] for (row, _, _, _), good in zip(told, fits) if not good]
+            print(json.dumps({"parcel": parcel.hex(), "papers": len(told), "one_statement": all(fits), "apart": apart}))
             whole += all(fits)
         return whole
 
@@ -288,8 +374,8 @@ def missing_of(hops, alone):
     return out
 
 
-def heads_of(rows, node):
-    """Every head of one node's ledger that the papers hold."""
+def heads_of(rows, ledgers, node):
+    """12.3.5: every head of one node's ledger that the papers hold, and that neighbours' ledgers say they witnessed."""
     out = {}
 
     def take(head):
@@ -309,8 +395,7 @@ def heads_of(rows, node):
         proven = row.get("proven")
         if proven is None:
             continue
-        for receipt in [proven] if row["what"] == "receipt" else proven.get("receipts", []):
-            receipt = receipt if isinstance(receipt, dict) else Signed("receipt", receipt).body()
+        for receipt in [proven] if row["what"] == "receipt" else proven.get("told", proven.get("receipts", [])):
             if receipt["node"] == node:
                 take(receipt["head"])
         if row["what"] in ("waybill", "receipt batch"):
@@ -319,11 +404,15 @@ def heads_of(rows, node):
             stated(row["data"])
         elif row["what"] == "checkpoint" and proven["node"] == node:
             take(proven)
+    for folder in ledgers:
+        for record in ledger.records(folder):
+            if record["event"] == 38 and record["peer"] == node and record["head"]:
+                take(record["head"])
     return out
 
 
 def shown(row):
-    return {key: row[key] for key in ("path", "what", "ok", "cause")}
+    return {key: row[key] for key in ("path", "what", "ok", "cause", "notes")}
 
 
 def vectors(folder):
@@ -355,6 +444,8 @@ def vector(trust, what, data):
             raise Refused("malformed", "ledger record")
     elif what == "exchange frame":
         links.exchange_frame(data)
+    elif what == "manifest":
+        files.manifest(data)
     else:
         prove(trust, what, data)
 
@@ -430,7 +521,7 @@ def main():
             inside = os.path.join(asked.ledger, "ledger")
             own = os.path.join(inside if os.path.isdir(inside) else asked.ledger, "checkpoint")
             node = ledger.checkpoint(trust, ledger.read(own, ledger.NOTE_MAX))[0]["node"]
-            logs = ledger.folder(trust, asked.ledger, heads_of(run.rows, node))
+            logs = ledger.folder(trust, asked.ledger, heads_of(run.rows, run.ledgers, node))
             print(json.dumps({"ledger": node, "ok": True, "records": [log["records"] for log in logs]}))
         except (Refused, OSError) as refused:
             failed += 1

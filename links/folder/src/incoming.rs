@@ -452,6 +452,7 @@ impl Incoming {
         remove(self.spool.disk(), file, look, path).map(|()| Fate::Taken)
     }
 
+    /// 13.2
     fn believe(&self, signed: &Signed) -> Option<FolderBeacon> {
         let said: FolderBeacon = self.trust.verify_from_node(signed, &self.peer).ok()?;
         let ours = said.crossing == self.crossing && said.source == self.peer && said.target == *self.spool.node();

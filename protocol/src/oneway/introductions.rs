@@ -136,7 +136,7 @@ fn fits(ear: &Ear, beacon: &Beacon<'_>, said: &Introduction) -> Result<(), Refus
     ours.then_some(()).ok_or(Refused::OtherLink { crossing: said.crossing, suite: said.suite })
 }
 
-/// The answer hangs on the bytes of the introduction alone, so it is the same whenever it is asked.
+/// 13.1. The answer hangs on the bytes of the introduction alone, so it is the same whenever it is asked.
 fn believe(ear: &Ear, signed: &Signed) -> Result<(Introduction, Aead), Refused> {
     let said: Introduction = ear.trust.verify_from_node(signed, &ear.source)?;
     let secret = (ear.unwrap)(&said)?;

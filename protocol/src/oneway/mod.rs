@@ -29,7 +29,7 @@ pub mod sender;
 #[expect(clippy::cast_possible_truncation, reason = "dice of a simulation, far below any limit")]
 mod wire;
 
-pub use beacon::{Beacon, BeaconError, FolderBeacon, Introduction, NextNumber, Pulse};
+pub use beacon::{Beacon, BeaconError, EPOCHS_MAX, FolderBeacon, Introduction, NextNumber, Pulse};
 pub use block::{Block, BlockError, Kind, Piece};
 pub use frame::{FrameError, Header};
 pub use gap::Numbers;

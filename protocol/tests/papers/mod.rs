@@ -3,11 +3,12 @@
 
 use protocol::backup;
 use protocol::bundle::BundleError;
+use protocol::endorsement::Endorsement;
 use protocol::evidence::Evidence;
 use protocol::exchange::{FRAME_HEAD_BYTES, Frame, FrameHead};
 use protocol::ledger::{Checkpoint, NoteError, Record};
 use protocol::oneway::{FolderBeacon, Introduction};
-use protocol::parcel::ParcelError;
+use protocol::parcel::{Manifest, ParcelError};
 use protocol::receipt::{BATCH_RECEIPTS_MAX, GapReport, Receipt, ReceiptBatch};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::rollover::Rollover;
@@ -142,6 +143,14 @@ fn walk(kind: &str, bytes: &[u8], trust: &Trust) -> Judged<()> {
             let request = by_person::<Request>(bytes, trust, |it| &it.person, |role| role != Role::Node)?;
             over("arguments", request.arguments.len(), ARGUMENTS_MAX)
         }
+        "endorsement of rules" => {
+            let may = |role| matches!(role, Role::Security | Role::Approver);
+            by_person::<Endorsement>(bytes, trust, |it| &it.person, may).map(drop)
+        }
+        "manifest" => Manifest::parse(bytes).map(drop).map_err(|error| match error {
+            ParcelError::BadPath { .. } | ParcelError::SamePath { .. } => "disagree".to_owned(),
+            other => word(&BundleError::Parcel(other)),
+        }),
         "trust list" => TrustList::verify(bytes, trust).map(drop).map_err(said),
         "rollover" => Rollover::verify(bytes, trust).map(drop).map_err(|error| {
             word(&BundleError::Parcel(match error {
@@ -178,7 +187,7 @@ mod make {
     use protocol::keys::{OpeningKey, SigningKey};
     use protocol::ledger::{self, Event};
     use protocol::oneway::{NextNumber, Pulse};
-    use protocol::parcel::{Label, Priority, VERSION};
+    use protocol::parcel::{FileEntry, Label, Priority, VERSION};
     use protocol::receipt::{EpochGaps, Head, Outcome, Range};
     use protocol::tree;
     use protocol::volume::Piece;
@@ -463,11 +472,112 @@ mod make {
         list.extend(volumes(&office));
         list.extend(heads(&office));
         list.extend(desks_and_links(&office));
+        list.extend(endorsements(&office));
+        list.extend(manifests(keys.manifest()));
         list.extend(rollovers(&office));
         list.extend(trust_lists(&office));
         list.extend(kept(&office, &parts.envelope, &parts.footer));
         list.extend(books(&office));
         list
+    }
+
+    fn endorsements(office: &Office<'_>) -> Vec<Made> {
+        let (approver, operator) = (&office.keys.approver, &office.keys.operator);
+        let said = Endorsement {
+            version: VERSION,
+            crossing: Crossing::ExtranetToIntranet,
+            rules: "2026-11-21.1".to_owned(),
+            digest: office.statement,
+            person: name("approver-li"),
+            at: AT,
+        };
+        let kind = "endorsement of rules";
+        vec![
+            ("endorsement-ok", kind, "ok", "An approver's signature of a rule file.", sign(approver, &said)),
+            (
+                "endorsement-by-an-operator",
+                kind,
+                "wrong-signer endorsement of rules",
+                "An operator signed and is named; neither security nor approver.",
+                sign(operator, &Endorsement { person: name("operator-ma"), ..said.clone() }),
+            ),
+            (
+                "endorsement-for-another-person",
+                kind,
+                "wrong-signer endorsement of rules",
+                "It names somebody else than who signed.",
+                sign(approver, &Endorsement { person: name("approver-wu"), ..said.clone() }),
+            ),
+            (
+                "endorsement-version-two",
+                kind,
+                "version endorsement of rules",
+                "An endorsement of version 2.",
+                sign(approver, &Endorsement { version: 2, ..said.clone() }),
+            ),
+            (
+                "endorsement-too-long",
+                kind,
+                "too-large endorsement of rules",
+                "The version of the rules has 4,096 bytes.",
+                sign(approver, &Endorsement { rules: "1".repeat(4_096), ..said }),
+            ),
+        ]
+    }
+
+    /// What is sealed with the content, in clear: whoever opens a bundle reads one.
+    fn manifests(good: Manifest) -> Vec<Made> {
+        let paths = |paths: &[&str]| {
+            let mut manifest = good.clone();
+            let file = manifest.files[0].clone();
+            manifest.files = paths.iter().map(|path| FileEntry { path: (*path).to_owned(), ..file.clone() }).collect();
+            manifest.to_bytes()
+        };
+        let label = Label { name: name("region"), value: "110101".to_owned() };
+        let labels = |labels: Vec<Label>| Manifest { labels, ..good.clone() }.to_bytes();
+        let (deep, long) = (["a"; 33].join("/"), "a".repeat(256));
+        let made: Vec<(&'static str, &'static str, &'static str, Vec<u8>)> = vec![
+            ("manifest-ok", "ok", "A folder of three files.", good.to_bytes()),
+            ("manifest-path-climbs", "disagree", "A path with two dots as a part.", paths(&["a/../b"])),
+            ("manifest-path-absolute", "disagree", "A path that begins with a slash.", paths(&["/a"])),
+            ("manifest-path-backslash", "disagree", "A path with a backslash.", paths(&["a\\b"])),
+            ("manifest-path-control", "disagree", "A path with U+0085.", paths(&["a\u{85}b"])),
+            ("manifest-path-too-deep", "disagree", "A path of 33 parts.", paths(&[&deep])),
+            ("manifest-part-too-long", "disagree", "A part of 256 bytes.", paths(&[&long])),
+            ("manifest-path-twice", "disagree", "Two files have one path.", paths(&["a", "b", "a"])),
+            ("manifest-file-and-folder", "disagree", "One path is a file and a folder.", paths(&["a/b/c", "a/b"])),
+            (
+                "manifest-other-name",
+                "disagree",
+                "It is no folder, and its one file has another name.",
+                Manifest { folder: false, files: good.files[..1].to_vec(), ..good.clone() }.to_bytes(),
+            ),
+            ("manifest-sizes-overflow", "disagree", "The sizes add up to 2^64.", {
+                let mut manifest = good.clone();
+                (manifest.files[0].size, manifest.files[1].size) = (u64::MAX, 1);
+                manifest.to_bytes()
+            }),
+            (
+                "manifest-33-labels",
+                "over-limit number of labels",
+                "One label more than there may be.",
+                labels(vec![label.clone(); 33]),
+            ),
+            (
+                "manifest-label-too-long",
+                "over-limit length of a label",
+                "A value of 257 bytes.",
+                labels(vec![Label { value: "1".repeat(257), ..label }]),
+            ),
+            (
+                "manifest-version-two",
+                "version manifest",
+                "A manifest of version 2.",
+                Manifest { version: 2, ..good.clone() }.to_bytes(),
+            ),
+            ("manifest-trailing-byte", "malformed manifest", "A byte behind it.", [good.to_bytes(), vec![0]].concat()),
+        ];
+        made.into_iter().map(|(name, expect, comment, bytes)| (name, "manifest", expect, comment, bytes)).collect()
     }
 
     fn receipts(office: &Office<'_>) -> Vec<Made> {
