@@ -252,6 +252,21 @@ impl Outbox {
         self.is_own_file(entry) && linked().and_then(|()| disk.remove_file(&trial)).is_ok()
     }
 
+    /// Does it hold this entry?
+    pub(crate) fn holds(&self, id: &BundleId) -> bool {
+        locked(&self.0.shelf).places.contains_key(id)
+    }
+
+    /// Segments in which this start could not read something, and which are therefore kept.
+    pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
+        locked(&self.0.segments).in_doubt()
+    }
+
+    /// All that the ledger promises stands somewhere: what could not be read was promised to nobody.
+    pub(crate) fn nothing_is_missing(&self) -> Result<(), SpoolError> {
+        locked(&self.0.segments).nothing_is_missing().map_err(|source| SpoolError::disk(&self.0.dir, source))
+    }
+
     /// Every number of ours that waits here.
     pub(crate) fn numbers(&self) -> HashSet<(u64, u64)> {
         locked(&self.0.shelf).entries.keys().map(|place| (place.1, place.2)).collect()

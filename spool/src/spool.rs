@@ -39,7 +39,7 @@ use crate::outbox::Outbox;
 use crate::outlet::ITEM;
 use crate::scrub::{self, Progress};
 use crate::segment::Stored;
-use crate::state::{ParcelState, State};
+use crate::state::{ParcelState, Sent, State};
 use crate::version;
 
 /// Of `desk/trips`, in which the group of the ferry may add and move away nothing of the daemon's.
@@ -386,6 +386,7 @@ struct Inner {
     inlets: Mutex<BTreeMap<Name, InletLook>>,
     scrub: Mutex<scrub::Scrub>,
     wrong_at_start: bool,
+    kept: Vec<PathBuf>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -422,6 +423,7 @@ impl Spool {
             let known = |id: &BundleId| index.recorded(id, &ledger);
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
+        let kept = settle_doubt(&outboxes, &index, &ledger, &layout)?;
         let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
@@ -445,6 +447,7 @@ impl Spool {
             inlets: Mutex::default(),
             scrub: Mutex::default(),
             wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
+            kept,
             _lock: lock,
         }));
         if wrong.checkpoint {
@@ -691,6 +694,13 @@ impl Spool {
     #[must_use]
     pub fn was_damaged(&self) -> bool {
         self.0.wrong_at_start
+    }
+
+    /// Files of outboxes that the start kept although nothing that it could read stands in them, or not all of them could
+    /// be read: something that was promised may be lost in them. Somebody has to be told.
+    #[must_use]
+    pub fn kept_unread(&self) -> &[PathBuf] {
+        &self.0.kept
     }
 
     /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
@@ -1014,6 +1024,31 @@ impl Spool {
     pub fn evidence_path(&self, at: Timestamp, name: &str) -> PathBuf {
         crate::evidence::day(&self.0.layout.evidence(), at).join(name)
     }
+}
+
+/// Of segments that could not be read everywhere: is anything missing that the ledger says waits? Where nothing is, it was
+/// the torn end of what nobody was promised. Gives those that are kept.
+fn settle_doubt(
+    outboxes: &HashMap<Crossing, Outbox>,
+    index: &Index,
+    ledger: &Ledger,
+    layout: &Layout,
+) -> Result<Vec<PathBuf>, SpoolError> {
+    let in_doubt: Vec<PathBuf> = outboxes.values().flat_map(Outbox::in_doubt).collect();
+    if in_doubt.is_empty() {
+        return Ok(in_doubt);
+    }
+    let is_missing = |sent: &Sent| {
+        let stands = outboxes.get(&sent.crossing).is_some_and(|outbox| outbox.holds(&sent.bundle));
+        // Recorded, and its rename into the outbox is still owed.
+        let owed = || layout.sealing().join(format!("{}.bundle", sent.bundle)).exists();
+        !stands && !owed()
+    };
+    if index.any_waiting(ledger, &is_missing)? {
+        return Ok(in_doubt);
+    }
+    outboxes.values().try_for_each(Outbox::nothing_is_missing)?;
+    Ok(Vec::new())
 }
 
 /// What the first record of a log that follows another says.

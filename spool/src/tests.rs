@@ -25,6 +25,7 @@ use crate::*;
 
 mod acts;
 mod inlet;
+mod sectors;
 
 const HOP: Crossing = Crossing::InternetToExtranet;
 

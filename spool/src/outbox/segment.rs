@@ -10,11 +10,13 @@
 //! a start finds here and the ledger does not know was promised to nobody. A process never appends to a segment that an
 //! earlier one left, so a torn tail stays behind. A lost "went" has an entry sent once more. The bytes need no checksum:
 //! a bundle proves itself.
+//!
+//! A disk that loses bytes loses the frames whose heads they were and none beside them. A file in which a start cannot
+//! read something is removed only when the ledger says that nothing is missing.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +66,8 @@ struct Load {
     entries: u64,
     bytes: u64,
     end: u64,
+    /// Something in it could not be read, so nobody knows that nothing else stands in it: it is kept.
+    doubt: bool,
 }
 
 struct Open {
@@ -98,7 +102,7 @@ impl Segments {
     }
 
     /// Reads what an earlier process left. `known` says whether the ledger has recorded an entry; one that it has not,
-    /// or that went, is passed over, and a segment without any other is removed.
+    /// or that went, is passed over, and a segment without any other is removed; but none in which anything could not be read.
     pub(crate) fn load<E: From<io::Error>>(
         &mut self,
         known: &dyn Fn(&BundleId) -> Result<bool, E>,
@@ -113,8 +117,9 @@ impl Segments {
             self.next = self.next.max(number + 1);
             let path: Arc<Path> = self.path(number).into();
             let end = std::fs::metadata(&path)?.len();
-            self.loads.insert(number, Load { end, ..Load::default() });
-            for entry in frames(&path, number, end)? {
+            let read = frames(&self.disk, &path, number, end)?;
+            self.loads.insert(number, Load { end, doubt: read.doubt, ..Load::default() });
+            for entry in read.standing {
                 if !known(&entry.id)? {
                     continue;
                 }
@@ -126,12 +131,25 @@ impl Segments {
                 }
             }
         }
-        for number in self.loads.keys().copied().collect::<Vec<_>>() {
-            if self.loads.get(&number).is_some_and(|load| load.entries == 0) {
-                self.drop_file(number)?;
-            }
-        }
+        self.drop_empty()?;
         Ok(found.into_values().collect())
+    }
+
+    fn drop_empty(&mut self) -> io::Result<()> {
+        let is_empty = |load: &Load| load.entries == 0 && !load.doubt;
+        let empty: Vec<u64> = self.loads.iter().filter(|(_, load)| is_empty(load)).map(|(number, _)| *number).collect();
+        empty.into_iter().try_for_each(|number| self.drop_file(number))
+    }
+
+    /// Files in which something could not be read.
+    pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
+        self.loads.iter().filter(|(_, load)| load.doubt).map(|(number, _)| self.path(*number)).collect()
+    }
+
+    /// All that was promised stands where it can be read: what could not be was a torn end.
+    pub(crate) fn nothing_is_missing(&mut self) -> io::Result<()> {
+        self.loads.values_mut().for_each(|load| load.doubt = false);
+        self.drop_empty()
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -241,7 +259,7 @@ impl Segments {
         }
         self.count(entry, -1);
         let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
-        let Some(load) = self.loads.get(&number) else { return Ok(None) };
+        let Some(load) = self.loads.get(&number).filter(|load| !load.doubt) else { return Ok(None) };
         if load.entries == 0 && (!is_open || load.end >= self.bytes_max / 4) {
             if is_open {
                 self.open = None;
@@ -297,41 +315,57 @@ fn head(small: &Small) -> Vec<u8> {
     head
 }
 
-/// The standing entries of a segment. A frame whose head is not whole is the torn end of what was being written, or a
-/// disk that has lost some bytes in the middle: the next head that is whole goes on.
-fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
+/// What a segment holds, as far as it can be read.
+struct Read {
+    /// Entries that stand.
+    standing: Vec<Entry>,
+    /// Something in it is no frame of ours or cannot be read: a torn end, or a disk that lost what was promised. Whoever
+    /// knows what was promised says which.
+    doubt: bool,
+}
+
+/// Reads a segment. A frame whose head is not whole is the torn end of what was being written, or a disk that has lost
+/// some bytes in the middle: the next head that is whole goes on. So it is where the segment's own header is spoiled.
+fn frames(disk: &Disk, path: &Arc<Path>, number: u64, end: u64) -> io::Result<Read> {
     let file = File::open(path)?;
-    let mut found = Vec::new();
-    let mut start = [0; HEADER_BYTES];
-    if end < HEADER_BYTES as u64 || file.read_exact_at(&mut start, 0).is_err() || start[..] != header(number) {
-        return Ok(found);
+    let mut read = Read { standing: Vec::new(), doubt: false };
+    if end < (HEADER_BYTES + HEAD_BYTES) as u64 {
+        // Too short for any frame: it died before there was one.
+        return Ok(read);
     }
+    let mut start = [0; HEADER_BYTES];
+    disk.read_around(&file, &mut start, 0)?;
     let mut at = HEADER_BYTES as u64;
+    if start[..] != header(number) {
+        read.doubt = true;
+        at = next_head(disk, &file, path, 0, end)?.unwrap_or(end);
+    }
     let mut frame = [0; HEAD_BYTES];
     while at + HEAD_BYTES as u64 <= end {
-        file.read_exact_at(&mut frame, at)?;
+        disk.read_around(&file, &mut frame, at)?;
         let whole = parse(&frame, path).filter(|(_, entry)| at + HEAD_BYTES as u64 + entry.size <= end);
         let Some((stands, mut entry)) = whole else {
-            let Some(next) = next_head(&file, path, at + 1, end)? else { break };
-            at = next;
+            read.doubt = true;
+            at = next_head(disk, &file, path, at + 1, end)?.unwrap_or(end);
             continue;
         };
         entry.offset = at + HEAD_BYTES as u64;
         at = entry.offset + entry.size;
         if stands {
-            found.push(entry);
+            read.standing.push(entry);
         }
     }
-    Ok(found)
+    read.doubt |= at < end;
+    Ok(read)
 }
 
 /// Where the next whole head stands, from here to the end.
-fn next_head(file: &File, path: &Arc<Path>, from: u64, end: u64) -> io::Result<Option<u64>> {
+fn next_head(disk: &Disk, file: &File, path: &Arc<Path>, from: u64, end: u64) -> io::Result<Option<u64>> {
     let is_head = |window: &[u8]| window.try_into().is_ok_and(|frame: &[u8; HEAD_BYTES]| parse(frame, path).is_some());
     let mut at = from;
     while at + HEAD_BYTES as u64 <= end {
         let mut piece = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX).min(SEARCHED_BYTES)];
-        file.read_exact_at(&mut piece, at)?;
+        disk.read_around(file, &mut piece, at)?;
         if let Some(next) = piece.windows(HEAD_BYTES).position(is_head) {
             return Ok(Some(at + next as u64));
         }
@@ -378,6 +412,7 @@ mod tests {
     use super::*;
     use crate::disk::Fuse;
     use std::collections::BTreeSet;
+    use std::os::unix::fs::FileExt as _;
 
     fn small(n: u64) -> Small {
         let mut id = [0; 16];
@@ -450,6 +485,68 @@ mod tests {
                 assert_eq!(left, (0..20).filter(|n| Some(*n) != lost).collect(), "byte {flipped} of head {broken}");
             }
         }
+    }
+
+    #[test]
+    fn a_start_that_cannot_read_the_header_of_a_segment_finds_every_entry_and_removes_nothing() {
+        let (dir, graveyard) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let group: Vec<Small> = (0..60).map(small).collect();
+        let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&group).unwrap();
+        let path = written[0].path.clone();
+        let whole = std::fs::read(&path).unwrap();
+        let found = |disk: &Disk, known: &dyn Fn(&BundleId) -> bool| {
+            let mut segments = Segments::new(disk, dir.path(), 1 << 20);
+            let found = segments.load::<io::Error>(&|id| Ok(known(id))).unwrap();
+            (found.into_iter().map(|entry| entry.sequence).collect::<BTreeSet<u64>>(), segments)
+        };
+        for at in 0..HEADER_BYTES {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x08;
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(found(&Disk::real(), &|_| true).0, (0..60).collect(), "byte {at}");
+            // Even one in which nothing is known to wait is kept until it is said that nothing is missing.
+            let (none, mut segments) = found(&Disk::real(), &|_| false);
+            assert!(none.is_empty() && std::fs::read(&path).unwrap() == bytes, "byte {at}");
+            assert_eq!(segments.in_doubt(), [path.to_path_buf()]);
+            segments.nothing_is_missing().unwrap();
+            assert!(!path.exists());
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let power = crate::power::Power::on(graveyard.path(), 1).unwrap();
+        let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+        power.set_weather(Some(crate::power::Weather { fault: crate::power::Fault::Unreadable, one_in: 1 }));
+        assert!(found(&disk, &|_| true).0.is_empty() && std::fs::read(&path).unwrap() == whole);
+        power.set_weather(None);
+        for page in [0, 4096] {
+            power.spoil(&path, page).unwrap();
+            let on_page = |entry: &&Entry| {
+                let head = entry.offset - HEAD_BYTES as u64;
+                head < page + 4096 && entry.offset > page
+            };
+            let lost: BTreeSet<u64> = written.iter().filter(on_page).map(|entry| entry.sequence).collect();
+            assert!(!lost.is_empty());
+            let (left, segments) = found(&disk, &|_| true);
+            assert!(left.is_disjoint(&lost) && segments.in_doubt() == [path.to_path_buf()]);
+            if page == 0 {
+                assert_eq!(left.len() + lost.len(), 60, "one page costs what stands in it");
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn an_entry_that_goes_takes_no_file_with_it_in_which_something_could_not_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&[small(1), small(2)]).unwrap();
+        let path = written[0].path.clone();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[written[0].offset as usize - 1] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let mut segments = Segments::new(&Disk::real(), dir.path(), 1 << 20);
+        let left = segments.load::<io::Error>(&|_| Ok(true)).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(segments.remove(&left[0]).unwrap(), None);
+        assert!(path.exists());
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! Stories of a disk on which a sector has gone bad: a node starts on it, and nothing that was promised is removed
+//! because it could not be read.
+
+use super::*;
+use crate::disk::PAGE_BYTES;
+
+fn small(number: u8, sequence: u64) -> Small {
+    let bytes = vec![number; 300];
+    Small { id: id(number), kind: EntryKind::Bundle, priority: Priority::Normal, epoch: 7, sequence, bytes }
+}
+
+/// Bundles that wait, each recorded, all in one segment.
+fn wait(spool: &Spool, numbers: std::ops::Range<u8>) {
+    let group: Vec<Small> = numbers.map(|number| small(number, number.into())).collect();
+    spool.outbox(HOP).stage(&group).unwrap();
+    for one in &group {
+        spool.record(accepted(one.id, one.id, one.epoch, one.sequence), Local::none()).unwrap();
+        spool.outbox(HOP).publish(&[one.id]);
+    }
+}
+
+fn waiting(spool: &Spool) -> BTreeSet<BundleId> {
+    spool.outbox(HOP).entries().unwrap().into_iter().map(|entry| entry.id).collect()
+}
+
+fn only_segment(world: &World) -> std::path::PathBuf {
+    let dir = world.setup().root.join("queues/outbox").join(HOP.to_string());
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.pop().unwrap()
+}
+
+#[test]
+fn bundles_that_wait_are_found_behind_a_header_that_cannot_be_read() {
+    let world = World::new();
+    wait(&world.open(), 1..40);
+    let path = only_segment(&world);
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[0] ^= 8;
+    fs::write(&path, &flipped).unwrap();
+    let spool = world.open();
+    assert_eq!(waiting(&spool), (1..40).map(id).collect());
+    assert!(spool.kept_unread().is_empty(), "nothing is missing, so nobody is alarmed");
+    drop(spool);
+    fs::write(&path, &whole).unwrap();
+    let (setup, power) = powered(&world);
+    power.spoil(&path, 0).unwrap();
+    let spool = Spool::open(setup).unwrap();
+    let left = waiting(&spool);
+    let all: BTreeSet<BundleId> = (1..40).map(id).collect();
+    assert!(left.len() > 20 && left.is_subset(&all) && left != all);
+    assert_eq!(spool.kept_unread(), std::slice::from_ref(&path));
+    for entry in spool.outbox(HOP).entries().unwrap() {
+        spool.outbox(HOP).remove(&entry).unwrap();
+    }
+    drop(spool);
+    assert_eq!(fs::read(&path).unwrap().len(), whole.len(), "what nobody could read is still there");
+    assert!(waiting(&world.open()).is_superset(&all.difference(&left).copied().collect()));
+}
+
+#[test]
+fn a_segment_of_which_all_that_could_be_read_has_gone_is_kept_while_something_is_missing() {
+    let world = World::new();
+    wait(&world.open(), 1..3);
+    let path = only_segment(&world);
+    let mut bytes = fs::read(&path).unwrap();
+    let rest = bytes.split_off(16);
+    bytes.resize(PAGE_BYTES as usize, 0);
+    fs::write(&path, &bytes).unwrap();
+    let spool = world.open();
+    assert!(waiting(&spool).is_empty());
+    assert_eq!(spool.kept_unread(), std::slice::from_ref(&path));
+    drop(spool);
+    bytes.truncate(16);
+    bytes.extend(rest);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(waiting(&world.open()), BTreeSet::from([id(1), id(2)]));
+}
+
+#[test]
+fn the_torn_end_of_what_nobody_was_promised_goes_and_alarms_nobody() {
+    let world = World::new();
+    let spool = world.open();
+    spool.outbox(HOP).stage(&[small(1, 1)]).unwrap();
+    drop(spool);
+    let path = only_segment(&world);
+    for cut in [30, 100] {
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..cut], &[0xaa; 50]].concat()).unwrap();
+        let spool = world.open();
+        assert!(spool.kept_unread().is_empty() && !path.exists());
+        drop(spool);
+        fs::write(&path, whole).unwrap();
+    }
+}
