@@ -412,7 +412,13 @@ impl Disk {
         file.read_exact_at(into, offset)
     }
 
-    /// The same, with zeros for the pages that the disk cannot read: one bad sector costs what stands in it and nothing
+    /// What stands at a path, without following a link.
+    pub fn about(&self, path: &Path) -> io::Result<fs::Metadata> {
+        self.power.as_ref().map_or(Ok(()), |power| power.allows(Effect::Read))?;
+        fs::symlink_metadata(path)
+    }
+
+    /// As [`Disk::read_at`], with zeros for the pages that the disk cannot read: one bad sector costs what stands in it and nothing
     /// beside it. Answers whether there was one.
     pub fn read_around(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<bool> {
         match self.read_at(file, into, offset) {

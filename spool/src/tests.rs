@@ -839,7 +839,7 @@ fn an_inlet_settles_ignores_and_refuses() {
     let folder = found.iter().find(|candidate| candidate.folder).unwrap();
     let claim = inlet.claim(folder, id(1)).unwrap();
     assert_eq!(fs::read(claim.path.join("form.json")).unwrap(), b"{}");
-    assert_eq!(Inlet::refused(&claim), None);
+    assert_eq!(inlet.refused(&claim).unwrap(), None);
     assert_eq!(inlet.claimed().unwrap(), vec![claim.clone()]);
     fs::create_dir(spool.layout().claimed(&name("cases")).join(id(9).to_string())).unwrap();
     assert_eq!(inlet.claimed().unwrap().len(), 1);

@@ -412,7 +412,6 @@ mod tests {
     use super::*;
     use crate::disk::Fuse;
     use std::collections::BTreeSet;
-    use std::os::unix::fs::FileExt as _;
 
     fn small(n: u64) -> Small {
         let mut id = [0; 16];
