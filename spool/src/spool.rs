@@ -1105,8 +1105,10 @@ fn sweep(
     for path in children(&layout.opening())? {
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
-    let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
+    let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked()];
     swept.extend([layout.evidence(), layout.heads()]);
+    // The group of the ferry writes here too: what it lays there, and we cannot clear away, keeps no node from starting.
+    let _left = sweep_aside(disk, &layout.desk_answers());
     for dirs in routes {
         // Waste of a share that is away waits for a start that finds it.
         let _left = sweep_aside(disk, &layout.notices(&dirs.route));
@@ -1174,7 +1176,8 @@ fn sweep_aside(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     for entry in entries {
         let entry = entry.map_err(at)?;
         if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
-            disk.remove_file(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
+            // Nothing of ours aside is a folder; somebody's may be.
+            disk.remove_tree(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
         }
     }
     Ok(())
