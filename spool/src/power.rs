@@ -173,10 +173,17 @@ impl Power {
     pub(crate) fn writes(&self, file: &File, at: Option<u64>, bytes: usize) -> io::Result<()> {
         let mut machine = self.machine();
         if let Some(at) = at.filter(|_| !machine.spoiled.is_empty()) {
-            let (inode, end) = (file.metadata()?.ino(), at + bytes as u64);
-            machine
-                .spoiled
-                .retain(|(of, page)| *of != inode || page * PAGE_BYTES < at || (page + 1) * PAGE_BYTES > end);
+            let about = file.metadata()?;
+            let (inode, end) = (about.ino(), at + bytes as u64);
+            let pages = (inode, at / PAGE_BYTES)..=(inode, end.saturating_sub(1) / PAGE_BYTES);
+            for (_, page) in machine.spoiled.range(pages).copied().collect::<Vec<_>>() {
+                // To write a part of it the kernel must read the rest.
+                if page * PAGE_BYTES < at || end < ((page + 1) * PAGE_BYTES).min(about.len()) {
+                    machine.faults += 1;
+                    return Err(rustix::io::Errno::IO.into());
+                }
+                machine.spoiled.remove(&(inode, page));
+            }
         }
         machine.contents.writes(file, at, bytes)
     }

@@ -446,7 +446,7 @@ impl Spool {
             away: Mutex::new(away),
             inlets: Mutex::default(),
             scrub: Mutex::default(),
-            wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
+            wrong_at_start: wrong.checkpoint || wrong.tree || !wrong.damage.is_empty(),
             kept,
             _lock: lock,
         }));
@@ -708,8 +708,7 @@ impl Spool {
         self.0.ledger.links(from)
     }
     /// Does our ledger pass through that head?
-    #[must_use]
-    pub fn passes_through(&self, head: &Head) -> bool {
+    pub fn passes_through(&self, head: &Head) -> Result<bool, SpoolError> {
         self.0.ledger.passes_through(head)
     }
     /// The signed papers that begin this log; none for the first.

@@ -94,3 +94,97 @@ fn the_torn_end_of_what_nobody_was_promised_goes_and_alarms_nobody() {
         fs::write(&path, whole).unwrap();
     }
 }
+
+/// A ledger of several segments, and a record in each.
+fn many_records(world: &World) -> Head {
+    let sizes = Sizes { segment_bytes: 16 << 10, checkpoint_records: 64, scrub_level: 6 };
+    let spool = Spool::open_sized(world.setup(), sizes).unwrap();
+    for n in 1..=250 {
+        spool.record(arrived(id(n), n.into()), Local::none()).unwrap();
+    }
+    spool.write_checkpoint().unwrap();
+    spool.head()
+}
+
+fn is_proven(spool: &Spool, before: &Head) -> bool {
+    let (head, proof) = spool.consistency(before.size).unwrap();
+    ledger::verify_consistency(Suite::Std, before, &head, &proof)
+}
+
+#[test]
+fn a_node_starts_with_a_bad_sector_anywhere_in_its_last_ledger_segment_and_the_segment_is_kept() {
+    for page in [0, 1, 2] {
+        let world = World::new();
+        let before = many_records(&world);
+        let last = world.segments().pop().unwrap();
+        let whole = fs::read(&last.path).unwrap();
+        let (setup, power) = powered(&world);
+        let place = page * PAGE_BYTES;
+        if place >= whole.len() as u64 {
+            continue;
+        }
+        power.spoil(&last.path, place).unwrap();
+        let spool = Spool::open(setup.clone()).unwrap();
+        assert!(spool.was_damaged() && !damaged(&spool).is_empty(), "page {page}");
+        assert!(is_proven(&spool, &before), "page {page}");
+        spool.record(accepted(id(251), id(251), 3, 1), Local::none()).unwrap();
+        drop(spool);
+        let kept = world.segments().into_iter().find(|one| one.first == last.first).unwrap();
+        assert_eq!((kept.health, fs::read(&kept.path).unwrap()), (Health::Sealed, whole), "page {page}");
+        let spool = Spool::open(setup).unwrap();
+        assert!(!spool.was_damaged() && is_proven(&spool, &before), "what was set aside is told once");
+        assert!(spool.bundle_recorded(&id(251)).unwrap());
+    }
+}
+
+#[test]
+fn a_node_starts_with_a_bad_sector_in_any_level_of_its_ledger_and_loses_nothing() {
+    for level in 0..3 {
+        let world = World::new();
+        let before = many_records(&world);
+        let path = world.dir.path().join(format!("ledger/level-{level}"));
+        let (setup, power) = powered(&world);
+        let last = fs::metadata(&path).unwrap().len() - 32;
+        power.spoil(&path, last).unwrap();
+        for first in [true, false] {
+            let spool = Spool::open(setup.clone()).unwrap();
+            assert!(is_proven(&spool, &before), "level {level}");
+            assert!(damaged(&spool).is_empty() && spool.was_damaged() == first, "level {level}");
+            spool.record(accepted(id(251), id(251), 3, 1), Local::none()).unwrap();
+            assert_eq!(spool.scrub().unwrap().unreadable, vec![]);
+        }
+    }
+}
+
+#[test]
+fn the_scrub_goes_round_a_bad_sector_and_waits_for_a_disk_that_reads_nothing_for_a_while() {
+    let world = World::new();
+    many_records(&world);
+    let (setup, power) = powered(&world);
+    let sizes = Sizes { segment_bytes: 16 << 10, checkpoint_records: 64, scrub_level: 6 };
+    let spool = Spool::open_sized(setup, sizes).unwrap();
+    power.set_weather(Some(Weather { fault: Fault::Unreadable, one_in: 1 }));
+    let before = spool.scrubbed();
+    assert_eq!(spool.scrub_step(Timestamp(1_000)).unwrap().next, before.next);
+    power.set_weather(None);
+    let first = world.segments().remove(0);
+    let whole = fs::read(&first.path).unwrap();
+    let mut now = 2_000;
+    let mut round = |spool: &Spool| {
+        let passes = spool.scrubbed().passes;
+        for _ in 0..1_000 {
+            now += 30_000;
+            if spool.scrub_step(Timestamp(now)).unwrap().passes > passes {
+                return spool.scrubbed();
+            }
+        }
+        panic!("the scrub stands still");
+    };
+    assert_eq!((round(&spool).damaged, round(&spool).unsound), (0, false));
+    power.spoil(&first.path, PAGE_BYTES).unwrap();
+    assert!(round(&spool).damaged > 0);
+    let kept = world.segments().remove(0);
+    assert_eq!((kept.health, fs::read(&kept.path).unwrap()), (Health::Sealed, whole));
+    let told = spool.scrubbed().damaged;
+    assert_eq!(round(&spool).damaged, told, "and only once");
+}
