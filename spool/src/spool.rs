@@ -35,10 +35,10 @@ use crate::ledger::{Ledger, Sizes};
 use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
-use crate::outbox::Outbox;
+use crate::outbox::{Known, Outbox};
 use crate::outlet::ITEM;
 use crate::scrub::{self, Progress};
-use crate::segment::Stored;
+use crate::segment::{Health, Stored};
 use crate::state::{ParcelState, Sent, State};
 use crate::version;
 
@@ -419,11 +419,17 @@ impl Spool {
         let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
+        let lost = LostThrough::new(&ledger, index.epoch());
         for crossing in &setup.crossings {
-            let known = |id: &BundleId| index.recorded(id, &ledger);
+            let known = |entry: &Entry| {
+                if index.recorded(&entry.id, &ledger)? {
+                    return Ok(Known::Recorded);
+                }
+                Ok(if lost.may_hold(entry.epoch)? { Known::Perhaps } else { Known::Never })
+            };
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
-        let kept = settle_doubt(&outboxes, &index, &ledger, &layout)?;
+        let kept = settle_doubt(&outboxes, &index, &ledger, &lost, &layout)?;
         let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
@@ -1031,23 +1037,75 @@ fn settle_doubt(
     outboxes: &HashMap<Crossing, Outbox>,
     index: &Index,
     ledger: &Ledger,
+    lost: &LostThrough<'_>,
     layout: &Layout,
 ) -> Result<Vec<PathBuf>, SpoolError> {
-    let in_doubt: Vec<PathBuf> = outboxes.values().flat_map(Outbox::in_doubt).collect();
-    if in_doubt.is_empty() {
-        return Ok(in_doubt);
-    }
     let is_missing = |sent: &Sent| {
         let stands = outboxes.get(&sent.crossing).is_some_and(|outbox| outbox.holds(&sent.bundle));
         // Recorded, and its rename into the outbox is still owed.
         let owed = || layout.sealing().join(format!("{}.bundle", sent.bundle)).exists();
         !stands && !owed()
     };
-    if index.any_waiting(ledger, &is_missing)? {
-        return Ok(in_doubt);
+    let in_doubt = outboxes.values().any(|outbox| !outbox.in_doubt().is_empty());
+    // Where records are lost the ledger does not know all that it promised.
+    if in_doubt && !lost.may_hold_any()? && !index.any_waiting(ledger, &is_missing)? {
+        outboxes.values().try_for_each(Outbox::nothing_is_missing)?;
     }
-    outboxes.values().try_for_each(Outbox::nothing_is_missing)?;
-    Ok(Vec::new())
+    Ok(outboxes.values().flat_map(Outbox::kept).collect())
+}
+
+/// Up to which epoch records are lost: of what a process of that time left behind nobody can say any more that it was
+/// never recorded. What came after is known again. Asked for rarely, and only then looked up.
+struct LostThrough<'a> {
+    ledger: &'a Ledger,
+    /// The epoch of the process before this one.
+    newest: u64,
+    found: std::cell::OnceCell<Option<u64>>,
+}
+
+impl<'a> LostThrough<'a> {
+    fn new(ledger: &'a Ledger, newest: u64) -> Self {
+        LostThrough { ledger, newest, found: std::cell::OnceCell::new() }
+    }
+
+    fn may_hold(&self, epoch: u64) -> Result<bool, SpoolError> {
+        Ok(self.through()?.is_some_and(|through| epoch <= through))
+    }
+
+    /// Could a record of the process before this one be lost?
+    fn may_hold_any(&self) -> Result<bool, SpoolError> {
+        self.may_hold(self.newest)
+    }
+
+    fn through(&self) -> Result<Option<u64>, SpoolError> {
+        if let Some(found) = self.found.get() {
+            return Ok(*found);
+        }
+        let found = self.look()?;
+        Ok(*self.found.get_or_init(|| found))
+    }
+
+    fn look(&self) -> Result<Option<u64>, SpoolError> {
+        let at = |source| SpoolError::disk(&self.ledger.dir, source);
+        let segments = crate::segment::list(&self.ledger.dir).map_err(at)?;
+        if segments.iter().any(|one| one.health == Health::Damaged) {
+            // Found by this start, and not on record yet.
+            return Ok(Some(self.newest));
+        }
+        if segments.iter().all(|one| one.health == Health::Sound) {
+            return Ok(None);
+        }
+        let (mut epoch, mut through) = (0, None);
+        self.ledger.read_from(0, &mut |stored| {
+            match stored.record.event {
+                Event::EpochStarted => epoch = epoch.max(stored.record.epoch.unwrap_or(0)),
+                Event::LedgerDamaged if stored.record.sequence.is_some() => through = Some(epoch),
+                _ => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(through.or(Some(self.newest)))
+    }
 }
 
 /// What the first record of a log that follows another says.

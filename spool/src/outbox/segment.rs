@@ -60,6 +60,17 @@ pub struct Small {
     pub bytes: Vec<u8>,
 }
 
+/// What the ledger says of an entry that a start finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is recorded: it waits.
+    Recorded,
+    /// It was never recorded: promised to nobody.
+    Never,
+    /// Records of its time are lost, and its own may be one of them: it is kept, and nobody sends it.
+    Perhaps,
+}
+
 /// What a closed or open segment holds.
 #[derive(Default)]
 struct Load {
@@ -68,6 +79,14 @@ struct Load {
     end: u64,
     /// Something in it could not be read, so nobody knows that nothing else stands in it: it is kept.
     doubt: bool,
+    /// An entry in it may be one whose record is lost: it is kept, whatever else is known.
+    perhaps: bool,
+}
+
+impl Load {
+    fn is_kept(&self) -> bool {
+        self.doubt || self.perhaps
+    }
 }
 
 struct Open {
@@ -105,7 +124,7 @@ impl Segments {
     /// or that went, is passed over, and a segment without any other is removed; but none in which anything could not be read.
     pub(crate) fn load<E: From<io::Error>>(
         &mut self,
-        known: &dyn Fn(&BundleId) -> Result<bool, E>,
+        known: &dyn Fn(&Entry) -> Result<Known, E>,
     ) -> Result<Vec<Entry>, E> {
         let mut numbers: Vec<u64> = Vec::new();
         for file in std::fs::read_dir(&self.dir)? {
@@ -120,8 +139,15 @@ impl Segments {
             let read = frames(&self.disk, &path, number, end)?;
             self.loads.insert(number, Load { end, doubt: read.doubt, ..Load::default() });
             for entry in read.standing {
-                if !known(&entry.id)? {
-                    continue;
+                match known(&entry)? {
+                    Known::Recorded => {}
+                    Known::Never => continue,
+                    Known::Perhaps => {
+                        if let Some(load) = self.loads.get_mut(&number) {
+                            load.perhaps = true;
+                        }
+                        continue;
+                    }
                 }
                 // Standing twice, it was being moved when the process died, or the sync of that failed. The older place goes
                 // only when the newer one is durable: of the two, the newer one may be torn.
@@ -136,14 +162,23 @@ impl Segments {
     }
 
     fn drop_empty(&mut self) -> io::Result<()> {
-        let is_empty = |load: &Load| load.entries == 0 && !load.doubt;
+        let is_empty = |load: &Load| load.entries == 0 && !load.is_kept();
         let empty: Vec<u64> = self.loads.iter().filter(|(_, load)| is_empty(load)).map(|(number, _)| *number).collect();
         empty.into_iter().try_for_each(|number| self.drop_file(number))
     }
 
     /// Files in which something could not be read.
     pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
-        self.loads.iter().filter(|(_, load)| load.doubt).map(|(number, _)| self.path(*number)).collect()
+        self.files(|load| load.doubt)
+    }
+
+    /// Files that are kept for what may stand in them.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
+        self.files(Load::is_kept)
+    }
+
+    fn files(&self, which: impl Fn(&Load) -> bool) -> Vec<PathBuf> {
+        self.loads.iter().filter(|(_, load)| which(load)).map(|(number, _)| self.path(*number)).collect()
     }
 
     /// All that was promised stands where it can be read: what could not be was a torn end.
@@ -259,7 +294,7 @@ impl Segments {
         }
         self.count(entry, -1);
         let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
-        let Some(load) = self.loads.get(&number).filter(|load| !load.doubt) else { return Ok(None) };
+        let Some(load) = self.loads.get(&number).filter(|load| !load.is_kept()) else { return Ok(None) };
         if load.entries == 0 && (!is_open || load.end >= self.bytes_max / 4) {
             if is_open {
                 self.open = None;
@@ -426,14 +461,18 @@ mod tests {
         about == (small.kind, small.priority, small.epoch, small.sequence) && read(entry).unwrap().bytes == small.bytes
     }
 
+    fn within(known: &BTreeSet<BundleId>) -> impl Fn(&Entry) -> io::Result<Known> {
+        |entry| Ok(if known.contains(&entry.id) { Known::Recorded } else { Known::Never })
+    }
+
     fn reload(dir: &Path, known: &BTreeSet<BundleId>) -> Vec<Entry> {
-        Segments::new(&Disk::real(), dir, 2_000).load::<io::Error>(&|id| Ok(known.contains(id))).unwrap()
+        Segments::new(&Disk::real(), dir, 2_000).load::<io::Error>(&within(known)).unwrap()
     }
 
     /// Stages in groups, records most of them, lets most of those go, and moves what is left of sparse segments.
     fn live(disk: &Disk, dir: &Path, known: &mut BTreeSet<BundleId>, gone: &mut BTreeSet<BundleId>) -> io::Result<()> {
         let mut segments = Segments::new(disk, dir, 2_000);
-        let mut standing: Vec<Entry> = segments.load::<io::Error>(&|id| Ok(known.contains(id)))?;
+        let mut standing: Vec<Entry> = segments.load::<io::Error>(&within(known))?;
         for turn in 0..12_u64 {
             let group: Vec<Small> = (0..1 + turn % 4).map(|n| small(turn * 10 + n)).collect();
             let staged = segments.append(&group)?;
@@ -476,7 +515,7 @@ mod tests {
                 // Its first byte says only whether it went, and one that is neither word has not.
                 let lost = Some(broken as u64).filter(|_| flipped > 0);
                 let left: BTreeSet<u64> = Segments::new(&Disk::real(), dir.path(), 1 << 20)
-                    .load::<io::Error>(&|id| Ok(known.contains(id)))
+                    .load::<io::Error>(&within(&known))
                     .unwrap()
                     .into_iter()
                     .map(|entry| entry.sequence)
@@ -493,18 +532,18 @@ mod tests {
         let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&group).unwrap();
         let path = written[0].path.clone();
         let whole = std::fs::read(&path).unwrap();
-        let found = |disk: &Disk, known: &dyn Fn(&BundleId) -> bool| {
+        let found = |disk: &Disk, word: Known| {
             let mut segments = Segments::new(disk, dir.path(), 1 << 20);
-            let found = segments.load::<io::Error>(&|id| Ok(known(id))).unwrap();
+            let found = segments.load::<io::Error>(&|_| Ok(word)).unwrap();
             (found.into_iter().map(|entry| entry.sequence).collect::<BTreeSet<u64>>(), segments)
         };
         for at in 0..HEADER_BYTES {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x08;
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(found(&Disk::real(), &|_| true).0, (0..60).collect(), "byte {at}");
+            assert_eq!(found(&Disk::real(), Known::Recorded).0, (0..60).collect(), "byte {at}");
             // Even one in which nothing is known to wait is kept until it is said that nothing is missing.
-            let (none, mut segments) = found(&Disk::real(), &|_| false);
+            let (none, mut segments) = found(&Disk::real(), Known::Never);
             assert!(none.is_empty() && std::fs::read(&path).unwrap() == bytes, "byte {at}");
             assert_eq!(segments.in_doubt(), [path.to_path_buf()]);
             segments.nothing_is_missing().unwrap();
@@ -514,7 +553,7 @@ mod tests {
         let power = crate::power::Power::on(graveyard.path(), 1).unwrap();
         let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
         power.set_weather(Some(crate::power::Weather { fault: crate::power::Fault::Unreadable, one_in: 1 }));
-        assert!(found(&disk, &|_| true).0.is_empty() && std::fs::read(&path).unwrap() == whole);
+        assert!(found(&disk, Known::Recorded).0.is_empty() && std::fs::read(&path).unwrap() == whole);
         power.set_weather(None);
         for page in [0, 4096] {
             power.spoil(&path, page).unwrap();
@@ -524,7 +563,7 @@ mod tests {
             };
             let lost: BTreeSet<u64> = written.iter().filter(on_page).map(|entry| entry.sequence).collect();
             assert!(!lost.is_empty());
-            let (left, segments) = found(&disk, &|_| true);
+            let (left, segments) = found(&disk, Known::Recorded);
             assert!(left.is_disjoint(&lost) && segments.in_doubt() == [path.to_path_buf()]);
             if page == 0 {
                 assert_eq!(left.len() + lost.len(), 60, "one page costs what stands in it");
@@ -542,7 +581,7 @@ mod tests {
         bytes[written[0].offset as usize - 1] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let mut segments = Segments::new(&Disk::real(), dir.path(), 1 << 20);
-        let left = segments.load::<io::Error>(&|_| Ok(true)).unwrap();
+        let left = segments.load::<io::Error>(&|_| Ok(Known::Recorded)).unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(segments.remove(&left[0]).unwrap(), None);
         assert!(path.exists());
@@ -608,7 +647,7 @@ mod tests {
         let torn = [header(2), head(&small(1)), vec![0; small(1).bytes.len()]].concat();
         std::fs::write(dir.path().join(format!("{:016x}.{SUFFIX}", 2)), torn).unwrap();
         let mut again = Segments::new(&Disk::real(), dir.path(), 1);
-        let found = again.load::<io::Error>(&|_| Ok(true)).unwrap();
+        let found = again.load::<io::Error>(&|_| Ok(Known::Recorded)).unwrap();
         assert!(found.len() == 1 && is(&found[0], &small(1)));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the torn place is thrown away");
     }

@@ -188,3 +188,41 @@ fn the_scrub_goes_round_a_bad_sector_and_waits_for_a_disk_that_reads_nothing_for
     let told = spool.scrubbed().damaged;
     assert_eq!(round(&spool).damaged, told, "and only once");
 }
+
+#[test]
+fn bundles_whose_records_the_ledger_lost_are_kept_when_the_index_is_made_anew() {
+    let world = World::new();
+    let spool = world.open();
+    let (epoch, _) = spool.next_number(HOP).unwrap();
+    let group: Vec<Small> = (1..20).map(|number| Small { epoch, ..small(number, number.into()) }).collect();
+    spool.outbox(HOP).stage(&group).unwrap();
+    for one in &group {
+        spool.record(accepted(one.id, one.id, epoch, one.sequence), Local::none()).unwrap();
+    }
+    drop(spool);
+    let path = only_segment(&world);
+    let whole = fs::read(&path).unwrap();
+    let records = world.segments().pop().unwrap().path;
+    let mut bytes = fs::read(&records).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(&records, bytes).unwrap();
+    for start in 0..3 {
+        let spool = world.open();
+        spool.rebuild_index().unwrap();
+        drop(spool);
+        let spool = world.open();
+        let left = waiting(&spool);
+        assert!(!left.is_empty() && left.len() < 19, "{} of 19 at start {start}", left.len());
+        assert_eq!(spool.kept_unread(), std::slice::from_ref(&path), "start {start}");
+        spool.outbox(HOP).entries().unwrap().iter().for_each(|entry| assert!(left.contains(&entry.id)));
+        drop(spool);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+    // What a later process staged and never recorded is known for what it is.
+    let spool = world.open();
+    let (epoch, sequence) = spool.next_number(HOP).unwrap();
+    spool.outbox(HOP).stage(&[Small { epoch, ..small(100, sequence) }]).unwrap();
+    drop(spool);
+    assert_eq!(world.open().kept_unread(), [path]);
+}
