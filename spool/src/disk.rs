@@ -412,6 +412,12 @@ impl Disk {
         file.read_exact_at(into, offset)
     }
 
+    /// The same of a file whose reads no weather is about: only its own bad sectors.
+    pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.power.as_ref().map_or(Ok(()), |power| power.reads_sectors(file, offset, into.len()))?;
+        file.read_exact_at(into, offset)
+    }
+
     /// What stands at a path, without following a link.
     pub fn about(&self, path: &Path) -> io::Result<fs::Metadata> {
         self.power.as_ref().map_or(Ok(()), |power| power.allows(Effect::Read))?;

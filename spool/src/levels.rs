@@ -80,7 +80,7 @@ impl Levels {
     pub(crate) fn read(&self, level: u32, index: u64) -> io::Result<Digest> {
         let mut digest = Digest::default();
         let file = self.files.get(level as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.disk.read_at(file, &mut digest.0, index * DIGEST_BYTES)?;
+        self.disk.read_sectors(file, &mut digest.0, index * DIGEST_BYTES)?;
         Ok(digest)
     }
 
@@ -89,7 +89,7 @@ impl Levels {
         let bytes = usize::try_from(count.saturating_mul(DIGEST_BYTES)).map_err(io::Error::other)?;
         let mut digests = vec![0; bytes];
         let file = self.files.get(level as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.disk.read_at(file, &mut digests, first * DIGEST_BYTES)?;
+        self.disk.read_sectors(file, &mut digests, first * DIGEST_BYTES)?;
         Ok(digests.chunks_exact(32).filter_map(Digest::from_slice).collect())
     }
 
@@ -132,7 +132,7 @@ impl Levels {
     pub(crate) fn kept_leaf(&self, index: u64) -> Option<Digest> {
         let Some(file) = &self.old_leaves else { return self.read(0, index).ok() };
         let mut leaf = Digest::default();
-        self.disk.read_at(file, &mut leaf.0, index * DIGEST_BYTES).is_ok().then_some(leaf)
+        self.disk.read_sectors(file, &mut leaf.0, index * DIGEST_BYTES).is_ok().then_some(leaf)
     }
 
     /// The root over the first `size` leaves, all of which must be written.
