@@ -47,6 +47,9 @@ pub struct Progress {
     pub unsound: bool,
 }
 
+/// The leaf of every record in a row that can be read, with the segment it lies in.
+type Leaves = Vec<(Option<Digest>, Segment)>;
+
 /// Where the next step goes on.
 #[derive(Default)]
 pub(crate) struct Scrub {
@@ -139,10 +142,10 @@ impl Scrub {
     }
 
     /// The leaf of every record that can be read, with the segment it lies in.
-    fn read(&mut self, ledger: &Ledger, from: u64, to: u64) -> io::Result<(Vec<(Option<Digest>, Segment)>, bool)> {
+    fn read(&mut self, ledger: &Ledger, from: u64, to: u64) -> io::Result<(Leaves, bool)> {
         let mut unread = false;
         let segments = segment::list(&ledger.dir)?;
-        let mut leaves: Vec<(Option<Digest>, Segment)> = Vec::new();
+        let mut leaves = Leaves::new();
         let mut index = from;
         while index < to {
             let place = segments.partition_point(|one| one.first <= index);
