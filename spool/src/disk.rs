@@ -17,11 +17,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use crate::power::Power;
 
 /// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
+
+/// What the kernel reads at once, and cannot read where one sector of it is bad.
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// What is left of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -403,9 +407,45 @@ impl Disk {
     /// Fills a buffer from a place in the file.
     pub fn read_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
         if let Some(power) = &self.power {
-            power.allows(Effect::Read)?;
+            power.reads(file, offset, into.len())?;
         }
         file.read_exact_at(into, offset)
+    }
+
+    /// The same of a file whose reads no weather is about: only its own bad sectors.
+    pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.power.as_ref().map_or(Ok(()), |power| power.reads_sectors(file, offset, into.len()))?;
+        file.read_exact_at(into, offset)
+    }
+
+    /// What stands at a path, without following a link.
+    pub fn about(&self, path: &Path) -> io::Result<fs::Metadata> {
+        self.power.as_ref().map_or(Ok(()), |power| power.allows(Effect::Read))?;
+        fs::symlink_metadata(path)
+    }
+
+    /// As [`Disk::read_at`], with zeros for the pages that the disk cannot read: one bad sector costs what stands in it and nothing
+    /// beside it. Answers whether there was one.
+    pub fn read_around(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<bool> {
+        match self.read_at(file, into, offset) {
+            Err(error) if is_unreadable(&error) => {}
+            other => return other.map(|()| false),
+        }
+        let (mut at, mut rest, mut lost) = (offset, into, false);
+        while !rest.is_empty() {
+            let to_the_next = PAGE_BYTES - at % PAGE_BYTES;
+            let many = usize::try_from(to_the_next).unwrap_or(usize::MAX).min(rest.len());
+            let (page, behind) = rest.split_at_mut(many);
+            match self.read_at(file, page, at) {
+                Err(error) if is_unreadable(&error) => {
+                    page.fill(0);
+                    lost = true;
+                }
+                other => other?,
+            }
+            (at, rest) = (at + many as u64, behind);
+        }
+        Ok(lost)
     }
 
     /// Sets the length of a file. Durable only after a sync.
@@ -675,6 +715,13 @@ impl Disk {
         let inodes = if about.f_files == 0 { u64::MAX } else { about.f_favail };
         Ok(Free { bytes: about.f_bavail.saturating_mul(about.f_frsize), inodes })
     }
+}
+
+/// Does a disk say that it cannot read what stands in one place? Everything else is said of the disk or of us.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    // Of a medium that failed, of bytes that failed the device's own check, and of a file system that checks them.
+    let said = [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::BADMSG, Errno::UCLEAN];
+    said.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Opens a plain file in a folder that others may write: a link is not followed, a pipe not waited for.

@@ -32,7 +32,7 @@ use crate::ledger::{Item, Ledger};
 use crate::neighbours::{self, StatedTo};
 use crate::row;
 use crate::spool::{SpoolError, locked};
-use crate::state::{ParcelState, State};
+use crate::state::{ParcelState, Sent, State};
 
 /// "version" to its number, "mark" to a [`Mark`].
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -426,6 +426,25 @@ impl Index {
                 found.extend(id.and_then(|id| row::decode(id, row.value())).filter(|state| filter.fits(state)));
             }
             Ok(found)
+        })
+    }
+
+    /// Is there a parcel that waits to cross, and is this so of its bundle? Looks at every row: for a start in doubt.
+    pub(crate) fn any_waiting(&self, ledger: &Ledger, is_so: &dyn Fn(&Sent) -> bool) -> Result<bool, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| {
+            for row in txn.open_table(PARCELS)?.iter()? {
+                let (key, row) = row?;
+                if !matches!(row::state_of(row.value()), Some(State::Accepted | State::Relayed)) {
+                    continue;
+                }
+                let state = ParcelId::from_slice(key.value()).and_then(|id| row::decode(id, row.value()));
+                let owed = state.filter(|state| !state.custody_passed).and_then(|state| state.sent);
+                if owed.is_some_and(|sent| is_so(&sent)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 

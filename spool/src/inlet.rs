@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
 use protocol::{Name, ParcelId, Reason, Timestamp};
 
+use crate::disk::Disk;
 use crate::hints::Hints;
 use crate::litter::is_passed_over;
 use crate::notice::Wait;
@@ -340,7 +341,9 @@ impl Inlet {
             };
             looks -= 1;
             let Ok((candidate, sight)) = self.look(&name) else {
-                self.note_lone(&name);
+                if fs::symlink_metadata(self.dir.join(&name)).is_err() {
+                    self.note_lone(&name);
+                }
                 continue;
             };
             match self.stand(&candidate, sight, now) {
@@ -442,7 +445,14 @@ impl Inlet {
     fn look(&self, name: &OsStr) -> io::Result<(Candidate, Sight)> {
         let path = self.dir.join(name);
         let about = fs::symlink_metadata(&path)?;
-        let (sight, wrong) = survey(&path, &about);
+        let mut sight = Sight::of(&about);
+        let wrong = match survey(self.spool.disk(), &path, &about, &mut sight) {
+            // Its app is still at it: the next look sees what it has become.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // It stays where it is, and its app is told.
+            Err(_) => Some(Reason::Unreadable),
+            Ok(wrong) => wrong,
+        };
         let refused = if travels(name) { wrong } else { Some(Reason::BadName) };
         let (folder, uid, gid) = (about.is_dir(), about.uid(), about.gid());
         Ok((Candidate { name: name.to_owned(), path, folder, bytes: sight.bytes, uid, gid, refused }, sight))
@@ -536,13 +546,20 @@ impl Inlet {
     }
 
     /// What may have changed between the look and the claim: is it still a plain file or folder?
-    #[must_use]
-    pub fn refused(claim: &Claim) -> Option<Reason> {
-        match fs::symlink_metadata(&claim.path) {
-            Ok(_) if !travels(&claim.name) => Some(Reason::BadName),
-            Ok(about) => survey(&claim.path, &about).1,
-            Err(_) => Some(Reason::Unreadable),
-        }
+    ///
+    /// # Errors
+    /// Nobody knows: the disk or the share would not say, or an app that still holds the folder took something out of it
+    /// at this moment. The claim is to be looked at again, and never to be refused for that.
+    pub fn refused(&self, claim: &Claim) -> Result<Option<Reason>, SpoolError> {
+        let disk = self.spool.disk();
+        let look = || {
+            let about = disk.about(&claim.path)?;
+            if !travels(&claim.name) {
+                return Ok(Some(Reason::BadName));
+            }
+            survey(disk, &claim.path, &about, &mut Sight::of(&about))
+        };
+        look().map_err(|source| SpoolError::disk(&claim.path, source))
     }
 
     /// Everything that is claimed and not yet done with, oldest first. Markers whose drop did not follow go back.
@@ -648,47 +665,65 @@ fn marker(name: &OsStr, suffix: &str) -> OsString {
     marker
 }
 
-/// Counts a drop without following any link, and says what in it is no plain file or folder.
-fn survey(path: &Path, about: &Metadata) -> (Sight, Option<Reason>) {
-    let mut sight = Sight { files: 0, bytes: 0, changed: (0, 0), inode: about.ino() };
-    let wrong = survey_below(path, about, PATH_DEPTH_MAX, &mut sight);
-    (sight, wrong)
+impl Sight {
+    fn of(about: &Metadata) -> Sight {
+        Sight { files: 0, bytes: 0, changed: (0, 0), inode: about.ino() }
+    }
 }
 
-fn survey_below(path: &Path, about: &Metadata, depth: usize, sight: &mut Sight) -> Option<Reason> {
+/// Counts a drop without following any link, and says what in it is no plain file or folder, or closed to us.
+fn survey(disk: &Disk, path: &Path, about: &Metadata, sight: &mut Sight) -> io::Result<Option<Reason>> {
+    survey_below(disk, path, about, PATH_DEPTH_MAX, sight)
+}
+
+fn survey_below(
+    disk: &Disk,
+    path: &Path,
+    about: &Metadata,
+    depth: usize,
+    sight: &mut Sight,
+) -> io::Result<Option<Reason>> {
     sight.changed = sight.changed.max((about.mtime(), about.mtime_nsec()));
     if about.is_file() {
         sight.files += 1;
         sight.bytes = sight.bytes.saturating_add(about.len());
-        let readable = || rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok();
-        return if about.nlink() > 1 { Some(Reason::NotAFile) } else { (!readable()).then_some(Reason::Unreadable) };
+        if about.nlink() > 1 {
+            return Ok(Some(Reason::NotAFile));
+        }
+        return Ok((!is_open(path, rustix::fs::Access::READ_OK)?).then_some(Reason::Unreadable));
     }
     if !about.is_dir() {
-        return Some(Reason::NotAFile);
+        return Ok(Some(Reason::NotAFile));
     }
     // Without all three it could be claimed and then neither read nor cleared away.
     let ours = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    if rustix::fs::access(path, ours).is_err() {
-        return Some(Reason::Unreadable);
+    if !is_open(path, ours)? {
+        return Ok(Some(Reason::Unreadable));
     }
     if depth == 0 {
-        return Some(Reason::TooLarge);
+        return Ok(Some(Reason::TooLarge));
     }
-    let Ok(entries) = fs::read_dir(path) else { return Some(Reason::Unreadable) };
     let mut wrong = None;
-    for entry in entries {
+    for entry in fs::read_dir(path)? {
         // Folders count as well here: a parcel of a million empty ones is no parcel.
         sight.files += 1;
         if sight.files > 2 * FILES_MAX as u64 {
-            return Some(Reason::TooLarge);
+            return Ok(Some(Reason::TooLarge));
         }
-        let about = entry.and_then(|entry| Ok((entry.path(), fs::symlink_metadata(entry.path())?)));
-        match about {
-            Ok((path, about)) => wrong = wrong.or(survey_below(&path, &about, depth - 1, sight)),
-            Err(_) => wrong = wrong.or(Some(Reason::Unreadable)),
-        }
+        let path = entry?.path();
+        let below = survey_below(disk, &path, &disk.about(&path)?, depth - 1, sight)?;
+        wrong = wrong.or(below);
     }
-    wrong
+    Ok(wrong)
+}
+
+/// Is it open to this account? Only a clear no is one: whatever else the system says passes, and says nothing of the drop.
+fn is_open(path: &Path, how: rustix::fs::Access) -> io::Result<bool> {
+    match rustix::fs::access(path, how) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Can this name travel? It must be UTF-8 or GB18030 in form, without control characters and backslashes, and short

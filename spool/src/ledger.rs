@@ -14,7 +14,9 @@
 //!
 //! **Damage.** A record that was once durable (level 0 or the checkpoint knows it) and cannot be read now, or has
 //! another digest, is damage: its segment is set aside and a new one starts. Its leaf stays in the tree, so every old
-//! head stays provable. Only when records *and* levels are gone does the ledger refuse to open.
+//! head stays provable. Only when records *and* levels are gone does the ledger refuse to open. A bad sector is damage
+//! like any other: what stands beside it is read, and a file that cannot be read everywhere is set aside, never written
+//! over with what could be read of it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -31,7 +33,7 @@ use protocol::witness::HeadLink;
 use protocol::{Name, Timestamp, keys};
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{Disk, SyncClass};
+use crate::disk::{Disk, SyncClass, is_unreadable};
 use crate::levels::Levels;
 use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
 use crate::spool::{SpoolError, locked};
@@ -92,6 +94,8 @@ pub(crate) struct Wrong {
     pub(crate) damage: Vec<Damage>,
     /// The checkpoint could not be read.
     pub(crate) checkpoint: bool,
+    /// The tree could not be read everywhere, and was computed anew in other files.
+    pub(crate) tree: bool,
 }
 
 /// Records of one damaged segment that cannot be read.
@@ -151,6 +155,7 @@ pub(crate) struct Ledger {
     pub(crate) sizes: Sizes,
     node: Name,
     key: Signatory,
+    pub(crate) disk: Disk,
     queue: Mutex<Queue>,
     turn: Condvar,
     pub(crate) writer: Mutex<Writer>,
@@ -171,8 +176,8 @@ impl Ledger {
         let mut levels = Levels::open(&disk.of(SyncClass::Levels), dir, suite).map_err(at)?;
         let (checkpoint, unreadable) = read_checkpoint(disk, dir, node, log)?;
         settle_last(&disk.of(SyncClass::Ledger), dir).map_err(at)?;
-        recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
-        let damage = damage(dir, &levels, suite).map_err(at)?;
+        let tree = recover(disk, dir, suite, key, node, checkpoint.as_ref(), &mut levels)?;
+        let damage = damage(disk, dir, &levels, suite).map_err(at)?;
         let (file, bytes, first) = last_segment(&disk.of(SyncClass::Ledger), dir, levels.size()).map_err(at)?;
         let head = Head { log, size: levels.size(), root: levels.root() };
         let mut writer = Writer {
@@ -197,12 +202,13 @@ impl Ledger {
             sizes,
             node: node.clone(),
             key: key.clone(),
+            disk: disk.clone(),
             queue: Mutex::default(),
             turn: Condvar::new(),
             writer: Mutex::new(writer),
             head: RwLock::new(head),
         };
-        Ok((ledger, Wrong { damage, checkpoint: unreadable }))
+        Ok((ledger, Wrong { damage, checkpoint: unreadable, tree }))
     }
 
     /// The digest suite, fixed when the ledger was made.
@@ -236,7 +242,7 @@ impl Ledger {
                 read.is_some_and(|read| read.is_ok()) && leaf == ledger::leaf(self.suite, &stored.bytes)
             };
             for one in segment::list(&dir).map_err(at)? {
-                let bytes = segment::load(&one.path).map_err(at)?;
+                let (bytes, _) = segment::load_by(&self.disk, &one.path).map_err(at)?;
                 for found in Frames::new(&bytes, one.first) {
                     if let Found::Record(stored) = found
                         && (one.health == Health::Sound || is_leaf(&stored))
@@ -429,10 +435,17 @@ impl Ledger {
     }
 
     /// Does this ledger pass through that head?
-    pub(crate) fn passes_through(&self, head: &Head) -> bool {
-        head.log == self.log
-            && head.size <= self.head().size
-            && self.root_at(head.size).is_ok_and(|root| root == head.root)
+    ///
+    /// # Errors
+    /// The tree cannot be read there, which says nothing of the head.
+    pub(crate) fn passes_through(&self, head: &Head) -> Result<bool, SpoolError> {
+        if head.log != self.log || head.size > self.head().size {
+            return Ok(false);
+        }
+        match self.root_at(head.size) {
+            Err(SpoolError::Disk { path, source }) if is_unreadable(&source) => Err(SpoolError::Disk { path, source }),
+            root => Ok(root.is_ok_and(|root| root == head.root)),
+        }
     }
 
     /// The signed papers that begin this log; none for a node's first.
@@ -518,14 +531,14 @@ impl Ledger {
 
     /// A segment and its bytes. It may have been set aside since it was listed, and then has another name.
     pub(crate) fn load(&self, one: &Segment) -> io::Result<(Segment, Vec<u8>)> {
-        match segment::load(&one.path) {
+        match segment::load_by(&self.disk, &one.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let again = segment::list(&self.dir)?.into_iter().find(|again| again.first == one.first);
                 let one = again.ok_or(error)?;
-                let bytes = segment::load(&one.path)?;
+                let (bytes, _) = segment::load_by(&self.disk, &one.path)?;
                 Ok((one, bytes))
             }
-            other => other.map(|bytes| (one.clone(), bytes)),
+            other => other.map(|(bytes, _)| (one.clone(), bytes)),
         }
     }
 
@@ -661,6 +674,8 @@ fn read_checkpoint(disk: &Disk, dir: &Path, node: &Name, log: u64) -> Result<(Op
     let (path, aside) = (dir.join(CHECKPOINT), dir.join(CHECKPOINT_DAMAGED));
     let bytes = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, false)),
+        // As good as one that says nothing.
+        Err(error) if is_unreadable(&error) => Vec::new(),
         other => other.map_err(|source| SpoolError::disk(&path, source))?,
     };
     // Whose key signed it does not matter here: a key may have been rotated, and either way the root must agree.
@@ -679,6 +694,8 @@ fn read_checkpoint(disk: &Disk, dir: &Path, node: &Name, log: u64) -> Result<(Op
 /// 1. The levels up to the checkpoint must have its root; else they are computed from all records and must have it then.
 /// 2. Records above it give their leaves again. One that level 0 knows and that cannot be read keeps the leaf it had.
 /// 3. Segments with such records are set aside. A torn tail that level 0 does not know was promised to nobody.
+///
+/// Gives whether the levels could not be read everywhere and were computed anew beside what is left of them.
 fn recover(
     disk: &Disk,
     dir: &Path,
@@ -687,7 +704,7 @@ fn recover(
     node: &Name,
     checkpoint: Option<&Checkpoint>,
     levels: &mut Levels,
-) -> Result<(), SpoolError> {
+) -> Result<bool, SpoolError> {
     let at = |source| SpoolError::disk(dir, source);
     let promised = checkpoint.map_or(0, |checkpoint| checkpoint.head.size);
     let on_disk = levels.leaves_on_disk().map_err(at)?;
@@ -696,9 +713,18 @@ fn recover(
     let own = Checkpoint::verify(&note, node, &key.public()).is_ok();
     let agrees = checkpoint
         .is_none_or(|c| on_disk >= promised && levels.root_at(promised).is_ok_and(|root| root == c.head.root));
-    let start = if agrees && own { promised } else { 0 };
-    levels.reset(start).map_err(at)?;
-    let known = if agrees { on_disk } else { 0 };
+    let mut start = if agrees && own { promised } else { 0 };
+    let mut known = if agrees { on_disk } else { 0 };
+    let mut renewed = false;
+    // A tree that can be read no more is no tree that is wrong: its leaves are still believed, as far as they go.
+    let unread = |read: io::Result<()>| read.is_err_and(|error| is_unreadable(&error));
+    if unread(levels.root_at(promised.min(on_disk)).map(drop)) || unread(levels.reset(start)) {
+        levels.renew().map_err(at)?;
+        (start, known) = (0, on_disk);
+        renewed = true;
+    } else {
+        levels.reset(start).map_err(at)?;
+    }
     let mut segments = segment::list(dir).map_err(at)?;
     if segments.first().is_none_or(|first| first.first > 0) && known > 0 {
         // The oldest segment is gone as a whole: its place is kept, so that the damage is seen and reported.
@@ -711,7 +737,7 @@ fn recover(
         if end.is_some_and(|end| end <= start) {
             continue;
         }
-        let bytes = segment::load(&one.path).map_err(at)?;
+        let (bytes, _) = segment::load_by(disk, &one.path).map_err(at)?;
         let mut broken = false;
         let mut next = one.first;
         let mut leaves: Vec<(u64, Option<Digest>)> = Vec::new();
@@ -734,7 +760,7 @@ fn recover(
         }
         for (index, leaf) in leaves {
             let kept =
-                if index < known { levels.read(0, index).ok().filter(|leaf| *leaf != Digest::default()) } else { None };
+                if index < known { levels.kept_leaf(index).filter(|leaf| *leaf != Digest::default()) } else { None };
             // Below the checkpoint the tree is right and the record is compared; above it the record is right.
             let leaf = match (leaf, kept) {
                 (Some(leaf), Some(kept)) if index < promised && leaf != kept => {
@@ -769,17 +795,17 @@ fn recover(
     }
     match checkpoint {
         Some(c) if levels.root_at(promised).map_err(at)? != c.head.root => Err(lost),
-        _ => Ok(()),
+        _ => Ok(renewed),
     }
 }
 
 /// What cannot be read of each segment that was set aside and not yet reported.
-fn damage(dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> {
+fn damage(disk: &Disk, dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> {
     let segments = segment::list(dir)?;
     let mut all = Vec::new();
     for (place, one) in segments.iter().enumerate().filter(|(_, one)| one.health == Health::Damaged) {
         let end = segments.get(place + 1).map_or(levels.size(), |next| next.first);
-        let bytes = segment::load(&one.path)?;
+        let (bytes, _) = segment::load_by(disk, &one.path)?;
         let mut good = crate::ranges::Ranges::default();
         for found in Frames::new(&bytes, one.first) {
             if let Found::Record(stored) = found
@@ -797,10 +823,14 @@ fn damage(dir: &Path, levels: &Levels, suite: Suite) -> io::Result<Vec<Damage>> 
 /// Writes the last segment anew, aside and by rename, as it reads. After a failed sync its last pages may stand in memory
 /// only, and nothing may follow from records that a power cut still takes: a leaf that outlives its record would be
 /// damage for ever.
+///
+/// One that cannot be read everywhere is set aside instead: what it reads like now must not take the place of what
+/// another reading may still give.
 fn settle_last(disk: &Disk, dir: &Path) -> io::Result<()> {
-    match segment::list(dir)?.pop() {
-        Some(last) if last.health == Health::Sound => disk.write(&last.path, &segment::load(&last.path)?),
-        _ => Ok(()),
+    let Some(last) = segment::list(dir)?.pop().filter(|last| last.health == Health::Sound) else { return Ok(()) };
+    match segment::load_by(disk, &last.path)? {
+        (_, true) => disk.rename(&last.path, &dir.join(segment::name(last.first, Health::Damaged))),
+        (bytes, false) => disk.write(&last.path, &bytes),
     }
 }
 
@@ -808,7 +838,11 @@ fn settle_last(disk: &Disk, dir: &Path) -> io::Result<()> {
 fn last_segment(disk: &Disk, dir: &Path, size: u64) -> io::Result<(File, usize, u64)> {
     match segment::list(dir)?.pop() {
         Some(last) if last.health == Health::Sound => {
-            let bytes = segment::load(&last.path)?;
+            let (bytes, lost) = segment::load_by(disk, &last.path)?;
+            if lost {
+                // It could be read a moment ago; the next start begins with that.
+                return Err(rustix::io::Errno::IO.into());
+            }
             let mut frames = Frames::new(&bytes, last.first);
             let mut sound = segment::header(last.first).len();
             while let Some(Found::Record(_)) = frames.next() {

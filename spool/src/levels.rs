@@ -4,16 +4,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use protocol::ledger;
 use protocol::suite::{Digest, Suite};
 use protocol::tree;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_unreadable};
 
 const DIGEST_BYTES: u64 = 32;
+/// The suffix of levels that could not be read everywhere.
+const ASIDE: &str = "damaged";
 /// A ledger of 2^40 records would take a century at 300 a second.
 const LEVELS_MAX: u32 = 40;
 
@@ -28,6 +29,9 @@ pub(crate) struct Levels {
     size: u64,
     /// Digests not yet written, by level.
     pending: Vec<Vec<u8>>,
+    /// Level 0 of a tree that could not be read everywhere.
+    old_leaves: Option<File>,
+    stubborn: bool,
 }
 
 impl Levels {
@@ -41,6 +45,8 @@ impl Levels {
             newest: Vec::new(),
             size: 0,
             pending: Vec::new(),
+            old_leaves: None,
+            stubborn: false,
         };
         for level in 0..LEVELS_MAX {
             if !levels.path(level).exists() {
@@ -74,7 +80,7 @@ impl Levels {
     pub(crate) fn read(&self, level: u32, index: u64) -> io::Result<Digest> {
         let mut digest = Digest::default();
         let file = self.files.get(level as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-        file.read_exact_at(&mut digest.0, index * DIGEST_BYTES)?;
+        self.disk.read_sectors(file, &mut digest.0, index * DIGEST_BYTES)?;
         Ok(digest)
     }
 
@@ -83,7 +89,7 @@ impl Levels {
         let bytes = usize::try_from(count.saturating_mul(DIGEST_BYTES)).map_err(io::Error::other)?;
         let mut digests = vec![0; bytes];
         let file = self.files.get(level as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
-        file.read_exact_at(&mut digests, first * DIGEST_BYTES)?;
+        self.disk.read_sectors(file, &mut digests, first * DIGEST_BYTES)?;
         Ok(digests.chunks_exact(32).filter_map(Digest::from_slice).collect())
     }
 
@@ -92,10 +98,41 @@ impl Levels {
         self.newest.get(level as usize).copied()
     }
 
-    /// Writes a digest anew that the disk has spoiled.
-    pub(crate) fn mend(&mut self, level: u32, index: u64, digest: Digest) -> io::Result<()> {
+    /// Writes a digest anew that the disk has spoiled. False where the disk takes none there: what stands beside it on the
+    /// same page cannot be read.
+    pub(crate) fn mend(&mut self, level: u32, index: u64, digest: Digest) -> io::Result<bool> {
         let disk = self.disk.clone();
-        disk.write_at(self.file(level)?, &digest.0, index * DIGEST_BYTES)
+        match disk.write_at(self.file(level)?, &digest.0, index * DIGEST_BYTES) {
+            Err(error) if is_unreadable(&error) => {
+                self.stubborn = true;
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Is there a digest that is wrong on disk and could not be written anew?
+    pub(crate) fn is_stubborn(&self) -> bool {
+        self.stubborn
+    }
+
+    /// Begins the tree anew in other files, because the disk cannot read all of these: it takes no bytes beside a bad
+    /// sector. The old ones are kept, and leaves of records that cannot be read are looked up in them.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        let mut old = std::mem::take(&mut self.files);
+        let paths: Vec<PathBuf> = (0..LEVELS_MAX).take(old.len()).map(|level| self.path(level)).collect();
+        for path in &paths {
+            self.disk.rename(path, &path.with_extension(ASIDE))?;
+        }
+        self.old_leaves = (!old.is_empty()).then(|| old.swap_remove(0));
+        self.reset(0)
+    }
+
+    /// The leaf of a record as it lay on disk before the records were read again.
+    pub(crate) fn kept_leaf(&self, index: u64) -> Option<Digest> {
+        let Some(file) = &self.old_leaves else { return self.read(0, index).ok() };
+        let mut leaf = Digest::default();
+        self.disk.read_sectors(file, &mut leaf.0, index * DIGEST_BYTES).is_ok().then_some(leaf)
     }
 
     /// The root over the first `size` leaves, all of which must be written.

@@ -33,6 +33,9 @@
 //! - **What a power cut brings back is known**: files and marks whose removal was not synced. An entry is then sent once
 //!   more, a claim finished once more, and a delivered name may stand in the outlet once more, which the consumer
 //!   contract says.
+//! - **What cannot be read is not gone.** A bad sector costs what stands in it: whatever lies beside it is read and used.
+//!   No file is removed in which something could not be read, unless the ledger says that nothing it promised is missing;
+//!   and the node starts, and says so.
 //! - **A start syncs before it builds.** What stands in a folder that a dead process renamed into counts when that folder
 //!   is synced. Where a route's folder is a share that is away, the route waits for that, and the node does not.
 //! - **Groups share syncs, never promises.** All of a group is durable in one form before any of it takes the next.

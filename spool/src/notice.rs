@@ -285,13 +285,24 @@ pub(crate) fn end_waiting(disk: &Disk, dir: &Path, name: &OsStr) -> Result<(), S
 /// At a start nothing is known of who waits; whoever does is told again at the first look.
 pub(crate) fn end_all_waiting(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     let ending = format!(".{}.json", NoticeState::Waiting.name());
-    for path in crate::spool::children(dir)? {
+    walk(dir, |path| {
         let waits = path.file_name().is_some_and(|name| name.as_bytes().ends_with(ending.as_bytes()));
-        if waits && fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
+        if waits && fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
+            disk.remove_file(path).map_err(|source| SpoolError::disk(path, source))?;
         }
+        Ok(())
+    })
+}
+
+/// Looks at what stands in a folder of notices, one by one: where nobody takes them away there is one for every parcel
+/// that ever was, and their names alone would fill the memory.
+fn walk(dir: &Path, mut look: impl FnMut(&Path) -> Result<(), SpoolError>) -> Result<(), SpoolError> {
+    let at = |source| SpoolError::disk(dir, source);
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(error)),
+        Ok(mut entries) => entries.try_for_each(|entry| look(&entry.map_err(at)?.path())),
     }
-    Ok(())
 }
 
 /// The name that a parcel's drop had, byte for byte. Kept from its first notice on where it is not UTF-8, because
@@ -354,19 +365,16 @@ pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice) -> Res
 /// Throws away what a loss of power left or brought back: a notice on the way is written without a sync and may say
 /// nothing, and one that was replaced may stand beside what replaced it. Final notices are many, and are not looked at.
 pub(crate) fn sweep(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
-    for path in crate::spool::children(dir)? {
+    walk(dir, |path| {
         let name = path.file_name().unwrap_or_default().as_bytes();
         let passing = |state: &NoticeState| !state.is_final() && name.ends_with(ending(*state).as_bytes());
-        let Some(state) = NoticeState::ALL.into_iter().find(passing) else { continue };
-        let gone = match read(&path) {
+        let Some(state) = NoticeState::ALL.into_iter().find(passing) else { return Ok(()) };
+        let gone = match read(path) {
             Some(notice) => is_replaced(dir, name, state, &notice),
             None => !state.is_end(),
         };
-        if gone {
-            disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
-        }
-    }
-    Ok(())
+        if gone { disk.remove_file(path).map_err(|source| SpoolError::disk(path, source)) } else { Ok(()) }
+    })
 }
 
 /// Removes final notices that have rested and are dated before a day, at most so many: names are looked at one by one, and

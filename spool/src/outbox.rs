@@ -8,6 +8,7 @@
 
 mod segment;
 
+pub(crate) use segment::Known;
 pub use segment::{SMALL_BYTES_MAX, Small};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -72,7 +73,7 @@ impl Outbox {
         disk: &Disk,
         dir: &Path,
         bell: &Arc<Bell>,
-        known: &dyn Fn(&BundleId) -> Result<bool, SpoolError>,
+        known: &dyn Fn(&Entry) -> Result<Known, SpoolError>,
     ) -> Result<Outbox, SpoolError> {
         struct Broken(SpoolError);
         impl From<std::io::Error> for Broken {
@@ -90,7 +91,7 @@ impl Outbox {
             }
         }
         let mut segments = Segments::new(disk, dir, segment::SEGMENT_BYTES);
-        let found = segments.load(&|id| known(id).map_err(Broken)).map_err(|Broken(error)| match error {
+        let found = segments.load(&|entry| known(entry).map_err(Broken)).map_err(|Broken(error)| match error {
             SpoolError::Disk { source, .. } => at(source),
             other => other,
         })?;
@@ -250,6 +251,26 @@ impl Outbox {
         let (disk, trial) = (&self.0.disk, folder.join(TRIAL));
         let linked = || disk.remove_file(&trial).and_then(|()| disk.link_unsynced(&entry.path, &trial));
         self.is_own_file(entry) && linked().and_then(|()| disk.remove_file(&trial)).is_ok()
+    }
+
+    /// Does it hold this entry?
+    pub(crate) fn holds(&self, id: &BundleId) -> bool {
+        locked(&self.0.shelf).places.contains_key(id)
+    }
+
+    /// Segments in which this start could not read something, and which are therefore kept.
+    pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
+        locked(&self.0.segments).in_doubt()
+    }
+
+    /// Segments that are kept for what may stand in them.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
+        locked(&self.0.segments).kept()
+    }
+
+    /// All that the ledger promises stands somewhere: what could not be read was promised to nobody.
+    pub(crate) fn nothing_is_missing(&self) -> Result<(), SpoolError> {
+        locked(&self.0.segments).nothing_is_missing().map_err(|source| SpoolError::disk(&self.0.dir, source))
     }
 
     /// Every number of ours that waits here.

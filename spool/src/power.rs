@@ -19,6 +19,7 @@ mod content;
 mod names;
 mod weather;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -31,7 +32,7 @@ use content::Contents;
 use names::Names;
 pub use weather::{Fault, Weather};
 
-use crate::disk::{Effect, SyncClass};
+use crate::disk::{Effect, PAGE_BYTES, SyncClass};
 
 /// The power of one machine. Clones are the same machine; it outlives its processes.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ struct Machine {
     names: Names,
     contents: Contents,
     weather: Option<Weather>,
+    /// Pages of files that cannot be read, by inode.
+    spoiled: BTreeSet<(u64, u64)>,
     without: Option<SyncClass>,
     noise: Noise,
     cuts: u64,
@@ -57,6 +60,7 @@ impl Power {
             names: Names::new(graveyard)?,
             contents: Contents::default(),
             weather: None,
+            spoiled: BTreeSet::new(),
             without: None,
             noise: Noise::new(seed),
             cuts: 0,
@@ -80,6 +84,14 @@ impl Power {
     /// From now on effects fail as the weather says; none ends it.
     pub fn set_weather(&self, weather: Option<Weather>) {
         self.machine().weather = weather;
+    }
+
+    /// A sector goes bad: from now on the page of a file at this place cannot be read. Where all of it is written anew the
+    /// disk takes another sector.
+    pub fn spoil(&self, path: &Path, at: u64) -> io::Result<()> {
+        let inode = std::fs::symlink_metadata(path)?.ino();
+        self.machine().spoiled.insert((inode, at / PAGE_BYTES));
+        Ok(())
     }
 
     /// A machine that lies about one class of sync: says done and does nothing. A test of the tests.
@@ -124,6 +136,26 @@ impl Power {
         Err(error)
     }
 
+    /// Can so many bytes be read at a place?
+    pub(crate) fn reads(&self, file: &File, at: u64, bytes: usize) -> io::Result<()> {
+        self.allows(Effect::Read)?;
+        self.reads_sectors(file, at, bytes)
+    }
+
+    /// The same, whatever the weather.
+    pub(crate) fn reads_sectors(&self, file: &File, at: u64, bytes: usize) -> io::Result<()> {
+        let mut machine = self.machine();
+        if machine.spoiled.is_empty() || bytes == 0 {
+            return Ok(());
+        }
+        let (inode, last) = (file.metadata()?.ino(), at + bytes as u64 - 1);
+        if machine.spoiled.range((inode, at / PAGE_BYTES)..=(inode, last / PAGE_BYTES)).next().is_none() {
+            return Ok(());
+        }
+        machine.faults += 1;
+        Err(rustix::io::Errno::IO.into())
+    }
+
     /// Of so many bytes that are being written when everything ends, how many reach the file.
     pub(crate) fn part(&self, bytes: usize) -> usize {
         let part = self.machine().noise.below(bytes as u64 + 1);
@@ -144,7 +176,21 @@ impl Power {
 
     /// So many bytes are about to be written, at a place or at the end.
     pub(crate) fn writes(&self, file: &File, at: Option<u64>, bytes: usize) -> io::Result<()> {
-        self.machine().contents.writes(file, at, bytes)
+        let mut machine = self.machine();
+        if let Some(at) = at.filter(|_| !machine.spoiled.is_empty()) {
+            let about = file.metadata()?;
+            let (inode, end) = (about.ino(), at + bytes as u64);
+            let pages = (inode, at / PAGE_BYTES)..=(inode, end.saturating_sub(1) / PAGE_BYTES);
+            for (_, page) in machine.spoiled.range(pages).copied().collect::<Vec<_>>() {
+                // To write a part of it the kernel must read the rest.
+                if page * PAGE_BYTES < at || end < ((page + 1) * PAGE_BYTES).min(about.len()) {
+                    machine.faults += 1;
+                    return Err(rustix::io::Errno::IO.into());
+                }
+                machine.spoiled.remove(&(inode, page));
+            }
+        }
+        machine.contents.writes(file, at, bytes)
     }
 
     /// A file is about to be cut.

@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use protocol::Timestamp;
 use protocol::ledger::{self, Event};
@@ -24,6 +23,10 @@ use crate::spool::{SpoolError, locked};
 
 /// Bytes read at once: some thousand records, and always more than the largest one.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// A disk that reads nothing for a while, because a cable or a path to it is away, has lost nothing: what cannot be read is
+/// damage only when it still cannot after this.
+const UNREAD_MS: u64 = 10 * 60 * 1000;
 
 /// How far the scrub is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub struct Progress {
     pub unsound: bool,
 }
 
+/// The leaf of every record in a row that can be read, with the segment it lies in.
+type Leaves = Vec<(Option<Digest>, Segment)>;
+
 /// Where the next step goes on.
 #[derive(Default)]
 pub(crate) struct Scrub {
@@ -56,6 +62,8 @@ pub(crate) struct Scrub {
     rotten: Ranges,
     /// What the ledger says is lost.
     reported: Ranges,
+    /// Since when the next records cannot be read.
+    unread: Option<Timestamp>,
 }
 
 /// What one step found.
@@ -68,7 +76,7 @@ pub(crate) struct Step {
 }
 
 impl Scrub {
-    /// Compares the next records. Nothing is set aside here.
+    /// Compares the next records, or none where they cannot be read just now. Nothing is set aside here.
     pub(crate) fn step(&mut self, ledger: &Ledger, now: Timestamp) -> Result<Step, SpoolError> {
         let at = |source| SpoolError::disk(&ledger.dir, source);
         if self.progress.next >= self.progress.of {
@@ -79,7 +87,12 @@ impl Scrub {
         let from = self.progress.next;
         let to = self.progress.of.min(((from >> ledger.sizes.scrub_level) + 1) << ledger.sizes.scrub_level);
         let mut step = Step::default();
-        let read = self.read(ledger, from, to).map_err(at)?;
+        let (read, lost) = self.read(ledger, from, to).map_err(at)?;
+        if lost && now.since(*self.unread.get_or_insert(now)) < UNREAD_MS {
+            self.place = None;
+            return Ok(step);
+        }
+        self.unread = None;
         let mut writer = locked(&ledger.writer);
         let kept = writer.levels.read_many(0, from, to - from).unwrap_or_default();
         let (mut leaves, mut bad) = (Vec::new(), Ranges::default());
@@ -91,8 +104,7 @@ impl Scrub {
             let leaf = match (*found, kept) {
                 (Some(found), Some(kept)) if found == kept => found,
                 (Some(found), _) if is_right(&writer.levels, ledger, index, found, sibling) => {
-                    writer.levels.mend(0, index, found).map_err(at)?;
-                    self.progress.mended += 1;
+                    self.progress.mended += u64::from(writer.levels.mend(0, index, found).map_err(at)?);
                     found
                 }
                 (_, kept) => {
@@ -112,7 +124,8 @@ impl Scrub {
         if to == self.progress.of {
             self.progress.passes += 1;
             self.progress.ended = Some(now);
-            self.progress.unsound = to > 0 && writer.levels.root_at(to).map_err(at)? != self.root;
+            let stands = writer.levels.root_at(to).is_ok_and(|root| root == self.root) && !writer.levels.is_stubborn();
+            self.progress.unsound = to > 0 && !stands;
             for range in self.rotten.iter() {
                 step.unreported.extend(self.reported.missing(range.from, range.to));
             }
@@ -129,9 +142,10 @@ impl Scrub {
     }
 
     /// The leaf of every record that can be read, with the segment it lies in.
-    fn read(&mut self, ledger: &Ledger, from: u64, to: u64) -> io::Result<Vec<(Option<Digest>, Segment)>> {
+    fn read(&mut self, ledger: &Ledger, from: u64, to: u64) -> io::Result<(Leaves, bool)> {
+        let mut unread = false;
         let segments = segment::list(&ledger.dir)?;
-        let mut leaves: Vec<(Option<Digest>, Segment)> = Vec::new();
+        let mut leaves = Leaves::new();
         let mut index = from;
         while index < to {
             let place = segments.partition_point(|one| one.first <= index);
@@ -145,7 +159,9 @@ impl Scrub {
             // From the start of the segment where the place is not known: after a start of the daemon, once.
             let mut at = if known.is_some() || index == one.first { index } else { one.first };
             while at < end {
-                let bytes = window(&file, byte)?;
+                let (bytes, lost) = segment::read_from(&ledger.disk, &file, byte, WINDOW_BYTES)?;
+                // What was set aside for it is not waited for again.
+                unread |= lost && one.health == Health::Sound;
                 let last = bytes.len() < WINDOW_BYTES;
                 let mut frames = if byte == 0 { Frames::new(&bytes, one.first) } else { Frames::amid(&bytes, at) };
                 let before = at;
@@ -183,23 +199,8 @@ impl Scrub {
             index = end;
             self.place = (byte > 0).then_some((one.first, byte));
         }
-        Ok(leaves)
+        Ok((leaves, unread))
     }
-}
-
-fn window(file: &File, from: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; WINDOW_BYTES];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, from + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 /// Record and leaf differ: does the digest above them say that the record is right?
@@ -235,8 +236,7 @@ fn mend(
             let span = Range { from: index << level, to: ((index + 1) << level) - 1 };
             let whole = bad.missing(span.from, span.to) == [span];
             if kept.get(at) != Some(digest) && whole {
-                levels.mend(level, index, *digest)?;
-                mended += 1;
+                mended += u64::from(levels.mend(level, index, *digest)?);
             }
         }
         below = pairs;
@@ -245,12 +245,11 @@ fn mend(
     let mut level = ledger.sizes.scrub_level + 1;
     while to.is_multiple_of(1 << level) && to > from {
         let index = (to >> level) - 1;
-        let pair = levels.read_many(level - 1, index * 2, 2)?;
+        let pair = levels.read_many(level - 1, index * 2, 2).unwrap_or_default();
         if let [left, right] = pair[..] {
             let digest = tree::node(ledger.suite, &left, &right);
             if levels.read(level, index).ok() != Some(digest) {
-                levels.mend(level, index, digest)?;
-                mended += 1;
+                mended += u64::from(levels.mend(level, index, digest)?);
             }
         }
         level += 1;
@@ -278,7 +277,7 @@ pub(crate) fn damage_of(ledger: &Ledger, one: &Segment) -> Result<Damage, SpoolE
     let end = segments.iter().map(|next| next.first).find(|first| *first > one.first);
     let end = end.unwrap_or_else(|| ledger.head().size);
     let mut good = Ranges::default();
-    for found in Frames::new(&segment::load(&one.path).map_err(at)?, one.first) {
+    for found in Frames::new(&segment::load_by(&ledger.disk, &one.path).map_err(at)?.0, one.first) {
         if let Found::Record(stored) = found
             && ledger.is_leaf(&stored)
         {

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use protocol::Timestamp;
 use protocol::ledger::{LOCAL_BYTES_MAX, Local, RECORD_BYTES_MAX, Record};
 
+use crate::disk::Disk;
+
 /// A segment is closed above this: small enough to be written anew at every start, some 50,000 records.
 pub const SEGMENT_BYTES: usize = 16 << 20;
 /// A segment may grow over [`SEGMENT_BYTES`] by one group of records; a larger file is none of ours.
@@ -74,7 +76,9 @@ pub fn list(ledger: &Path) -> io::Result<Vec<Segment>> {
             found.push(Segment { first, health, path });
         }
     }
-    found.sort_by_key(|segment| segment.first);
+    // Of a segment that was set aside before anything of it could be read, and the one that begins at the same record, the
+    // one in use is the last.
+    found.sort_by_key(|segment| (segment.first, segment.health == Health::Sound));
     Ok(found)
 }
 
@@ -260,13 +264,28 @@ pub fn first_time(one: &Segment) -> Option<Timestamp> {
     }
 }
 
-/// The content of a segment file, bounded.
+/// The content of a segment file, bounded. Pages that cannot be read are zeros: their records do not count as whole, and
+/// those beside them do.
 pub fn load(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = fs::metadata(path)?.len();
-    if bytes > SEGMENT_READ_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ledger segment of {bytes} bytes")));
+    load_by(&Disk::real(), path).map(|(bytes, _)| bytes)
+}
+
+/// The same, and whether anything in it could not be read.
+pub(crate) fn load_by(disk: &Disk, path: &Path) -> io::Result<(Vec<u8>, bool)> {
+    let file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > SEGMENT_READ_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ledger segment of {length} bytes")));
     }
-    fs::read(path)
+    read_from(disk, &file, 0, usize::try_from(length).map_err(io::Error::other)?)
+}
+
+/// So many bytes of a segment from a place on, or fewer where it ends before.
+pub(crate) fn read_from(disk: &Disk, file: &fs::File, at: u64, many: usize) -> io::Result<(Vec<u8>, bool)> {
+    let left = file.metadata()?.len().saturating_sub(at);
+    let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(many)];
+    let lost = disk.read_around(file, &mut bytes, at)?;
+    Ok((bytes, lost))
 }
 
 #[cfg(test)]

@@ -35,11 +35,11 @@ use crate::ledger::{Ledger, Sizes};
 use crate::neighbours::StatedTo;
 use crate::notice::{self, Notice, Wait};
 use crate::numbers::Numbers;
-use crate::outbox::Outbox;
+use crate::outbox::{Known, Outbox};
 use crate::outlet::ITEM;
 use crate::scrub::{self, Progress};
-use crate::segment::Stored;
-use crate::state::{ParcelState, State};
+use crate::segment::{Health, Stored};
+use crate::state::{ParcelState, Sent, State};
 use crate::version;
 
 /// Of `desk/trips`, in which the group of the ferry may add and move away nothing of the daemon's.
@@ -388,6 +388,7 @@ struct Inner {
     inlets: Mutex<BTreeMap<Name, InletLook>>,
     scrub: Mutex<scrub::Scrub>,
     wrong_at_start: bool,
+    kept: Vec<PathBuf>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -420,10 +421,17 @@ impl Spool {
         let now = last_before.filter(|last| setup.now.0.abs_diff(last.0) > START_DOUBT_MS).unwrap_or(setup.now);
         let bell = Arc::new(Bell::default());
         let mut outboxes = HashMap::new();
+        let lost = LostThrough::new(&ledger, index.epoch());
         for crossing in &setup.crossings {
-            let known = |id: &BundleId| index.recorded(id, &ledger);
+            let known = |entry: &Entry| {
+                if index.recorded(&entry.id, &ledger)? {
+                    return Ok(Known::Recorded);
+                }
+                Ok(if lost.may_hold(entry.epoch)? { Known::Perhaps } else { Known::Never })
+            };
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
+        let kept = settle_doubt(&outboxes, &index, &ledger, &lost, &layout)?;
         let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
@@ -446,7 +454,8 @@ impl Spool {
             away: Mutex::new(away),
             inlets: Mutex::default(),
             scrub: Mutex::default(),
-            wrong_at_start: wrong.checkpoint || !wrong.damage.is_empty(),
+            wrong_at_start: wrong.checkpoint || wrong.tree || !wrong.damage.is_empty(),
+            kept,
             _lock: lock,
         }));
         if wrong.checkpoint {
@@ -695,13 +704,19 @@ impl Spool {
         self.0.wrong_at_start
     }
 
+    /// Files of outboxes that the start kept although nothing that it could read stands in them, or not all of them could
+    /// be read: something that was promised may be lost in them. Somebody has to be told.
+    #[must_use]
+    pub fn kept_unread(&self) -> &[PathBuf] {
+        &self.0.kept
+    }
+
     /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
     pub fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
         self.0.ledger.links(from)
     }
     /// Does our ledger pass through that head?
-    #[must_use]
-    pub fn passes_through(&self, head: &Head) -> bool {
+    pub fn passes_through(&self, head: &Head) -> Result<bool, SpoolError> {
         self.0.ledger.passes_through(head)
     }
     /// The signed papers that begin this log; none for the first.
@@ -1018,6 +1033,83 @@ impl Spool {
     }
 }
 
+/// Of segments that could not be read everywhere: is anything missing that the ledger says waits? Where nothing is, it was
+/// the torn end of what nobody was promised. Gives those that are kept.
+fn settle_doubt(
+    outboxes: &HashMap<Crossing, Outbox>,
+    index: &Index,
+    ledger: &Ledger,
+    lost: &LostThrough<'_>,
+    layout: &Layout,
+) -> Result<Vec<PathBuf>, SpoolError> {
+    let is_missing = |sent: &Sent| {
+        let stands = outboxes.get(&sent.crossing).is_some_and(|outbox| outbox.holds(&sent.bundle));
+        // Recorded, and its rename into the outbox is still owed.
+        let owed = || layout.sealing().join(format!("{}.bundle", sent.bundle)).exists();
+        !stands && !owed()
+    };
+    let in_doubt = outboxes.values().any(|outbox| !outbox.in_doubt().is_empty());
+    // Where records are lost the ledger does not know all that it promised.
+    if in_doubt && !lost.may_hold_any()? && !index.any_waiting(ledger, &is_missing)? {
+        outboxes.values().try_for_each(Outbox::nothing_is_missing)?;
+    }
+    Ok(outboxes.values().flat_map(Outbox::kept).collect())
+}
+
+/// Up to which epoch records are lost: of what a process of that time left behind nobody can say any more that it was
+/// never recorded. What came after is known again. Asked for rarely, and only then looked up.
+struct LostThrough<'a> {
+    ledger: &'a Ledger,
+    /// The epoch of the process before this one.
+    newest: u64,
+    found: std::cell::OnceCell<Option<u64>>,
+}
+
+impl<'a> LostThrough<'a> {
+    fn new(ledger: &'a Ledger, newest: u64) -> Self {
+        LostThrough { ledger, newest, found: std::cell::OnceCell::new() }
+    }
+
+    fn may_hold(&self, epoch: u64) -> Result<bool, SpoolError> {
+        Ok(self.through()?.is_some_and(|through| epoch <= through))
+    }
+
+    /// Could a record of the process before this one be lost?
+    fn may_hold_any(&self) -> Result<bool, SpoolError> {
+        self.may_hold(self.newest)
+    }
+
+    fn through(&self) -> Result<Option<u64>, SpoolError> {
+        if let Some(found) = self.found.get() {
+            return Ok(*found);
+        }
+        let found = self.look()?;
+        Ok(*self.found.get_or_init(|| found))
+    }
+
+    fn look(&self) -> Result<Option<u64>, SpoolError> {
+        let at = |source| SpoolError::disk(&self.ledger.dir, source);
+        let segments = crate::segment::list(&self.ledger.dir).map_err(at)?;
+        if segments.iter().any(|one| one.health == Health::Damaged) {
+            // Found by this start, and not on record yet.
+            return Ok(Some(self.newest));
+        }
+        if segments.iter().all(|one| one.health == Health::Sound) {
+            return Ok(None);
+        }
+        let (mut epoch, mut through) = (0, None);
+        self.ledger.read_from(0, &mut |stored| {
+            match stored.record.event {
+                Event::EpochStarted => epoch = epoch.max(stored.record.epoch.unwrap_or(0)),
+                Event::LedgerDamaged if stored.record.sequence.is_some() => through = Some(epoch),
+                _ => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(through.or(Some(self.newest)))
+    }
+}
+
 /// What the first record of a log that follows another says.
 fn restored(ledger: &Ledger) -> Result<Option<Restored>, SpoolError> {
     let mut found = None;
@@ -1072,8 +1164,10 @@ fn sweep(
     for path in children(&layout.opening())? {
         disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
     }
-    let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked(), layout.desk_answers()];
+    let mut swept = vec![layout.ledger(), layout.queues(), layout.status(), layout.checked()];
     swept.extend([layout.evidence(), layout.heads()]);
+    // The group of the ferry writes here too: what it lays there, and we cannot clear away, keeps no node from starting.
+    let _left = sweep_aside(disk, &layout.desk_answers());
     for dirs in routes {
         // Waste of a share that is away waits for a start that finds it.
         let _left = sweep_aside(disk, &layout.notices(&dirs.route));
@@ -1141,7 +1235,8 @@ fn sweep_aside(disk: &Disk, dir: &Path) -> Result<(), SpoolError> {
     for entry in entries {
         let entry = entry.map_err(at)?;
         if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
-            disk.remove_file(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
+            // Nothing of ours aside is a folder; somebody's may be.
+            disk.remove_tree(&entry.path()).map_err(|source| SpoolError::disk(&entry.path(), source))?;
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ use crate::*;
 
 mod acts;
 mod inlet;
+mod sectors;
 
 const HOP: Crossing = Crossing::InternetToExtranet;
 
@@ -838,7 +839,7 @@ fn an_inlet_settles_ignores_and_refuses() {
     let folder = found.iter().find(|candidate| candidate.folder).unwrap();
     let claim = inlet.claim(folder, id(1)).unwrap();
     assert_eq!(fs::read(claim.path.join("form.json")).unwrap(), b"{}");
-    assert_eq!(Inlet::refused(&claim), None);
+    assert_eq!(inlet.refused(&claim).unwrap(), None);
     assert_eq!(inlet.claimed().unwrap(), vec![claim.clone()]);
     fs::create_dir(spool.layout().claimed(&name("cases")).join(id(9).to_string())).unwrap();
     assert_eq!(inlet.claimed().unwrap().len(), 1);
@@ -1023,6 +1024,20 @@ fn an_opened_spool_throws_away_what_was_half_made_and_leaves_what_may_be_owed() 
         assert!(!root.join(gone).exists(), "{gone}");
     }
     assert!(root.join("queues/sealing/half").exists(), "a recorded bundle may wait here for its rename");
+}
+
+#[test]
+fn what_the_ferrys_group_lays_under_a_name_aside_keeps_no_node_from_starting() {
+    let world = World::new();
+    let answers = world.setup().root.join("desk/answers");
+    for times in 0..2 {
+        fs::create_dir_all(answers.join(".tmp-x/below")).unwrap();
+        fs::write(answers.join(".tmp-x/below/file"), b"x").unwrap();
+        std::os::unix::fs::symlink(world.dir.path(), answers.join(".tmp-y")).unwrap();
+        drop(world.open());
+        assert_eq!(fs::read_dir(&answers).unwrap().count(), 0, "start {times}");
+        assert!(world.setup().root.join("ledger").exists(), "no link is followed");
+    }
 }
 
 /// A spool on a machine that may lose power, and its power.

@@ -58,7 +58,8 @@ impl Housekeeping {
     pub fn step(&mut self, station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let waiting: u64 = outward(station).map(|crossing| station.spool.outbox(crossing).load().0 as u64).sum();
         let slower_ms = waiting.saturating_mul(1_000) / ENTRIES_A_SECOND;
-        let mut done = Ok(());
+        // Each by itself, and what failed is told at the end: a ledger that cannot be scrubbed must not keep what is over.
+        let (mut done, mut minded, mut published) = (Ok(()), Ok(()), Ok(()));
         if is_due(now, self.looked, LOOK_EVERY_MS + slower_ms) {
             self.looked = now;
             done = self.look_around(station, now);
@@ -66,20 +67,18 @@ impl Housekeeping {
         if is_due(now, self.published, PUBLISH_EVERY_MS) {
             self.published = now;
             floor(station, now);
-            let minded = self.mind(station, now);
+            minded = self.mind(station, now);
             // The snapshot last, and whatever else failed: it says which alarms stand.
-            self.publish(station, now)?;
-            minded?;
+            published = self.publish(station, now);
         }
-        done?;
         if is_due(now, self.retained, RETAIN_EVERY_MS) && station.clock.may_end_things() {
             self.retained = now;
             let looked = missing::look(station, now);
             let tidied = desk::tidy(station, now);
-            retain(station, now)?;
-            looked.and(tidied)?;
+            let retained = retain(station, now);
+            retained.and(looked).and(tidied)?;
         }
-        Ok(0)
+        published.and(minded).and(done).map(|()| 0)
     }
 
     fn look_around(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {

@@ -328,15 +328,17 @@ impl Door {
 
     /// Why a claim may not be taken at all: not a plain drop, or dropped by somebody the route does not list. Asked of
     /// the claim and not of what was seen before it, so that a death in between changes nothing.
-    fn unfit(&self, station: &Station, claim: &Claim) -> Option<Reason> {
+    fn unfit(&self, station: &Station, claim: &Claim) -> Result<Option<Reason>, StationError> {
         use std::os::unix::fs::MetadataExt;
-        if let Some(reason) = Inlet::refused(claim) {
-            return Some(reason);
+        if let Some(reason) = self.inlet.refused(claim)? {
+            return Ok(Some(reason));
         }
-        let about = std::fs::symlink_metadata(&claim.path).ok()?;
-        let group = std::fs::metadata(station.layout().inlet(&self.route.name)).ok()?.gid();
+        let io = |path: PathBuf| move |cause| StationError::Io { path, cause };
+        let about = station.spool.disk().about(&claim.path).map_err(io(claim.path.clone()))?;
+        let inlet = station.layout().inlet(&self.route.name);
+        let group = std::fs::metadata(&inlet).map_err(io(inlet))?.gid();
         let known = about.gid() == group || self.route.app_uids.contains(&about.uid());
-        (!known).then_some(Reason::NotAllowedToDrop)
+        Ok((!known).then_some(Reason::NotAllowedToDrop))
     }
 
     /// What comes of each claim. Those whose content is to be judged are judged together.
@@ -369,7 +371,7 @@ impl Door {
         }
         let refuse =
             |reason, details| self.refuse(station, claim, None, reason, false, details, now).map(|_| Begun::Ended);
-        if let Some(reason) = self.unfit(station, claim) {
+        if let Some(reason) = self.unfit(station, claim)? {
             return refuse(reason, Vec::new());
         }
         if let Some(what) = self.inlet.cut(claim) {
@@ -562,6 +564,9 @@ impl Door {
     }
 
     /// What cannot be listed as a parcel (a link, a device, an unreadable name) is not followed, opened or kept.
+    ///
+    /// # Errors
+    /// What the disk would not show now is kept where it is, and put away later.
     fn put_away(
         &self,
         station: &Station,
@@ -572,14 +577,23 @@ impl Door {
     ) -> Result<(), StationError> {
         // A drop whose app closed it to this account was refused for just that. There is nothing to keep of it, and
         // trying again would hold up every drop behind it.
-        let closed = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
-        let open = |drop: &Drop| !(0..drop.files().len()).any(|index| drop.open_file(index).is_err_and(closed));
         let (drop, findings) = drop.unzip();
         let why = Why { reason, findings: findings.as_deref().unwrap_or_default() };
-        match drop.or_else(|| Drop::read_as(&claim.path, &claim.name, self.route.names).ok()).filter(open) {
-            Some(drop) => sealing::quarantine(station, claim.parcel, &drop, self.hop.crossing, &why, now),
-            None => Ok(()),
+        let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        // Put away before we died: the claim is empty.
+        let gone = |place: &PathBuf, error: &std::io::Error| {
+            *place == claim.path && error.kind() == std::io::ErrorKind::NotFound
+        };
+        let listed = match drop.map_or_else(|| Drop::read_as(&claim.path, &claim.name, self.route.names), Ok) {
+            Ok(drop) => drop,
+            Err(DropError::Unfit { .. }) => return Ok(()),
+            Err(DropError::Io { place, cause }) if closed(&cause) || gone(&place, &cause) => return Ok(()),
+            Err(DropError::Io { place: path, cause }) => return Err(StationError::Io { path, cause }),
+        };
+        if (0..listed.files().len()).any(|index| listed.open_file(index).is_err_and(|error| closed(&error))) {
+            return Ok(());
         }
+        sealing::quarantine(station, claim.parcel, &listed, self.hop.crossing, &why, now)
     }
 
     fn tell(

@@ -29,7 +29,8 @@ pub(crate) fn look(station: &Station, now: Timestamp) -> Result<(), StationError
         let named: Vec<String> = missing.iter().take(NAMED_MAX).map(ToString::to_string).collect();
         tracing::error!(parcels = missing.len(), first = named.join(" "), "on record as waiting, and in no outbox");
     }
-    station.alarms.stands(now, Alarm::BundleMissing, !missing.is_empty());
+    let kept = !station.spool.kept_unread().is_empty();
+    station.alarms.stands(now, Alarm::BundleMissing, kept || !missing.is_empty());
     Ok(())
 }
 

@@ -334,6 +334,10 @@ impl Station {
         if station.spool.was_damaged() {
             station.alarms.raise(now, Alarm::LedgerDamaged);
         }
+        for path in station.spool.kept_unread() {
+            tracing::error!(path = %path.display(), "a file of an outbox cannot be read everywhere, and what it may hold is missing; it is kept");
+            station.alarms.raise(now, Alarm::BundleMissing);
+        }
         station.load_switches();
         station.exceptions.load(&station);
         station.disposed.load(&station)?;

@@ -113,7 +113,7 @@ fn held(
 ) -> Result<Option<Head>, StationError> {
     // A head of a log before ours is no matter of ours any more; one of a log after ours cannot be.
     let Some(held) = statement.held.filter(|held| held.log >= station.spool.head().log) else { return Ok(None) };
-    if !station.spool.passes_through(&held) {
+    if !station.spool.passes_through(&held)? {
         contradicted(station, source, statement, bytes, Fault::NotOnTheWay { size: held.size }, now)?;
         return Ok(None);
     }

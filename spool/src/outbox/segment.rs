@@ -10,11 +10,13 @@
 //! a start finds here and the ledger does not know was promised to nobody. A process never appends to a segment that an
 //! earlier one left, so a torn tail stays behind. A lost "went" has an entry sent once more. The bytes need no checksum:
 //! a bundle proves itself.
+//!
+//! A disk that loses bytes loses the frames whose heads they were and none beside them. A file in which a start cannot
+//! read something is removed only when the ledger says that nothing is missing.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,12 +60,33 @@ pub struct Small {
     pub bytes: Vec<u8>,
 }
 
+/// What the ledger says of an entry that a start finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is recorded: it waits.
+    Recorded,
+    /// It was never recorded: promised to nobody.
+    Never,
+    /// Records of its time are lost, and its own may be one of them: it is kept, and nobody sends it.
+    Perhaps,
+}
+
 /// What a closed or open segment holds.
 #[derive(Default)]
 struct Load {
     entries: u64,
     bytes: u64,
     end: u64,
+    /// Something in it could not be read, so nobody knows that nothing else stands in it: it is kept.
+    doubt: bool,
+    /// An entry in it may be one whose record is lost: it is kept, whatever else is known.
+    perhaps: bool,
+}
+
+impl Load {
+    fn is_kept(&self) -> bool {
+        self.doubt || self.perhaps
+    }
 }
 
 struct Open {
@@ -98,10 +121,10 @@ impl Segments {
     }
 
     /// Reads what an earlier process left. `known` says whether the ledger has recorded an entry; one that it has not,
-    /// or that went, is passed over, and a segment without any other is removed.
+    /// or that went, is passed over, and a segment without any other is removed; but none in which anything could not be read.
     pub(crate) fn load<E: From<io::Error>>(
         &mut self,
-        known: &dyn Fn(&BundleId) -> Result<bool, E>,
+        known: &dyn Fn(&Entry) -> Result<Known, E>,
     ) -> Result<Vec<Entry>, E> {
         let mut numbers: Vec<u64> = Vec::new();
         for file in std::fs::read_dir(&self.dir)? {
@@ -113,10 +136,18 @@ impl Segments {
             self.next = self.next.max(number + 1);
             let path: Arc<Path> = self.path(number).into();
             let end = std::fs::metadata(&path)?.len();
-            self.loads.insert(number, Load { end, ..Load::default() });
-            for entry in frames(&path, number, end)? {
-                if !known(&entry.id)? {
-                    continue;
+            let read = frames(&self.disk, &path, number, end)?;
+            self.loads.insert(number, Load { end, doubt: read.doubt, ..Load::default() });
+            for entry in read.standing {
+                match known(&entry)? {
+                    Known::Recorded => {}
+                    Known::Never => continue,
+                    Known::Perhaps => {
+                        if let Some(load) = self.loads.get_mut(&number) {
+                            load.perhaps = true;
+                        }
+                        continue;
+                    }
                 }
                 // Standing twice, it was being moved when the process died, or the sync of that failed. The older place goes
                 // only when the newer one is durable: of the two, the newer one may be torn.
@@ -126,12 +157,34 @@ impl Segments {
                 }
             }
         }
-        for number in self.loads.keys().copied().collect::<Vec<_>>() {
-            if self.loads.get(&number).is_some_and(|load| load.entries == 0) {
-                self.drop_file(number)?;
-            }
-        }
+        self.drop_empty()?;
         Ok(found.into_values().collect())
+    }
+
+    fn drop_empty(&mut self) -> io::Result<()> {
+        let is_empty = |load: &Load| load.entries == 0 && !load.is_kept();
+        let empty: Vec<u64> = self.loads.iter().filter(|(_, load)| is_empty(load)).map(|(number, _)| *number).collect();
+        empty.into_iter().try_for_each(|number| self.drop_file(number))
+    }
+
+    /// Files in which something could not be read.
+    pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
+        self.files(|load| load.doubt)
+    }
+
+    /// Files that are kept for what may stand in them.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
+        self.files(Load::is_kept)
+    }
+
+    fn files(&self, which: impl Fn(&Load) -> bool) -> Vec<PathBuf> {
+        self.loads.iter().filter(|(_, load)| which(load)).map(|(number, _)| self.path(*number)).collect()
+    }
+
+    /// All that was promised stands where it can be read: what could not be was a torn end.
+    pub(crate) fn nothing_is_missing(&mut self) -> io::Result<()> {
+        self.loads.values_mut().for_each(|load| load.doubt = false);
+        self.drop_empty()
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -241,7 +294,7 @@ impl Segments {
         }
         self.count(entry, -1);
         let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
-        let Some(load) = self.loads.get(&number) else { return Ok(None) };
+        let Some(load) = self.loads.get(&number).filter(|load| !load.is_kept()) else { return Ok(None) };
         if load.entries == 0 && (!is_open || load.end >= self.bytes_max / 4) {
             if is_open {
                 self.open = None;
@@ -297,41 +350,57 @@ fn head(small: &Small) -> Vec<u8> {
     head
 }
 
-/// The standing entries of a segment. A frame whose head is not whole is the torn end of what was being written, or a
-/// disk that has lost some bytes in the middle: the next head that is whole goes on.
-fn frames(path: &Arc<Path>, number: u64, end: u64) -> io::Result<Vec<Entry>> {
+/// What a segment holds, as far as it can be read.
+struct Read {
+    /// Entries that stand.
+    standing: Vec<Entry>,
+    /// Something in it is no frame of ours or cannot be read: a torn end, or a disk that lost what was promised. Whoever
+    /// knows what was promised says which.
+    doubt: bool,
+}
+
+/// Reads a segment. A frame whose head is not whole is the torn end of what was being written, or a disk that has lost
+/// some bytes in the middle: the next head that is whole goes on. So it is where the segment's own header is spoiled.
+fn frames(disk: &Disk, path: &Arc<Path>, number: u64, end: u64) -> io::Result<Read> {
     let file = File::open(path)?;
-    let mut found = Vec::new();
-    let mut start = [0; HEADER_BYTES];
-    if end < HEADER_BYTES as u64 || file.read_exact_at(&mut start, 0).is_err() || start[..] != header(number) {
-        return Ok(found);
+    let mut read = Read { standing: Vec::new(), doubt: false };
+    if end < (HEADER_BYTES + HEAD_BYTES) as u64 {
+        // Too short for any frame: it died before there was one.
+        return Ok(read);
     }
+    let mut start = [0; HEADER_BYTES];
+    disk.read_around(&file, &mut start, 0)?;
     let mut at = HEADER_BYTES as u64;
+    if start[..] != header(number) {
+        read.doubt = true;
+        at = next_head(disk, &file, path, 0, end)?.unwrap_or(end);
+    }
     let mut frame = [0; HEAD_BYTES];
     while at + HEAD_BYTES as u64 <= end {
-        file.read_exact_at(&mut frame, at)?;
+        disk.read_around(&file, &mut frame, at)?;
         let whole = parse(&frame, path).filter(|(_, entry)| at + HEAD_BYTES as u64 + entry.size <= end);
         let Some((stands, mut entry)) = whole else {
-            let Some(next) = next_head(&file, path, at + 1, end)? else { break };
-            at = next;
+            read.doubt = true;
+            at = next_head(disk, &file, path, at + 1, end)?.unwrap_or(end);
             continue;
         };
         entry.offset = at + HEAD_BYTES as u64;
         at = entry.offset + entry.size;
         if stands {
-            found.push(entry);
+            read.standing.push(entry);
         }
     }
-    Ok(found)
+    read.doubt |= at < end;
+    Ok(read)
 }
 
 /// Where the next whole head stands, from here to the end.
-fn next_head(file: &File, path: &Arc<Path>, from: u64, end: u64) -> io::Result<Option<u64>> {
+fn next_head(disk: &Disk, file: &File, path: &Arc<Path>, from: u64, end: u64) -> io::Result<Option<u64>> {
     let is_head = |window: &[u8]| window.try_into().is_ok_and(|frame: &[u8; HEAD_BYTES]| parse(frame, path).is_some());
     let mut at = from;
     while at + HEAD_BYTES as u64 <= end {
         let mut piece = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX).min(SEARCHED_BYTES)];
-        file.read_exact_at(&mut piece, at)?;
+        disk.read_around(file, &mut piece, at)?;
         if let Some(next) = piece.windows(HEAD_BYTES).position(is_head) {
             return Ok(Some(at + next as u64));
         }
@@ -392,14 +461,18 @@ mod tests {
         about == (small.kind, small.priority, small.epoch, small.sequence) && read(entry).unwrap().bytes == small.bytes
     }
 
+    fn within(known: &BTreeSet<BundleId>) -> impl Fn(&Entry) -> io::Result<Known> {
+        |entry| Ok(if known.contains(&entry.id) { Known::Recorded } else { Known::Never })
+    }
+
     fn reload(dir: &Path, known: &BTreeSet<BundleId>) -> Vec<Entry> {
-        Segments::new(&Disk::real(), dir, 2_000).load::<io::Error>(&|id| Ok(known.contains(id))).unwrap()
+        Segments::new(&Disk::real(), dir, 2_000).load::<io::Error>(&within(known)).unwrap()
     }
 
     /// Stages in groups, records most of them, lets most of those go, and moves what is left of sparse segments.
     fn live(disk: &Disk, dir: &Path, known: &mut BTreeSet<BundleId>, gone: &mut BTreeSet<BundleId>) -> io::Result<()> {
         let mut segments = Segments::new(disk, dir, 2_000);
-        let mut standing: Vec<Entry> = segments.load::<io::Error>(&|id| Ok(known.contains(id)))?;
+        let mut standing: Vec<Entry> = segments.load::<io::Error>(&within(known))?;
         for turn in 0..12_u64 {
             let group: Vec<Small> = (0..1 + turn % 4).map(|n| small(turn * 10 + n)).collect();
             let staged = segments.append(&group)?;
@@ -442,7 +515,7 @@ mod tests {
                 // Its first byte says only whether it went, and one that is neither word has not.
                 let lost = Some(broken as u64).filter(|_| flipped > 0);
                 let left: BTreeSet<u64> = Segments::new(&Disk::real(), dir.path(), 1 << 20)
-                    .load::<io::Error>(&|id| Ok(known.contains(id)))
+                    .load::<io::Error>(&within(&known))
                     .unwrap()
                     .into_iter()
                     .map(|entry| entry.sequence)
@@ -450,6 +523,68 @@ mod tests {
                 assert_eq!(left, (0..20).filter(|n| Some(*n) != lost).collect(), "byte {flipped} of head {broken}");
             }
         }
+    }
+
+    #[test]
+    fn a_start_that_cannot_read_the_header_of_a_segment_finds_every_entry_and_removes_nothing() {
+        let (dir, graveyard) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let group: Vec<Small> = (0..60).map(small).collect();
+        let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&group).unwrap();
+        let path = written[0].path.clone();
+        let whole = std::fs::read(&path).unwrap();
+        let found = |disk: &Disk, word: Known| {
+            let mut segments = Segments::new(disk, dir.path(), 1 << 20);
+            let found = segments.load::<io::Error>(&|_| Ok(word)).unwrap();
+            (found.into_iter().map(|entry| entry.sequence).collect::<BTreeSet<u64>>(), segments)
+        };
+        for at in 0..HEADER_BYTES {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x08;
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(found(&Disk::real(), Known::Recorded).0, (0..60).collect(), "byte {at}");
+            // Even one in which nothing is known to wait is kept until it is said that nothing is missing.
+            let (none, mut segments) = found(&Disk::real(), Known::Never);
+            assert!(none.is_empty() && std::fs::read(&path).unwrap() == bytes, "byte {at}");
+            assert_eq!(segments.in_doubt(), [path.to_path_buf()]);
+            segments.nothing_is_missing().unwrap();
+            assert!(!path.exists());
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let power = crate::power::Power::on(graveyard.path(), 1).unwrap();
+        let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+        power.set_weather(Some(crate::power::Weather { fault: crate::power::Fault::Unreadable, one_in: 1 }));
+        assert!(found(&disk, Known::Recorded).0.is_empty() && std::fs::read(&path).unwrap() == whole);
+        power.set_weather(None);
+        for page in [0, 4096] {
+            power.spoil(&path, page).unwrap();
+            let on_page = |entry: &&Entry| {
+                let head = entry.offset - HEAD_BYTES as u64;
+                head < page + 4096 && entry.offset > page
+            };
+            let lost: BTreeSet<u64> = written.iter().filter(on_page).map(|entry| entry.sequence).collect();
+            assert!(!lost.is_empty());
+            let (left, segments) = found(&disk, Known::Recorded);
+            assert!(left.is_disjoint(&lost) && segments.in_doubt() == [path.to_path_buf()]);
+            if page == 0 {
+                assert_eq!(left.len() + lost.len(), 60, "one page costs what stands in it");
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn an_entry_that_goes_takes_no_file_with_it_in_which_something_could_not_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = Segments::new(&Disk::real(), dir.path(), 1 << 20).append(&[small(1), small(2)]).unwrap();
+        let path = written[0].path.clone();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[written[0].offset as usize - 1] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let mut segments = Segments::new(&Disk::real(), dir.path(), 1 << 20);
+        let left = segments.load::<io::Error>(&|_| Ok(Known::Recorded)).unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(segments.remove(&left[0]).unwrap(), None);
+        assert!(path.exists());
     }
 
     #[test]
@@ -512,7 +647,7 @@ mod tests {
         let torn = [header(2), head(&small(1)), vec![0; small(1).bytes.len()]].concat();
         std::fs::write(dir.path().join(format!("{:016x}.{SUFFIX}", 2)), torn).unwrap();
         let mut again = Segments::new(&Disk::real(), dir.path(), 1);
-        let found = again.load::<io::Error>(&|_| Ok(true)).unwrap();
+        let found = again.load::<io::Error>(&|_| Ok(Known::Recorded)).unwrap();
         assert!(found.len() == 1 && is(&found[0], &small(1)));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the torn place is thrown away");
     }

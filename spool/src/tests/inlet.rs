@@ -299,10 +299,36 @@ fn what_is_swapped_between_the_look_and_the_claim_is_refused() {
             fs::remove_file(&place).unwrap();
             make(what, &place);
             let claim = door.inlet.claim(&found[0], id(1)).unwrap();
-            assert_eq!(Inlet::refused(&claim), Some(Reason::NotAFile), "{what}, in a folder: {inside}");
+            assert_eq!(door.inlet.refused(&claim).unwrap(), Some(Reason::NotAFile), "{what}, in a folder: {inside}");
             assert_eq!(fs::read(&secret).unwrap(), b"secret");
         }
     }
+}
+
+#[test]
+fn a_claim_that_the_disk_would_not_show_is_looked_at_again_and_not_refused() {
+    let world = World::new();
+    drop(world.open());
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup).unwrap();
+    spool.set_floor(Floor { bytes: 0, inodes: 0 });
+    let folder = spool.layout().inlet(&name("cases")).join("case");
+    fs::create_dir(&folder).unwrap();
+    (0..20).for_each(|number| fs::write(folder.join(format!("{number}.xml")), b"<a/>").unwrap());
+    let mut inlet = Inlet::open(&spool, &name("cases"), IntakeMode::Rename).unwrap();
+    let found = inlet.scan(at(0)).unwrap();
+    let claim = inlet.claim(&found[0], id(1)).unwrap();
+    for one_in in [1, 4, 20] {
+        power.set_weather(Some(Weather { fault: Fault::Unreadable, one_in }));
+        let looks: Vec<_> = (0..30).map(|_| inlet.refused(&claim)).collect();
+        power.set_weather(None);
+        assert!(looks.iter().any(Result::is_err), "one in {one_in}");
+        assert!(looks.into_iter().flatten().all(|refused| refused.is_none()), "one in {one_in}");
+    }
+    assert_eq!(inlet.refused(&claim).unwrap(), None);
+    // What is gone is not refused either: another look finds it, or whoever took it.
+    fs::rename(&claim.path, world.dir.path().join("elsewhere")).unwrap();
+    inlet.refused(&claim).unwrap_err();
 }
 
 #[test]
