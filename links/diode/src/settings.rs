@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocol::oneway::block;
 use protocol::oneway::geometry::{self, BLOCK_BYTES_MAX, MTU_MAX, MTU_MIN};
 use protocol::oneway::receiver::Limits;
 use protocol::oneway::sender::Tuning;
@@ -176,7 +177,7 @@ impl SenderSettings {
 
     pub(crate) fn tuning(&self) -> Tuning {
         Tuning {
-            block_bytes: self.block_kib << 10,
+            block_bytes: block::in_whole_leaves(self.block_kib << 10),
             symbol_bytes: geometry::symbol_bytes_for(self.mtu, self.target.is_ipv6()),
             repair_percent: self.repair_percent,
             repair_first_percent: self.repair_first_percent,
