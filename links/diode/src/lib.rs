@@ -37,6 +37,7 @@ pub use line::{LineEar, LineSent, send_line_test};
 pub use receiving::{Receiving, receive};
 pub use sending::{Sending, send};
 pub use settings::{BadSettings, ReceiverSettings, SenderSettings};
+pub use socket::Offload;
 pub use status::{ReceiverStatus, SenderStatus};
 pub use stop::Stop;
 

@@ -91,7 +91,7 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
     let disk = link.spool.disk().clone();
     let folder = link.folder();
     let asked = usize::try_from(u64::from(settings.socket_mib) << 20).unwrap_or(usize::MAX);
-    let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted())?;
+    let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted(), settings.offload)?;
     let address = socket.address()?;
     let socket_bytes = socket.buffer_bytes()?;
     warn_of_small_buffer(socket_bytes, settings.buffer_bytes_wanted());

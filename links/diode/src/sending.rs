@@ -121,7 +121,7 @@ impl Run {
             Aead::new(link.suite, &secret).ok_or_else(|| io::Error::other("a link key of another suite's length"))?;
         let mut sender = Sender::new(settings.tuning(), what, introduction, key, clock.now());
         let book = PlanBook::open(disk, &folder, link.suite)?;
-        let socket = Outgoing::open(settings.bind, settings.target)?;
+        let socket = Outgoing::open(settings.bind, settings.target, settings.offload)?;
         let rung = link.spool.bell().generation();
         let (outbox, waiting) = read_outbox(&link)?;
         let taken = sender.restore(clock.now(), &waiting, book.plans());

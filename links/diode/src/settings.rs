@@ -10,6 +10,8 @@ use protocol::oneway::receiver::Limits;
 use protocol::oneway::sender::Tuning;
 use serde::Deserialize;
 
+use crate::socket::Offload;
+
 /// `[link.sender]` of a crossing whose carrier is `diode`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +52,9 @@ pub struct SenderSettings {
     /// Blocks in the air at once, 1 to 32; default 8. More spread a burst wider and take a block of memory each.
     #[serde(default = "defaults::interleave")]
     pub interleave: u32,
+    /// Not in the file: for figures and tests.
+    #[serde(skip)]
+    pub offload: Offload,
 }
 
 /// `[link.receiver]` of a crossing whose carrier is `diode`.
@@ -74,6 +79,9 @@ pub struct ReceiverSettings {
     /// Seconds without a beacon until the link counts as silent, 2 to 3,600; default 10.
     #[serde(default = "defaults::silence_s")]
     pub silence_s: u64,
+    /// Not in the file: for figures and tests.
+    #[serde(skip)]
+    pub offload: Offload,
 }
 
 mod defaults {
@@ -153,6 +161,7 @@ impl SenderSettings {
             round_every_max_s: defaults::round_every_max_s(),
             block_kib: defaults::block_kib(),
             interleave: defaults::interleave(),
+            offload: Offload::default(),
         }
     }
 
@@ -199,6 +208,7 @@ impl ReceiverSettings {
             memory_mib: defaults::memory_mib(),
             disk_mib: defaults::disk_mib(),
             silence_s: defaults::silence_s(),
+            offload: Offload::default(),
         }
     }
 

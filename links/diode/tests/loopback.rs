@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diode_link::{Link, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send, send_line_test};
+use diode_link::{
+    Link, Offload, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send, send_line_test,
+};
 use protocol::der_types::Octets;
 use protocol::keys::{OpeningKey, SigningKey};
 use protocol::parcel::Priority;
@@ -201,6 +203,32 @@ fn what_was_sent_into_the_void_comes_with_a_later_round_of_a_later_start() {
     assert!(status.blocks_cut == 0 && blocks <= status.blocks, "{blocks} blocks, then {status:?}");
     sending.join();
     receiving.join();
+}
+
+#[test]
+fn everything_arrives_where_either_kernel_takes_one_datagram_a_call() {
+    let (batches, one) = (Offload::Batches, Offload::OneByOne);
+    for (out, into) in [(one, batches), (batches, one), (one, one)] {
+        let root = tempfile::tempdir().expect("a folder");
+        let wire = Wire::new(root.path(), Suite::Std);
+        let stop = Stop::new();
+        let settings = ReceiverSettings { offload: into, ..ReceiverSettings::on(here()) };
+        let link = wire.link(&wire.inside, &wire.outside);
+        let receiving = receive(link, settings, stop.clone()).expect("a receiver");
+        let sent = [1_000_000, 1, 10_240].map(|bytes| content(bytes as u64, bytes));
+        let ids: Vec<BundleId> = (1..).zip(&sent).map(|(n, bytes)| wire.drop_in(n, bytes, EntryKind::Bundle)).collect();
+        let sending = wire.send(receiving.address, &stop, |s| (s.offload, s.rate_mbit) = (out, 100));
+        let entries = wire.arrived(ids.len());
+        for (id, bytes) in ids.iter().zip(&sent) {
+            let entry = entries.iter().find(|entry| entry.id == *id).expect("every entry is there");
+            assert!(std::fs::read(&entry.path).expect("its file") == *bytes, "{id}, {out:?}, {into:?}");
+        }
+        stop.raise();
+        let batch = sending.status().segments_max;
+        assert!((batch == 1) == (out == one), "{batch} datagrams a call, {out:?}");
+        sending.join();
+        receiving.join();
+    }
 }
 
 /// A measurement: `TRILOCK_MEASURE=1 cargo test --release -p diode-link --test loopback how_fast -- --nocapture`
