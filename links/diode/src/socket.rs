@@ -155,6 +155,11 @@ impl Incoming {
         Ok(Incoming { gathers, socket, state, buffers: vec![vec![0; BUFFER_BYTES]; BUFFERS], message: BUFFER_BYTES })
     }
 
+    /// For whoever does not read from it.
+    pub(crate) fn handle(&self) -> io::Result<Handle> {
+        Ok(Handle { socket: self.socket.try_clone()? })
+    }
+
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -223,6 +228,18 @@ fn ask_for_buffer(socket: &impl AsFd, asked: usize) -> io::Result<usize> {
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, asked);
     }
     options.recv_buffer_size()
+}
+
+/// Turns the screws of a receiving socket while another thread reads it.
+pub(crate) struct Handle {
+    socket: UdpSocket,
+}
+
+impl Handle {
+    /// Asks for a larger buffer again: somebody may have raised the kernel's ceiling. Bytes that it holds now.
+    pub(crate) fn ask_for_buffer(&self, asked: usize) -> io::Result<usize> {
+        ask_for_buffer(&self.socket, asked)
+    }
 }
 
 fn wait(socket: &impl AsFd, flags: PollFlags, at_most: Duration) -> io::Result<bool> {

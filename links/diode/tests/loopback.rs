@@ -231,6 +231,22 @@ fn everything_arrives_where_either_kernel_takes_one_datagram_a_call() {
     }
 }
 
+#[test]
+fn a_socket_buffer_below_a_tenth_of_a_second_of_the_rate_is_said() {
+    let root = tempfile::tempdir().expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    for (rate_mbit, small) in [(1, false), (100_000, true)] {
+        let stop = Stop::new();
+        // 1.25 GB are wanted, and 1 MiB is asked for.
+        let settings = ReceiverSettings { rate_mbit, socket_mib: 1, ..ReceiverSettings::on(here()) };
+        let link = wire.link(&wire.inside, &wire.outside);
+        let receiving = receive(link, settings, stop.clone()).expect("a receiver");
+        assert_eq!(receiving.status().small_buffer, small, "{:?}", receiving.status());
+        stop.raise();
+        receiving.join();
+    }
+}
+
 /// A measurement: `TRILOCK_MEASURE=1 cargo test --release -p diode-link --test loopback how_fast -- --nocapture`
 #[test]
 fn how_fast_it_goes() {
