@@ -56,6 +56,8 @@ impl Links for IntranetLinks {
                     key: station.keyring.signing.clone(),
                     peer: peer.name.clone(),
                     trust: Arc::clone(&station.trust),
+                    // Asked by senders alone.
+                    wall: Arc::new(|| None),
                     opening: station.keyring.opening_keys().cloned().collect(),
                 };
                 let mut receiving = diode_link::receive(link, settings.clone(), ends.clone())?;

@@ -46,6 +46,10 @@ pub struct SenderSettings {
     /// Seconds between rounds at most, `round_every_s` to 604,800; default 3,600.
     #[serde(default = "defaults::round_every_max_s")]
     pub round_every_max_s: u64,
+    /// Hour of the office's day, 0 to 23, at which all that still waits for a receipt gets a round at once; default 22.
+    /// Not while the clock is in doubt: then rounds go by `round_every_s` alone.
+    #[serde(default = "defaults::night_from_h")]
+    pub night_from_h: u8,
     /// KiB of a block, 64 to 4,096; default 2,048. Larger blocks bear longer bursts; a lost one costs more.
     #[serde(default = "defaults::block_kib")]
     pub block_kib: u32,
@@ -106,6 +110,9 @@ mod defaults {
     pub(super) fn round_every_max_s() -> u64 {
         3_600
     }
+    pub(super) fn night_from_h() -> u8 {
+        22
+    }
     pub(super) fn block_kib() -> u32 {
         2_048
     }
@@ -159,6 +166,7 @@ impl SenderSettings {
             rounds: defaults::rounds(),
             round_every_s: defaults::round_every_s(),
             round_every_max_s: defaults::round_every_max_s(),
+            night_from_h: defaults::night_from_h(),
             block_kib: defaults::block_kib(),
             interleave: defaults::interleave(),
             offload: Offload::default(),
@@ -174,6 +182,7 @@ impl SenderSettings {
         within("rounds", self.rounds, 1, 100)?;
         within("round_every_s", self.round_every_s, 1, 86_400)?;
         within("round_every_max_s", self.round_every_max_s, self.round_every_s, 604_800)?;
+        within("night_from_h", self.night_from_h, 0, 23)?;
         within("block_kib", self.block_kib, 64, u64::from(BLOCK_BYTES_MAX) >> 10)?;
         within("interleave", self.interleave, 1, 32)
     }
