@@ -72,6 +72,10 @@ impl Links for ExtranetLinks {
                     key: station.keyring.signing.clone(),
                     peer: peer.name.clone(),
                     trust: Arc::clone(&station.trust),
+                    wall: {
+                        let clock = Arc::clone(&station.clock);
+                        Arc::new(move || clock.may_end_things().then(|| clock.last()))
+                    },
                     opening: Vec::new(),
                 };
                 let mut sending = diode_link::send(link, settings.clone(), ends.clone())?;

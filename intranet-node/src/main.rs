@@ -56,14 +56,17 @@ impl Links for IntranetLinks {
                     key: station.keyring.signing.clone(),
                     peer: peer.name.clone(),
                     trust: Arc::clone(&station.trust),
+                    // Asked by senders alone.
+                    wall: Arc::new(|| None),
                     opening: station.keyring.opening_keys().cloned().collect(),
                 };
                 let mut receiving = diode_link::receive(link, settings.clone(), ends.clone())?;
                 threads.append(&mut receiving.threads);
                 let receiving = Arc::new(receiving);
-                let [heard, silent, doubled] = std::array::from_fn(|_| Arc::clone(&receiving));
+                let [heard, silent, doubled, small] = std::array::from_fn(|_| Arc::clone(&receiving));
                 station.watch(Alarm::LinkSilent, move || silent.status().silent);
                 station.watch(Alarm::LinkTwoSenders, move || doubled.status().two_senders);
+                station.watch(Alarm::LinkBuffer, move || small.status().small_buffer);
                 station.watch_count(Alarm::LinkDrops, move || receiving.status().kernel_drops);
                 // A beacon comes every second, tagged by its sender, whose clock may vouch for ours.
                 station.listen(move || {

@@ -127,6 +127,29 @@ pub fn root_of(suite: Suite, bytes: &[u8]) -> Digest {
     tree.root()
 }
 
+/// The root over a short head and a body, as if they stood in one piece. Their first leaf is put together aside: so the
+/// head does not push whole leaves of the body out of the lanes.
+#[must_use]
+pub fn root_behind(suite: Suite, head: &[u8], body: &[u8]) -> Digest {
+    let mut tree = Tree::new(suite);
+    let Some((first, behind)) = LEAF_BYTES.checked_sub(head.len()).and_then(|room| body.split_at_checked(room)) else {
+        tree.update(head);
+        tree.update(body);
+        return tree.root();
+    };
+    let first = [head, first].concat();
+    let whole = behind.chunks_exact(LEAF_BYTES);
+    let rest = whole.remainder();
+    let leaves: Vec<&[u8]> = std::iter::once(first.as_slice()).chain(whole).collect();
+    for group in leaves.chunks(BATCH_LEAVES) {
+        tree.bytes += (group.len() * LEAF_BYTES) as u64;
+        let digests = leaves::digests_of(Kernel::chosen(), suite.leaf_hash(), LEAF_PREFIX, group);
+        digests.into_iter().for_each(|digest| tree.add_leaf(Octets(digest)));
+    }
+    tree.update(rest);
+    tree.root()
+}
+
 /// The length and the root of all that a reader gives: read once, in bounded memory, and in pieces that fill the lanes.
 pub fn root_of_reader(suite: Suite, input: &mut impl Read) -> io::Result<(u64, Digest)> {
     let mut tree = Tree::new(suite);
@@ -176,6 +199,20 @@ mod tests {
                 tree.update(head);
                 tree.update(tail);
                 assert_eq!(tree.root(), whole, "{suite}, {first} bytes first");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_and_a_body_have_the_root_of_both_in_one_piece() {
+        let bytes: Vec<u8> = (0..1_500_000_u32).map(|i| (i % 253) as u8).collect();
+        for suite in Suite::ALL {
+            for head in [0, 25, LEAF_BYTES, LEAF_BYTES + 1] {
+                for behind in [0, LEAF_BYTES - 26, LEAF_BYTES - 25, 3 * LEAF_BYTES - 25, 20 * LEAF_BYTES + 7] {
+                    let (head, rest) = bytes.split_at(head);
+                    let body = &rest[..behind];
+                    assert_eq!(root_behind(suite, head, body), root_of(suite, &[head, body].concat()), "{suite}");
+                }
             }
         }
     }

@@ -115,6 +115,9 @@ alarms! {
     /// Datagrams came and there was no room for them.
     LinkDrops = "link-drops", "sysctl net.core.rmem_max",
         "the kernel dropped datagrams of the one-way link for want of buffer; rounds bring them again", "内核因缓冲不足丢弃单向链路的数据报，后续轮次会补上";
+    /// The kernel gives the receiver less than it needs.
+    LinkBuffer = "link-buffer", "sysctl net.core.rmem_max",
+        "the socket buffer of the one-way link holds less than 100 ms of its rate: raise net.core.rmem_max", "单向链路的套接字缓冲不足 100 毫秒流量：请调大 net.core.rmem_max";
     /// Datagrams did not leave the sender.
     LinkRefused = "link-refused", "ip -s link",
         "the kernel refuses datagrams of the one-way link: its interface is down, or smaller than mtu", "内核拒绝发送单向链路的数据报：接口未启用，或小于 mtu";

@@ -292,8 +292,8 @@ pub struct Case {
     pub patience: Duration,
     /// Then the gap report is carried back, and everything has to come.
     pub import_gaps: bool,
-    /// Forged frames a second beside it, from outside.
-    pub forged_per_s: u64,
+    /// Forged frames a second beside it, from outside, and how far their link epoch is from the true one.
+    pub forged: Option<(u64, u64)>,
 }
 
 /// How a run ended. An entry is delivered, named in the gap report, or lost in silence.
@@ -548,8 +548,8 @@ impl<'a> Rig<'a> {
         self.start(Side::Outer)?;
         self.speaks(Side::Outer)?;
         let began = Instant::now();
-        if self.case.forged_per_s > 0 {
-            let words = self.words("forge", self.target, &[("rate", self.case.forged_per_s)]);
+        if let Some((rate, off)) = self.case.forged {
+            let words = self.words("forge", self.target, &[("rate", rate), ("epochs_off", off)]);
             self.forger = Some(begin(self.before(Side::Outer), self.program, &words, 0)?);
         }
         self.trouble(began + patience)?;

@@ -38,7 +38,7 @@ fn case(load: Load, trouble: Trouble) -> Case {
         trouble,
         patience: Duration::from_secs(60),
         import_gaps: false,
-        forged_per_s: 0,
+        forged: None,
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use protocol::keys::OpeningKey;
 use protocol::signer::Signatory;
-use protocol::{Crossing, Name, Suite, Trust};
+use protocol::{Crossing, Name, Suite, Timestamp, Trust};
 use spool::Spool;
 
 mod assembly;
@@ -37,8 +37,12 @@ pub use line::{LineEar, LineSent, send_line_test};
 pub use receiving::{Receiving, receive};
 pub use sending::{Sending, send};
 pub use settings::{BadSettings, ReceiverSettings, SenderSettings};
+pub use socket::Offload;
 pub use status::{ReceiverStatus, SenderStatus};
 pub use stop::Stop;
+
+/// What time it is, where that is believed.
+pub type Wall = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
 /// One end of the link and the node it belongs to.
 #[derive(Clone)]
@@ -55,6 +59,8 @@ pub struct Link {
     pub peer: Name,
     /// Keys of others.
     pub trust: Arc<Trust>,
+    /// The time of the last look at the clock, or nothing while it is in doubt: by it a sender's nights begin.
+    pub wall: Wall,
     /// Take the link key out; the receiver needs one or, while keys change, more of them, the sender none.
     pub opening: Vec<OpeningKey>,
 }

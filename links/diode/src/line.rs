@@ -61,7 +61,7 @@ pub fn send_line_test(settings: &SenderSettings, seconds: u16) -> io::Result<Lin
         interleave: u16::try_from(settings.interleave).unwrap_or(1),
         rate_mbit: settings.rate_mbit,
     };
-    let socket = Outgoing::open(settings.bind, settings.target)?;
+    let socket = Outgoing::open(settings.bind, settings.target, settings.offload)?;
     let clock = Clock::start();
     let refused = run(&socket, &head, frame_bytes, settings.bytes_per_s(), &clock);
     let seconds = clock.now().as_secs_f64();
@@ -105,7 +105,7 @@ impl LineEar {
     pub fn open(settings: &ReceiverSettings) -> io::Result<LineEar> {
         settings.check().map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let asked = usize::try_from(u64::from(settings.socket_mib) << 20).unwrap_or(usize::MAX);
-        let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted())?;
+        let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted(), settings.offload)?;
         let address = socket.address()?;
         Ok(LineEar { socket, address, drops_before: drops::of(address) })
     }

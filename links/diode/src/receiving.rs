@@ -20,7 +20,7 @@ use spool::Spool;
 use crate::assembly::{Assembly, KeepError};
 use crate::clock::{self, Clock};
 use crate::settings::ReceiverSettings;
-use crate::socket::{Chunk, Incoming};
+use crate::socket::{Chunk, Handle, Incoming};
 use crate::status::ReceiverStatus;
 use crate::symbol_files::SymbolFiles;
 use crate::{Link, Stop, drops};
@@ -91,7 +91,7 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
     let disk = link.spool.disk().clone();
     let folder = link.folder();
     let asked = usize::try_from(u64::from(settings.socket_mib) << 20).unwrap_or(usize::MAX);
-    let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted())?;
+    let socket = Incoming::open(settings.listen, asked, settings.buffer_bytes_wanted(), settings.offload)?;
     let address = socket.address()?;
     let socket_bytes = socket.buffer_bytes()?;
     warn_of_small_buffer(socket_bytes, settings.buffer_bytes_wanted());
@@ -102,7 +102,9 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
     for found in files.found()? {
         receiver.restore(clock.now(), found.id, found.geometry, found.digest_head, &found.indices);
     }
-    let shared = Arc::new(Shared::default());
+    let small_buffer = socket_bytes < settings.buffer_bytes_wanted();
+    let status = ReceiverStatus { socket_bytes: socket_bytes as u64, small_buffer, ..ReceiverStatus::default() };
+    let shared = Arc::new(Shared { status: Mutex::new(status), ..Shared::default() });
     let (chunks, from_socket) = mpsc::sync_channel(CHUNKS_MAX);
     let (blocks, whole) = mpsc::sync_channel::<Block>(BLOCKS_WAITING_MAX);
     let whole = Arc::new(Mutex::new(whole));
@@ -111,7 +113,6 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
         let (whole, assembly, shared) = (whole.clone(), assembly.clone(), shared.clone());
         threads.push(named(&format!("diode-keep-{n}"), move || keep(&whole, &assembly, &shared))?);
     }
-    let status = ReceiverStatus { socket_bytes: socket_bytes as u64, ..ReceiverStatus::default() };
     let work = Work {
         spool: link.spool.clone(),
         link,
@@ -122,6 +123,9 @@ pub fn receive(link: Link, settings: ReceiverSettings, stop: Stop) -> io::Result
         clock,
         status,
         address,
+        socket: socket.handle()?,
+        buffer: (asked, settings.buffer_bytes_wanted()),
+        asked: Moment::ZERO,
         published: Moment::ZERO,
         complained: None,
     };
@@ -219,6 +223,11 @@ struct Work {
     clock: Clock,
     status: ReceiverStatus,
     address: SocketAddr,
+    socket: Handle,
+    /// Bytes asked of the kernel, and bytes that hold 100 ms of the rate.
+    buffer: (usize, usize),
+    /// When it was asked last.
+    asked: Moment,
     published: Moment,
     complained: Option<Moment>,
 }
@@ -303,6 +312,25 @@ impl Work {
         }
     }
 
+    /// A buffer that is too small is asked for again once a minute, so that raising the kernel's ceiling is enough.
+    fn widen(&mut self, now: Moment) {
+        let (asked, wanted) = self.buffer;
+        if !self.status.small_buffer || now < self.asked + COMPLAIN_EVERY {
+            return;
+        }
+        self.asked = now;
+        match self.socket.ask_for_buffer(asked) {
+            Ok(bytes) => {
+                self.status.socket_bytes = bytes as u64;
+                self.status.small_buffer = bytes < wanted;
+                if !self.status.small_buffer {
+                    tracing::info!(socket_bytes = bytes, "the socket buffer now holds 100 ms of the rate");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the kernel cannot be asked for a larger socket buffer"),
+        }
+    }
+
     fn pulse(&mut self, epoch: u32, pulse: &Pulse) {
         self.status.epoch = self.status.epoch.max(epoch);
         self.status.skew_ms = pulse.skew_ms(clock::wall());
@@ -332,6 +360,7 @@ impl Work {
             return;
         }
         self.published = now;
+        self.widen(now);
         let (open, memory, disk) = self.receiver.open_blocks();
         self.status.counters = self.receiver.counters();
         self.status.kernel_drops = drops::of(self.address);

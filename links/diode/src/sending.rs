@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use protocol::BundleId;
 use protocol::aead::{self, Aead};
+use protocol::oneway::night::Nights;
 use protocol::oneway::sender::Note;
 use protocol::oneway::{Bucket, Introduction, Kind, Moment, Piece, Plan, Pulse, Sender, Waiting, block};
 use spool::{Content, Entry, EntryKind};
@@ -91,6 +92,7 @@ struct Run {
     clock: Clock,
     socket: Outgoing,
     sender: Sender,
+    nights: Nights,
     bucket: Bucket,
     batch_bytes: usize,
     book: PlanBook,
@@ -121,7 +123,7 @@ impl Run {
             Aead::new(link.suite, &secret).ok_or_else(|| io::Error::other("a link key of another suite's length"))?;
         let mut sender = Sender::new(settings.tuning(), what, introduction, key, clock.now());
         let book = PlanBook::open(disk, &folder, link.suite)?;
-        let socket = Outgoing::open(settings.bind, settings.target)?;
+        let socket = Outgoing::open(settings.bind, settings.target, settings.offload)?;
         let rung = link.spool.bell().generation();
         let (outbox, waiting) = read_outbox(&link)?;
         let taken = sender.restore(clock.now(), &waiting, book.plans());
@@ -136,6 +138,7 @@ impl Run {
             clock,
             socket,
             sender,
+            nights: Nights::from_hour(settings.night_from_h),
             bucket,
             batch_bytes: usize::try_from(rate / BATCHES_PER_S).unwrap_or(usize::MAX),
             book,
@@ -206,6 +209,10 @@ impl Run {
     fn beacon(&mut self, now: Moment) {
         if !self.sender.beacon_is_due(now) {
             return;
+        }
+        if self.nights.begins((self.link.wall)()) {
+            tracing::info!(blocks = self.sender.blocks(), "night: all that waits for a receipt is sent once more");
+            self.sender.night(now);
         }
         let pulse = Pulse { at: clock::wall(), next: self.book.next(), head: self.link.spool.head() };
         match self.sender.beacon(now, &pulse) {

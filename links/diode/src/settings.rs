@@ -4,10 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocol::oneway::block;
 use protocol::oneway::geometry::{self, BLOCK_BYTES_MAX, MTU_MAX, MTU_MIN};
 use protocol::oneway::receiver::Limits;
 use protocol::oneway::sender::Tuning;
 use serde::Deserialize;
+
+use crate::socket::Offload;
 
 /// `[link.sender]` of a crossing whose carrier is `diode`.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,12 +46,19 @@ pub struct SenderSettings {
     /// Seconds between rounds at most, `round_every_s` to 604,800; default 3,600.
     #[serde(default = "defaults::round_every_max_s")]
     pub round_every_max_s: u64,
+    /// Hour of the office's day, 0 to 23, at which all that still waits for a receipt gets a round at once; default 22.
+    /// Not while the clock is in doubt: then rounds go by `round_every_s` alone.
+    #[serde(default = "defaults::night_from_h")]
+    pub night_from_h: u8,
     /// KiB of a block, 64 to 4,096; default 2,048. Larger blocks bear longer bursts; a lost one costs more.
     #[serde(default = "defaults::block_kib")]
     pub block_kib: u32,
     /// Blocks in the air at once, 1 to 32; default 8. More spread a burst wider and take a block of memory each.
     #[serde(default = "defaults::interleave")]
     pub interleave: u32,
+    /// Not in the file: for figures and tests.
+    #[serde(skip)]
+    pub offload: Offload,
 }
 
 /// `[link.receiver]` of a crossing whose carrier is `diode`.
@@ -73,6 +83,9 @@ pub struct ReceiverSettings {
     /// Seconds without a beacon until the link counts as silent, 2 to 3,600; default 10.
     #[serde(default = "defaults::silence_s")]
     pub silence_s: u64,
+    /// Not in the file: for figures and tests.
+    #[serde(skip)]
+    pub offload: Offload,
 }
 
 mod defaults {
@@ -96,6 +109,9 @@ mod defaults {
     }
     pub(super) fn round_every_max_s() -> u64 {
         3_600
+    }
+    pub(super) fn night_from_h() -> u8 {
+        22
     }
     pub(super) fn block_kib() -> u32 {
         2_048
@@ -150,8 +166,10 @@ impl SenderSettings {
             rounds: defaults::rounds(),
             round_every_s: defaults::round_every_s(),
             round_every_max_s: defaults::round_every_max_s(),
+            night_from_h: defaults::night_from_h(),
             block_kib: defaults::block_kib(),
             interleave: defaults::interleave(),
+            offload: Offload::default(),
         }
     }
 
@@ -164,6 +182,7 @@ impl SenderSettings {
         within("rounds", self.rounds, 1, 100)?;
         within("round_every_s", self.round_every_s, 1, 86_400)?;
         within("round_every_max_s", self.round_every_max_s, self.round_every_s, 604_800)?;
+        within("night_from_h", self.night_from_h, 0, 23)?;
         within("block_kib", self.block_kib, 64, u64::from(BLOCK_BYTES_MAX) >> 10)?;
         within("interleave", self.interleave, 1, 32)
     }
@@ -176,7 +195,7 @@ impl SenderSettings {
 
     pub(crate) fn tuning(&self) -> Tuning {
         Tuning {
-            block_bytes: self.block_kib << 10,
+            block_bytes: block::in_whole_leaves(self.block_kib << 10),
             symbol_bytes: geometry::symbol_bytes_for(self.mtu, self.target.is_ipv6()),
             repair_percent: self.repair_percent,
             repair_first_percent: self.repair_first_percent,
@@ -198,6 +217,7 @@ impl ReceiverSettings {
             memory_mib: defaults::memory_mib(),
             disk_mib: defaults::disk_mib(),
             silence_s: defaults::silence_s(),
+            offload: Offload::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The most a UDP datagram, and so a batch of segments, may have.
 const BATCH_BYTES_MAX: usize = 65_000;
@@ -27,22 +27,34 @@ const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// How long a full outgoing buffer is waited for before the batch counts as refused.
 const SEND_WAIT: Duration = Duration::from_millis(200);
 
+/// How datagrams go between us and the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// As many in one system call as this kernel can.
+    #[default]
+    Batches,
+    /// Each by a call of its own, as where the kernel can do nothing else.
+    OneByOne,
+}
+
 /// Sends only.
 pub(crate) struct Outgoing {
     socket: UdpSocket,
-    state: UdpSocketState,
+    /// None where every datagram goes by itself.
+    state: Option<UdpSocketState>,
     target: SocketAddr,
 }
 
 impl Outgoing {
-    pub(crate) fn open(bind: Option<SocketAddr>, target: SocketAddr) -> io::Result<Outgoing> {
+    pub(crate) fn open(bind: Option<SocketAddr>, target: SocketAddr, offload: Offload) -> io::Result<Outgoing> {
         let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))?;
         socket.bind(&bind.unwrap_or(any).into())?;
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        if state.may_fragment() {
+        let state = (offload == Offload::Batches).then_some(state);
+        if state.as_ref().is_some_and(UdpSocketState::may_fragment) {
             tracing::warn!("this kernel may fragment datagrams: keep mtu at or below that of the interface");
         }
         Ok(Outgoing { socket, state, target })
@@ -50,7 +62,8 @@ impl Outgoing {
 
     /// Datagrams of one size that may go in one call.
     pub(crate) fn segments_max(&self, datagram_bytes: usize) -> usize {
-        self.state.max_gso_segments().min(BATCH_BYTES_MAX / datagram_bytes.max(1)).max(1)
+        let most = self.state.as_ref().map_or(1, UdpSocketState::max_gso_segments);
+        most.min(BATCH_BYTES_MAX / datagram_bytes.max(1)).max(1)
     }
 
     /// Sends datagrams of `segment` bytes each that stand one after another.
@@ -72,7 +85,11 @@ impl Outgoing {
         let segment_size = (contents.len() > segment).then_some(segment);
         let transmit = Transmit { destination: self.target, ecn: None, contents, segment_size, src_ip: None };
         loop {
-            match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+            let sent = match &self.state {
+                Some(state) => state.try_send(UdpSockRef::from(&self.socket), &transmit),
+                None => self.socket.send_to(contents, self.target).map(drop),
+            };
+            match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !wait(&self.socket, PollFlags::OUT, SEND_WAIT)? {
                         return Err(error);
@@ -111,7 +128,8 @@ impl Chunk {
 /// Receives only.
 pub(crate) struct Incoming {
     socket: UdpSocket,
-    state: UdpSocketState,
+    /// None where every datagram comes by itself.
+    state: Option<UdpSocketState>,
     buffers: Vec<Vec<u8>>,
     /// Bytes of the last message: one datagram, or a batch of them.
     message: usize,
@@ -120,21 +138,26 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Listens, with a buffer of `asked` bytes or what the kernel gives. 100 ms of the rate are `wanted`.
-    pub(crate) fn open(listen: SocketAddr, asked: usize, wanted: usize) -> io::Result<Incoming> {
+    pub(crate) fn open(listen: SocketAddr, asked: usize, wanted: usize, offload: Offload) -> io::Result<Incoming> {
         let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
         if listen.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        socket.set_recv_buffer_size(asked)?;
-        if socket.recv_buffer_size()? < asked {
-            // With CAP_NET_ADMIN the kernel's ceiling does not hold; without it this fails and the warning stands.
-            let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, asked);
-        }
+        ask_for_buffer(&socket, asked)?;
         socket.bind(&listen.into())?;
         let gathers = socket.recv_buffer_size()? >= wanted;
         let socket = UdpSocket::from(socket);
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        socket.set_nonblocking(true)?;
+        let state = match offload {
+            Offload::Batches => Some(UdpSocketState::new(UdpSockRef::from(&socket))?),
+            Offload::OneByOne => None,
+        };
         Ok(Incoming { gathers, socket, state, buffers: vec![vec![0; BUFFER_BYTES]; BUFFERS], message: BUFFER_BYTES })
+    }
+
+    /// For whoever does not read from it.
+    pub(crate) fn handle(&self) -> io::Result<Handle> {
+        Ok(Handle { socket: self.socket.try_clone()? })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -142,7 +165,7 @@ impl Incoming {
     }
 
     pub(crate) fn buffer_bytes(&self) -> io::Result<usize> {
-        socket2::SockRef::from(&self.socket).recv_buffer_size()
+        SockRef::from(&self.socket).recv_buffer_size()
     }
 
     /// Waits at most so long for the first datagram, then appends what comes together until the chunk is full.
@@ -166,7 +189,11 @@ impl Incoming {
             let wanted = (CHUNK_BYTES - chunk.bytes.len()).div_ceil(self.message).min(BUFFERS);
             let mut slices: Vec<IoSliceMut<'_>> =
                 self.buffers.iter_mut().take(wanted).map(|buffer| IoSliceMut::new(buffer)).collect();
-            let count = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas) {
+            let came = match &self.state {
+                Some(state) => state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas),
+                None => one_by_one(&self.socket, &mut slices, &mut metas),
+            };
+            let count = match came {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -184,6 +211,37 @@ impl Incoming {
     }
 }
 
+/// A datagram a call, into the first buffer.
+fn one_by_one(socket: &UdpSocket, slices: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> io::Result<usize> {
+    let (Some(buffer), Some(meta)) = (slices.first_mut(), metas.first_mut()) else { return Ok(0) };
+    let length = socket.recv(buffer)?;
+    (meta.len, meta.stride) = (length, length);
+    Ok(1)
+}
+
+/// Asks for a buffer of so many bytes, and says what the kernel gave.
+fn ask_for_buffer(socket: &impl AsFd, asked: usize) -> io::Result<usize> {
+    let options = SockRef::from(socket);
+    options.set_recv_buffer_size(asked)?;
+    if options.recv_buffer_size()? < asked {
+        // With CAP_NET_ADMIN the kernel's ceiling does not hold; without it this fails and the warning stands.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, asked);
+    }
+    options.recv_buffer_size()
+}
+
+/// Turns the screws of a receiving socket while another thread reads it.
+pub(crate) struct Handle {
+    socket: UdpSocket,
+}
+
+impl Handle {
+    /// Asks for a larger buffer again: somebody may have raised the kernel's ceiling. Bytes that it holds now.
+    pub(crate) fn ask_for_buffer(&self, asked: usize) -> io::Result<usize> {
+        ask_for_buffer(&self.socket, asked)
+    }
+}
+
 fn wait(socket: &impl AsFd, flags: PollFlags, at_most: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(at_most).map_err(io::Error::other)?;
     let mut fds = [PollFd::new(socket, flags)];
@@ -198,19 +256,33 @@ fn wait(socket: &impl AsFd, flags: PollFlags, at_most: Duration) -> io::Result<b
 mod tests {
     use super::*;
 
-    #[test]
-    fn batches_arrive_as_the_datagrams_they_were() {
-        let mut incoming = Incoming::open(([127, 0, 0, 1], 0).into(), 1 << 20, 0).expect("a socket");
-        let outgoing = Outgoing::open(None, incoming.address().expect("bound")).expect("a socket");
-        let sent: Vec<u8> = (0..40_u8).flat_map(|n| [n; 1_000]).collect();
-        outgoing.send(&sent, 1_000).expect("sent");
-        outgoing.send(&sent[..500], 1_000).expect("sent");
+    fn pair(out: Offload, into: Offload) -> (Outgoing, Incoming) {
+        let incoming = Incoming::open(([127, 0, 0, 1], 0).into(), 1 << 20, 0, into).expect("a socket");
+        let outgoing = Outgoing::open(None, incoming.address().expect("bound"), out).expect("a socket");
+        (outgoing, incoming)
+    }
+
+    /// So many datagrams, each by itself.
+    fn come(incoming: &mut Incoming, count: usize) -> Vec<Vec<u8>> {
         let mut chunk = Chunk::default();
-        while chunk.lengths.len() < 41 {
-            incoming.receive(Duration::from_secs(5), &mut chunk).expect("received");
+        while chunk.lengths.len() < count {
+            let before = chunk.lengths.len();
+            incoming.receive(Duration::from_secs(30), &mut chunk).expect("received");
+            assert!(chunk.lengths.len() > before, "{before} of {count} came");
         }
-        let lengths: Vec<usize> = chunk.datagrams().map(<[u8]>::len).collect();
-        assert_eq!(lengths, [vec![1_000; 40], vec![500]].concat());
-        assert_eq!(chunk.bytes[..40_000], sent);
+        chunk.datagrams().map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn batches_arrive_as_the_datagrams_they_were_also_where_either_kernel_has_no_offload() {
+        let ways = [Offload::Batches, Offload::OneByOne];
+        for (out, into) in ways.into_iter().flat_map(|out| ways.map(|into| (out, into))) {
+            let (outgoing, mut incoming) = pair(out, into);
+            assert!(out == Offload::Batches || outgoing.segments_max(1_000) == 1);
+            let sent: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; 1_000]).collect();
+            outgoing.send(&sent.concat(), 1_000).expect("sent");
+            outgoing.send(&[7; 500], 1_000).expect("sent");
+            assert_eq!(come(&mut incoming, 41), [sent, vec![vec![7; 500]]].concat(), "{out:?}, {into:?}");
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct ReceiverStatus {
     pub kernel_drops: u64,
     /// Bytes of the socket buffer.
     pub socket_bytes: u64,
+    /// They are less than 100 ms of the rate: datagrams will be lost under load.
+    pub small_buffer: bool,
     /// Blocks of which symbols are missing.
     pub open_blocks: u64,
     /// Bytes of their symbols in memory.

@@ -3,10 +3,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use diode_link::{Link, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send, send_line_test};
+use diode_link::{
+    Link, Offload, ReceiverSettings, Receiving, SenderSettings, Sending, Stop, receive, send, send_line_test,
+};
 use protocol::der_types::Octets;
 use protocol::keys::{OpeningKey, SigningKey};
 use protocol::parcel::Priority;
@@ -80,6 +82,7 @@ impl Wire {
             key: here.key.clone().into(),
             peer: there.name.clone(),
             trust: self.trust.clone(),
+            wall: Arc::new(|| None),
             opening: vec![here.opening.clone()],
         }
     }
@@ -201,6 +204,90 @@ fn what_was_sent_into_the_void_comes_with_a_later_round_of_a_later_start() {
     assert!(status.blocks_cut == 0 && blocks <= status.blocks, "{blocks} blocks, then {status:?}");
     sending.join();
     receiving.join();
+}
+
+/// 13:59:58 in UTC: 21:59:58 at the office.
+const BEFORE_THE_NIGHT: Timestamp = Timestamp((1_795_305_600 + 13 * 3_600 + 3_598) * 1_000);
+
+#[test]
+fn when_the_office_s_night_begins_a_sender_repeats_what_waits_and_not_while_its_clock_is_in_doubt() {
+    let root = tempfile::tempdir().expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    let stop = Stop::new();
+    let address = std::net::UdpSocket::bind(here()).and_then(|socket| socket.local_addr()).expect("a port");
+    let id = wire.drop_in(1, &content(1, 300_000), EntryKind::Bundle);
+    let time = Arc::new(Mutex::new(None));
+    let shown = time.clone();
+    let wall = Arc::new(move || *shown.lock().expect("no panic"));
+    let link = Link { wall, ..wire.link(&wire.outside, &wire.inside) };
+    let mut settings = SenderSettings::to(address);
+    (settings.round_every_s, settings.rate_mbit) = (3_600, 400);
+    let sending = send(link, settings, stop.clone()).expect("a sender");
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + END;
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::yield_now();
+        }
+    };
+    // Of two beacons more at least one was begun after the time was shown.
+    let show = |shown: Option<Timestamp>| {
+        *time.lock().expect("no panic") = shown;
+        let beacons = sending.status().beacons;
+        until("no beacon", &|| sending.status().beacons > beacons + 1);
+    };
+    until("no round went out", &|| sending.rounds(&id).0 == 1);
+    show(Some(BEFORE_THE_NIGHT));
+    show(None);
+    show(Some(BEFORE_THE_NIGHT.plus_ms(3_000)));
+    assert_eq!(sending.rounds(&id).0, 1, "the night began while the clock was in doubt");
+    show(Some(BEFORE_THE_NIGHT.plus_ms(86_400_000)));
+    show(Some(BEFORE_THE_NIGHT.plus_ms(86_403_000)));
+    until("no round at night", &|| sending.rounds(&id).0 == 2);
+    stop.raise();
+    sending.join();
+}
+
+#[test]
+fn everything_arrives_where_either_kernel_takes_one_datagram_a_call() {
+    let (batches, one) = (Offload::Batches, Offload::OneByOne);
+    for (out, into) in [(one, batches), (batches, one), (one, one)] {
+        let root = tempfile::tempdir().expect("a folder");
+        let wire = Wire::new(root.path(), Suite::Std);
+        let stop = Stop::new();
+        let settings = ReceiverSettings { offload: into, ..ReceiverSettings::on(here()) };
+        let link = wire.link(&wire.inside, &wire.outside);
+        let receiving = receive(link, settings, stop.clone()).expect("a receiver");
+        let sent = [1_000_000, 1, 10_240].map(|bytes| content(bytes as u64, bytes));
+        let ids: Vec<BundleId> = (1..).zip(&sent).map(|(n, bytes)| wire.drop_in(n, bytes, EntryKind::Bundle)).collect();
+        let sending = wire.send(receiving.address, &stop, |s| (s.offload, s.rate_mbit) = (out, 100));
+        let entries = wire.arrived(ids.len());
+        for (id, bytes) in ids.iter().zip(&sent) {
+            let entry = entries.iter().find(|entry| entry.id == *id).expect("every entry is there");
+            assert!(std::fs::read(&entry.path).expect("its file") == *bytes, "{id}, {out:?}, {into:?}");
+        }
+        stop.raise();
+        let batch = sending.status().segments_max;
+        assert!((batch == 1) == (out == one), "{batch} datagrams a call, {out:?}");
+        sending.join();
+        receiving.join();
+    }
+}
+
+#[test]
+fn a_socket_buffer_below_a_tenth_of_a_second_of_the_rate_is_said() {
+    let root = tempfile::tempdir().expect("a folder");
+    let wire = Wire::new(root.path(), Suite::Std);
+    for (rate_mbit, small) in [(1, false), (100_000, true)] {
+        let stop = Stop::new();
+        // 1.25 GB are wanted, and 1 MiB is asked for.
+        let settings = ReceiverSettings { rate_mbit, socket_mib: 1, ..ReceiverSettings::on(here()) };
+        let link = wire.link(&wire.inside, &wire.outside);
+        let receiving = receive(link, settings, stop.clone()).expect("a receiver");
+        assert_eq!(receiving.status().small_buffer, small, "{:?}", receiving.status());
+        stop.raise();
+        receiving.join();
+    }
 }
 
 /// A measurement: `TRILOCK_MEASURE=1 cargo test --release -p diode-link --test loopback how_fast -- --nocapture`

@@ -13,7 +13,7 @@ use super::geometry::{BLOCK_BYTES_MAX, SYMBOL_BYTES_MAX};
 use super::octets::Octets;
 use crate::id::BundleId;
 use crate::suite::{Digest, Suite};
-use crate::tree::Tree;
+use crate::tree::{self, LEAF_BYTES};
 
 const MAGIC: [u8; 4] = *b"TLDB";
 const VERSION: u8 = 1;
@@ -92,6 +92,17 @@ pub fn bytes_for(pieces: usize, content_bytes: u64) -> u64 {
     (HEAD_BYTES + DIGEST_BYTES + pieces * PIECE_BYTES) as u64 + content_bytes
 }
 
+/// So many bytes or a few more, so that a block of that size is digested in whole leaves: a last leaf that is short
+/// fits no lane and costs five times as much. A few more than the largest block are none.
+#[must_use]
+pub fn in_whole_leaves(bytes: u32) -> u32 {
+    let (domain, leaf) = (DOMAIN.len() + 8, LEAF_BYTES);
+    let digested = (bytes as usize + domain).saturating_sub(DIGEST_BYTES);
+    let more = (leaf - digested % leaf) % leaf;
+    let whole = u32::try_from(bytes as usize + more).unwrap_or(bytes);
+    if more <= DIGEST_BYTES && whole <= BLOCK_BYTES_MAX { whole } else { bytes }
+}
+
 /// Puts a block together; `read` fills each piece's bytes from its entry. Its error ends the block.
 pub fn assemble<E>(
     suite: Suite,
@@ -140,12 +151,8 @@ pub fn digest_head(block: &[u8]) -> [u8; 8] {
 }
 
 fn digest(suite: Suite, id: BlockId, body: &[u8]) -> Digest {
-    let mut tree = Tree::new(suite);
-    tree.update(DOMAIN);
-    tree.update(&id.epoch.to_be_bytes());
-    tree.update(&id.number.to_be_bytes());
-    tree.update(body);
-    tree.root()
+    let head = [DOMAIN, &id.epoch.to_be_bytes(), &id.number.to_be_bytes()].concat();
+    tree::root_behind(suite, &head, body)
 }
 
 impl Block {
@@ -293,6 +300,16 @@ mod tests {
             assert!(Block::open(suite, BlockId { epoch: 1, number: 3 }, &head, bytes.clone()).is_err());
             assert!(Block::open(suite, ID, &[0; 8], bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_block_of_whole_leaves_is_a_few_bytes_larger_and_never_above_the_largest() {
+        for kib in [64_u32, 128, 2_048, 4_032] {
+            let bytes = in_whole_leaves(kib << 10);
+            assert_eq!(bytes, (kib << 10) + 7);
+            assert_eq!((bytes as usize - DIGEST_BYTES + DOMAIN.len() + 8) % LEAF_BYTES, 0);
+        }
+        assert_eq!((in_whole_leaves(BLOCK_BYTES_MAX), in_whole_leaves(100_000)), (BLOCK_BYTES_MAX, 100_000));
     }
 
     #[test]

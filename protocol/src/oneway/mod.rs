@@ -19,6 +19,7 @@ pub mod geometry;
 #[cfg(test)]
 mod hostile;
 mod introductions;
+pub mod night;
 mod octets;
 pub mod open_block;
 pub mod pace;

@@ -41,7 +41,7 @@ const IDLE_AFTER: Moment = Moment::from_millis(750);
 /// How often silent blocks are looked for.
 const TICK_EVERY: Moment = Moment::from_millis(100);
 /// Memory of blocks that is kept for the next ones: as many as a sender interleaves by default.
-const EMPTIED_MAX: usize = 4;
+const EMPTIED_MAX: usize = 8;
 
 /// The receiver's bounds.
 #[derive(Clone, Copy, Debug)]

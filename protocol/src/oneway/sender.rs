@@ -222,6 +222,17 @@ impl Sender {
         }
     }
 
+    /// A night begins: every block that waits for its next round has it now, behind all that was
+    /// never sent. How long it waits after that goes on as before.
+    pub fn night(&mut self, now: Moment) {
+        let waiting = std::mem::take(&mut self.schedule);
+        for (due, id) in waiting {
+            let due = due.min(now);
+            self.blocks.get_mut(&id).into_iter().for_each(|kept| kept.due = due);
+            self.schedule.insert((due, id));
+        }
+    }
+
     /// The next block to read, if there is room in the air. The driver answers with `supply` or `unreadable`.
     pub fn wants(&mut self, now: Moment) -> Option<Arc<Plan>> {
         let busy = self.air.len() + self.loading.len();

@@ -554,6 +554,20 @@ fn one_entry(bytes: u64) -> Waiting {
 }
 
 #[test]
+fn when_a_night_begins_all_that_waits_has_a_round_at_once_and_then_waits_as_before() {
+    let office = Office::new(Suite::Std);
+    let mut sender = start_sender(&office, 1, Moment::ZERO);
+    sender.set_outbox(&[one_entry(300_000)]);
+    let out = |sender: &mut Sender, s| rounds_without(sender, &office, Moment::from_secs(s), |_| false).len();
+    let blocks = out(&mut sender, 0);
+    assert!(blocks > 1);
+    // Rounds at 2 s, and 4 s after that; from then on every 8 s.
+    assert_eq!([1, 2, 5, 6, 13].map(|s| out(&mut sender, s)), [0, blocks, 0, blocks, 0]);
+    sender.night(Moment::from_secs(13));
+    assert_eq!([13, 14, 20, 21].map(|s| out(&mut sender, s)), [blocks, 0, 0, blocks]);
+}
+
+#[test]
 fn a_block_that_the_kernel_refuses_takes_no_round_from_the_others_in_the_air() {
     let office = Office::new(Suite::Std);
     let mut sender = start_sender(&office, 1, Moment::ZERO);

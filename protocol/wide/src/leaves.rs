@@ -45,7 +45,16 @@ impl Hash {
 #[must_use]
 pub fn digests(kernel: Kernel, hash: Hash, prefix: u8, leaf_bytes: usize, bytes: &[u8]) -> Vec<[u8; DIGEST_BYTES]> {
     assert!(leaf_bytes > 0, "a leaf holds at least one byte");
-    let leaves: Vec<&[u8]> = bytes.chunks_exact(leaf_bytes).collect();
+    digests_of(kernel, hash, prefix, &bytes.chunks_exact(leaf_bytes).collect::<Vec<_>>())
+}
+
+/// The same for leaves that need not stand side by side.
+///
+/// # Panics
+/// For leaves that are not all of one length.
+#[must_use]
+pub fn digests_of(kernel: Kernel, hash: Hash, prefix: u8, leaves: &[&[u8]]) -> Vec<[u8; DIGEST_BYTES]> {
+    assert!(leaves.windows(2).all(|two| matches!(two, [a, b] if a.len() == b.len())), "lanes run in step");
     let mut out = Vec::with_capacity(leaves.len());
     let lanes = Lanes::of(kernel, hash);
     for group in leaves.chunks(lanes.count) {

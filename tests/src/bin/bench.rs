@@ -46,8 +46,8 @@ fn run() -> io::Result<()> {
     if wanted("intake") {
         figures::intake::run(&root)?;
     }
-    if wanted("link") {
-        figures::link::run()?;
+    if wanted("link") || figures::link::PARTS.into_iter().any(wanted) {
+        figures::link::run(|part| wanted("link") || wanted(part))?;
     }
     if wanted("one-way") {
         one_way(&root)?;

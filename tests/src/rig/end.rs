@@ -5,7 +5,7 @@
 //! link-end send    ROOT TARGET [setting=value]…     {"sent":..,"datagrams":..,"bytes":..,"rss_mib":..,"cpu_s":..}
 //! link-end receive ROOT LISTEN [setting=value]…     {"whole":[..],"wrong":[..],"missing":[[from,to]..],"next":.. …}
 //! link-end relay   LISTEN EXIT [mischief=value]…    {"passed":..,"lost":..}
-//! link-end forge   ROOT TARGET rate=…               frames of the sender's epoch whose tags do not fit
+//! link-end forge   ROOT TARGET rate=… epochs_off=…  frames whose tags do not fit, of an epoch so far from the sender's
 //! link-end plain-send    - TARGET bytes=… size=…    a loop of send(2), and nothing else
 //! link-end plain-receive - LISTEN                   a loop of recv(2), and nothing else
 //! on standard input of a sender: "again 3-7"        what a gap report asked for
@@ -127,6 +127,8 @@ fn link(root: &Path, side: Side) -> io::Result<Link> {
         key: seat.key.into(),
         peer: side.other().node(),
         trust: seat.trust,
+        // A run that meets the hour is like any other.
+        wall: Arc::new(|| None),
         opening: vec![seat.opening],
     })
 }
@@ -207,6 +209,7 @@ fn receive(root: &Path, listen: SocketAddr, given: &[(&str, u64)]) -> io::Result
                 "through": gaps.iter().map(|gaps| gaps.through).max(),
                 "beacons": counters.beacons, "kernel_drops": status.kernel_drops, "repaired": counters.blocks_repaired,
                 "bad": counters.blocks_bad, "evicted": counters.blocks_evicted, "auth_failed": counters.auth_failed,
+                "early": counters.frames_early,
                 "came": *came.lock().unwrap_or_else(PoisonError::into_inner),
                 "silent": status.silent, "socket_bytes": status.socket_bytes,
                 "rss_mib": crate::figures::rss_mib(std::process::id()), "cpu_s": link_cpu_s(),
@@ -331,11 +334,12 @@ fn relay(listen: SocketAddr, exit: SocketAddr, given: &[(&str, u64)]) -> io::Res
 
 /// Frames as the sender of the outer spool would send them, but for the key.
 fn forge(root: &Path, target: SocketAddr, given: &[(&str, u64)]) -> io::Result<()> {
-    let rate = given.iter().find(|(name, _)| *name == "rate").map_or(0, |(_, rate)| *rate);
+    let of = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map_or(0, |(_, value)| *value);
+    let (rate, epochs_off) = (of("rate"), narrow::<u32>(of("epochs_off"))?);
     let seat = super::Seat::load(root, Side::Outer)?;
     let layout = spool::Layout::new(&seat.setup().root);
     let text = fs::read_to_string(layout.links().join(format!("diode-{CROSSING}")).join("epoch"))?;
-    let link_epoch = text.trim().parse().map_err(io::Error::other)?;
+    let link_epoch = text.trim().parse::<u32>().map_err(io::Error::other)?.wrapping_add(epochs_off);
     let key = Aead::new(seat.suite, &aead::fresh_key(seat.suite)).ok_or_else(|| io::Error::other("a key"))?;
     let symbol_bytes = geometry::symbol_bytes_for(1_500, target.is_ipv6());
     let geometry = Geometry::of_block(2 << 20, symbol_bytes, 15).map_err(io::Error::other)?;
