@@ -158,6 +158,9 @@ alarms! {
     ReloadRefused = "reload-refused", "ZONE-node check",
         "a reload found a config, cards or rules that cannot come into force; what was loaded before is still in force", "重新加载时发现配置、公钥卡或规则无法生效；此前加载的内容继续有效";
     /// No good backup for too long.
+    /// What was opened by hand lies in the clear and nobody took it.
+    ByHandLeft = "by-hand-left", "journalctl -u trilock-ZONE -p warning --since -2h | grep 'opened by hand'",
+        "what was opened by hand more than a day ago was never taken away", "手工拆封的内容超过一天仍未取走";
     BackupOverdue = "backup-overdue", "ZONE-node status; ls -l /backup/trilock; systemctl list-timers | grep trilock",
         "the last good backup is older than the config allows", "最近一次有效备份已超过配置时限";
     /// A backup that was not made.
