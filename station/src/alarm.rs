@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{Name, Timestamp};
+use serde_json::{Value, json};
 
 use crate::clock::is_due;
 use crate::config::{AlarmSettings, Syslog};
@@ -163,6 +164,9 @@ alarms! {
     /// A reload that could not be done.
     ReloadRefused = "reload-refused", "ZONE-node check",
         "a reload found a config, cards or rules that cannot come into force; what was loaded before is still in force", "重新加载时发现配置、公钥卡或规则无法生效；此前加载的内容继续有效";
+    /// What was opened by hand lies in the clear and nobody took it.
+    ByHandLeft = "by-hand-left", "journalctl -u trilock-ZONE -p warning --since -2h | grep 'opened by hand'",
+        "what was opened by hand more than a day ago was never taken away", "手工拆封的内容超过一天仍未取走";
     /// No good backup for too long.
     BackupOverdue = "backup-overdue", "ZONE-node status; ls -l /backup/trilock; systemctl list-timers | grep trilock",
         "the last good backup is older than the config allows", "最近一次有效备份已超过配置时限";
@@ -188,6 +192,12 @@ impl Alarm {
     #[must_use]
     pub fn of_code(code: &str) -> Option<Alarm> {
         Alarm::ALL.iter().copied().find(|alarm| alarm.code() == code)
+    }
+
+    /// As `status` shows it.
+    pub(crate) fn row(self, since: Timestamp, count: u64, zone: &str) -> Value {
+        let command = self.first_command().replace("ZONE", zone);
+        json!({ "code": self.code(), "since_ms": since.0, "count": count, "command": command, "en": self.english(), "zh": self.chinese() })
     }
 
     /// Does it tell of something that happened, and not of something that is so?

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use guard::{Judgement, Moment, Parcel as _, Question};
@@ -23,6 +24,7 @@ use protocol::parcel::Label;
 use protocol::receipt::ReceiptBatch;
 use protocol::request::Request;
 use protocol::{BundleId, Crossing, Digest, Name, Reason, Signed, Statement as _, Timestamp, keys};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use spool::{EntryKind, ParcelState, State};
 
@@ -65,6 +67,13 @@ fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> StationError + '_ {
 fn note(station: &Station, bundle: &BundleId, request: &Request) -> Result<(), StationError> {
     let note = station.layout().desk_own().join(format!("{bundle}.{OPENED}"));
     station.spool.disk().write(&note, request.id.to_string().as_bytes()).map_err(io_at(&note))
+}
+
+/// Is the command that a bundle was opened for still there? It holds what it gave for as long as it lives, so one that was
+/// killed holds nothing.
+fn is_being_taken(made: &Path) -> bool {
+    let given = File::open(made.with_extension(GIVEN));
+    given.is_ok_and(|given| flock(&given, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 /// Where it lies, as long as nobody took it.
@@ -289,7 +298,7 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
         }
         Err(Obstacle::Parcel(about)) => {
             if let Some(known) = left_behind(station, request, &about)? {
-                return Ok(Ok(told(&envelope, &known.route, known.name.as_deref().unwrap_or_default())));
+                return Ok(known.map(|known| told(&envelope, &known.route, known.name.as_deref().unwrap_or_default())));
             }
             let mut record = about.0.record(Event::Refused, now);
             // What was delivered stays so, whoever brings it again.
@@ -330,17 +339,28 @@ fn left_behind(
     station: &Station,
     request: &Request,
     (came, reason, _): &(Came, Reason, bool),
-) -> Result<Option<ParcelState>, StationError> {
+) -> Result<Option<Result<ParcelState, Refusal>>, StationError> {
     let known = station.spool.parcel(&came.parcel)?.filter(|known| {
         let same = known.came.as_ref().is_some_and(|before| before.bundle == came.bundle);
         *reason == Reason::Duplicate && known.state == State::Delivered && same
     });
     let left = noted(&station.layout().desk_own().join(format!("{}.{OPENED}", came.bundle)));
     let (Some(known), Some(left)) = (known, left) else { return Ok(None) };
+    if is_being_taken(&left) {
+        let refusal = Refusal::new(
+            "being-taken",
+            "another command has opened this bundle and is taking what was in it",
+            "另一条命令已拆封该密封包，正在取出内容",
+        );
+        return Ok(Some(Err(refusal.with_remedy(
+            "look into its --out folder; where that command ended without it, open the bundle again",
+            "请查看该命令的 --out 目录；若该命令已中断，请再次拆封",
+        ))));
+    }
     let made = beside(station, request, MADE);
     station.spool.disk().rename(&left, &made).map_err(io_at(&made))?;
     note(station, &came.bundle, request)?;
-    Ok(Some(known))
+    Ok(Some(Ok(known)))
 }
 
 /// A node that was restored knows nothing of what it opened after the backup, and there is no sender to be told. No parcel
@@ -393,6 +413,38 @@ pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationE
             admission::hold(station, &path, Some(id), Reason::NotAuthentic, Some(crossing), now)?;
             listed.map_or(Ok(()), |listed| outbox.remove(&listed))?;
         }
+        turn_out_of_segments(station, crossing, now)?;
+    }
+    Ok(())
+}
+
+/// The same of what shares a file with others: there any record that names it has it listed, and a refusal is one.
+fn turn_out_of_segments(station: &Station, crossing: Crossing, now: Timestamp) -> Result<(), StationError> {
+    let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
+    for entry in outbox.entries()?.into_iter().filter(|entry| !outbox.is_own_file(entry)) {
+        let ours = match entry.kind {
+            EntryKind::Bundle => sent_from_here(station, crossing, &entry.id)?,
+            EntryKind::Receipts => false,
+        };
+        if ours {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let read = outbox.content(&entry).and_then(|mut content| content.read_to_end(&mut bytes));
+        if let Err(cause) = read {
+            // What a damaged disk does not give no trip can take either, and it must not keep the node from starting.
+            tracing::error!(id = %entry.id, %cause, "an entry of the outbox cannot be read");
+            continue;
+        }
+        if entry.kind == EntryKind::Receipts && is_batch_of_ours(station, &entry.id, &bytes) {
+            continue;
+        }
+        tracing::error!(id = %entry.id, %crossing, "what stands in the outbox is not on record; it is held and does not leave");
+        station.alarms.raise(now, Alarm::NotAuthentic);
+        let aside = station.layout().opening().join(format!("{}.{}", entry.id, entry.kind.suffix()));
+        disk.write(&aside, &bytes).map_err(io_at(&aside))?;
+        admission::hold(station, &aside, Some(entry.id), Reason::NotAuthentic, Some(crossing), now)?;
+        outbox.remove(&entry)?;
     }
     Ok(())
 }
@@ -423,7 +475,11 @@ fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> bool {
             return cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
         }
     };
-    let signed = Signed::parse::<ReceiptBatch>(&bytes).ok();
+    is_batch_of_ours(station, id, &bytes)
+}
+
+fn is_batch_of_ours(station: &Station, id: &BundleId, bytes: &[u8]) -> bool {
+    let signed = Signed::parse::<ReceiptBatch>(bytes).ok();
     let batch = signed.and_then(|signed| station.trust.verify_from_node::<ReceiptBatch>(&signed, &station.node).ok());
     batch.is_some_and(|batch| batch.batch == *id)
 }
@@ -438,12 +494,13 @@ pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationErro
     }
     let (notes, left): (Vec<_>, Vec<_>) =
         left.into_iter().partition(|path| path.extension().is_some_and(|end| end == OPENED));
-    let mut kept = BTreeSet::new();
+    let (mut kept, mut forgotten) = (BTreeSet::new(), false);
     for note in notes {
         match noted(&note) {
             Some(made) if !has_rested(&made, now, u64::from(station.settings.quarantine_days) * DAY_MS) => {
                 if has_rested(&made, now, DAY_MS) {
                     tracing::warn!(made = %made.display(), "what was opened by hand was not taken: open the bundle again");
+                    forgotten = true;
                 }
                 kept.insert(made);
             }
@@ -460,6 +517,7 @@ pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationErro
             }
         }
     }
+    station.alarms.stands(now, Alarm::ByHandLeft, forgotten);
     for path in left {
         let ours = path.extension().is_some_and(|end| end == GIVEN || end == MADE || end == "aside");
         if ours && !kept.contains(&path) && has_rested(&path, now, DAY_MS) {

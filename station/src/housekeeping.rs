@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::config::{Carrier, Confirm};
 use crate::keyring::{self, Meets};
 use crate::station::{Station, StationError};
-use crate::{backup, by_hand, desk, missing, receipts, trips, waiting, witness};
+use crate::{backup, by_hand, desk, missing, receipts, reserve, trips, waiting, witness};
 
 /// Snapshots are written at most this often.
 const PUBLISH_EVERY_MS: u64 = 1_000;
@@ -24,6 +24,9 @@ const LOOK_EVERY_MS: u64 = 5_000;
 const ENTRIES_A_SECOND: u64 = 10_000;
 /// Items that fail again and again, shown in `status`.
 const RETRIES_SHOWN: usize = 20;
+/// A reserve that was given up is taken again no sooner: a quota that is used up shows in no figure of free bytes, and what
+/// had to be given up is not asked for at once.
+const RESERVE_EVERY_MS: u64 = 60_000;
 /// Retention walks folders; once an hour is plenty.
 const RETAIN_EVERY_MS: u64 = 60 * 60 * 1000;
 pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -41,6 +44,7 @@ pub struct Housekeeping {
     began: Timestamp,
     published: Timestamp,
     looked: Timestamp,
+    reserved: Timestamp,
     /// Records at the last look, and how often was looked.
     records: u64,
     looks: u64,
@@ -82,6 +86,10 @@ impl Housekeeping {
     }
 
     fn look_around(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {
+        if is_due(now, self.reserved, RESERVE_EVERY_MS) {
+            self.reserved = now;
+            reserve::keep(&station.spool);
+        }
         // Each by itself: what one of them meets must not switch off the watch.
         let trips = trips::step(station, now).map(drop);
         let watched = watch(station, now);
@@ -188,12 +196,8 @@ impl Housekeeping {
             .map(|((route, state), count)| json!({ "route": route, "state": state.name(), "count": count }))
             .collect();
         let zone = station.zone.name();
-        let alarms: Vec<Value> = station
-            .alarms
-            .standing()
-            .into_iter()
-            .map(|(alarm, since, count)| json!({ "code": alarm.code(), "since_ms": since.0, "count": count, "command": alarm.first_command().replace("ZONE", zone), "en": alarm.english(), "zh": alarm.chinese() }))
-            .collect();
+        let alarms: Vec<Value> =
+            station.alarms.standing().into_iter().map(|(alarm, since, count)| alarm.row(since, count, zone)).collect();
         let (retries, all) = station.retries.waiting(RETRIES_SHOWN);
         let retries: Vec<Value> = retries
             .into_iter()
@@ -240,7 +244,7 @@ impl Housekeeping {
         let io = |cause| StationError::Io { path: path.to_owned(), cause };
         let text = serde_json::to_vec_pretty(value).map_err(|e| io(e.into()))?;
         if self.last.get(path) != Some(&text) {
-            station.spool.disk().write(path, &text).map_err(io)?;
+            reserve::write(station.spool.disk(), station.layout(), path, &text).map_err(io)?;
             self.last.insert(path.to_owned(), text);
         }
         Ok(())

@@ -45,6 +45,7 @@ pub mod look;
 pub mod receipts;
 mod release;
 mod reseal;
+mod reserve;
 pub mod sealing;
 pub mod trips;
 pub mod witness;

@@ -345,6 +345,8 @@ impl Site {
         self.up("extranet");
         self.drop_some();
         self.all_delivered("a good disk delivers");
+        let reserve = self.place().join("status/reserve");
+        self.wait("the reserve is held", |_| reserve.exists().then_some(()));
         // What is dropped while nobody looks meets a bad disk at every stage.
         self.office.signal(self.victim, "STOP").unwrap();
         self.drop_some();
@@ -357,8 +359,7 @@ impl Site {
         }
         let expected: &[&str] = match self.fault {
             Fault::BelowFloor | Fault::FewInodes => &["spool-full"],
-            // A node that had to end over its ledger before it could say so cannot start either: no byte is left for it.
-            Fault::Full | Fault::NoInodes => &["spool-full", "disk-error", "not-running"],
+            Fault::Full | Fault::NoInodes => &["spool-full", "disk-error"],
             _ => &["disk-error", "retrying", "not-running"],
         };
         let began = Instant::now();

@@ -19,6 +19,7 @@ use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::{BundleId, Crossing, Digest, Reason, Signed, Suite, Timestamp, Verdict, Zone};
 use spool::{Answer, Disk, Fuse, Power};
+use station::alarm::Alarm;
 use station::backup::Job;
 use station::restore::{RestorePlan, restore};
 use station::trips;
@@ -408,10 +409,19 @@ fn what_was_opened_for_a_command_that_had_gone_is_given_to_the_next_that_asks_an
     let sealed = fs::read(sealed).unwrap();
     let (_, first) = office.open(&office.intranet, &intranet, &sealed, now);
     assert!(first.exists());
+    // While the command that asked first lives, it is nobody else's.
+    let alive = fs::File::open(first.with_extension("given")).unwrap();
+    alive.lock().unwrap();
+    let (answer, second) = office.open(&office.intranet, &intranet, &sealed, now);
+    is(&answer, "being-taken", "another command has opened this bundle");
+    assert!(first.exists() && !second.exists());
+    drop(alive);
     // Two days later it lies there still.
     clear_given(&office);
     now = now.plus_ms(2 * 86_400_000);
     intranet.turn(&mut now).unwrap();
+    let left = |running: &Running| running.station.alarms.standing().iter().any(|row| row.0 == Alarm::ByHandLeft);
+    assert!(left(&intranet), "and somebody is told");
     let (answer, second) = office.open(&office.intranet, &intranet, &sealed, now);
     assert!(answer.done && answer.details["name"] == "message.xml", "{answer:?}");
     assert_eq!(fs::read_to_string(second.join("message.xml")).unwrap(), text);
@@ -422,6 +432,9 @@ fn what_was_opened_for_a_command_that_had_gone_is_given_to_the_next_that_asks_an
     let (again, third) = office.open(&office.intranet, &intranet, &sealed, now);
     is(&again, "guard-refused", "duplicate");
     assert!(!third.exists());
+    now = now.plus_ms(2 * 3_600_000);
+    intranet.turn(&mut now).unwrap();
+    assert!(!left(&intranet), "it was taken");
     // What nobody ever asks for goes as what is held does, and that is on record.
     let (_, sealed) = office.seal(&office.extranet, &extranet, "registration", &papers::registration_message(2), now);
     let (opened, left) = office.open(&office.intranet, &intranet, &fs::read(sealed).unwrap(), now);
@@ -526,6 +539,38 @@ fn what_somebody_lays_into_the_outbox_is_held_and_on_no_trip() {
     assert_eq!(refusals(&intranet).len(), 2 * laid.len());
     drop(intranet);
     assert_eq!(refusals(&office.intranet.open(now).unwrap()).len(), 2 * laid.len(), "and then they are gone");
+}
+
+#[test]
+fn what_somebody_lays_into_a_shared_file_of_the_outbox_is_held_although_a_refusal_names_it() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    let batch = new_id(now, keys::random());
+    let (bundle, bytes) = Forged { number: (9, 9), ..FORGED }.seal(&office);
+    let small = |id, kind, sequence, bytes: &[u8]| {
+        let mut record = Record::new(Event::Refused, now);
+        record.bundle = Some(id);
+        intranet.station.spool.record(record, protocol::ledger::Local::none()).unwrap();
+        spool::Small { id, kind, priority: Priority::Normal, epoch: 9, sequence, bytes: bytes.to_vec() }
+    };
+    let laid = [
+        small(bundle, spool::EntryKind::Bundle, 9, &bytes),
+        small(batch, spool::EntryKind::Receipts, 10, SURVEY.as_bytes()),
+    ];
+    intranet.station.spool.outbox(OUTWARD).stage(&laid).unwrap();
+    drop(intranet);
+    let intranet = office.intranet.open(now).unwrap();
+    assert_eq!(intranet.station.spool.outbox(OUTWARD).load().0, 1, "our own stays");
+    let held = names(&office.intranet.layout().quarantine());
+    assert_eq!(held.len(), 2, "{held:?}");
+    assert!([bundle, batch].iter().all(|id| held.iter().any(|name| name.contains(&id.to_string()))), "{held:?}");
+    let trip = trips::stage(&intranet.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap();
+    assert_eq!(trip.bundles, 1);
+    drop(intranet);
+    let refused = |running: &Running| records(running, Event::Refused).len();
+    let before = refused(&office.intranet.open(now).unwrap());
+    assert_eq!(refused(&office.intranet.open(now).unwrap()), before, "and then they are gone");
 }
 
 #[test]

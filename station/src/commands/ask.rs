@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use protocol::der_types::Octets;
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
-use protocol::{Digest, Name, Signed, Zone, keys};
+use protocol::{Digest, Name, Signed, Timestamp, Zone, keys};
 use serde_json::Value;
 use spool::Layout;
 
@@ -14,6 +14,7 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::config::Config;
 use crate::keyring::Keyring;
+use crate::reserve;
 use crate::station::{Plan, Station};
 
 /// A request to a daemon at work is answered within a step of its desk; a busy disk may take longer.
@@ -223,11 +224,8 @@ pub(super) fn status<L: Links>(config: &Config<L>, out: &Words) -> Exit {
     let age_s = clock::now().seconds().saturating_sub(value.get("at_s").and_then(Value::as_u64).unwrap_or(0));
     if alive && age_s > STALE_S {
         // On a full or read-only disk no snapshot can say so; that there is none does.
-        let alarm = Alarm::DiskError;
-        let since_ms = value.get("at_s").and_then(Value::as_u64).unwrap_or(0).saturating_mul(1_000);
-        if let Some(alarms) = value.get_mut("alarms").and_then(Value::as_array_mut) {
-            alarms.push(serde_json::json!({ "code": alarm.code(), "since_ms": since_ms, "count": 1, "command": alarm.first_command(), "en": alarm.english(), "zh": alarm.chinese() }));
-        }
+        let since = Timestamp(value.get("at_s").and_then(Value::as_u64).unwrap_or(0).saturating_mul(1_000));
+        reserve::also(&mut value, Alarm::DiskError, since);
     }
     if let Some(object) = value.as_object_mut() {
         object.insert("running".to_owned(), Value::Bool(alive));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use guard::Parcel as _;
 use protocol::parcel::Label;
 use protocol::{Digest, Name, Zone};
+use rustix::fs::{FlockOperation, flock};
 use spool::{Disk, Layout};
 
 use super::ask;
@@ -31,9 +32,20 @@ struct Beside {
     given: PathBuf,
     made: PathBuf,
     disk: Disk,
+    /// What was given, for as long as this command lives: what is made is nobody else's until then.
+    held: Option<File>,
 }
 
 impl Beside {
+    /// The folder that what is meant is laid into.
+    fn lay(&mut self) -> io::Result<()> {
+        self.disk.create_dir_private(&self.given)?;
+        let given = File::open(&self.given)?;
+        flock(&given, FlockOperation::NonBlockingLockExclusive)?;
+        self.held = Some(given);
+        Ok(())
+    }
+
     /// What was given is not left there, in the clear least of all. The daemon clears away tomorrow what cannot be removed now.
     fn clear(&self) {
         let _gone = self.disk.remove_tree(&self.given);
@@ -55,7 +67,7 @@ fn beside<L: Links>(config: &Config<L>, action: &str, arguments: Vec<Label>, out
         Exit::Config
     })?;
     let place = |what: &str| layout.desk_own().join(format!("{}.{what}", request.0));
-    Ok(Beside { given: place(GIVEN), made: place(MADE), request, disk: Disk::real() })
+    Ok(Beside { given: place(GIVEN), made: place(MADE), request, disk: Disk::real(), held: None })
 }
 
 fn failed(path: &Path, error: &io::Error, out: &Words) -> Exit {
@@ -101,7 +113,7 @@ pub(super) fn seal<L: Links>(
         return Exit::Refused;
     }
     let argument = Name::new("route").map(|name| Label { name, value: route.to_owned() });
-    let beside = match beside(config, "seal", argument.into_iter().collect(), out) {
+    let mut beside = match beside(config, "seal", argument.into_iter().collect(), out) {
         Ok(beside) => beside,
         Err(exit) => return exit,
     };
@@ -113,7 +125,7 @@ pub(super) fn seal<L: Links>(
             return Exit::Refused;
         }
     };
-    let made = beside.disk.create_dir_private(&beside.given).and_then(|()| copy(&beside.disk, &parcel, &beside.given));
+    let made = beside.lay().and_then(|()| copy(&beside.disk, &parcel, &beside.given));
     let exit = match made {
         Err(error) => failed(&beside.given, &error, out),
         Ok(()) => {
@@ -150,11 +162,11 @@ pub(super) fn open<L: Links>(config: &Config<L>, zone: Zone, bundle: &Path, fold
         out.error(&words, "name an empty folder with --out", "请用 --out 指定空目录");
         return Exit::Refused;
     }
-    let beside = match beside(config, "open", Vec::new(), out) {
+    let mut beside = match beside(config, "open", Vec::new(), out) {
         Ok(beside) => beside,
         Err(exit) => return exit,
     };
-    let laid = beside.disk.create_dir_private(&beside.given).and_then(|()| {
+    let laid = beside.lay().and_then(|()| {
         let given = beside.given.join("bundle");
         beside.disk.copy_from(&mut File::open(bundle)?, &given)
     });

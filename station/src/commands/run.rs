@@ -1,18 +1,21 @@
 //! `run`: the daemon. A reload builds everything anew from the config and carries on with the same spool.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Zone;
 use signal_hook::iterator::Signals;
-use spool::memory;
+use spool::{Layout, SpoolError, memory};
 
+use super::ask::{is_foreign, running};
 use super::{Exit, Links, Words, check};
 use crate::alarm::Alarm;
 use crate::clock::{self, Reckoning};
 use crate::config::Config;
 use crate::life::Life;
+use crate::reserve;
 use crate::sandbox::Layers;
 use crate::service::{self, Ended, Stop};
 use crate::station::{Plan, Station, StationError};
@@ -95,9 +98,39 @@ pub(super) fn run<L: Links>(zone: Zone, path: &Path, mut config: Config<L>, out:
                     tracing::error!(%error, "the new config cannot be served; the old one goes on");
                     ((config, plan), reload_refused) = (was, true);
                 }
-                None => return fail(&error, out),
+                None => {
+                    last_words(&Layout::new(&config.node.spool), &error);
+                    return fail(&error, out);
+                }
             },
         }
+    }
+}
+
+/// Whoever asks for the status of a node that ended over its disk reads why, where a byte can be had for it.
+fn last_words(layout: &Layout, error: &StationError) {
+    let Some(alarm) = of_disk(layout, error) else { return };
+    // A daemon at work says for itself what is wrong.
+    if is_foreign(layout) || running(layout) {
+        return;
+    }
+    if let Err(error) = reserve::last_words(layout, alarm, clock::now()) {
+        tracing::error!(%error, "the status cannot say why");
+    }
+}
+
+/// The alarm of an end that came by the spool's disk. A link, a worker or a signal that does not begin is none of it.
+fn of_disk(layout: &Layout, error: &StationError) -> Option<Alarm> {
+    let by = |path: &Path, cause: &io::Error| {
+        let full = cause.kind() == io::ErrorKind::StorageFull;
+        path.starts_with(layout.root()).then_some(if full { Alarm::SpoolFull } else { Alarm::DiskError })
+    };
+    match error {
+        StationError::Spool(SpoolError::Full { .. } | SpoolError::LedgerFull { .. }) => Some(Alarm::SpoolFull),
+        StationError::Spool(SpoolError::Poisoned { .. } | SpoolError::Index { .. }) => Some(Alarm::DiskError),
+        StationError::Spool(SpoolError::Disk { path, source }) => by(path, source),
+        StationError::Io { path, cause } => by(path, cause),
+        _ => None,
     }
 }
 
