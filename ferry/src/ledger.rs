@@ -523,13 +523,14 @@ fn audit_of(dir: &Path, head: &Head, heads: &Heads, voice: Voice) -> Result<Audi
         bar.finish_and_clear();
         audit
     };
-    if let Some(stated) = stated_suite(dir) {
-        let audit = pass(&[stated])?;
-        if audit.fits(head).is_some() {
-            return Ok(audit);
-        }
+    let Some(stated) = stated_suite(dir) else { return pass(&Suite::ALL) };
+    let audit = pass(&[stated])?;
+    if audit.fits(head).is_some() {
+        return Ok(audit);
     }
-    pass(&Suite::ALL)
+    let both = pass(&Suite::ALL)?;
+    // Where none fits, what the note says explains best what was changed.
+    Ok(if both.fits(head).is_some() { both } else { audit })
 }
 
 /// The suite as the ledger's own note says. A hint: in another suite no root would fit.

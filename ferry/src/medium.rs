@@ -293,11 +293,15 @@ impl Writer<'_> {
             Err(_) => disk.create_dir_all(&ours).map_err(|cause| failed(&ours, cause))?,
         }
         let aside = ours.join(format!("{ASIDE}{trip}"));
-        let there = self.begun(volume.0, &aside)?;
         let shape = volume.0.shape(self.parity)?;
         let content: u64 = volume.0.cuts.iter().map(|cut| cut.size).sum();
         let beside = shape.as_ref().map_or(0, parity::bytes);
         let all = content + beside + papers.bytes.len() as u64 * TIMES;
+        // Before anything is written, where nothing was begun.
+        if aside.symlink_metadata().is_err() {
+            crate::copying::room(disk, &ours, all)?;
+        }
+        let there = self.begun(volume.0, &aside)?;
         crate::copying::room(disk, &ours, all.saturating_sub(there))?;
         self.fill(volume, shape.as_ref(), &aside)?;
         // One sync for all: thousands of files, each synced by itself, take a stick minutes.

@@ -50,6 +50,10 @@ impl Arrivals {
     /// Begins or continues a file. Refused when the disk is nearly full ([`SpoolError::Full`]) and while another
     /// connection writes the same one ([`SpoolError::Busy`]).
     pub fn begin(&self, id: &BundleId, kind: EntryKind, size: u64) -> Result<Begin, SpoolError> {
+        // Somebody is just bringing it in: its name may stand there and not be durable yet.
+        if locked(self.spool.busy()).contains(&(self.crossing, *id)) {
+            return Err(SpoolError::Busy { bundle: *id });
+        }
         if self.have(id, kind)? {
             if kind == EntryKind::Bundle && self.spool.bundle_taken(id)? {
                 self.spool.offered(self.crossing, *id);

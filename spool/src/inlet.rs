@@ -559,7 +559,14 @@ impl Inlet {
             }
             survey(disk, &claim.path, &about, &mut Sight::of(&about))
         };
-        look().map_err(|source| SpoolError::disk(&claim.path, source))
+        match look() {
+            // A claim's path is longer than the drop's was, and what an app lets nobody list it lets nobody list tomorrow.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error()) => {
+                Ok(Some(Reason::BadName))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(Some(Reason::Unreadable)),
+            looked => looked.map_err(|source| SpoolError::disk(&claim.path, source)),
+        }
     }
 
     /// Everything that is claimed and not yet done with, oldest first. Markers whose drop did not follow go back.

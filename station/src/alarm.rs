@@ -80,9 +80,6 @@ alarms! {
     /// A bundle that does not verify.
     NotAuthentic = "not-authentic", "journalctl -u trilock-ZONE -p warning --since -1h",
         "a bundle or paper did not verify and is held in quarantine", "密封包或单据验证失败，已隔离";
-    /// Something signed with a key whose last day is over.
-    KeyEnded = "key-ended", "journalctl -u trilock-ZONE -p warning --since -1h | grep 'last day'; timedatectl",
-        "a bundle or paper bears the signature of a key whose last day is over; it is held, and nothing is settled by it", "密封包或单据的签名密钥已过最后有效日；予以扣留，不据此办结";
     /// Coordinates came from a higher zone.
     Incident = "incident", "ZONE-node list --state refused --since 1d",
         "survey coordinates were found in a parcel from a higher zone", "来自高密级网区的投递件中发现测绘坐标";
@@ -206,7 +203,6 @@ impl Alarm {
         matches!(
             self,
             Alarm::NotAuthentic
-                | Alarm::KeyEnded
                 | Alarm::Incident
                 | Alarm::Refused
                 | Alarm::WorkerFailed

@@ -331,7 +331,10 @@ fn export(station: &Station, request: &Request, again: Option<u64>, now: Timesta
     let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
     let (person, written) = (&request.person, request.argument("written").map(numbers));
     let meant = again.map(Meant::Trip).or(written.as_deref().map(Meant::NotWritten));
-    let stands = meant.map(|meant| trips::standing(station, &medium, &carrier, person, &meant)).transpose()?.flatten();
+    let stands = match meant.map(|meant| trips::standing(station, &medium, &carrier, person, &meant)).transpose() {
+        Err(error) if is_of_the_disk(&error) => return Ok(Err(disk_error(&error))),
+        found => found?.flatten(),
+    };
     let taken_up = stands.is_some();
     let staged = match stands {
         Some(trip) => Ok(trip),

@@ -44,10 +44,10 @@ pub(crate) fn hand_over(station: &Station, request: &Request, now: Timestamp) ->
 
 fn give(station: &Station, parcel: ParcelId, request: &Request, now: Timestamp) -> Outcome {
     let folder = station.layout().desk_held();
-    if let Some(refusal) = no_place(&folder)? {
+    let (made, aside) = (folder.join(format!("{}.bundle", request.id)), folder.join(format!(".{}", request.id)));
+    if let Some(refusal) = no_place(&folder, &made)? {
         return Ok(Err(refusal));
     }
-    let (made, aside) = (folder.join(format!("{}.bundle", request.id)), folder.join(format!(".{}", request.id)));
     let disk = station.spool.disk();
     disk.remove_file(&aside).map_err(io_at(&aside))?;
     let sealed = sealing::aside_place(station, &parcel);
@@ -90,7 +90,7 @@ fn said<T>(judgement: &Judgement<T>) -> (Option<Reason>, &[Finding]) {
     }
 }
 
-fn no_place(folder: &Path) -> Result<Option<Refusal>, StationError> {
+fn no_place(folder: &Path, made: &Path) -> Result<Option<Refusal>, StationError> {
     if !folder.exists() {
         let refusal = Refusal::new("not-set-up", &format!("{} is not there yet", folder.display()), "尚无该目录");
         return Ok(Some(refusal.with_remedy(
@@ -99,7 +99,11 @@ fn no_place(folder: &Path) -> Result<Option<Refusal>, StationError> {
         )));
     }
     let lying: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(io_at(folder))?.collect();
-    let found = lying.map_err(io_at(folder))?.len();
+    let lying = lying.map_err(io_at(folder))?.into_iter();
+    // Not what this very request made before the node died, nor what is just being made.
+    let counts =
+        |file: &std::fs::DirEntry| !file.file_name().as_encoded_bytes().starts_with(b".") && file.path() != made;
+    let found = lying.filter(counts).count();
     Ok((found >= BUNDLES_MAX).then(|| {
         let english = format!("{found} bundles lie in the desk, which takes {BUNDLES_MAX}; each goes after two days");
         Refusal::new("too-many-held", &english, "办理台中待取的隔离件过多，两天后自动清除")

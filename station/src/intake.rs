@@ -579,7 +579,10 @@ impl Door {
         // trying again would hold up every drop behind it.
         let (drop, findings) = drop.unzip();
         let why = Why { reason, findings: findings.as_deref().unwrap_or_default() };
-        let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        let too_long = rustix::io::Errno::NAMETOOLONG.raw_os_error();
+        let closed = |error: &std::io::Error| {
+            error.kind() == std::io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(too_long)
+        };
         // Put away before we died: the claim is empty.
         let gone = |place: &PathBuf, error: &std::io::Error| {
             *place == claim.path && error.kind() == std::io::ErrorKind::NotFound

@@ -21,7 +21,6 @@ use crate::alarm::Alarm;
 use crate::config::{NameEncoding, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::housekeeping::{DAY_MS, has_rested};
-use crate::last_day;
 use crate::receipts::Came;
 use crate::retries::item_of;
 use crate::sealing::{self, Why};
@@ -131,13 +130,6 @@ pub(crate) fn open(
         epoch: envelope.epoch,
         sequence: envelope.sequence,
     };
-    // What is in our custody already was looked at when it came, and its sender has let go.
-    let ours =
-        station.spool.parcel(&came.parcel)?.and_then(|known| known.came).is_some_and(|by| by.bundle == came.bundle);
-    let ended = if ours { Ok(None) } else { last_day::refused(station, &envelope, &custody, now) };
-    if let Some(words) = ended.map_err(|error| obstacle(station, path, now, error.into()))? {
-        return Err(Obstacle::Bundle(Reason::NotAuthentic, words));
-    }
     if let Some(answer) = answered(station, &envelope, &came, manner)? {
         prove_whole(station, path, now)?;
         return Err(answer);

@@ -22,7 +22,6 @@ use crate::alarm::Alarm;
 use crate::clock::is_due;
 use crate::config::{Carrier, PeerSettings};
 use crate::desk::read_small;
-use crate::last_day;
 use crate::opening::waits_for_card;
 use crate::parallel::in_parallel;
 use crate::sealing;
@@ -521,7 +520,7 @@ pub fn take(
     let path = &entry.path;
     let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
-    let read = if too_large { Ok(None) } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?, now) };
+    let read = if too_large { Ok(None) } else { read_batch(station, crossing, &std::fs::read(path).map_err(io)?) };
     let read = match read {
         Err(error) if waits_for_card(station, path, now) => return Err(error.into()),
         read => read.unwrap_or_default(),
@@ -543,7 +542,7 @@ pub fn take(
             Err(_) => station.alarms.raise(now, Alarm::NotAuthentic),
         }
     }
-    let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed, now))).collect();
+    let read = read.iter().zip(in_parallel(workers, &read, |signed| proven(station, signed))).collect();
     for turn in turns(station, read, now) {
         take_receipts(station, turn, seen != Seen::New, &mut first, now)?;
     }
@@ -576,28 +575,19 @@ pub fn take(
     }
 }
 
-fn read_batch(
-    station: &Station,
-    crossing: Crossing,
-    bytes: &[u8],
-    now: Timestamp,
-) -> Result<Option<ReceiptBatch>, TrustError> {
+fn read_batch(station: &Station, crossing: Crossing, bytes: &[u8]) -> Result<Option<ReceiptBatch>, TrustError> {
     let Ok(signed) = Signed::parse::<ReceiptBatch>(bytes) else { return Ok(None) };
     let batch = from_its_node(station, &signed, |batch: &ReceiptBatch| &batch.source)?;
     Ok(batch.filter(|batch| {
-        last_day::paper_in_time(station, &signed.signer, batch.at, now)
-            && batch.crossing == crossing
+        batch.crossing == crossing
             && batch.target == station.node
             && batch.receipts.len() <= BATCH_RECEIPTS_MAX
             && station.peers_sending(crossing).any(|peer| peer.name == batch.source)
     }))
 }
 
-fn proven(station: &Station, signed: &Signed, now: Timestamp) -> Option<Receipt> {
+fn proven(station: &Station, signed: &Signed) -> Option<Receipt> {
     let proven = from_its_node(station, signed, |receipt: &Receipt| &receipt.node).ok().flatten();
-    // Passed on by the neighbour, whose batch comes in time: how long ago its own node signed is no matter.
-    let card = station.trust.card(&signed.signer);
-    let proven = proven.filter(|said| card.is_none_or(|card| last_day::signed_in_time(station, card, said.at, now)));
     if proven.is_none() {
         tracing::warn!("a receipt did not verify and was not taken");
     }

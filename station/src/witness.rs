@@ -113,7 +113,16 @@ fn held(
 ) -> Result<Option<Head>, StationError> {
     // A head of a log before ours is no matter of ours any more; one of a log after ours cannot be.
     let Some(held) = statement.held.filter(|held| held.log >= station.spool.head().log) else { return Ok(None) };
-    if !station.spool.passes_through(&held)? {
+    let passes = match station.spool.passes_through(&held) {
+        Ok(passes) => passes,
+        // Nobody knows; the paper it came with must not wait for a sector that may never be read again.
+        Err(error) => {
+            tracing::error!(node = %source, %error, "the tree cannot be read at a head that a neighbour holds");
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+            return Ok(None);
+        }
+    };
+    if !passes {
         contradicted(station, source, statement, bytes, Fault::NotOnTheWay { size: held.size }, now)?;
         return Ok(None);
     }

@@ -346,11 +346,12 @@ fn a_backup_holds_every_queue_opens_as_a_plain_archive_and_no_private_key_is_in_
     together(&mut from, &mut to, &mut now);
     // A careless administrator left a private key among the cards.
     let key = fs::read(extranet.config.node.keys.join("extranet.sign.key.pem")).unwrap();
-    fs::write(extranet.config.node.trust.join("left-behind.pem"), &key).unwrap();
+    let (trust, left_behind) = (extranet.trust(), extranet.config.node.trust.join("left-behind.pem"));
+    fs::write(&left_behind, &key).unwrap();
     let good = back_up(&to, now);
+    fs::remove_file(&left_behind).unwrap();
 
     let file = fs::File::open(&good.file).unwrap();
-    let trust = extranet.trust();
     let mut reader = BackupReader::begin(file, &trust, &office.safe).unwrap();
     let mut paths = BTreeSet::new();
     for entry in tar::Archive::new(&mut reader).entries().unwrap() {
