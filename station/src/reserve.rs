@@ -34,6 +34,7 @@ pub(crate) fn keep(spool: &Spool) {
 pub(crate) fn write(disk: &Disk, layout: &Layout, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match disk.write(path, bytes) {
         Err(error) if is_no_room(&error) && place(layout).exists() => {
+            tracing::warn!(%error, path = %path.display(), "no room for a snapshot; the reserve is given up for it");
             disk.remove_file(&place(layout))?;
             disk.write(path, bytes)
         }
