@@ -52,7 +52,8 @@ const HELD_NAMES_MAX: usize = 64;
 pub struct Admission {
     /// Threads that open and look at what came, beside the one that asks.
     helpers: usize,
-    /// The outlets in which an earlier process may have left openings; nothing before the first step.
+    /// The outlets in which an earlier process, or an error, may have left something staged; nothing before the first step
+    /// and after an error.
     unclear: Option<BTreeSet<Name>>,
     /// What stands in `checked` and is still owed its way on, with the route whose outlet it waits for. Nothing before
     /// the folder was read, and after an error that may have left more in it.
@@ -172,7 +173,13 @@ impl Admission {
     /// done, and one whose disk has a hole holds up no other.
     fn deal_with(&mut self, station: &Station, group: &[Task], now: Timestamp) -> Result<usize, StationError> {
         let Some((first, others)) = group.split_first() else { return Ok(0) };
-        match went(station, self.helpers + 1, group, now) {
+        let went = went(station, self.helpers + 1, group, now);
+        if went.as_ref().map_or(true, |all| all.iter().any(Result::is_err)) {
+            // It may have left something staged that nobody asks for again: the mark of a delivery that is on record, or what
+            // could not be wiped. The next step looks, as the first one did.
+            self.unclear = None;
+        }
+        match went {
             Ok(all) => {
                 let noted = group.iter().zip(all).map(|(task, went)| self.note(station, task, went, now));
                 noted.sum()

@@ -46,6 +46,14 @@ pub fn application_form(number: u32) -> String {
     )
 }
 
+/// The same, padded until its bundle shares a segment with no other.
+#[must_use]
+pub fn large_form(number: u32) -> Vec<u8> {
+    let mut bytes = application_form(number).into_bytes();
+    bytes.resize(spool::SMALL_BYTES_MAX + 1, b'\n');
+    bytes
+}
+
 /// A page as a scanner gives it: grey paper, dark lines, noise.
 #[must_use]
 pub fn scanned_page(seed: u64, width: u16, height: u16) -> Vec<u8> {

@@ -442,6 +442,7 @@ impl<'a> World<'a> {
         push("verdicts", "review-11.xml", result(11), Some(Fate::Stripped(number(11))));
         push("responses", "review-12.xml", result(12), Some(Fate::Refused));
         push("responses", "answer-13.json", file(papers::application_form(number(13)).into_bytes()), None);
+        push("responses", "answer-14.json", file(papers::large_form(number(14))), None);
         self.shuffle(&mut drops);
         drops
     }
@@ -949,19 +950,21 @@ impl<'a> World<'a> {
         Err(format!("{person} got no answer from {} to {action}", ZONES[node]))
     }
 
-    /// The operator asks for a trip, and once more where the disk was in the way.
-    fn ask_for_a_trip(&mut self, action: &str, arguments: &[(&str, String)]) -> Told<()> {
+    /// A person asks, and once more where the disk was in the way.
+    fn insist(&mut self, node: usize, person: &str, action: &str, arguments: &[(&str, String)]) -> Told<Answer> {
         for _ in 0..ANSWER_ROUNDS {
-            let answer = self.ask(INTRANET, OPERATOR, action, arguments)?;
-            if answer.done {
-                return Ok(());
-            }
+            let answer = self.ask(node, person, action, arguments)?;
             if answer.code != "disk-error" {
-                return Err(format!("the {action} was refused: {}", answer.code));
+                return Ok(answer);
             }
             self.round()?;
         }
-        Err(format!("the disk never let the {action} through"))
+        Err(format!("the disk of {} never let {person} {action}", ZONES[node]))
+    }
+
+    fn ask_for_a_trip(&mut self, action: &str, arguments: &[(&str, String)]) -> Told<()> {
+        let answer = self.insist(INTRANET, OPERATOR, action, arguments)?;
+        if answer.done { Ok(()) } else { Err(format!("the {action} was refused: {}", answer.code)) }
     }
 
     /// An export, and every trip that stands open is carried over, in order. Returns how many.
@@ -1016,7 +1019,7 @@ impl<'a> World<'a> {
             let key = self.office.people.get(person).ok_or("nobody of that name works here")?;
             let paper = Signed::make(key, &approval).to_bytes();
             fs::write(place.join("approvals").join(format!("{person}.approval")), paper).map_err(words)?;
-            let approved = self.ask(INTRANET, person, "approve", &[("trip", number.to_string())])?;
+            let approved = self.insist(INTRANET, person, "approve", &[("trip", number.to_string())])?;
             if !approved.done {
                 return Err(format!("{person} could not approve trip {number}: {}", approved.code));
             }
@@ -1030,12 +1033,12 @@ impl<'a> World<'a> {
         let trip = ("trip", number.to_string());
         self.countersign(number)?;
         let medium = ("medium", DISC.to_owned());
-        let mut confirmed = self.ask(INTRANET, OPERATOR, "confirm", &[trip.clone(), medium.clone()])?;
+        let mut confirmed = self.insist(INTRANET, OPERATOR, "confirm", &[trip.clone(), medium.clone()])?;
         if confirmed.code == "approvals-missing" {
             // A cut of power took back that a request was answered: it was acted on once more, and the trip has another
             // waybill than some have signed.
             self.countersign(number)?;
-            confirmed = self.ask(INTRANET, OPERATOR, "confirm", &[trip.clone(), medium])?;
+            confirmed = self.insist(INTRANET, OPERATOR, "confirm", &[trip.clone(), medium])?;
         }
         if !confirmed.done {
             return Err(format!("trip {number} could not be confirmed: {}", confirmed.code));
@@ -1058,7 +1061,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            let imported = self.ask(EXTRANET, IMPORTER, "import", &asked)?;
+            let imported = self.insist(EXTRANET, IMPORTER, "import", &asked)?;
             match imported.code.as_str() {
                 _ if imported.done => break,
                 "trip-repeated" => break,

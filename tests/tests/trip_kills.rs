@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::courier::{Courier, RESULTS, Step};
+use tests::courier::{Courier, LARGE_RESULTS, RESULTS, Step};
 use tests::lives::Lives;
 use tests::office::{Office, OneWay, Wishes};
 use tests::programs::{programs, repository};
@@ -73,7 +73,7 @@ fn exports_confirmations_and_imports_that_are_killed_lose_double_and_half_mark_n
         round_every_s: 1,
     };
     let office = Office::found(folder.path(), wishes, Ok).unwrap();
-    let (mut traffic, mut courier) = (Traffic::new(vec![RESULTS], seed), Courier::default());
+    let (mut traffic, mut courier) = (Traffic::new(vec![RESULTS, LARGE_RESULTS], seed), Courier::default());
     let mut lives = Lives::new(office, seed);
     // Mostly the commands: what their daemons make of being killed, another test counts.
     (lives.daemon_ms, lives.command_ms) = ((300, 3_000), 250);
