@@ -18,9 +18,10 @@ use crate::traffic::{Kind, Lane, Traffic};
 pub const RESULTS: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
 /// The same, each a file of its own in the outbox: staged for a trip by a second name, and not copied.
 pub const LARGE_RESULTS: Lane = Lane { kind: Kind::LargeForm, ..RESULTS };
-/// Bytes of a volume on which a few results have room; with parity there is more beside them.
-const VOLUME_BYTES: &str = "1090000";
-const VOLUME_BYTES_WITH_PARITY: &str = "1140000";
+/// Bytes of a volume on which a few large results have room, beside a megabyte for its papers; with parity there is more
+/// beside them.
+const VOLUME_BYTES: &str = "2000000";
+const VOLUME_BYTES_WITH_PARITY: &str = "2200000";
 /// Daemons come up and seal a few hundred drops within this, on the busiest machine.
 const READY: Duration = Duration::from_secs(60);
 
