@@ -58,18 +58,22 @@ pub(crate) fn are_pair(one: (Axis, &str), other: (Axis, &str)) -> bool {
 
 /// Two words that differ in nothing but their axis letter.
 fn are_twins(one: &str, other: &str) -> bool {
-    let (one, other) = (bare(one), bare(other));
-    let compass = |a: &str, b: &str| {
-        [("north", "east"), ("n", "e")].iter().any(|(n, e)| a.eq_ignore_ascii_case(n) && b.eq_ignore_ascii_case(e))
-    };
+    let (one, other) = (unlinked(bare(one)), unlinked(bare(other)));
+    let compass = |a: &str, b: &str| TWINS.iter().any(|(n, e)| a.eq_ignore_ascii_case(n) && b.eq_ignore_ascii_case(e));
     if compass(one, other) || compass(other, one) {
         return true;
     }
-    let mut differing = one.bytes().zip(other.bytes()).map(|(a, b)| (a.to_ascii_lowercase(), b.to_ascii_lowercase()));
+    let lower = |(a, b): (u8, u8)| (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+    let mut differing = one.bytes().zip(other.bytes()).map(lower).filter(|(a, b)| a != b);
+    // XX and YY differ in both, and both times alike.
     one.len() == other.len()
-        && differing.by_ref().find(|(a, b)| a != b).is_some_and(|pair| matches!(pair, (b'x', b'y') | (b'y', b'x')))
-        && differing.all(|(a, b)| a == b)
+        && differing
+            .next()
+            .is_some_and(|first| matches!(first, (b'x', b'y') | (b'y', b'x')) && differing.all(|pair| pair == first))
 }
+
+/// Words that differ in more, and name the two axes of one position all the same.
+const TWINS: [(&str, &str); 5] = [("north", "east"), ("n", "e"), ("zzb", "hzb"), ("北", "东"), ("纵", "横")];
 
 /// The twin of a weak key, in lower case: `point_y` for `POINT_X`. `None`: nothing in it is an axis letter.
 pub(crate) fn twin_of(key: &str) -> Option<String> {
@@ -81,8 +85,8 @@ pub(crate) fn twin_of(key: &str) -> Option<String> {
     match lower.as_str() {
         "north" => Some("east".to_owned()),
         "east" => Some("north".to_owned()),
-        _ if lower.starts_with("x_") => swap(0, 'y'),
-        _ if lower.starts_with("y_") => swap(0, 'x'),
+        _ if leads(&lower, 'x') => swap(0, 'y'),
+        _ if leads(&lower, 'y') => swap(0, 'x'),
         _ if lower.ends_with('x') => swap(lower.len() - 1, 'y'),
         _ if lower.ends_with('y') => swap(lower.len() - 1, 'x'),
         _ if lower.starts_with('x') => swap(0, 'y'),
@@ -111,6 +115,7 @@ const WORDS: &[(&str, Axis)] = &[
     ("lon", Axis::Longitude),
     ("long", Axis::Longitude),
     ("longitude", Axis::Longitude),
+    ("longitud", Axis::Longitude),
     ("jingdu", Axis::Longitude),
     ("jd", Axis::Longitude),
     ("dj", Axis::Longitude),
@@ -121,6 +126,8 @@ const WORDS: &[(&str, Axis)] = &[
     ("bw", Axis::Latitude),
     ("xzb", Axis::SurveyX),
     ("xzbz", Axis::SurveyX),
+    ("zzb", Axis::WeakX),
+    ("hzb", Axis::WeakY),
     ("zbx", Axis::SurveyX),
     ("x_coord", Axis::SurveyX),
     ("xcoord", Axis::SurveyX),
@@ -169,7 +176,15 @@ const ENDINGS: &[(&str, Axis)] = &[
     ("y坐标", Axis::SurveyY),
     ("坐标Y", Axis::SurveyY),
     ("坐标y", Axis::SurveyY),
+    ("坐标B", Axis::Latitude),
+    ("坐标L", Axis::Longitude),
     ("坐标", Axis::SurveyX),
+    ("纵标", Axis::SurveyX),
+    ("横标", Axis::SurveyY),
+    ("X轴", Axis::WeakX),
+    ("x轴", Axis::WeakX),
+    ("Y轴", Axis::WeakY),
+    ("y轴", Axis::WeakY),
 ];
 
 /// Traditional characters in the keys above.
@@ -181,19 +196,76 @@ fn simplified(c: char) -> Option<char> {
         '橫' => '横',
         '標' => '标',
         '東' => '东',
+        '座' => '坐',
+        '軸' => '轴',
         _ => return None,
     })
 }
 
 /// Does any key beyond ASCII end in this character? Nearly every word of a Chinese text fails here.
 fn ends_key(last: char) -> bool {
-    matches!(last, '度' | '经' | '經' | '纬' | '緯' | '标' | '標' | '向' | '值' | 'N' | 'X' | 'x' | 'E' | 'Y' | 'y')
+    last.is_ascii_alphanumeric()
+        || matches!(
+            last,
+            '北' | '纵'
+                | '縱'
+                | '横'
+                | '橫'
+                | '东'
+                | '東'
+                | '度'
+                | '经'
+                | '經'
+                | '纬'
+                | '緯'
+                | '标'
+                | '標'
+                | '向'
+                | '轴'
+        )
+        || matches!(last, '值' | '为' | '是' | '约' | '在' | '于' | '等' | '大' | '取' | '计')
 }
 
 /// Can a word in lower case be a key at all? Nearly every word of a text fails here.
 fn may_name(lower: &[u8]) -> bool {
     let is_letter = |b: Option<&u8>| matches!(b, Some(b'x' | b'y'));
-    is_letter(lower.first()) || is_letter(lower.last()) || SHAPES.fit(lower) || has_degree_suffix(lower)
+    is_letter(lower.first())
+        || is_letter(lower.last())
+        || SHAPES.fit(lower)
+        || has_degree_suffix(lower)
+        || matches!(lower, [.., b'x' | b'y', b'z', b'b'])
+        || (lower.last().is_some_and(|b| b.is_ascii_digit() || *b == b'_') && may_be_numbered(unnumbered(lower)))
+}
+
+/// Can a word with a number behind it be a key?
+fn may_be_numbered(whole: &[u8]) -> bool {
+    whole.len() >= 3 && (SHAPES.fit(whole) || whole.ends_with(b"zb"))
+}
+
+/// A word without the number behind it: `lng84`, `XZB1`, `lat_02`.
+fn unnumbered(lower: &[u8]) -> &[u8] {
+    let end = lower.iter().rposition(|b| !b.is_ascii_digit() && *b != b'_').map_or(0, |last| last + 1);
+    crate::octets::head(lower, end)
+}
+
+/// What stands behind the letter of an axis and is part of its name.
+const AXIS_RESTS: [&str; 13] =
+    ["pos", "min", "max", "val", "value", "coord", "coords", "coordinate", "center", "zb", "zbz", "zuobiao", "axis"];
+
+/// Does a word begin with the letter of its axis: x, x_min, ymax, y-coord?
+fn leads(lower: &str, letter: char) -> bool {
+    lower.strip_prefix(letter).is_some_and(|rest| rest.starts_with(['_', '-', '.']) || AXIS_RESTS.contains(&rest))
+}
+
+/// What stands before the letter of an axis and is part of its name, in words that are longer than a few letters.
+const AXIS_STEMS: [&str; 8] =
+    ["coordinate", "coord", "centroid", "center", "location", "position", "point", "geometry"];
+
+/// Does a word end with the letter of its axis: mx, point_x, location.x?
+fn trails(lower: &str, letter: char) -> bool {
+    lower.strip_suffix(letter).is_some_and(|rest| {
+        lower.len() <= 8 || rest.ends_with(['_', '-', '.']) || AXIS_STEMS.iter().any(|stem| rest.ends_with(stem))
+    })
 }
 
 const SHAPES: Shapes = shapes();
@@ -222,32 +294,86 @@ const KEY_BYTES_MAX: usize = 64;
 /// The axis that a word names.
 pub(crate) fn of(word: &str) -> Option<Axis> {
     let word = bare(word);
-    // 坐标（米）: the unit in brackets is part of the run, as full-width brackets are not ASCII.
-    let word = word.strip_suffix("（米").or_else(|| word.strip_suffix("（度")).unwrap_or(word);
     if word.is_empty() || word.len() > KEY_BYTES_MAX {
         return None;
     }
-    if !word.is_ascii() {
-        if !word.chars().next_back().is_some_and(ends_key) {
-            return None;
-        }
-        let simple: String;
-        let word = if word.contains(|c| simplified(c).is_some()) {
-            simple = word.chars().map(|c| simplified(c).unwrap_or(c)).collect();
-            simple.as_str()
-        } else {
-            word
-        };
-        let word = word.strip_suffix('值').unwrap_or(word);
-        // Only the last characters can be a key; the run before it is a sentence.
-        return ENDINGS.iter().find(|(ending, _)| word.ends_with(ending)).map(|(_, axis)| *axis);
+    if word.is_ascii() { of_letters(word) } else { of_characters(word) }
+}
+
+/// Words that stand between a key and its number: 纵坐标约为3389512.417.
+const LINKS: [&str; 10] = ["为", "是", "约", "在", "于", "等", "大", "取", "计", "值"];
+
+/// Does a word say nothing but that the number follows?
+pub(crate) fn is_link(word: &str) -> bool {
+    word.len() <= 12 && unlinked(word).is_empty()
+}
+
+fn unlinked(mut word: &str) -> &str {
+    while let Some(shorter) = LINKS.iter().find_map(|link| word.strip_suffix(link)) {
+        word = shorter;
+    }
+    word
+}
+
+/// Can a word be the rest of a key that is written with blanks: 坐 and 标 of 纵 坐 标, 坐标 of X 坐标?
+pub(crate) fn goes_on(word: &str) -> bool {
+    let rest = word.trim_end_matches(['值', '为', '是', '约']);
+    matches!(rest, "坐" | "座" | "标" | "標" | "坐标" | "座标" | "坐標" | "座標" | "轴" | "度" | "经" | "纬")
+}
+
+/// Is it the key of whatever was named before it?
+pub(crate) fn is_value_key(key: &str) -> bool {
+    const KEYS: [&str; 9] = ["value", "val", "v", "fieldvalue", "attrvalue", "data", "text", "content", "值"];
+    key.len() <= 10 && KEYS.iter().any(|known| key.eq_ignore_ascii_case(known))
+}
+
+/// The axis that a word beyond ASCII names.
+fn of_characters(word: &str) -> Option<Axis> {
+    if !word.chars().next_back().is_some_and(ends_key) {
+        return None;
+    }
+    let simple: String;
+    let word = if word.contains(|c: char| c.is_whitespace() || simplified(c).is_some()) {
+        simple = word.chars().filter(|c| !c.is_whitespace()).map(|c| simplified(c).unwrap_or(c)).collect();
+        simple.as_str()
+    } else {
+        word
+    };
+    let word = unlinked(word);
+    if word.is_ascii() {
+        return of_letters(word);
+    }
+    match word {
+        "北" | "纵" => return Some(Axis::WeakX),
+        "东" | "横" => return Some(Axis::WeakY),
+        "经" => return Some(Axis::Longitude),
+        "纬" => return Some(Axis::Latitude),
+        _ => {}
+    }
+    // Only the last characters can be a key; the run before it is a sentence.
+    if let Some((_, axis)) = ENDINGS.iter().find(|(ending, _)| word.ends_with(ending)) {
+        return Some(*axis);
+    }
+    // 界址点X, 实测XZB, 纬度B, X坐标m: letters behind the characters are a key of their own, or say which one is meant.
+    let (characters, letters) = word.split_at(word.trim_end_matches(|c: char| c.is_ascii()).len());
+    match letters {
+        "" => None,
+        "m" | "M" | "B" | "L" => ENDINGS.iter().find(|(ending, _)| characters.ends_with(ending)).map(|(_, axis)| *axis),
+        _ => of_letters(letters),
+    }
+}
+
+/// The axis that a word of ASCII names.
+fn of_letters(word: &str) -> Option<Axis> {
+    if word.is_empty() {
+        return None;
     }
     let mut lower = [0_u8; KEY_BYTES_MAX];
     let lower = lower.get_mut(..word.len())?;
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
     let lower = std::str::from_utf8(lower).ok()?;
-    may_name(lower.as_bytes()).then(|| named(lower)).flatten()
+    may_name(lower.as_bytes()).then(|| named(lower)).flatten().or_else(|| of_parts(word))
 }
 
 /// The axis that a word in lower case names.
@@ -260,10 +386,26 @@ fn named(lower: &str) -> Option<Axis> {
     if let Some((_, axis)) = WORDS.iter().find(|(key, axis)| *key == lower && axis.is_degrees()) {
         return Some(*axis);
     }
-    // Corners side by side: X1, Y1, X2, Y2.
+    // XZB1, lng84: a number behind a whole word.
+    let whole = std::str::from_utf8(unnumbered(lower.as_bytes())).unwrap_or(lower);
+    let is_numbered = |axis: Axis| !axis.is_weak() && !matches!(axis, Axis::TileZoom | Axis::Geohash);
+    if whole.len() >= 3
+        && whole.len() < lower.len()
+        && let Some((_, axis)) = WORDS.iter().find(|(key, axis)| *key == whole && is_numbered(*axis))
+    {
+        return Some(*axis);
+    }
+    // QDXZB, jzd_yzb: a prefix before it.
+    if whole.ends_with("xzb") {
+        return Some(Axis::SurveyX);
+    }
+    if whole.ends_with("yzb") {
+        return Some(Axis::SurveyY);
+    }
+    // Corners side by side: X1, Y1, X2, Y2; and the system behind it, X80, Y2000.
     let numbered = |letter| {
         let digits = lower.strip_prefix(letter);
-        digits.is_some_and(|d| (1..=2).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()))
+        digits.is_some_and(|d| (1..=4).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()))
     };
     if numbered('x') {
         return Some(Axis::WeakX);
@@ -281,16 +423,42 @@ fn named(lower: &str) -> Option<Axis> {
     {
         return Some(Axis::Longitude);
     }
-    // x, mx, px, point_x: short words that end or begin with the axis letter.
-    if lower.len() <= 8 {
-        if lower.ends_with('x') || lower.starts_with("x_") {
-            return Some(Axis::WeakX);
-        }
-        if lower.ends_with('y') || lower.starts_with("y_") {
-            return Some(Axis::WeakY);
-        }
+    // x, xmin, mx, point_x: words that begin or end with the axis letter.
+    if leads(lower, 'x') {
+        return Some(Axis::WeakX);
+    }
+    if leads(lower, 'y') {
+        return Some(Axis::WeakY);
+    }
+    if trails(lower, 'x') {
+        return Some(Axis::WeakX);
+    }
+    if trails(lower, 'y') {
+        return Some(Axis::WeakY);
     }
     None
+}
+
+/// Degrees under a word of several parts: `wgsLon`, `point.lat`, `lng_gcj02`.
+fn of_parts(word: &str) -> Option<Axis> {
+    // Two parts of three letters, or one of them with a sign between.
+    if word.len() < 6 {
+        return None;
+    }
+    let begins_part = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| word.as_bytes().get(before)).copied().unwrap_or_default();
+        let here = word.as_bytes().get(at).copied().unwrap_or_default();
+        matches!(before, b'_' | b'-' | b'.') || (before.is_ascii_lowercase() && here.is_ascii_uppercase())
+    };
+    let last = (1..word.len()).rev().find(|at| begins_part(*at))?;
+    let first = word.find(['_', '-', '.']).unwrap_or(0);
+    let parts = [word.get(last..), word.get(..first)];
+    // Whatever is long is no longitude.
+    let names = |part: &str, key: &str| part.len() >= 3 && key != "long" && part.eq_ignore_ascii_case(key);
+    parts
+        .into_iter()
+        .flatten()
+        .find_map(|part| WORDS.iter().find(|(key, axis)| axis.is_degrees() && names(part, key)).map(|(_, axis)| *axis))
 }
 
 #[cfg(test)]
@@ -362,13 +530,62 @@ mod tests {
             (Some(x), Some(y)) => are_pair((x, a), (y, b)),
             _ => false,
         };
-        for (a, b) in [("x", "y"), ("Y", "X"), ("mx", "my"), ("POINT_X", "point_y"), ("x_min", "y_min"), ("x1", "y1")] {
+        for (a, b) in [
+            ("x", "y"),
+            ("Y", "X"),
+            ("mx", "my"),
+            ("POINT_X", "point_y"),
+            ("x_min", "y_min"),
+            ("x1", "y1"),
+            ("xmax", "ymax"),
+            ("centroid_x", "centroid_y"),
+            ("X80", "Y80"),
+            ("location.x", "location.y"),
+            ("coordinateX", "coordinateY"),
+        ] {
             assert!(pair(a, b), "{a} {b}");
             assert!(twin_of(a).is_some_and(|twin| twin == b.to_lowercase()), "{a} {b}");
         }
         assert!(pair("north", "east") && pair("lon", "lat") && pair("XZB", "YZB"));
-        for (a, b) in [("tax", "money"), ("max", "pay"), ("x", "my"), ("mx", "mx"), ("x1", "y2"), ("SX", "YJFY")] {
+        for (a, b) in [
+            ("tax", "money"),
+            ("max", "pay"),
+            ("x", "my"),
+            ("mx", "mx"),
+            ("x1", "y2"),
+            ("SX", "YJFY"),
+            ("XMJ", "YMJ"),
+            ("x-ray", "y-ray2"),
+        ] {
             assert!(!pair(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_parts_numbers_and_words_around_it() {
+        for (key, axis) in [
+            ("X 坐标", Axis::SurveyX),
+            ("纵 坐 标", Axis::SurveyX),
+            ("Y座标", Axis::SurveyY),
+            ("X值", Axis::WeakX),
+            ("Y轴", Axis::WeakY),
+            ("界址点X", Axis::WeakX),
+            ("纬度B", Axis::Latitude),
+            ("大地坐标L", Axis::Longitude),
+            ("lng84", Axis::Longitude),
+            ("wgsLat", Axis::Latitude),
+            ("point.lng", Axis::Longitude),
+            ("QDXZB", Axis::SurveyX),
+            ("YZB1", Axis::SurveyY),
+            ("ymax", Axis::WeakY),
+            ("HZB", Axis::WeakY),
+            ("横", Axis::WeakY),
+            ("纵坐标约为", Axis::SurveyX),
+        ] {
+            assert_eq!(of(key), Some(axis), "{key}");
+        }
+        for key in ["isLong", "template", "flat", "J12", "已经", "河北", "XMJ", "公寓X型", "备注"] {
+            assert_eq!(of(key), None, "{key}");
         }
     }
 

@@ -191,6 +191,7 @@ const GAP_BYTES_MAX: usize = 24;
 
 /// What a run decodes to, if that is worth a look.
 fn decode(run: &[u8]) -> Option<Vec<u8>> {
+    let run = behind_sign(run);
     let is_hex = run.len().is_multiple_of(2) && run.iter().all(u8::is_ascii_hexdigit);
     if is_hex {
         let bytes = decode_hex(run)?;
@@ -246,6 +247,14 @@ pub(crate) fn decode_base64(run: &[u8]) -> Vec<u8> {
 fn whole_quad(quad: [u8; 4]) -> Option<[u8; 4]> {
     let values = quad.map(|byte| SEXTETS.get(usize::from(byte)).copied().unwrap_or(NO_LETTER));
     (!values.contains(&NO_LETTER)).then_some(values)
+}
+
+/// The digits behind `0x`, as databases write bytes.
+fn behind_sign(run: &[u8]) -> &[u8] {
+    match run {
+        [b'0', b'x' | b'X', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit) => digits,
+        _ => run,
+    }
 }
 
 /// A magic number, a geometry, or a text with digits in it.

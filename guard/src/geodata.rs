@@ -24,8 +24,6 @@ const MAGICS: &[(&[u8], &str)] = &[
     (b"BUFR", "bufr"),
     (b"AutoCAD Binary DXF", "dxf"),
     (b"!table", "mapinfo-tab"),
-    (b"GP\0\0", "geopackage-blob"),
-    (b"GP\0\x01", "geopackage-blob"),
     (b"PMTiles", "pmtiles"),
     (b"EHFA_HEADER_TAG", "erdas-img"),
     (b"\x08\x09\xfe\x02", "dgn"),
@@ -34,17 +32,7 @@ const MAGICS: &[(&[u8], &str)] = &[
 ];
 
 /// What they begin with.
-const FIRSTS: Set = firsts();
-
-const fn firsts() -> Set {
-    let mut set = Set::of(&[]);
-    let mut rest = MAGICS;
-    while let [(magic, _), more @ ..] = rest {
-        set = set.with(magic[0]);
-        rest = more;
-    }
-    set
-}
+const FIRSTS: Set = Set::of_firsts(MAGICS);
 
 /// The words of all of them.
 #[cfg(test)]
@@ -60,6 +48,9 @@ pub(crate) fn magic(bytes: &[u8]) -> Option<&'static str> {
                 return Some(name);
             }
         }
+    }
+    if is_geopackage_blob(bytes) {
+        return Some("geopackage-blob");
     }
     if is_dwg(bytes) {
         return Some("dwg");
@@ -135,8 +126,35 @@ fn is_jp2_geo(bytes: &[u8]) -> bool {
             || memchr::memmem::find(bytes, b"gml").is_some())
 }
 
-/// Bytes that are one whole WKB geometry: the counts must consume everything, and the numbers must be finite.
+/// "GP", version 0, flags, the number of a grid, perhaps an envelope, and a geometry to the last byte.
+fn is_geopackage_blob(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(b"GP\0") {
+        return false;
+    }
+    let Some(flags) = bytes.get(3) else { return false };
+    let envelope = match flags >> 1 & 7 {
+        0 => 0,
+        1 => 32,
+        2 | 3 => 48,
+        4 => 64,
+        _ => return false,
+    };
+    flags & 0xC0 == 0 && is_plain_wkb(tail(bytes, 8 + envelope))
+}
+
+/// The number of a grid before the geometry, as MySQL keeps it. Nobody has numbered a million grids.
+fn is_numbered_wkb(bytes: &[u8]) -> bool {
+    const GRIDS_MAX: u32 = 1_000_000;
+    u32_le(bytes, 0).is_some_and(|grid| grid < GRIDS_MAX) && is_plain_wkb(tail(bytes, 4))
+}
+
+/// Bytes that are one whole geometry, as databases keep it.
 pub(crate) fn is_wkb(bytes: &[u8]) -> bool {
+    is_plain_wkb(bytes) || is_numbered_wkb(bytes) || is_geopackage_blob(bytes)
+}
+
+/// One whole WKB geometry: the counts must consume everything, and the numbers must be finite.
+fn is_plain_wkb(bytes: &[u8]) -> bool {
     let mut wkb = Wkb { bytes, at: 0, finite: 0, plausible: 0 };
     bytes.len() >= 21
         && wkb.geometry(0).is_some()
@@ -381,6 +399,29 @@ mod tests {
         assert!(is_wkb(&bytes));
         bytes.push(0);
         assert!(!is_wkb(&bytes));
+    }
+
+    #[test]
+    fn a_geometry_is_known_behind_the_header_that_a_database_puts_before_it() {
+        let point = point(113.5, 23.25);
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let numbered = |grid: u32| [&grid.to_le_bytes()[..], &point].concat();
+        let blob = |flags: u8, envelope: usize| {
+            [&[b'G', b'P', 0, flags][..], &4490_u32.to_le_bytes(), &vec![0; envelope], &point].concat()
+        };
+        for bytes in [numbered(0), numbered(4490), blob(1, 0), blob(3, 32), blob(5, 48), blob(9, 64)] {
+            assert!(is_wkb(&bytes));
+            for text in [
+                format!("INSERT INTO zd VALUES (1,'{}');", hex(&bytes)),
+                format!("INSERT INTO zd VALUES (1,0x{});", hex(&bytes).to_uppercase()),
+            ] {
+                let found = crate::detect("a.sql", text.as_bytes());
+                assert!(!found.findings.is_empty(), "{text}");
+            }
+        }
+        for bytes in [numbered(u32::MAX), blob(1, 32), blob(11, 0), blob(0xC1, 0), [&numbered(0)[..], &[0]].concat()] {
+            assert!(!is_wkb(&bytes));
+        }
     }
 
     #[test]

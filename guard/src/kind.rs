@@ -323,17 +323,7 @@ const MAGICS: &[(&[u8], Kind)] = &[
 ];
 
 /// What they begin with.
-const FIRSTS: Set = firsts();
-
-const fn firsts() -> Set {
-    let mut set = Set::of(&[]);
-    let mut rest = MAGICS;
-    while let [(magic, _), more @ ..] = rest {
-        set = set.with(magic[0]);
-        rest = more;
-    }
-    set
-}
+const FIRSTS: Set = Set::of_firsts(MAGICS);
 
 /// The words of all that are named by their first bytes.
 #[cfg(test)]

@@ -45,6 +45,7 @@ mod scan;
 mod second;
 mod seven;
 mod shape;
+mod sql;
 mod strip;
 mod table;
 mod tar;

@@ -73,6 +73,17 @@ impl Set {
         set
     }
 
+    /// What the names in a table begin with.
+    pub(crate) const fn of_firsts<T>(table: &[(&[u8], T)]) -> Set {
+        let mut set = Set::of(&[]);
+        let mut rest = table;
+        while let [(name, _), more @ ..] = rest {
+            set = set.with(name[0]);
+            rest = more;
+        }
+        set
+    }
+
     pub(crate) const fn with(mut self, byte: u8) -> Set {
         self.0[byte as usize] = true;
         self

@@ -53,6 +53,24 @@ impl Windows {
         self.has(Self::LONGITUDE | Self::LATITUDE)
     }
 
+    /// Metres north on the national grid.
+    pub(crate) fn is_northing(self) -> bool {
+        self.has(Self::NORTH)
+    }
+
+    /// Metres east on it, with the belt or without.
+    pub(crate) fn is_easting(self) -> bool {
+        self.has(Self::EAST | Self::EAST_ZONED)
+    }
+
+    pub(crate) fn is_longitude(self) -> bool {
+        self.has(Self::LONGITUDE)
+    }
+
+    pub(crate) fn is_latitude(self) -> bool {
+        self.has(Self::LATITUDE)
+    }
+
     /// Metres of a national or web grid.
     pub(crate) fn is_grid(self) -> bool {
         self.has(Self::NORTH | Self::EAST_ZONED | Self::EAST | Self::MERCATOR_X | Self::MERCATOR_Y)
@@ -156,10 +174,12 @@ pub(crate) enum PairKind {
     Centimetre,
     /// In kilometres, with the belt.
     Kilometre,
+    /// Metres of the maps of the web.
+    Mercator,
 }
 
 impl PairKind {
-    pub(crate) const ALL: [PairKind; 7] = [
+    pub(crate) const ALL: [PairKind; 8] = [
         PairKind::Zoned,
         PairKind::Plain,
         PairKind::Degrees,
@@ -167,12 +187,13 @@ impl PairKind {
         PairKind::Millimetre,
         PairKind::Centimetre,
         PairKind::Kilometre,
+        PairKind::Mercator,
     ];
 
     /// How near two corners of one job are, in the pair's own unit: 3 km, or its like in degrees.
     fn near(self) -> f64 {
         match self {
-            PairKind::Zoned | PairKind::Plain => 3_000.0,
+            PairKind::Zoned | PairKind::Plain | PairKind::Mercator => 3_000.0,
             PairKind::Degrees => 0.03,
             PairKind::Packed => 110.0,
             PairKind::Millimetre => 3_000_000.0,
@@ -197,6 +218,8 @@ impl PairKind {
             (PairKind::Packed, _) => 5,
             (PairKind::Millimetre | PairKind::Centimetre, _) => 3,
             (PairKind::Kilometre, _) => 1,
+            (PairKind::Mercator, 2..) => 4,
+            (PairKind::Mercator, _) => 12,
         }
     }
 }
@@ -220,6 +243,7 @@ pub(crate) fn pair_of(a: &Number, b: &Number) -> Option<(PairKind, f64, f64)> {
         (PairKind::Millimetre, Windows::MILLIMETRE_NORTH, Windows::MILLIMETRE_EAST),
         (PairKind::Centimetre, Windows::CENTIMETRE_NORTH, Windows::CENTIMETRE_EAST),
         (PairKind::Kilometre, Windows::KILOMETRE_NORTH, Windows::KILOMETRE_EAST),
+        (PairKind::Mercator, Windows::MERCATOR_Y, Windows::MERCATOR_X),
     ];
     kinds.into_iter().find_map(|(kind, north, east)| either(north, east).map(|(n, e)| (kind, n, e)))
 }
@@ -237,11 +261,25 @@ pub(crate) struct Trail {
     run: u32,
     decimals: u8,
     steps: [(f64, f64); 2],
+    /// The last step of each axis.
+    trend: (f64, f64),
+    /// A step went the other way than the one before it.
+    turned: bool,
 }
 
 impl Trail {
     pub(crate) fn new(kind: PairKind) -> Self {
-        Trail { kind, last: [(0.0, 0.0); NEIGHBOURS], filled: 0, next: 0, run: 0, decimals: 0, steps: [(0.0, 0.0); 2] }
+        Trail {
+            kind,
+            last: [(0.0, 0.0); NEIGHBOURS],
+            filled: 0,
+            next: 0,
+            run: 0,
+            decimals: 0,
+            steps: [(0.0, 0.0); 2],
+            trend: (0.0, 0.0),
+            turned: false,
+        }
     }
 
     /// Neighbours in a row so far.
@@ -259,28 +297,48 @@ impl Trail {
             let distinct = dn > 0.0 && de > 0.0;
             neighbour |= dn < near && de < near && distinct;
         }
+        let before = (self.next + NEIGHBOURS - 1) % NEIGHBOURS;
+        let (n, e) = self.last.get(before).copied().unwrap_or_default();
+        let step = (north - n, east - e);
         if matches!(self.kind, PairKind::Millimetre | PairKind::Centimetre) {
             // Whole numbers that grow by the same steps are serial numbers, as no boundary runs so.
-            let before = (self.next + NEIGHBOURS - 1) % NEIGHBOURS;
-            let (n, e) = self.last.get(before).copied().unwrap_or_default();
-            let step = (north - n, east - e);
             neighbour &= !self.steps.contains(&step);
-            let [last, _] = self.steps;
-            self.steps = [step, last];
         }
+        let [last, _] = self.steps;
+        self.steps = [step, last];
+        let turns = self.turns(step);
         if neighbour {
             self.run += 1;
             self.decimals = self.decimals.max(decimals);
+            self.turned |= turns;
         } else {
             self.run = 0;
             self.decimals = 0;
+            self.turned = false;
         }
         if let Some(slot) = self.last.get_mut(self.next) {
             *slot = (north, east);
         }
         self.next = (self.next + 1) % NEIGHBOURS;
         self.filled = (self.filled + 1).min(NEIGHBOURS);
-        self.run > 0 && self.run >= self.kind.run_needed(self.decimals)
+        let may_be_money = self.kind == PairKind::Mercator || (self.kind == PairKind::Plain && self.decimals < 3);
+        self.run > 0 && self.run >= self.kind.run_needed(self.decimals) && (self.turned || !may_be_money)
+    }
+}
+
+impl Trail {
+    /// Does this step go back, on one axis at least? A boundary does; what is paid off and what is left run on and on.
+    fn turns(&mut self, step: (f64, f64)) -> bool {
+        if step.0.abs() >= self.kind.near() || step.1.abs() >= self.kind.near() {
+            self.trend = (0.0, 0.0);
+            return false;
+        }
+        let turns = self.trend.0 * step.0 < 0.0 || self.trend.1 * step.1 < 0.0;
+        // Every number is paired with the one before it and the one behind: only one of the two changes at a time.
+        for (trend, step) in [(&mut self.trend.0, step.0), (&mut self.trend.1, step.1)] {
+            *trend = if step == 0.0 { *trend } else { step };
+        }
+        turns
     }
 }
 
@@ -369,6 +427,15 @@ mod tests {
         let mut trail = Trail::new(PairKind::Plain);
         for (n, e) in [(2_272_092.39, 341_072.19), (2_680_912.62, 534_297.60), (3_575_022.86, 589_466.69)] {
             assert!(!trail.take(n, e, 2));
+        }
+    }
+
+    #[test]
+    fn what_is_paid_off_and_what_is_left_are_no_boundary() {
+        let mut trail = Trail::new(PairKind::Plain);
+        for month in 0..60 {
+            let paid = 1_234.56 * f64::from(month);
+            assert!(!trail.take(2_000_000.0 + paid, 650_000.0 - paid, 2));
         }
     }
 

@@ -454,6 +454,11 @@ impl TypeText {
                 "kind \"{packed}\" is a box that may hold anything, and {crossing} leads to a lower zone: register what is in it"
             ));
         }
+        if crossing.source() > crossing.target() && self.kinds.iter().any(|kind| kind == "svg") {
+            return fail(&format!(
+                "kind \"svg\" draws what it likes, a parcel too, and {crossing} leads to a lower zone: remove svg"
+            ));
+        }
         if let Some(text) = &self.json_schema {
             let read = JsonSchema::parse(text);
             let lower = crossing.source() > crossing.target();
@@ -643,7 +648,10 @@ mod tests {
         let open = "kinds = [\"json\"]\njson_schema = '{\"type\": \"object\"}'";
         for crossing in Crossing::ALL {
             let lower = matches!(crossing, Crossing::IntranetToExtranet | Crossing::ExtranetToInternet);
-            for body in [open.to_owned()].into_iter().chain(OPAQUE_BOXES.map(|kind| format!("kinds = [\"{kind}\"]"))) {
+            for body in [open.to_owned()]
+                .into_iter()
+                .chain(OPAQUE_BOXES.into_iter().chain(["svg"]).map(|kind| format!("kinds = [\"{kind}\"]")))
+            {
                 assert_eq!(rules(crossing.name(), &body).is_err(), lower, "{crossing} {body}");
             }
         }

@@ -1,7 +1,7 @@
 //! One pass over a decoded text: words, numbers, and what they say together. No allocation but for hits.
 //!
 //! ```text
-//! word    letters, digits behind letters, '_' and everything beyond ASCII; the word before a number is its key
+//! word    letters, digits behind letters, '_' and everything beyond ASCII but its signs; the word before a number is its key
 //! number  digits, '.', digits, perhaps an exponent; a number inside a word is no number
 //! ```
 //! Knows nothing of files. Bounds: a fixed window of numbers, and [`HITS_MAX`] hits.
@@ -50,6 +50,8 @@ const OTHER: u8 = 0;
 const DIGIT: u8 = 1;
 const LETTER: u8 = 2;
 const HIGH: u8 = 3;
+/// Begins a sign beyond ASCII, or a letter.
+const LEAD: u8 = 4;
 
 const CLASS: [u8; 256] = classes();
 
@@ -60,6 +62,7 @@ const fn classes() -> [u8; 256] {
         table[b] = match b {
             0x30..=0x39 => DIGIT,
             0x41..=0x5A | 0x61..=0x7A | 0x5F => LETTER,
+            0xC2 | 0xE2 | 0xE3 | 0xEF => LEAD,
             0x80..=0xFF => HIGH,
             _ => OTHER,
         };
@@ -70,6 +73,43 @@ const fn classes() -> [u8; 256] {
 
 fn class(byte: u8) -> u8 {
     CLASS.get(usize::from(byte)).copied().unwrap_or(OTHER)
+}
+
+/// The name stands at most so many bytes before the key of its value.
+const VALUE_NAME_MAX: usize = 96;
+/// Characters of a key that is written with blanks between them.
+const SPACED_KEY_MAX: usize = 40;
+
+/// How long the sign beyond ASCII is that stands here; nought for a letter. Brackets, quotes, commas and dashes of a
+/// Chinese text part words as those of ASCII do.
+fn wide_sign(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at..).unwrap_or_default() {
+        [0xC2, 0xB7, ..] => 2,
+        // U+3007 is a nought.
+        [0xE3, 0x80, 0x87, ..] => 0,
+        [0xE3, 0x80, ..]
+        | [0xE2, 0x80, 0x90..=0xA7, ..]
+        | [0xEF, 0xBC, 0x81..=0x8F | 0x9A..=0xA0 | 0xBB..=0xBF, ..]
+        | [0xEF, 0xBD, 0x80 | 0x9B..=0xA5, ..] => 3,
+        _ => 0,
+    }
+}
+
+/// Nothing but blanks?
+fn is_blank(between: &[u8]) -> bool {
+    between.len() <= KEY_GAP_MAX
+        && std::str::from_utf8(between).is_ok_and(|text| text.chars().all(|c| matches!(c, ' ' | '\t' | '\u{3000}')))
+}
+
+/// A bracket opens, and nothing else stands there.
+fn is_opening(between: &[u8]) -> bool {
+    matches!(between, b"(" | b"[" | b" (" | b" [") || ["（", "【", "［"].iter().any(|sign| between == sign.as_bytes())
+}
+
+/// A comma, or a sign beyond ASCII, stands between two words of one list.
+fn is_list(between: &[u8]) -> bool {
+    (1..=6).contains(&between.len())
+        && between.iter().all(|b| matches!(b, b' ' | b',' | b'/' | b';' | b'"' | 0x80..=0xFF))
 }
 
 /// A value in degrees, minutes and seconds.
@@ -109,11 +149,16 @@ struct Scan<'a> {
     hits: Vec<Hit>,
     index: u64,
     key: Option<(usize, usize)>,
+    /// Where what belongs to the key ends: `X坐标（米）为`.
+    key_reach: usize,
+    /// Two axes named one behind the other, and the second of them while its number has not come.
+    listed: Option<(usize, usize)>,
+    hemisphere: Option<(Axis, u64)>,
     last: [Number; 3],
     keyed: [Option<Keyed>; KEYED_MAX],
     last_dms: Option<Dms>,
     tile: Option<(u32, Option<Keyed>)>,
-    trails: [Trail; 7],
+    trails: [Trail; 8],
     axis_north: AxisRun,
     axis_east: AxisRun,
     plain_east: AxisRun,
@@ -131,6 +176,9 @@ impl<'a> Scan<'a> {
             hits: Vec::new(),
             index: 0,
             key: None,
+            key_reach: 0,
+            listed: None,
+            hemisphere: None,
             last: [Number::default(); 3],
             keyed: [None; KEYED_MAX],
             last_dms: None,
@@ -175,21 +223,29 @@ impl<'a> Scan<'a> {
 
     /// A word from `start`; answers where to go on.
     fn word(&mut self, start: usize) -> usize {
+        if class(self.byte(start)) == LEAD {
+            let sign = wide_sign(self.bytes, start);
+            if sign > 0 {
+                return start + sign;
+            }
+        }
         let letters = |at: usize| {
             let rest = self.bytes.get(at..).unwrap_or_default();
             rest.iter().position(|b| class(*b) != LETTER).unwrap_or(rest.len())
         };
         let mut at = start + letters(start);
-        let mut ascii = true;
+        // Where the letters and digits of ASCII begin that the word ends in.
+        let mut plain = if at > start { Some(start) } else { None };
         while let Some(byte) = self.bytes.get(at) {
-            match class(*byte) {
-                LETTER => {}
-                HIGH => ascii = false,
-                DIGIT if ascii => {
-                    if self.is_glued(start, at) {
+            match (class(*byte), plain) {
+                (LETTER, _) => plain = plain.or(Some(at)),
+                (LEAD, _) if wide_sign(self.bytes, at) > 0 => break,
+                (HIGH | LEAD, _) => plain = None,
+                (DIGIT, Some(from)) => {
+                    if self.is_glued(from, at) {
                         break; // X5071467.377, XZB5071467.377: a key and its number
                     }
-                    if at - start == 1 && matches!(self.byte(start), b'N' | b'E') && self.is_sexagesimal(at) {
+                    if at - from == 1 && matches!(self.byte(from), b'N' | b'E') && self.is_sexagesimal(at) {
                         break; // N23-07-55.53
                     }
                 }
@@ -197,11 +253,8 @@ impl<'a> Scan<'a> {
             }
             at += 1;
         }
-        let unit = at - start == 1 && start > 0 && self.byte(start - 1) == b'(';
-        if !unit {
-            self.key = Some((start, at));
-        }
-        if ascii && at - start >= 3 {
+        self.name(start, at);
+        if let Some(start) = plain.filter(|start| at - start >= 3) {
             if let Some(word) = self.text.get(start..at)
                 && let Some((rule, class)) = words::structural(word, self.bytes, start, at)
             {
@@ -212,6 +265,39 @@ impl<'a> Scan<'a> {
             }
         }
         at
+    }
+
+    /// Makes a word the key of what follows, or lets it say more about the key before it.
+    fn name(&mut self, start: usize, end: usize) {
+        let unit = end - start == 1 && start > 0 && self.byte(start - 1) == b'(';
+        let Some((from, to)) = self.key else {
+            self.listed = None;
+            if !unit {
+                (self.key, self.key_reach) = (Some((start, end)), end);
+            }
+            return;
+        };
+        let between = self.bytes.get(self.key_reach..start).unwrap_or_default();
+        let word = self.text.get(start..end).unwrap_or("");
+        let wide = matches!(class(self.byte(start)), HIGH | LEAD);
+        if unit || (wide && between.len() <= KEY_GAP_MAX && axis::is_link(word)) {
+            self.key_reach = end;
+        } else if end - from <= SPACED_KEY_MAX && wide && is_blank(between) && axis::goes_on(word) {
+            // X 坐标, 纵 坐 标
+            (self.key, self.key_reach) = (Some((from, end)), end);
+        } else if is_opening(between) && self.is_closed(end) && self.text.get(from..to).and_then(axis::of).is_some() {
+            // 经度（E）, X（CGCS2000）
+            self.key_reach = end;
+        } else {
+            self.listed = is_list(between).then_some((from, to));
+            (self.key, self.key_reach) = (Some((start, end)), end);
+        }
+    }
+
+    /// Does a bracket close here?
+    fn is_closed(&self, at: usize) -> bool {
+        matches!(self.byte(at), b')' | b']')
+            || self.text.get(at..).is_some_and(|rest| rest.starts_with(['）', '】', '］']))
     }
 
     /// Does a number begin here, right behind a letter or two or behind the name of an axis?
@@ -256,8 +342,9 @@ impl<'a> Scan<'a> {
             mantissa = push_digit(mantissa, self.byte(at));
             at += 1;
         }
-        if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
-            at += 1;
+        let point = self.point(start, at);
+        if point > 0 {
+            at += point;
             while self.byte(at).is_ascii_digit() {
                 // Digits beyond a double's precision carry no position.
                 if whole + decimals < 17 {
@@ -294,6 +381,23 @@ impl<'a> Scan<'a> {
         end
     }
 
+    /// How long the sign of a fraction is that stands here: a point, or what a reader of pictures makes of one.
+    fn point(&self, start: usize, at: usize) -> usize {
+        let signs: [&[u8]; 4] = [b".", "·".as_bytes(), "。".as_bytes(), b" . "];
+        let digits = |at: usize| {
+            self.bytes.get(at..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).take(2).count()
+        };
+        match self.byte(at) {
+            b'.' => usize::from(self.byte(at + 1).is_ascii_digit()),
+            b' ' | 0xC2 | 0xE3 => {
+                let rest = self.bytes.get(at..).unwrap_or_default();
+                let sign = signs.iter().find(|sign| rest.starts_with(sign)).map_or(0, |sign| sign.len());
+                if sign > 0 && at - start >= 2 && digits(at + sign) >= 2 { sign } else { 0 }
+            }
+            _ => 0,
+        }
+    }
+
     fn exponent(&self, start: usize) -> Option<(i32, usize)> {
         let mut at = start;
         let negative = self.byte(at) == b'-';
@@ -312,7 +416,7 @@ impl<'a> Scan<'a> {
     /// A lone letter behind a number is a unit or a hemisphere.
     fn is_unit(&self, at: usize) -> bool {
         matches!(self.byte(at), b'm' | b'M' | b'N' | b'E' | b'S' | b'W' | b'L' | b'Y' | b'X' | b'C' | b'Z' | b'B')
-            && (matches!(class(self.byte(at + 1)), OTHER | HIGH)
+            && (matches!(class(self.byte(at + 1)), OTHER | HIGH | LEAD)
                 || (matches!(self.byte(at), b'L' | b'Y' | b'X' | b'C' | b'N' | b'E' | b'B')
                     && self.byte(at + 1).is_ascii_digit()
                     && self.is_fraction(at + 1)))
@@ -351,12 +455,11 @@ impl<'a> Scan<'a> {
         }
         let end = self.degrees(&number, end);
         // Most numbers fall into no window and have no key near: they only move the window on.
-        let keyed = self.key.filter(|(_, key_end)| number.at - key_end <= KEY_GAP_MAX);
-        if let Some(key) = keyed
-            && let Some(axis) = self.text.get(key.0..key.1).and_then(axis::of)
-        {
-            self.keyed(Keyed { axis, key, number, index: self.index });
+        let keyed = self.key.filter(|_| number.at - self.key_reach <= KEY_GAP_MAX).map(|key| self.name_of_value(key));
+        if keyed.is_some() || self.listed.is_some() {
+            self.under_keys(keyed, number);
         }
+        self.beside_hemisphere(&number, end);
         if let Some((from, to)) = keyed
             && self.text.get(from..to).is_some_and(|key| key == "TFH" || key.ends_with("图幅号"))
             && self.is_sheet(number.at)
@@ -377,6 +480,82 @@ impl<'a> Scan<'a> {
         let [a, b, _] = self.last;
         self.last = [number, a, b];
         end
+    }
+
+    /// `{"name":"XZB","type":"double","value":34512.417}`, `"x":{"v":34512.417}`: the key that a key of values belongs to.
+    fn name_of_value(&self, key: (usize, usize)) -> (usize, usize) {
+        if !axis::is_value_key(self.text_of(key)) {
+            return key;
+        }
+        let mut from = key.0.saturating_sub(VALUE_NAME_MAX);
+        while !self.text.is_char_boundary(from) {
+            from += 1;
+        }
+        let before = self.text.get(from..key.0).unwrap_or("");
+        // What ended before belongs to something else.
+        let before = before.rsplit(['}', ';', '\n']).next().unwrap_or("");
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let words = before.rsplit(|c: char| !is_part(c)).filter(|word| !word.is_empty());
+        let named = words.take(6).find(|word| axis::of(word).is_some());
+        named.map_or(key, |word| {
+            let start = word.as_ptr().addr() - self.text.as_ptr().addr();
+            (start, start + word.len())
+        })
+    }
+
+    /// A number under its key, or under the one of two keys whose turn it is.
+    fn under_keys(&mut self, keyed: Option<(usize, usize)>, number: Number) {
+        let axis_of = |key: (usize, usize)| self.text.get(key.0..key.1).and_then(axis::of);
+        let this = |key: (usize, usize), axis: Axis| Keyed { axis, key, number, index: self.index };
+        let (found, turn) = match (self.listed, keyed) {
+            // 坐标（X，Y）：3389512.417，512844.231
+            (Some(first), Some(second)) => match (axis_of(first), axis_of(second)) {
+                (Some(one), Some(other))
+                    if !self.is_line_between(second.1, number.at)
+                        && axis::are_pair((one, self.text_of(first)), (other, self.text_of(second))) =>
+                {
+                    (Some(this(first, one)), Some(second))
+                }
+                (_, other) => (other.map(|axis| this(second, axis)), None),
+            },
+            (Some(second), None) => (axis_of(second).map(|axis| this(second, axis)), None),
+            (None, Some(key)) => (axis_of(key).map(|axis| this(key, axis)), None),
+            (None, None) => (None, None),
+        };
+        self.listed = turn;
+        if let Some(found) = found {
+            self.keyed(found);
+        }
+    }
+
+    fn is_line_between(&self, from: usize, to: usize) -> bool {
+        self.bytes.get(from..to).is_some_and(|between| between.contains(&b'\n'))
+    }
+
+    fn text_of(&self, key: (usize, usize)) -> &'a str {
+        self.text.get(key.0..key.1).unwrap_or("")
+    }
+
+    /// `E114.1337，N30.6254`, `30.6254°N 114.1337°E`.
+    fn beside_hemisphere(&mut self, number: &Number, end: usize) {
+        if !number.windows.is_degrees() {
+            return;
+        }
+        let before = self.key.filter(|key| number.at - key.1 <= 3).map_or("", |key| self.text_of(key));
+        let letter = match before {
+            "E" | "e" => Some(b'E'),
+            "N" | "n" => Some(b'N'),
+            _ => self.letter_after(end),
+        };
+        let axis = match letter {
+            Some(b'E') if number.windows.is_longitude() => Axis::Longitude,
+            Some(b'N') if number.windows.is_latitude() => Axis::Latitude,
+            _ => return,
+        };
+        if self.hemisphere.is_some_and(|(other, index)| other.completes(axis) && self.index - index == 1) {
+            self.hit("axis-pair", RuleClass::Structural, number.at);
+        }
+        self.hemisphere = Some((axis, self.index));
     }
 
     /// `51.50-46.25` behind the key of a map sheet.
@@ -466,7 +645,7 @@ impl<'a> Scan<'a> {
         let partner = self.keyed.iter().flatten().filter(near).find(beside).copied();
         if let Some(earlier) = partner {
             let short = self.is_short(earlier) || self.is_short(this);
-            if plausible(axis, &earlier.number, &number, short) {
+            if plausible(axis, &earlier.number, &number, short) && !self.is_drawn(&earlier) {
                 let drawn = axis.is_weak() && number.windows.is_degrees();
                 self.lone_hit("axis-pair", RuleClass::Structural, earlier.number.at, drawn);
             }
@@ -478,6 +657,13 @@ impl<'a> Scan<'a> {
         if let Some(slot) = self.keyed.first_mut() {
             *slot = Some(this);
         }
+    }
+
+    /// `<a:off x="2466109" y="512844"/>`: whole numbers in attributes are how office programs place a box on a page.
+    fn is_drawn(&self, earlier: &Keyed) -> bool {
+        let is_attribute = self.bytes.get(earlier.key.1..).is_some_and(|rest| rest.starts_with(b"=\""));
+        let number = &earlier.number;
+        earlier.axis.is_weak() && is_attribute && number.decimals == 0 && !number.windows.is_zoned()
     }
 
     fn key_of(&self, keyed: Keyed) -> &'a str {
@@ -571,10 +757,15 @@ impl<'a> Scan<'a> {
 
     /// `23 07 55.53 N`, `113°19'0.51"E`.
     fn hemisphere_after(&self, end: usize) -> bool {
+        self.letter_after(end).is_some()
+    }
+
+    fn letter_after(&self, end: usize) -> Option<u8> {
         let rest = self.text.get(end..).unwrap_or("");
-        let rest = rest.trim_start_matches(['″', '"', '”', '秒', '\'', '′', 's', ' ', '分']);
+        let rest = rest.trim_start_matches(['″', '"', '”', '秒', '\'', '′', 's', ' ', '分', '°', '度']);
         let mut letters = rest.bytes();
-        matches!(letters.next(), Some(b'N' | b'E')) && !letters.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        let letter = letters.next().filter(|b| matches!(b, b'N' | b'E'))?;
+        (!letters.next().is_some_and(|b| b.is_ascii_alphanumeric())).then_some(letter)
     }
 
     fn separator(&self, at: usize) -> Option<Separator> {
@@ -652,6 +843,10 @@ enum Separator {
 fn plausible(axis: Axis, a: &Number, b: &Number, short: bool) -> bool {
     let grid = || pairs::pair_of(a, b).is_some_and(|(kind, ..)| matches!(kind, PairKind::Zoned | PairKind::Plain));
     let packed = || a.windows.is_packed() && b.windows.is_packed() && pairs::pair_of(a, b).is_some();
+    // 0.000 is how a field is written that nobody filled.
+    if a.value <= 0.0 || b.value <= 0.0 {
+        return false;
+    }
     match axis {
         Axis::Longitude | Axis::Latitude => {
             let degrees = |n: &Number| n.value <= 180.0 && n.decimals >= 1 && (!short || n.windows.is_degrees());
@@ -673,9 +868,13 @@ fn plausible(axis: Axis, a: &Number, b: &Number, short: bool) -> bool {
         Axis::WeakX | Axis::WeakY => {
             let fine = a.decimals >= 1 && b.decimals >= 1;
             let mercator = || a.windows.is_grid() && b.windows.is_grid() && a.whole.max(b.whole) >= 8;
+            // To the metre: 3389512, 512844. What is rounded to hundreds is an amount.
+            let metre = |n: &Number| n.decimals == 0 && n.value % 100.0 > 0.0;
             let exact = |n: &Number| (5..=10).contains(&n.decimals);
             let degrees = || exact(a) && exact(b) && pairs::pair_of(a, b).is_some();
-            (grid() && (fine || a.windows.is_zoned() || b.windows.is_zoned())) || (fine && mercator()) || degrees()
+            (grid() && (fine || (metre(a) && metre(b)) || a.windows.is_zoned() || b.windows.is_zoned()))
+                || (fine && mercator())
+                || degrees()
         }
         Axis::Geohash | Axis::TileZoom => false,
     }

@@ -5,7 +5,8 @@
 
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
-use crate::pairs::is_sheet_number;
+use crate::pairs::{Windows, is_sheet_number};
+use crate::sql;
 use crate::written::Written;
 use crate::xml::PICTURE_FIELDS;
 
@@ -108,16 +109,33 @@ type Proof = (&'static str, RuleClass);
 /// Looks at every row that may be a header. The first hit of each class is kept: two people may except what is
 /// heuristic, and a structural table below it must not go with it.
 pub(crate) fn look(text: &str) -> Vec<TableHit> {
+    let mut hits = look_at_rows(text);
+    let is_key = |cell: &&str| is_axis(cell) || is_sheet_key(cell) || is_picture_key(cell);
+    for table in sql::tables(text, |header| header.iter().any(is_key)) {
+        for hit in look_at_rows(&table.text) {
+            if !hits.iter().any(|known| known.class == hit.class) {
+                hits.push(TableHit { at: table.at, ..hit });
+            }
+        }
+    }
+    hits
+}
+
+fn look_at_rows(text: &str) -> Vec<TableHit> {
     let mut hits: Vec<TableHit> = Vec::new();
     let mut cells_left = CELLS_MAX;
     let has_quotes = memchr::memchr(b'"', text.as_bytes()).is_some();
     let mut at = 0;
     let mut before: Option<&str> = None;
+    let mut instrument = Instrument::default();
     while at < text.len() {
         let start = at;
         at = memchr::memchr(b'\n', text.as_bytes().get(at..).unwrap_or_default())
             .map_or(text.len(), |end| start + end + 1);
         let line = text.get(start..at).unwrap_or("");
+        if instrument.takes(line) && !hits.iter().any(|hit| hit.class == RuleClass::Heuristic) {
+            hits.push(TableHit { rule: "local-grid", class: RuleClass::Heuristic, at: start });
+        }
         if may_be_keys(line) {
             let fits = |divider: &Divider| has_quotes || !matches!(divider, Divider::Quoted(_));
             for divider in Divider::ALL.into_iter().filter(fits).filter(|divider| divider.may_divide(line)) {
@@ -158,9 +176,22 @@ fn may_be_keys(line: &str) -> bool {
         return true;
     }
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
-    digits * 5 <= bytes.len()
+    (digits * 5 <= bytes.len() || (bytes.len() <= NUMBERED_HEADER_MAX && own_digits(bytes) * 5 <= bytes.len()))
         && bytes.iter().any(|b| matches!(b, b',' | b'\t' | b';' | b'|' | b' ' | 0xE3 | 0xEF))
         && mentions_axis(bytes)
+}
+
+/// A header of keys with numbers in them is not longer than this: `id,X_2000,Y_2000`.
+const NUMBERED_HEADER_MAX: usize = 160;
+
+/// Digits that stand behind no letter.
+fn own_digits(bytes: &[u8]) -> usize {
+    let mut named = false;
+    let is_own = |b: &&u8| {
+        named = b.is_ascii_alphabetic() || **b == b'_' || (named && b.is_ascii_digit());
+        !named && b.is_ascii_digit()
+    };
+    bytes.iter().filter(is_own).count()
 }
 
 /// One pass for the letters without which no key is written; the few keys that are longer are looked for where it
@@ -173,10 +204,11 @@ fn mentions_axis(bytes: &[u8]) -> bool {
         || (seen.has(Letters::EAST) && seen.has(Letters::NORTH))
         || (seen.has(Letters::LONGITUDE) && any(&["经", "經"]) && any(&["纬", "緯"]))
         || (seen.has(Letters::EASTWARD) && has("东向") && has("北向"))
-        || (seen.has(Letters::NAMED) && any(&["坐标", "坐標", "图幅号"]))
+        || (seen.has(Letters::NAMED) && any(&["坐标", "坐標", "坐 标", "图幅号"]))
         || (seen.has(Letters::N) && has_lone(bytes, b'N') && has_lone(bytes, b'E'))
         || (seen.has(Letters::T) && (has("TFH") || any(&PICTURE_FIELDS)))
         || (seen.has(Letters::ST) && has("ast") && has("orth"))
+        || (seen.has(Letters::GEO) && any(&["eohash", "eoHash", "EOHASH"]))
 }
 
 /// Which letters and pairs of letters stand in a row, as bits. Of the characters, the first two of three bytes.
@@ -201,8 +233,11 @@ impl Letters {
     /// 坐 of 坐标, 图 of 图幅号.
     const NAMED: u16 = 1 << 14;
 
+    /// Two letters of a geohash.
+    const GEO: u16 = 1 << 15;
+
     /// Pairs: the first bytes, the second bytes, the bit of the pair.
-    const PAIRS: [(&[u8], &[u8], u16); 12] = [
+    const PAIRS: [(&[u8], &[u8], u16); 13] = [
         (b"DCH", b"T", 1 << 3),
         (b"T", b"F", 1 << 4),
         (b"sS", b"tT", 1 << 5),
@@ -215,6 +250,7 @@ impl Letters {
         (b"\xE7", b"\xBB\xB6", 1 << 12),
         (b"\xE4", b"\xB8", 1 << 13),
         (b"\xE5", b"\x9D\x9B", 1 << 14),
+        (b"eE", b"oO", 1 << 15),
     ];
     const ALONE: [u16; 256] = mark(mark(mark([0; 256], b"xX", Letters::X), b"yY", Letters::Y), b"N", Letters::N);
     const FIRST: [u16; 256] = {
@@ -336,6 +372,55 @@ fn is_sheet_key(cell: &str) -> bool {
     cell == "TFH" || cell.ends_with("图幅号")
 }
 
+/// A cell of a geohash is its letters: six of them are a kilometre, twelve a hand.
+fn is_geohash(cell: &str) -> bool {
+    let letter = |b: u8| matches!(b, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z');
+    (5..=12).contains(&cell.len())
+        && cell.bytes().all(letter)
+        && cell.bytes().any(|b| b.is_ascii_digit())
+        && cell.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// Rows as an instrument writes them, without a header: `number,code,east,north,height`, the code empty more often than
+/// not. Money has two decimals, an instrument three.
+#[derive(Default)]
+struct Instrument {
+    points: Vec<(Written, Written)>,
+}
+
+impl Instrument {
+    const DECIMALS: usize = 3;
+
+    /// Takes the next line; true where three rows in sequence are corners of a grid.
+    fn takes(&mut self, line: &str) -> bool {
+        match Self::row(line) {
+            Some(point) if self.points.len() < ROWS_MAX => self.points.push(point),
+            Some(_) => {}
+            None if line.trim().is_empty() => {}
+            None => self.points.clear(),
+        }
+        self.points.len() == LOCAL_POINTS_MIN && local(&self.points)
+    }
+
+    fn row(line: &str) -> Option<(Written, Written)> {
+        /// The longest: a number of the point, a code, and three measures.
+        const BYTES_MAX: usize = 96;
+        let line = line.trim_end();
+        let ends = line.as_bytes().first()?.is_ascii_alphanumeric() && line.as_bytes().last()?.is_ascii_digit();
+        if line.len() > BYTES_MAX || !ends || memchr::memchr_iter(b',', line.as_bytes()).count() != 4 {
+            return None;
+        }
+        let mut cells = line.split(',').map(str::trim);
+        let (name, code) = (cells.next()?, cells.next()?);
+        let (east, north, height) = (cells.next()?, cells.next()?, Written::of(cells.next()?)?);
+        let is_name = name.len() <= 12 && name.bytes().any(|b| b.is_ascii_digit()) && !name.contains('.');
+        let is_code =
+            code.len() <= 12 && !code.contains('.') && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let measured = |cell: &str| Written::of(cell).filter(|w| w.whole >= 4 && w.decimals >= Self::DECIMALS);
+        (is_name && is_code && height.whole <= 4 && height.decimals >= 1).then_some((measured(east)?, measured(north)?))
+    }
+}
+
 /// How an empty cell is written.
 fn is_nothing(cell: &str) -> bool {
     matches!(cell, "" | "-" | "--" | "/" | "—" | "null" | "NULL" | "无")
@@ -347,6 +432,8 @@ struct Columns {
     second: usize,
     axis: Axis,
     short: bool,
+    /// The keys without a number behind them, in lower case: corners side by side have the same.
+    keys: (String, String),
     points: Vec<(Written, Written)>,
     /// Pages of points that proved nothing.
     pages: u32,
@@ -396,7 +483,8 @@ fn columns(header: &[&str]) -> Option<Vec<Columns>> {
         for (second, other) in axes.iter().skip(n + 1).filter(|(_, other)| axis::are_pair(*one, *other)) {
             let short = one.0.is_degrees() && (axis::is_short(one.1) || axis::is_short(other.1));
             let (first, second) = (*first, *second);
-            pairs.push(Columns { first, second, axis: one.0, short, points: Vec::new(), pages: 0, ended: false });
+            let keys = (unnumbered(one.1), unnumbered(other.1));
+            pairs.push(Columns { first, second, axis: one.0, short, keys, points: Vec::new(), pages: 0, ended: false });
         }
         if pairs.len() > PAIRS_MAX {
             return None;
@@ -405,13 +493,29 @@ fn columns(header: &[&str]) -> Option<Vec<Columns>> {
     Some(pairs)
 }
 
+fn unnumbered(key: &str) -> String {
+    key.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_').to_lowercase()
+}
+
+/// Corners side by side: a short table may hold one or two below each pair of columns, and a parcel in all of them.
+fn pooled(pairs: &[Columns]) -> Option<Proof> {
+    let is_open = |pair: &&Columns| pair.axis.is_weak() && pair.pages == 0 && pair.first + 1 == pair.second;
+    let mut beside: Vec<&Columns> = pairs.iter().filter(is_open).collect();
+    let first = beside.first()?;
+    beside.retain(|pair| pair.keys == first.keys);
+    let points: Vec<(Written, Written)> = beside.iter().flat_map(|pair| pair.points.iter().copied()).collect();
+    (beside.len() > 1).then(|| proof(Axis::WeakX, false, &points)).flatten()
+}
+
 /// Columns under a row of keys.
 fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize) -> Option<Proof> {
     let spent = Some((SPENT, RuleClass::Structural));
     let sheet = header.iter().position(|cell| is_sheet_key(cell));
     let Some(mut pairs) = columns(header) else { return spent };
     let picture = header.iter().position(|cell| is_picture_key(cell) && divider != Divider::Blanks);
-    if sheet.is_none() && picture.is_none() && pairs.is_empty() {
+    let geohash = header.iter().position(|cell| axis_of(cell) == Some(Axis::Geohash));
+    let single = sheet.or(picture).or(geohash);
+    if single.is_none() && pairs.is_empty() {
         return None;
     }
     let mut heuristic = None;
@@ -424,11 +528,15 @@ fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize)
         if named.is_some_and(is_sheet_number) {
             return Some(("sheet-number", RuleClass::Structural));
         }
+        let hashed = geohash.and_then(|column| cells.get(column)).copied();
+        if hashed.is_some_and(is_geohash) {
+            return Some(("geohash", RuleClass::Structural));
+        }
         let pictured = picture.and_then(|column| cells.get(column)).copied();
         if cells.len() == header.len() && pictured.is_some_and(|cell| !is_nothing(cell)) {
             return Some(("parcel-picture", RuleClass::Structural));
         }
-        let mut is_row = named.or(pictured).is_some_and(is_nothing);
+        let mut is_row = named.or(pictured).or(hashed).is_some_and(is_nothing);
         for pair in pairs.iter_mut().filter(|pair| !pair.ended) {
             match pair.row(&cells) {
                 Row::Point(a, b) => {
@@ -448,10 +556,11 @@ fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize)
             }
         }
         gap = if is_row { 0 } else { gap + 1 };
-        if gap > GAP_MAX || (sheet.or(picture).is_none() && pairs.iter().all(|pair| pair.ended)) {
+        if gap > GAP_MAX || (single.is_none() && pairs.iter().all(|pair| pair.ended)) {
             break;
         }
     }
+    heuristic = heuristic.or_else(|| pooled(&pairs));
     let rest: Vec<Proof> = pairs.iter_mut().filter_map(Columns::proof).collect();
     rest.iter().copied().find(|(_, class)| *class == RuleClass::Structural).or(heuristic).or(rest.first().copied())
 }
@@ -484,7 +593,9 @@ fn proof(axis: Axis, short: bool, points: &[(Written, Written)]) -> Option<Proof
             let good = points.iter().filter(|(a, b)| measured(a) && measured(b)).count();
             (good > 0 && good * 5 >= points.len() * 4).then_some(("axis-table", RuleClass::Structural))
         }
-        Axis::WeakX | Axis::WeakY => local(points).then_some(("local-grid", RuleClass::Heuristic)),
+        Axis::WeakX | Axis::WeakY => {
+            (local(points) || national(points)).then_some(("local-grid", RuleClass::Heuristic))
+        }
         Axis::Geohash | Axis::TileZoom => None,
     }
 }
@@ -499,15 +610,36 @@ fn degrees(longitude: &Written, latitude: &Written) -> bool {
     })
 }
 
+/// Points on the national grid to the metre: near each other, each its own.
+fn national(points: &[(Written, Written)]) -> bool {
+    let is_point = |(a, b): &&(Written, Written)| {
+        let windows = |w: &Written| {
+            let size = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+            Windows::of(w.value, size(w.whole), size(w.decimals))
+        };
+        let (one, other) = (windows(a), windows(b));
+        (one.is_northing() && other.is_easting()) || (one.is_easting() && other.is_northing())
+    };
+    let good: Vec<(f64, f64)> = points.iter().filter(is_point).map(|(a, b)| (a.value, b.value)).collect();
+    let pairs = || good.iter().zip(good.iter().skip(1));
+    let near = pairs().filter(|(p, q)| {
+        let step = ((p.0 - q.0).abs(), (p.1 - q.1).abs());
+        step.0 > 0.0 && step.1 > 0.0 && step.0 < NEAR && step.1 < NEAR
+    });
+    good.len() >= 2 && good.len() * 4 >= points.len() * 3 && near.count() * 2 >= pairs().count()
+}
+
 /// Points in metres or kilometres of a grid of the city's own: near each other, each its own, measured.
 fn local(points: &[(Written, Written)]) -> bool {
     let metres = |w: &Written| w.whole >= 4 && w.decimals >= 2;
     let kilometres = |w: &Written| w.whole >= 2 && w.decimals >= 5;
-    let good: Vec<_> = points
-        .iter()
-        .filter(|(a, b)| (metres(a) && metres(b)) || (kilometres(a) && kilometres(b)))
-        .map(|(a, b)| (a.value, b.value))
-        .collect();
+    let measured: Vec<_> =
+        points.iter().filter(|(a, b)| (metres(a) && metres(b)) || (kilometres(a) && kilometres(b))).collect();
+    let is_fine = measured.iter().all(|(a, b)| a.decimals >= 3 && b.decimals >= 3);
+    let good: Vec<_> = measured.iter().map(|(a, b)| (a.value, b.value)).collect();
+    if !is_fine && is_even(good.iter().map(|p| p.0)) && is_even(good.iter().map(|p| p.1)) {
+        return false;
+    }
     if good.len() < LOCAL_POINTS_MIN || good.len() * 4 < points.len() * 3 {
         return false;
     }
@@ -517,6 +649,14 @@ fn local(points: &[(Written, Written)]) -> bool {
     };
     let (a, b) = (spread(|p| p.0), spread(|p| p.1));
     a > 0.0 && b > 0.0 && a < NEAR && b < NEAR
+}
+
+/// The same step from each value to the next: the axis of a chart, or a price that rises. No parcel has such corners.
+fn is_even(values: impl Iterator<Item = f64> + Clone) -> bool {
+    /// Three corners may lie on a line; six in equal steps do not.
+    const VALUES_MIN: usize = 6;
+    let mut steps = values.clone().zip(values.clone().skip(1)).map(|(a, b)| b - a);
+    values.count() >= VALUES_MIN && steps.next().is_some_and(|first| steps.all(|step| (step - first).abs() < 0.006))
 }
 
 #[cfg(test)]
@@ -533,7 +673,7 @@ mod tests {
             || (any(&["lo", "ln", "jd", "dj"]) && any(&["la", "wd", "bw"]))
             || (exactly(&["经", "經"]) && exactly(&["纬", "緯"]))
             || (exactly(&["北向"]) && exactly(&["东向"]))
-            || exactly(&["坐标", "坐標", "图幅号"])
+            || exactly(&["坐标", "坐標", "坐 标", "图幅号"])
             || (has_lone(line.as_bytes(), b'N') && has_lone(line.as_bytes(), b'E'))
             || exactly(&["TFH"])
             || exactly(&PICTURE_FIELDS)
@@ -605,6 +745,84 @@ mod tests {
         ] {
             assert_eq!(rule(text), Some("local-grid"), "{text}");
         }
+    }
+
+    #[test]
+    fn statements_of_a_database_are_tables() {
+        let corners =
+            [("J1", "34512.417", "27881.335"), ("J2", "34548.902", "27888.874"), ("J3", "34541.336", "27936.018")];
+        let each = |of: fn(&(&str, &str, &str)) -> String, between: &str| {
+            corners.iter().map(of).collect::<Vec<_>>().join(between)
+        };
+        let tuples = each(|(n, x, y)| format!("('{n}', {x}, {y})"), ",\n");
+        let tabs = each(|(n, x, y)| format!("{n}\t{x}\t{y}"), "\n");
+        let single = each(|(n, x, y)| format!("INSERT INTO jzd (JZDH,X,Y) VALUES ('{n}',{x},{y});"), "\n");
+        for (text, found) in [
+            (format!("INSERT INTO ZDJZD (JZDH, XZB, YZB) VALUES {tuples};"), "axis-table"),
+            (format!("insert into `zdjzd`(`jzdh`, `x`, `y`) values {tuples};"), "local-grid"),
+            (format!("COPY public.zdjzd (jzdh, xzb, yzb) FROM stdin;\n{tabs}\n\\.\n"), "axis-table"),
+            (format!("COPY public.zdjzd (jzdh, x, y) FROM stdin;\n{tabs}\n\\.\n"), "local-grid"),
+            (single, "local-grid"),
+            (
+                "id,sql\n1,\"INSERT INTO ZDJZD (JZDH, XZB, YZB) VALUES ('J1', 34512.417, 27881.335)\"".to_owned(),
+                "axis-table",
+            ),
+            ("INSERT INTO P (id, lng, lat) VALUES (2, 114.1437, 30.6354);".to_owned(), "axis-table"),
+        ] {
+            assert_eq!(rule(&text), Some(found), "{text}");
+        }
+        for text in [
+            "INSERT INTO FW (BDCDYH, FWMJ, JE) VALUES ('1', 34512.417, 27881.335),('2', 34548.902, 27888.874),('3', 34541.336, 27936.018);",
+            "INSERT INTO t (x, y) VALUES (1, 2),(3, 4),(5, 6);",
+            "INSERT INTO RW (id, jd, wd) VALUES (1, 100.0, 36.65);",
+        ] {
+            assert_eq!(rule(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn corners_side_by_side_are_counted_together() {
+        for keys in ["点号,X,Y,点号,X,Y", "点号,X1,Y1,点号,X2,Y2"] {
+            let text = format!(
+                "{keys}\nJ1,34512.417,51203.882,J2,34498.120,51233.004\nJ3,34477.871,51228.690,J4,34490.118,51199.207\n"
+            );
+            assert_eq!(rule(&text), Some("local-grid"), "{text}");
+        }
+        assert_eq!(rule("点号,X,Y\nJ1,34512.417,51203.882\nJ2,34498.120,51233.004\n"), None);
+        assert_eq!(rule("批次,X,Y,批次,X,Y\n1,1.5,2.5,2,3.5,4.5\n3,5.5,6.5,4,7.5,8.5\n"), None);
+    }
+
+    #[test]
+    fn rows_of_an_instrument_need_no_header() {
+        for text in [
+            "1,,27881.335,34512.417,23.1\n2,,27888.874,34548.902,23.2\n3,,27936.018,34541.336,23.1\n",
+            "3\n1,A01,27881.335,34512.417,23.100\n2,A01,27888.874,34548.902,23.200\n3,A02,27936.018,34541.336,23.105\n",
+        ] {
+            assert_eq!(rule(text), Some("local-grid"), "{text}");
+        }
+        for text in [
+            "1,,27881.335,34512.417,23.1\n2,,27888.874,34548.902,23.2\n",
+            "1,A,27881.33,34512.41,23.1\n2,A,27888.87,34548.90,23.2\n3,A,27936.01,34541.33,23.1\n",
+            "1,1.5,2788.335,3451.417,23.1\n2,2.5,2788.874,3454.902,23.2\n3,3.5,2793.018,3454.336,23.1\n",
+        ] {
+            assert_eq!(rule(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_geohashes_is_a_column_of_places() {
+        assert_eq!(rule("id,geohash\n1,wt3mb2k8u\n2,wt3mb2k8v"), Some("geohash"));
+        assert_eq!(rule("id,geohash\n1,\n2,wt3mb2k8v"), Some("geohash"));
+        assert_eq!(rule("id,geohash\n1,\n2,none"), None);
+    }
+
+    #[test]
+    fn even_steps_to_the_cent_are_the_axis_of_a_chart() {
+        let rows = |fraction: &str| {
+            (0..10).map(|n| format!("{n},{}.{fraction},{}.{fraction}\n", 1_200 + n, 3_000 + n)).collect::<String>()
+        };
+        assert_eq!(rule(&format!("宗地,DX,DY\n{}", rows("55"))), None);
+        assert_eq!(rule(&format!("宗地,DX,DY\n{}", rows("553"))), Some("local-grid"));
     }
 
     #[test]

@@ -17,6 +17,10 @@ enum Behind {
     Positions,
     /// `(`, perhaps `Z` or `M`, and then two numbers with a space between.
     Points,
+    /// `(` and at least two numbers with a fraction among them: a call that makes a geometry.
+    Arguments,
+    /// `": [[` and then a number.
+    Lines,
     /// `[` and a quote: a reference system in full.
     Bracket,
     /// `,` and a digit: a sentence of a receiver.
@@ -45,6 +49,9 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("utf8encoding", "encoded-geometry", Behind::Markup),
     ("arcs", "topojson", Behind::Positions),
     ("rings", "esri-geometry", Behind::Positions),
+    ("paths", "esri-geometry", Behind::Lines),
+    ("curverings", "esri-geometry", Behind::Lines),
+    ("curvepaths", "esri-geometry", Behind::Lines),
     ("gpslatitude", "device-position", Behind::Value),
     ("gpslongitude", "device-position", Behind::Value),
     ("westboundlongitude", "bounding-box", Behind::Markup),
@@ -61,6 +68,15 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("curvepolygon", "well-known-text", Behind::Points),
     ("polyhedralsurface", "well-known-text", Behind::Points),
     ("triangle", "well-known-text", Behind::Points),
+    ("box", "well-known-text", Behind::Points),
+    ("box3d", "well-known-text", Behind::Points),
+    ("envelope", "well-known-text", Behind::Arguments),
+    ("sdo_ordinate_array", "well-known-text", Behind::Arguments),
+    ("sdo_point_type", "well-known-text", Behind::Arguments),
+    ("st_makepoint", "well-known-text", Behind::Arguments),
+    ("st_point", "well-known-text", Behind::Arguments),
+    ("st_makeenvelope", "well-known-text", Behind::Arguments),
+    ("makepoint", "well-known-text", Behind::Arguments),
     ("projcs", "reference-system", Behind::Bracket),
     ("geogcs", "reference-system", Behind::Bracket),
     ("projcrs", "reference-system", Behind::Bracket),
@@ -103,6 +119,11 @@ pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> 
         Behind::Value => value_follows(rest).is_some(),
         Behind::Positions => positions_follow(rest),
         Behind::Points => points_follow(rest),
+        Behind::Arguments => arguments_follow(rest),
+        Behind::Lines => {
+            let opened = |at: usize| rest.iter().take(at).filter(|b| **b == b'[').count() >= 2;
+            value_follows(rest).is_some_and(opened)
+        }
         Behind::Bracket => rest.starts_with(b"[\"") || rest.starts_with(b"[ \"") || rest.starts_with(b"[\\\""),
         Behind::Comma => rest.first() == Some(&b',') && rest.iter().skip(1).take(12).any(u8::is_ascii_digit),
         Behind::Code => code_follows(rest),
@@ -167,6 +188,18 @@ fn points_follow(rest: &[u8]) -> bool {
         && rest.get(1).is_some_and(|b| matches!(b, b'0'..=b'9' | b'-' | b'.' | b' '))
 }
 
+/// `(114.13, 30.62`: two numbers, neither of them a mere nought, one of them with a fraction.
+fn arguments_follow(rest: &[u8]) -> bool {
+    let text = crate::octets::head(rest, 96);
+    let Some(inside) = text.trim_ascii_start().strip_prefix(b"(") else { return false };
+    let mut numbers = inside.split(|b| matches!(b, b',' | b')')).map(<[u8]>::trim_ascii);
+    let is_number = |n: &[u8]| {
+        n.iter().any(|b| matches!(b, b'1'..=b'9')) && n.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+'))
+    };
+    let (Some(one), Some(other)) = (numbers.next(), numbers.next()) else { return false };
+    is_number(one) && is_number(other) && (one.contains(&b'.') || other.contains(&b'.'))
+}
+
 /// `":"a`, `": ["a`: a member of a message with something in it.
 fn text_follows(rest: &[u8]) -> bool {
     let Some(rest) = rest.strip_prefix(b"\"") else { return false };
@@ -181,7 +214,11 @@ fn text_follows(rest: &[u8]) -> bool {
 }
 
 fn code_follows(rest: &[u8]) -> bool {
-    let skip = rest.iter().take(6).take_while(|b| matches!(b, b'"' | b':' | b' ' | b'=' | b'>' | b'\'' | b',')).count();
+    // A full-width colon or equals sign is one as well.
+    let wide = if rest.starts_with("：".as_bytes()) || rest.starts_with("＝".as_bytes()) { 3 } else { 0 };
+    let behind = crate::octets::head(tail(rest, wide), 6);
+    let skip =
+        wide + behind.iter().take_while(|b| matches!(b, b'"' | b':' | b' ' | b'=' | b'>' | b'\'' | b',')).count();
     let value = tail(rest, skip);
     let length = value.iter().take(13).take_while(|b| b.is_ascii_alphanumeric()).count();
     let digit = value.iter().take(length).any(u8::is_ascii_digit);
@@ -259,6 +296,12 @@ mod tests {
         assert!(hits("POLYGON ((600005.4637441012 5204032.296556676, 1 2))"));
         assert!(hits("MULTILINESTRING ( ( 0 0, 1 1), ( 0 0, 1 1) )"));
         assert!(!hits("Point(1, 2)"));
+        assert!(hits("SDO_ORDINATE_ARRAY(114.1337512,30.6254871,114.1338291,30.6258163)"));
+        assert!(hits("ST_SetSRID(ST_MakePoint(114.13, 30.62), 4490)"));
+        assert!(hits("BOX(114.13 30.62,114.14 30.63)") && hits("ENVELOPE(114.13,114.14,30.63,30.62)"));
+        assert!(!hits("ST_MakePoint(lon, lat)") && !hits("box(1, 2)"));
+        assert!(hits(r#"{"paths":[[[34512.417,27881.335],[34548.902,27888.874]]]}"#));
+        assert!(!hits(r#"{"paths":[1, 2]}"#) && !hits(r#"{"paths":["a/b","c"]}"#));
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Written {
     }
 
     fn decimal(digits: &str) -> Option<Written> {
-        let (whole, fraction) = digits.split_once(['.', ',']).unwrap_or((digits, ""));
+        let (whole, fraction) = digits.split_once(['.', ',', '·', '。']).unwrap_or((digits, ""));
         if whole.is_empty() || whole.len() > 16 || !all_digits(whole) || !all_digits(fraction) {
             return None;
         }

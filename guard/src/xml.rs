@@ -187,6 +187,8 @@ struct Walk<'a> {
     properties: Option<(usize, String)>,
     /// Inside a field that holds a picture of the parcel: how deep it began.
     picture: Option<usize>,
+    /// In a cell of a sheet that keeps its value beside what it shows: the value.
+    stored: Option<String>,
     /// In a sheet of a workbook: where the next cell stands, and whether its value is the number of a shared string.
     sheet: Option<Cell>,
 }
@@ -220,6 +222,7 @@ impl<'a> Walk<'a> {
             has_unknown: false,
             properties: None,
             picture: None,
+            stored: None,
             sheet: None,
         }
     }
@@ -284,11 +287,24 @@ impl<'a> Walk<'a> {
         } else {
             self.separate(name);
         }
+        if name == "table-cell" {
+            self.stored_value(start, empty);
+        }
         if !empty {
             if self.path.len() < PATH_DEPTH_MAX {
                 self.path.push(name.to_owned());
             }
             self.depth += 1;
+        }
+    }
+
+    /// A cell shows 34512 and keeps 34512.417.
+    fn stored_value(&mut self, start: &BytesStart<'_>, empty: bool) {
+        let of = |found: &quick_xml::events::attributes::Attribute<'_>| found.key.local_name().as_ref() == "value";
+        let value = start.attributes().with_checks(false).flatten().find(of);
+        self.stored = value.map(|value| value.value.trim().to_owned()).filter(|value| value.parse::<f64>().is_ok());
+        if empty && let Some(value) = self.stored.take() {
+            self.seen.push_str(&value);
         }
     }
 
@@ -339,6 +355,11 @@ impl<'a> Walk<'a> {
             self.depth = self.depth.saturating_sub(1);
         }
         let depth = self.depth;
+        if name == "table-cell"
+            && let Some(value) = self.stored.take()
+        {
+            self.seen.push_str(&value);
+        }
         self.picture = self.picture.filter(|began| *began < depth);
         if self.sheet.is_some() && matches!(name, "c" | "v" | "is" | "row" | "f") {
             if name == "f" {
@@ -364,10 +385,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Paragraphs stand below each other, but for those of one cell.
+    /// Paragraphs stand below each other, but for those of one cell. In a cell of an office document nothing ends a row
+    /// but a row of a table inside it; a page lays itself out in cells, and there only the cell's own box ends none.
     fn separator(&self, name: &str) -> char {
-        let in_cell = || self.path.iter().any(|n| matches!(n.as_str(), "tc" | "td" | "th" | "table-cell"));
-        if name == "p" && !in_cell() { '\n' } else { separator(name) }
+        let is_cell = |n: &String| matches!(n.as_str(), "tc" | "td" | "th" | "table-cell");
+        let innermost = self.path.iter().rev().find(|n| is_cell(n) || matches!(n.as_str(), "tr" | "table-row"));
+        let in_office_cell = innermost.is_some_and(|n| matches!(n.as_str(), "tc" | "table-cell"));
+        match name {
+            "p" if !self.path.iter().any(is_cell) => '\n',
+            "tc" | "table-cell" | "p" | "tab" | "tr" | "table-row" => separator(name),
+            _ if in_office_cell => ' ',
+            "div" if self.path.last().is_some_and(is_cell) => ' ',
+            _ => separator(name),
+        }
     }
 
     fn text(&mut self, text: &str) {
@@ -395,6 +425,10 @@ impl<'a> Walk<'a> {
                 self.look.finding("geometry", RuleClass::Structural, &place, text.trim());
             }
         }
+        if let Some(stored) = self.stored.take_if(|stored| shows(text, stored)) {
+            self.seen.push_str(&stored);
+            return;
+        }
         let shared = self.sheet.as_ref().is_some_and(|cell| cell.shared) && self.path.last().is_some_and(|n| n == "v");
         match text.trim().parse().ok().filter(|_| shared).and_then(|index| self.look.shared_string(index)) {
             Some(string) => self.seen.push_str(string),
@@ -418,6 +452,15 @@ impl<'a> Walk<'a> {
             place.push_str(part);
         }
         place
+    }
+}
+
+/// Is a text the stored value, rounded as a cell shows it?
+fn shows(text: &str, stored: &str) -> bool {
+    let plain: String = text.trim().chars().filter(|c| !matches!(c, ',' | ' ' | '\u{a0}')).collect();
+    match (plain.parse::<f64>(), stored.parse::<f64>()) {
+        (Ok(shown), Ok(stored)) => (shown - stored).abs() <= 1.0,
+        _ => false,
     }
 }
 
@@ -516,6 +559,50 @@ mod tests {
         assert!(!crate::detect("a.html", marked.as_bytes()).findings.is_empty());
         let plain = crate::detect("a.html", b"<html><body><p>1 < 2 & <3<br><!-- open");
         assert!(plain.findings.is_empty(), "{:?}", plain.findings);
+    }
+
+    #[test]
+    fn a_cell_of_a_slide_ends_no_row() {
+        let cell = |text: &str| {
+            format!(
+                "<a:tc><a:txBody><a:bodyPr/><a:lstStyle/><a:p><a:r><a:rPr lang=\"zh\"/><a:t>{text}</a:t></a:r><a:endParaRPr/></a:p></a:txBody><a:tcPr marL=\"1\"><a:lnL/></a:tcPr></a:tc>"
+            )
+        };
+        let row = |cells: [&str; 3]| format!("<a:tr h=\"1\">{}</a:tr>", cells.map(cell).concat());
+        let rows = [
+            ["点号", "X", "Y"],
+            ["J1", "34512.417", "27881.335"],
+            ["J2", "34548.902", "27888.874"],
+            ["J3", "34541.336", "27936.018"],
+        ];
+        let slide = format!("<?xml version=\"1.0\"?><p:sld><a:tbl>{}</a:tbl></p:sld>", rows.map(row).concat());
+        assert_eq!(rules(&slide), ["local-grid"]);
+        let boxed = |text: &str| format!("<td><div>{text}</div></td>");
+        let row = |cells: [&str; 3]| format!("<tr>{}</tr>", cells.map(boxed).concat());
+        let page = format!("<html><body><table>{}</table></body></html>", rows.map(row).concat());
+        assert!(!crate::detect("a.html", page.as_bytes()).findings.is_empty());
+    }
+
+    #[test]
+    fn what_a_cell_keeps_is_read_where_it_shows_less() {
+        let cell = |shown: &str, stored: &str| {
+            format!(
+                "<table:table-cell office:value-type=\"float\" office:value=\"{stored}\"><text:p>{shown}</text:p></table:table-cell>"
+            )
+        };
+        let word = |text: &str| format!("<table:table-cell><text:p>{text}</text:p></table:table-cell>");
+        let head = ["点号", "X", "Y"].map(word).concat();
+        let row = |n: &str, x: &str, y: &str| {
+            let shown = |v: &str| v.split('.').next().unwrap_or("").to_owned();
+            format!("<table:table-row>{}{}{}</table:table-row>", word(n), cell(&shown(x), x), cell(&shown(y), y))
+        };
+        let sheet = format!(
+            "<?xml version=\"1.0\"?><table:table><table:table-row>{head}</table:table-row>{}{}{}</table:table>",
+            row("J1", "34512.417", "27881.335"),
+            row("J2", "34548.902", "27888.874"),
+            row("J3", "34541.336", "27936.018")
+        );
+        assert_eq!(rules(&sheet), ["local-grid"]);
     }
 
     #[test]

@@ -215,6 +215,43 @@ fn coordinates_in_a_name_are_coordinates() {
     assert_eq!(ask(&rules, &["application"], Moment::Intake, false, drop), "refused coordinates");
 }
 
+/// Shipped rules, type "application" and "video": refuse and strip make no difference to a citizen's photo.
+#[test]
+fn where_a_citizen_stood_is_cut_at_the_intake_and_nothing_else_changes() {
+    let rules = shipped("internet-extranet");
+    let exif = b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\x1a\0\0\0\0\0\0\0\x01\0\x02\0\x05\0\x03\0\0\0\x2c\0\0\0\0\0\0\0\x17\0\0\0\x01\0\0\0\x08\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0";
+    let boxed = |kind: &[u8; 4], body: &[u8]| {
+        [&u32::try_from(body.len() + 8).expect("small").to_be_bytes()[..], kind, body].concat()
+    };
+    let size = u16::try_from(exif.len() + 8).expect("small").to_be_bytes();
+    let scan = b"\xFF\xDA\x00\x02\x01\x02\x03\xFF\xD9";
+    let jpeg = [&b"\xFF\xD8\xFF\xE1"[..], &size, b"Exif\0\0", exif, scan].concat();
+    let heic = [boxed(b"ftyp", b"heic\0\0\0\0"), boxed(b"mdat", &[&exif[..], &[9; 40]].concat())].concat();
+    let place = boxed(b"udta", &boxed(b"\xA9xyz", b"\0\x0c\0\0+23.1+113.3/"));
+    let film = [boxed(b"ftyp", b"qt  \0\0\0\0"), boxed(b"moov", &place), boxed(b"mdat", &[7; 99])].concat();
+    for (file, bytes, parcel_type, pixels) in [
+        ("现场照片.jpg", &jpeg, "application", &scan[..]),
+        ("现场照片.heic", &heic, "application", &[9; 40][..]),
+        ("现场照片.heic", &heic, "photo", &[9; 40][..]),
+        ("视频双录.mov", &film, "video", &[7; 99][..]),
+    ] {
+        let types = [name(parcel_type)];
+        let question =
+            Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+        let Judgement::Strip { files, .. } = inspect(&question, Drop::of(file, &[(file, bytes)])) else {
+            unreachable!("{file} tells where it was made, and nothing else")
+        };
+        let [cut] = files.as_slice() else { unreachable!("one file") };
+        assert!(cut.bytes.ends_with(pixels), "{file}: not a byte of what is shown has changed");
+        assert!(cut.removed.iter().any(|(_, times)| *times > 0), "{file}");
+        assert_eq!(detect(file, &cut.bytes).verdict, DetectVerdict::Clean, "{file}");
+        let again = Drop::of(file, &[(file, &cut.bytes)]);
+        assert_eq!(ask(&rules, &[parcel_type], Moment::Intake, true, again), format!("Stripped {parcel_type}"));
+        let uncut = Drop::of(file, &[(file, bytes)]);
+        assert_eq!(ask(&rules, &[parcel_type], Moment::Admission, false, uncut), "refused coordinates", "{file}");
+    }
+}
+
 #[test]
 fn a_file_that_changes_while_it_is_read_is_refused() {
     let mut drop = Drop::of("case", &[("a.txt", b"hello")]);

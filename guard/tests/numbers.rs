@@ -132,10 +132,95 @@ fn positions_are_found_in_every_spelling() {
         ("dashes under a header", "点号,经度,纬度\nA,113-20-51.99,23-08-22.43"),
         ("dashes under keys", "{\"lon\":\"113-20-51.99\",\"lat\":\"23-08-22.43\"}"),
         ("city grid under keys", "<P XZB=\"3451.41\" YZB=\"5120.88\"/>"),
+        ("wide commas between keys", "XZB=34512.417，YZB=27881.335"),
+        ("wide commas between letters", "X=3389512.417，Y=512844.231"),
+        ("wide brackets around keys", "该点（lng=114.1337，lat=30.6254）"),
+        ("wide quotes around keys", "“XZB”：“34512.417”；“YZB”：“27881.335”"),
+        ("wide equals", "XZB＝34512.417、YZB＝27881.335"),
+        ("a dash between keys", "XZB=34512.417—YZB=27881.335"),
+        ("WKT behind characters", "范围：POLYGON((34512.417 27881.335,34548.902 27888.874))"),
+        ("WKT right behind characters", "范围MULTIPOLYGON(((34512.417 27881.335,34548.902 27888.874)))"),
+        ("a key right behind characters", "界址点XZB=34512.417,界址点YZB=27881.335"),
+        ("a middle dot for a point", "XZB=34512·417，YZB=27881·335"),
+        ("a full stop for a point", "XZB=34512。417，YZB=27881。335"),
+        ("a point between blanks", "XZB=34512 . 417，YZB=27881 . 335"),
+        ("sheet behind a wide colon", "图幅号：51.50-46.25"),
+        ("geohash behind a wide colon", "geohash：wt3mb2k8u"),
+        ("hemispheres before degrees", "E114.1337，N30.6254"),
+        ("hemispheres behind degrees", "30.6254°N, 114.1337°E"),
+        ("is", "纵坐标为3389512.417米，横坐标为512844.231米"),
+        ("is, on a city grid", "J1点纵坐标为34512.417米，横坐标为27881.335米"),
+        ("is about", "经度约114.1337"),
+        ("equals, roughly", "X等于3389512.417，Y大约为512844.231"),
+        ("letters behind characters", "界址点X=3389512.417, 界址点Y=512844.231"),
+        ("a hemisphere within the key", "经度（E）：114.1337；纬度（N）：30.6254"),
+        ("a system within the key", "X（CGCS2000）=3389512.417，Y（CGCS2000）=512844.231"),
+        ("a blank within the key", "X 坐标：34512.417 Y 坐标：27881.335"),
+        ("blanks within the key", "纵 坐 标：34512.417 横 坐 标：27881.335"),
+        ("two keys, two numbers", "坐标（X，Y）：（3389512.417，512844.231）"),
+        ("two keys of a city grid", "（XZB、YZB）：（34512.417，27881.335）"),
+        ("a pair behind is", "坐标为（3389512.417，512844.231）"),
+        (
+            "name and value",
+            "{\"fields\":[{\"name\":\"XZB\",\"value\":\"34512.417\"},{\"name\":\"YZB\",\"value\":\"27881.335\"}]}",
+        ),
+        (
+            "name, type and value",
+            "[{\"name\":\"x\",\"type\":\"double\",\"value\":3389512.417},{\"name\":\"y\",\"type\":\"double\",\"value\":512844.231}]",
+        ),
+        ("a value within its key", "{\"x\":{\"v\":3389512.417},\"y\":{\"v\":512844.231}}"),
+        ("whole metres under keys", "{\"x\":3389512,\"y\":512844}"),
+        ("bounds", "{\"xmin\":512844.2,\"ymin\":3389512.4,\"xmax\":512899.0,\"ymax\":3389548.9}"),
+        (
+            "web map without keys",
+            "12705312.21,3583412.11 12705330.40,3583431.92 12705351.77,3583422.08 12705342.15,3583398.40 12705320.02,3583391.37 12705312.80,3583410.05",
+        ),
         ("sansha", "X=1890512.334 Y=37456120.221; X=1890533.011 Y=37456099.870; X=1890500.3 Y=37456101.1"),
     ] {
         assert!(found(text), "{story}: {text}");
     }
+}
+
+#[test]
+fn a_column_is_known_by_its_heading_however_it_is_written() {
+    let found_under = |headings: &str, rows: &str| found(&format!("点号,{headings}\n{rows}"));
+    let grid = "J1,34512.417,27881.335\nJ2,34548.902,27888.874\nJ3,34541.336,27936.018\n";
+    for headings in [
+        "X 坐标,Y 坐标",
+        "纵 坐 标,横 坐 标",
+        "X座标,Y座标",
+        "X（CGCS2000）,Y（CGCS2000）",
+        "X值(m),Y值(m)",
+        "X_2000,Y_2000",
+        "X80,Y80",
+        "X轴,Y轴",
+        "界址点X,界址点Y",
+        "centroid_x,centroid_y",
+        "geometry_x,geometry_y",
+        "coordinateX,coordinateY",
+        "location.x,location.y",
+        "QDXZB,QDYZB",
+        "xmin,ymin",
+        "X1,Y1",
+        "x0,y0",
+        "xpos,ypos",
+        "XX,YY",
+        "X-COORD,Y-COORD",
+        "XZB1,YZB1",
+    ] {
+        assert!(found_under(headings, grid), "{headings}");
+    }
+    for headings in
+        ["point.lng,point.lat", "lng84,lat84", "wgsLon,wgsLat", "LONGITUD,LATITUDE", "lng_gcj02,lat_gcj02", "经,纬"]
+    {
+        assert!(found_under(headings, "甲,113.34,23.13\n乙,116.40,39.90\n"), "{headings}");
+    }
+    assert!(found_under("纬度B,经度L", "甲,23.13,113.34\n乙,39.90,116.40\n"));
+    assert!(found_under("X,Y", "J1,3389512,512844\nJ2,3389548,512851\nJ3,3389541,512899\n"), "to the metre");
+    for headings in ["XMJ,YMJ", "本期X型,上期Y型", "x-ray,y-ray2", "MAX1,PAY1"] {
+        assert!(!found_under(headings, "1,1200.55,15000.25\n2,1213.65,15211.55\n3,1226.75,15422.85\n"), "{headings}");
+    }
+    assert!(!found_under("X,Y", "1,3000000,500000\n2,2400000,350000\n"), "round amounts");
 }
 
 #[test]
@@ -184,6 +269,19 @@ fn numbers_of_an_office_are_left_alone() {
         ("a seat", "<?xml version=\"1.0\"?><m><pos>3 12</pos></m>"),
         ("amounts in groups", "单价,总价\n\"12,800.50\",\"1,523,400.00\"\n\"12,790.25\",\"1,498,765.50\""),
         ("list marks", "① 120.35 m² ② 98.21 m²"),
+        (
+            "fields that nobody filled",
+            "{\"x\":0.0,\"y\":0.0,\"XZB\":\"0.000\",\"YZB\":\"0.000\",\"lng\":0.0000,\"lat\":0.0000}",
+        ),
+        (
+            "a balance and a loan",
+            "日期,余额,贷款\n1,3100000.00,450000.00\n2,3100313.37,450121.11\n3,3100626.74,450242.22\n4,3100940.11,450363.33\n5,3101253.48,450484.44\n6,3101566.85,450605.55",
+        ),
+        ("a box on a page", "<a:off x=\"2466109\" y=\"512844\"/><a:ext cx=\"2466109\" cy=\"512844\"/>"),
+        ("a name with a middle dot", "买买提·艾力 2024·07·04 共12·5"),
+        ("a sentence in Chinese signs", "面积（平方米）：120.35；单价（元）：12800.50，总价（元）：1540480.18。"),
+        ("points of the compass", "东至人民路113号，北至30号楼，E座1203，N区30.5米"),
+        ("a province", "我市位于北纬30度，东经114度附近，面积8569.15平方公里。"),
         ("grade DJ", "<A DJ=\"5\" JG=\"7301721.5267\"/>"),
     ] {
         assert!(!found(text), "{story}: {text}");
