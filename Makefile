@@ -98,24 +98,31 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 	fi
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
-# mkfs.ext4 and mount (disks that fail and lose power), mkfs.vfat, mkfs.exfat, mkfs.udf and xorriso (media), setpriv (accounts of apps), systemd-analyze (units), python3 (the
-# example of docs/upstream-apps.md).
-# Installed by itself where this is Debian-like and root; otherwise what is absent is named,
-# and the tests that need it say that they were skipped.
+# mkfs.ext4 and mount (disks that fail and lose power), mkfs.vfat, mkfs.exfat, mkfs.udf and xorriso (media),
+# fusefat, exfat-fuse, fuseiso and mtools (media where the kernel has no driver), setpriv (accounts of apps),
+# systemd-analyze (units), python3 (the example of docs/upstream-apps.md).
+# Installed by itself where this is Debian-like and root, one by one where one of them is not to be had; what is absent
+# is named, and the tests that need it say that they were skipped.
 prerequisites: packages python
 
 packages:
 	@absent=""; \
 	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount mkfs.vfat:dosfstools mkfs.exfat:exfatprogs mkfs.udf:udftools xorriso:xorriso \
+		fusefat:fusefat mount.exfat-fuse:exfat-fuse fuseiso:fuseiso mcopy:mtools \
 		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \
 	if [ -z "$$absent" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "== installing$$absent"; \
-		if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$absent >/dev/null; then \
-			exit 0; \
-		fi; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq || true; \
+		if apt-get install -y -qq --no-install-recommends $$absent >/dev/null; then exit 0; fi; \
+		wanted="$$absent"; absent=""; \
+		for package in $$wanted; do \
+			apt-get install -y -qq --no-install-recommends "$$package" >/dev/null || absent="$$absent $$package"; \
+		done; \
+		if [ -z "$$absent" ]; then exit 0; fi; \
 	fi; \
 	echo "== not installed:$$absent. Tests that need them are skipped and say so."
 

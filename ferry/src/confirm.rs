@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use protocol::parity::SECTOR_BYTES;
 use protocol::suite::Digest;
-use protocol::volume::PIECES_MAX;
+use protocol::volume::{PIECES_MAX, Piece};
 use protocol::waybill::WAYBILL_BYTES_MAX;
 use protocol::{Suite, Timestamp, Trust};
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::medium::{self, BESIDE_MAX, MEDIUM_FILE, Medium, MediumError, README, 
 use crate::papers::{APPROVALS, Countersigned, Papers, PapersError, WAYBILL, read_approval};
 use crate::parity::{self, Index, Parity, Rows, Watch};
 use crate::trustdir::{self, TrustDirError};
-use crate::volume::{Layout, VOLUME};
+use crate::volume::{self, Layout, VOLUME};
 use crate::words::{Voice, groups, say, shown, size};
 
 /// A line of `SHA256SUMS` for each piece of the fullest volume, its parity and its papers.
@@ -137,7 +137,7 @@ impl Confirm {
         let bar = voice.bar(layout.bytes(), say!(language, "reading back trip {trip}", "回读批次 {trip}"));
         let mut sums = copies_hold(&folder, &papers, &layout)?;
         let read = read_back(&folder, &papers, &layout, &spans, &bar, &mut sums)
-            .and_then(|()| same(&staged, &papers, &layout))
+            .and_then(|()| same(&staged, &papers, &layout, &bar))
             .and_then(|()| sums_hold(&folder, trip, &names, sums));
         bar.finish_and_clear();
         read?;
@@ -149,9 +149,11 @@ impl Confirm {
 
         let mut arguments = vec![("trip", trip.to_string()), ("medium", papers.waybill.medium.to_string())];
         if layout.count > 1 {
+            let (from, through) = holds(&papers, &layout);
             arguments.extend([("volume", layout.number.to_string()), ("volumes", layout.count.to_string())]);
+            arguments.extend([("from", from.to_string()), ("through", through.to_string())]);
         }
-        let answer = desk.ask(&person, "confirm", &arguments, now, ASK_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(&person, "confirm", &arguments, now, ASK_WAIT_MS))?;
         let (files, amount, digest) = (layout.pieces.len(), size(layout.bytes()), groups(&papers.digest));
         let missing = answer.details.get("missing").and_then(|list| list.as_array()).cloned().unwrap_or_default();
         voice.object(&json!({
@@ -247,6 +249,26 @@ impl Confirm {
         }
         Ok(())
     }
+}
+
+/// From which byte to which of the trip a volume holds, all its files one behind another in the order of their names: a
+/// trip is cut in that order.
+pub(crate) fn holds(papers: &Papers, layout: &Layout) -> (u64, u64) {
+    let mut begins = vec![u64::MAX; papers.waybill.lines.len()];
+    let mut end = 0_u64;
+    for (_, line) in volume::order(papers) {
+        if let (Some(begin), Some(about)) = (begins.get_mut(line), papers.waybill.lines.get(line)) {
+            *begin = end;
+            end = end.saturating_add(about.size);
+        }
+    }
+    let place = |piece: &Piece| {
+        let line = usize::try_from(piece.line).ok().and_then(|line| begins.get(line));
+        line.map_or(u64::MAX, |begin| begin.saturating_add(piece.offset))
+    };
+    let from = layout.pieces.iter().map(place).min().unwrap_or(0);
+    let bytes = layout.pieces.iter().map(|piece| piece.size).fold(0, u64::saturating_add);
+    (from, from.saturating_add(bytes))
 }
 
 /// Reads every file of the volume back. Where one is not what was written, all of it is looked at, so that the operator
@@ -368,11 +390,11 @@ fn gone(trip: u64, name: &str, error: FolderError) -> ConfirmError {
 }
 
 /// Parts are the same bytes as in the staged file: the waybill has a digest of the whole file alone.
-fn same(staged: &Folder, papers: &Papers, layout: &Layout) -> Result<(), ConfirmError> {
-    let quiet = ProgressBar::hidden();
+fn same(staged: &Folder, papers: &Papers, layout: &Layout, bar: &ProgressBar) -> Result<(), ConfirmError> {
     for piece in layout.pieces.iter().filter(|piece| piece.part > 0) {
         let span = layout.joined(papers, piece);
-        read_span(staged, &span, papers.signed.suite, &quiet, &mut |_| Ok(())).map_err(MediumError::from)?;
+        bar.inc_length(span.size);
+        read_span(staged, &span, papers.signed.suite, bar, &mut |_| Ok(())).map_err(MediumError::from)?;
     }
     Ok(())
 }

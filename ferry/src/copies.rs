@@ -64,6 +64,14 @@ pub(crate) fn waybill(folder: &Folder, trip: u64, trust: &Trust) -> Result<Paper
     Copies::of(folder).waybill(trip, trust)
 }
 
+/// The waybill and what lies on this volume, proven; whoever countersigned.
+pub(crate) fn laid(folder: &Folder, trip: u64, trust: &Trust) -> Result<(Papers, Layout), MediumError> {
+    let mut copies = Copies::of(folder);
+    let papers = copies.waybill(trip, trust)?;
+    let layout = copies.layout(&papers, trust)?;
+    Ok((papers, layout))
+}
+
 /// Where the papers of a trip are written.
 pub(crate) fn places(trip: &Path) -> Vec<PathBuf> {
     std::iter::once(trip.to_owned()).chain(COPIES.map(|copy| trip.join(copy))).collect()

@@ -1,5 +1,5 @@
 //! The desk of a node as ferry sees it: snapshots to read, folders to copy from and to, signed requests to ask with.
-//! The daemon alone acts; ferry believes a snapshot for showing and nothing more.
+//! The daemon alone acts; ferry believes a snapshot for showing, and where it says that a trip is imported: that may be wiped.
 
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,12 @@ pub(crate) struct Waiting {
     /// More than were counted.
     #[serde(default)]
     pub(crate) more: bool,
+    /// Of these, how many no open trip carries; an older daemon does not say.
+    #[serde(default)]
+    pub(crate) next_entries: Option<u64>,
+    /// And how much.
+    #[serde(default)]
+    pub(crate) next_bytes: u64,
     /// How long the first has waited.
     #[serde(default)]
     pub(crate) oldest_s: Option<u64>,
@@ -135,6 +141,9 @@ pub(crate) struct TripLine {
     pub(crate) settled: serde_json::Value,
     #[serde(default)]
     pub(crate) bundles: Option<u64>,
+    /// Hex digest of the signed waybill.
+    #[serde(default)]
+    pub(crate) waybill: String,
     #[serde(default)]
     pub(crate) at: serde_json::Value,
     #[serde(default)]
@@ -239,10 +248,22 @@ impl Desk {
         arguments: &[(&'static str, String)],
         now: Timestamp,
     ) -> Result<Paper, DeskError> {
+        self.sign_as(new_request(), person, action, arguments, now)
+    }
+
+    /// The same under an id that was chosen before.
+    pub(crate) fn sign_as(
+        &self,
+        id: Digest,
+        person: &Person,
+        action: &'static str,
+        arguments: &[(&'static str, String)],
+        now: Timestamp,
+    ) -> Result<Paper, DeskError> {
         let name = |word: &'static str| Name::new(word).expect("our own words have the form of names");
         let request = Request {
             version: VERSION,
-            id: Digest::from_slice(&random::<32>()).expect("32 bytes are a digest's length"),
+            id,
             node: self.node.clone(),
             action: name(action),
             person: person.card.holder.clone(),
@@ -257,6 +278,11 @@ impl Desk {
         let answer = spool::desk::ask(&self.layout, &paper.id, &paper.bytes, wait_ms)?;
         if answer.done { Ok(answer) } else { Err(DeskError::Refused(Box::new(answer))) }
     }
+}
+
+/// An id that no request has.
+pub(crate) fn new_request() -> Digest {
+    Digest::from_slice(&random::<32>()).expect("32 bytes are a digest's length")
 }
 
 /// A request as its person signed it.

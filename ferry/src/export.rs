@@ -101,12 +101,18 @@ pub(crate) struct Export {
     /// The register id of the person who carries it
     #[arg(long, value_name = "ID")]
     pub(crate) carrier: Name,
-    /// At most so many bytes on this trip
+    /// Only parcels of this route; may be named several times
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Vec<Name>,
+    /// Only parcels of this priority: urgent, normal or bulk; may be named several times
+    #[arg(long, value_name = "PRIORITY", value_parser = ["urgent", "normal", "bulk"])]
+    pub(crate) priority: Vec<String>,
+    /// Only what was sealed at least so many hours ago
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) older_than_h: Option<u64>,
+    /// At most so many bytes of bundles and receipts on this trip: the most urgent first, of these the oldest
     #[arg(long, value_name = "N")]
     pub(crate) bytes_max: Option<u64>,
-    /// Let the node wait for what is being sealed right now
-    #[arg(long)]
-    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) to: Destination,
 }
@@ -122,6 +128,12 @@ pub(crate) struct Reexport {
     /// Which trip
     #[arg(long)]
     pub(crate) trip: u64,
+    /// Another medium than before, by its id in the register
+    #[arg(long, value_name = "ID")]
+    pub(crate) medium_id: Option<Name>,
+    /// Another carrier than before, by the register id
+    #[arg(long, value_name = "ID")]
+    pub(crate) carrier: Option<Name>,
     #[command(flatten)]
     pub(crate) to: Destination,
 }
@@ -138,11 +150,14 @@ impl Export {
         let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
         let mut arguments = vec![("medium", self.medium_id.to_string()), ("carrier", self.carrier.to_string())];
         arguments.extend(self.bytes_max.map(|bytes| ("bytes-max", bytes.to_string())));
-        arguments.extend(self.wait.then(|| ("wait", "yes".to_owned())));
+        arguments.extend(self.older_than_h.map(|hours| ("older-than-h", hours.to_string())));
+        let listed = |words: Vec<String>| (!words.is_empty()).then(|| words.join(","));
+        arguments.extend(listed(self.route.iter().map(Name::to_string).collect()).map(|routes| ("route", routes)));
+        arguments.extend(listed(self.priority.clone()).map(|words| ("priority", words)));
         // Of the trips that are staged for this medium the node gives the first that does not stand there: an export that
         // died is taken up.
         arguments.push(("written", self.to.stands(&desk)?));
-        let answer = desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(&person, "export", &arguments, now, CARRY_WAIT_MS))?;
         self.to.write(voice, &desk, (&person, now), &answer, "export")
     }
 }
@@ -153,7 +168,10 @@ impl Reexport {
         self.to.ready()?;
         let desk = Desk::open(self.spool.as_deref())?;
         let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
-        let answer = desk.ask(&person, "reexport", &[("trip", self.trip.to_string())], now, CARRY_WAIT_MS)?;
+        let mut arguments = vec![("trip", self.trip.to_string())];
+        arguments.extend(self.medium_id.iter().map(|medium| ("medium", medium.to_string())));
+        arguments.extend(self.carrier.iter().map(|carrier| ("carrier", carrier.to_string())));
+        let answer = voice.during(voice.waiting(), || desk.ask(&person, "reexport", &arguments, now, CARRY_WAIT_MS))?;
         self.to.write(voice, &desk, (&person, now), &answer, "reexport")
     }
 }
@@ -309,7 +327,7 @@ impl Destination {
         voice.object(&json!({
             "code": answer.code, "trip": trip, "waybill": papers.digest.to_string(), "files": files, "bytes": bytes,
             "medium": bill.medium, "carrier": bill.carrier, "approvals_needed": needed, "written": written.first(), "volumes": written, "parity": self.parity, "slip": slip,
-            "taken_up": answer.details.get("taken_up"), "exceptions": answer.details.get("exceptions"), "first": answer.details.get("first"), "held": answer.details.get("held"),
+            "taken_up": answer.details.get("taken_up"), "lapsed": answer.details.get("lapsed"), "exceptions": answer.details.get("exceptions"), "first": answer.details.get("first"), "held": answer.details.get("held"),
         }));
         let (amount, medium, carrier, digest) = (size(bytes), &bill.medium, &bill.carrier, groups(&papers.digest));
         voice.line(&say!(
@@ -322,6 +340,13 @@ impl Destination {
                 language,
                 "taken up  trip {trip} was staged before; it is written with the waybill and signatures it has. What waits since goes with the next export",
                 "续办  批次 {trip} 此前已暂存，按原运单与会签写出；其后待摆渡的内容随下一次导出"
+            ));
+        }
+        if answer.details.get("lapsed") == Some(&json!(true)) {
+            voice.line(&say!(
+                language,
+                "again     trip {trip} was never confirmed and had expired; it goes under its number before any new trip. What waits since goes with the next export",
+                "重办  批次 {trip} 未确认且已失效，须以原编号先行运出；其后待摆渡的内容随下一次导出"
             ));
         }
         voice.line(&say!(language, "waybill  {digest}", "运单  {digest}"));

@@ -2,6 +2,7 @@
 //! command contract (1 refused or not verified, 2 usage or config, 3 disk, medium, I/O).
 
 mod commands;
+mod remedies;
 mod things;
 
 use commands::{approve, confirm, export, fetch, import, inspect, intake, keygen, ledger, rules, trust, verify};
@@ -120,6 +121,11 @@ pub(crate) fn pulled_out(path: &Path, cause: Failure, l: Language) -> Failure {
             "请重新插入同一介质并重复该命令（已暂存的批次用 ferry reexport --trip N）；不会重复计入",
         ),
     )
+}
+
+/// The command line is not one of ours.
+pub(crate) fn misused(l: Language) -> Failure {
+    failure(USAGE, "usage", String::new(), l.pick("see ferry COMMAND --help", "请查看 ferry 子命令 --help"))
 }
 
 /// `ferry --spool DIR COMMAND` would silently look elsewhere.

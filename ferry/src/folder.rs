@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,12 @@ impl Folder {
         &self.path
     }
 
+    /// The way to a name in this very folder, under whatever name the folder lies by now: what is removed by it is removed
+    /// here and nowhere else.
+    pub(crate) fn held(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.fd.as_raw_fd().to_string()).join(name.as_ref())
+    }
+
     /// A folder inside, never through a link.
     pub(crate) fn sub(&self, name: impl AsRef<OsStr>) -> Result<Folder, FolderError> {
         let path = self.path.join(name.as_ref());
@@ -96,13 +102,22 @@ impl Folder {
 
     /// Opens a regular file inside and says its size. A fifo does not hang it, a device is not touched.
     pub(crate) fn file(&self, name: impl AsRef<OsStr>) -> Result<(File, u64), FolderError> {
+        self.regular(name, OFlags::RDONLY)
+    }
+
+    /// The same, to write in place.
+    pub(crate) fn file_to_write(&self, name: impl AsRef<OsStr>) -> Result<(File, u64), FolderError> {
+        self.regular(name, OFlags::RDWR)
+    }
+
+    fn regular(&self, name: impl AsRef<OsStr>, how: OFlags) -> Result<(File, u64), FolderError> {
         let path = self.path.join(name.as_ref());
         plain(&path, name.as_ref())?;
         // Looked at before it is opened: opening alone can make a device act.
         let stat = rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| file_error(&path, errno))?;
         only_files(&path, FileType::from_raw_mode(stat.st_mode))?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())
             .map_err(|errno| file_error(&path, errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| file_error(&path, errno))?;

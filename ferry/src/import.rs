@@ -32,13 +32,19 @@ use crate::papers::{Countersigned, Papers, PapersError, WAYBILL};
 use crate::parity::Damage;
 use crate::trustdir::{self, TrustDirError};
 use crate::volume::Layout;
-use crate::words::{Voice, groups, say, size};
+use crate::wipe::{self, Wipe, Wiped};
+use crate::words::{Voice, groups, say, shown, size};
 
 /// What the daemon leaves in a trip's folder when it has taken the trip in. Whoever removed it would let the trip in twice.
 const DAEMONS_NOTE: &str = "trip.json";
 
 /// Lines that are copied and verified by all cores before anybody asks whether one of them failed.
 const COPIED_TOGETHER: usize = 32;
+
+/// The node answers its desk several times a second; where it is away the operator does not wait for a record.
+const TELL_WAIT_MS: u64 = 10_000;
+/// Trips that were imported before and are told one by one: a medium has a handful.
+const REPEATED_MAX: usize = 16;
 
 /// Names of strangers that are told: a page. A medium full of junk does not scroll its alarm away.
 const NAMED_MAX: usize = 64;
@@ -70,6 +76,12 @@ pub(crate) enum ImportError {
     /// A volume that is not whole.
     #[error(transparent)]
     Volume(GatherError),
+    /// A medium on which nothing can be removed, and that was to be wiped.
+    #[error("nothing can be removed from the medium at {}", path.display())]
+    Fixed { path: PathBuf },
+    /// What is in the node, and not yet gone from the medium.
+    #[error("trip {trip} is imported, and not all of it is gone from the medium: {cause}")]
+    NotWiped { trip: u64, cause: Box<MediumError> },
 }
 
 impl From<PapersError> for ImportError {
@@ -85,6 +97,23 @@ impl From<CopyError> for ImportError {
 impl From<FolderError> for ImportError {
     fn from(error: FolderError) -> Self {
         ImportError::Medium(error.into())
+    }
+}
+
+impl ImportError {
+    /// The code by which the node puts on record what it is not asked about: the trip is refused here, for what it is and not
+    /// for a bad disc.
+    fn turned_away(&self) -> Option<&'static str> {
+        use PapersError::{Approval, Missing, Signature, Waybill};
+        match self {
+            ImportError::Foreign { .. } | ImportError::Medium(MediumError::OtherTrip { .. }) => Some("foreign-trip"),
+            ImportError::Medium(MediumError::Papers(Missing { .. })) => Some("approvals-missing"),
+            ImportError::NotAuthentic { .. }
+            | ImportError::Medium(MediumError::Papers(Waybill { .. } | Signature { .. } | Approval { .. })) => {
+                Some("not-authentic")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -105,20 +134,30 @@ pub(crate) struct Import {
     /// Only this trip; otherwise every one that was not yet imported, lowest first
     #[arg(long)]
     pub(crate) trip: Option<u64>,
+    /// Once the node says that a trip is imported, overwrite its files on the medium once and remove them; files that are
+    /// none of ours stay. Flash and SSDs may keep older blocks: this is no secure deletion
+    #[arg(long)]
+    pub(crate) wipe: bool,
 }
 
 impl Import {
     /// Takes in each trip in turn; the first that fails ends it, because trips have an order.
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ImportError> {
         let language = voice.language;
+        if self.wipe && wipe::is_fixed(&self.medium) {
+            return Err(ImportError::Fixed { path: self.medium.clone() });
+        }
         let desk = Desk::open(self.spool.as_deref())?;
         let trust = trustdir::read(&self.trust)?;
         let medium = Medium::open(&self.medium)?;
         let (on_medium, mut others) = medium.trips()?;
         others.extend(medium.beside());
         alarm(voice, &others);
+        let mut repeated = Vec::new();
         let trips = match self.trip {
             Some(trip) => vec![trip],
+            // Those that are imported are to go.
+            None if self.wipe => on_medium,
             None => {
                 let known = desk.trips()?;
                 // Numbers count by crossing. What cannot be read is not done: its failure must be heard.
@@ -129,18 +168,48 @@ impl Import {
                         |line: &&TripLine| line.trip == trip && line.direction == "in" && line.crossing == crossing;
                     known.iter().find(same).is_some_and(|line| line.state == "imported")
                 };
-                on_medium.into_iter().filter(|trip| !done(*trip)).collect()
+                let (before, new): (Vec<u64>, Vec<u64>) = on_medium.into_iter().partition(|trip| done(*trip));
+                repeated = before;
+                new
             }
         };
-        if trips.is_empty() {
+        let nothing_new = trips.is_empty();
+        if nothing_new {
             voice.object(&json!({"trips": 0}));
             voice.line(language.pick("Nothing new on this medium.", "介质上没有未导入的批次。"));
+        }
+        if nothing_new && repeated.is_empty() && others.is_empty() {
             return Ok(());
         }
         let person = self.key.open(language.pick("passphrase", "口令"))?;
+        let teller = Teller { voice, desk: &desk, trust: &trust, medium: &medium, person: &person, now };
+        if !others.is_empty() {
+            teller.tell("not-on-waybill", None, others.len());
+        }
+        for trip in repeated.iter().filter(|_| nothing_new).take(REPEATED_MAX) {
+            // A node that is away now would keep the operator waiting as long for each.
+            if !teller.tell("trip-repeated", Some(*trip), 1) {
+                break;
+            }
+        }
         for (place, trip) in trips.iter().enumerate() {
             let later = trips.len() - place - 1;
-            if !self.take(voice, &desk, &trust, &medium, &person, *trip, now)? && later > 0 {
+            let told = |error: &ImportError| {
+                if let Some(code) = error.turned_away() {
+                    teller.tell(code, Some(*trip), 1);
+                }
+            };
+            let known = self.wipe && Self::was_imported(&desk, &trust, &medium, *trip).inspect_err(told)?;
+            if known || self.take(voice, &desk, &trust, &medium, &person, *trip, now).inspect_err(told)? {
+                if self.wipe {
+                    clear(voice, &trust, &medium, *trip)?;
+                }
+            } else if self.wipe && later == 0 {
+                voice.warn(language.pick(
+                    "nothing was removed from this volume: when the last one is imported, put it in again and repeat the command",
+                    "本卷未清除任何内容：待最后一卷导入后，请重新插入本卷并重复该命令",
+                ));
+            } else if later > 0 {
                 voice.warn(&say!(
                     language,
                     "{later} later trips on this medium were not begun: trip {trip} comes before them",
@@ -150,6 +219,24 @@ impl Import {
             }
         }
         Ok(())
+    }
+
+    /// Does the node tell of this very waybill as imported? A folder of which nothing is left was wiped by somebody who died
+    /// before the last step.
+    fn was_imported(desk: &Desk, trust: &Trust, medium: &Medium, trip: u64) -> Result<bool, ImportError> {
+        let folder = medium.folder(trip)?;
+        if folder.first(1)?.0.is_empty() {
+            return Ok(true);
+        }
+        let (papers, _) = copies::laid(&folder, trip, trust)?;
+        here(desk, &papers.waybill)?;
+        let (crossing, digest) = (papers.waybill.crossing.to_string(), papers.digest.to_string());
+        let same = |line: &TripLine| {
+            (line.trip, line.direction.as_str(), line.state.as_str()) == (trip, "in", "imported")
+                && line.crossing == crossing
+                && line.waybill == digest
+        };
+        Ok(desk.trips()?.iter().any(same))
     }
 
     /// Says whether the trip is taken in; it is not while volumes of it are missing.
@@ -175,12 +262,16 @@ impl Import {
         tell_damaged(voice, trip, &damaged);
         let unlisted = strangers(&folder, &papers, &layout)?;
         alarm(voice, &unlisted);
+        if !unlisted.is_empty() {
+            Teller { voice, desk, trust, medium, person, now }.tell("not-on-waybill", Some(trip), unlisted.len());
+        }
 
         let crossing = papers.waybill.crossing;
         let place = desk.layout.desk_incoming().join(format!("{crossing}-{trip}"));
         let disk = Disk::real();
         let _alone = alone(&desk.layout.desk_incoming(), trip)?;
-        match Earlier::at(&place, &papers) {
+        let looking = language.pick("looking at what an earlier import left", "检查此前导入留下的内容");
+        match voice.during(looking, || Earlier::at(&place, &papers)) {
             // The folder is the daemon's memory of the trip now; it will say that it was imported before.
             Earlier::Imported => {}
             // What is gone from it the daemon took before it died. Signatures may have been added since.
@@ -200,7 +291,7 @@ impl Import {
         }
         let arguments =
             [("trip", trip.to_string()), ("waybill", papers.digest.to_string()), ("crossing", crossing.to_string())];
-        let answer = desk.ask(person, "import", &arguments, now, CARRY_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(person, "import", &arguments, now, CARRY_WAIT_MS))?;
 
         let (files, amount, digest, source) =
             (papers.waybill.lines.len(), size(papers.total()), groups(&papers.digest), &papers.waybill.source);
@@ -219,6 +310,13 @@ impl Import {
                 language,
                 "a trip before {trip} was never imported here: find its medium, or ask the sender to `ferry reexport` it",
                 "批次 {trip} 之前有批次未导入：请找到该介质，或请发送方执行 ferry reexport"
+            ));
+        }
+        if answer.details.get("late") == Some(&json!(true)) {
+            voice.line(&say!(
+                language,
+                "trip {trip} was missing here: later ones had come before it",
+                "批次 {trip} 此前缺失：其后的批次已先行导入"
             ));
         }
         Ok(true)
@@ -264,6 +362,76 @@ impl Import {
         let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
         Ok(disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?)
     }
+}
+
+/// Tells the node what was turned away without it, or left on the medium: by a code, the ids of a waybill that verified, and
+/// how many. Names of files stay with the operator.
+struct Teller<'a> {
+    voice: Voice,
+    desk: &'a Desk,
+    trust: &'a Trust,
+    medium: &'a Medium,
+    person: &'a Person,
+    now: Timestamp,
+}
+
+impl Teller<'_> {
+    /// Says whether the node has it on record.
+    fn tell(&self, code: &'static str, trip: Option<u64>, count: usize) -> bool {
+        let mut arguments = vec![("code", code.to_owned()), ("count", count.to_string())];
+        arguments.extend(trip.map(|trip| ("trip", trip.to_string())));
+        let read = |trip| self.medium.folder(trip).and_then(|folder| copies::waybill(&folder, trip, self.trust));
+        if let Some(Ok(papers)) = trip.map(read) {
+            let bill = &papers.waybill;
+            arguments.extend([("crossing", bill.crossing.to_string()), ("medium", bill.medium.to_string())]);
+        }
+        let told = self.desk.ask(self.person, "turned-away", &arguments, self.now, TELL_WAIT_MS);
+        if let Err(error) = &told {
+            let language = self.voice.language;
+            self.voice.warn(&say!(
+                language,
+                "the node could not put {code} on record ({error}): tell the security officer",
+                "节点未能登记 {code}（{error}）：请报告安全员"
+            ));
+        }
+        told.is_ok()
+    }
+}
+
+/// Takes a trip that the node has off the medium.
+fn clear(voice: Voice, trust: &Trust, medium: &Medium, trip: u64) -> Result<(), ImportError> {
+    let (language, disk) = (voice.language, Disk::real());
+    let work = || -> Result<Option<Wiped>, MediumError> {
+        let folder = medium.folder(trip)?;
+        if folder.first(1)?.0.is_empty() {
+            return Ok(wipe::forget_folder(&disk, folder.path()).map(|()| None)?);
+        }
+        let (papers, layout) = copies::laid(&folder, trip, trust)?;
+        let bar = voice.bar(layout.bytes(), say!(language, "trip {trip}: removing", "批次 {trip}：清除"));
+        let wiped = Wipe { disk: &disk, folder: &folder, papers: &papers, layout: &layout, bar: &bar }.run();
+        bar.finish_and_clear();
+        Ok(Some(wiped?))
+    };
+    let wiped = work().map_err(|cause| ImportError::NotWiped { trip, cause: Box::new(cause) })?.unwrap_or_default();
+    let (files, bytes, amount, left) = (wiped.files, wiped.bytes, size(wiped.bytes), &wiped.left);
+    voice.object(&json!({
+        "trip": trip, "code": "wiped", "files": files, "bytes": bytes, "secure": false,
+        "left": left.get(..NAMED_MAX).unwrap_or(left),
+    }));
+    voice.line(&say!(
+        language,
+        "trip {trip}: {files} files removed from the medium, {amount} overwritten once. Flash and SSDs may keep older blocks: this is no secure deletion.",
+        "批次 {trip}：已从介质删除 {files} 个文件，{amount} 已覆写一次。闪存和固态盘可能保留旧数据块：这不是安全擦除。"
+    ));
+    if !left.is_empty() {
+        let (count, place) = (left.len(), shown(medium.place(trip).as_os_str()));
+        voice.warn(&say!(
+            language,
+            "{count} things in {place} are none of ours and stay there; look at them, and remove the folder yourself",
+            "{place} 中有 {count} 项不属于本系统，予以保留；请查看后自行删除该目录"
+        ));
+    }
+    Ok(())
 }
 
 /// What was copied and verified aside takes its place, whole and durable; where that fails it does not stay in the desk.

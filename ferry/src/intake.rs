@@ -3,28 +3,37 @@
 //! record, and only then the drop appears: built aside in the inlet and renamed, so that the node sees it whole or not at all.
 //! The node holds no drop against the listing: what it records is what the operator says.
 //!
-//! Why it may die anywhere: everything that can fail comes before the asking, and is taken back. From the asking on nothing
-//! is: what was copied stays aside, the papers stay, and its person is told where.
+//! Why it may die anywhere: what was copied lies aside under the id of its request, which stands in the signature beside the
+//! listing. Without a signature nobody was asked, and the next intake takes the folder away. With one, the same command goes
+//! on: what lies aside is held against the signed listing, the same request is put again (the node records it once), and the
+//! rename is the commit.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use protocol::keys::random;
 use protocol::parcel::{FILES_MAX, PATH_DEPTH_MAX, check_path};
+use protocol::request::Request;
 use protocol::suite::Digest;
 use protocol::trust::Role;
-use protocol::{Name, Suite, Zone};
+use protocol::{Name, Signed, Suite, Zone};
 use serde_json::json;
 use spool::disk::Disk;
 
+use crate::aside::{self, Aside, Left};
 use crate::copying::{CopyError, room, write_error};
-use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, Paper};
-use crate::folder::{Folder, FolderError, Kind};
+use crate::desk::{CARRY_WAIT_MS, DESK_FILE, DESK_FOLDER, Desk, DeskError, Paper, new_request};
+use crate::folder::{self, Folder, FolderError, Kind};
 use crate::keyfile::{KeyFileError, KeyFrom};
 use crate::words::{Voice, say, shown, size};
 
 /// Files are read in pieces of this.
 const BUFFER_BYTES: usize = 1 << 20;
+/// Files and folders that are looked at: each file of a parcel in a folder of its own. A medium of more is junk, and took
+/// hours before that was said.
+const SEEN_MAX: usize = 2 * FILES_MAX;
+/// A signed request is some 600 bytes; a device's certificate is in none.
+const SIGNATURE_BYTES_MAX: usize = 64 << 10;
 
 /// What stops an intake.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +57,7 @@ pub(crate) enum IntakeError {
     #[error("{path} {cause}")]
     BadName { path: String, cause: &'static str },
     /// More than a parcel holds.
-    #[error("{} holds more than {FILES_MAX} files, the most of one parcel", path.display())]
+    #[error("{} holds more than {FILES_MAX} files, the most of one parcel, or more than {SEEN_MAX} files and folders", path.display())]
     TooMany { path: PathBuf },
     /// No inlet there.
     #[error("there is no inlet at {}", path.display())]
@@ -74,6 +83,12 @@ pub(crate) enum IntakeError {
     /// On record, and not in its place.
     #[error("the intake is on record, and {} could not become {}: {cause}", aside.display(), place.display())]
     NotLaid { aside: PathBuf, place: PathBuf, cause: std::io::Error },
+    /// Another command works on the very same intake.
+    #[error("another command is at work on {}", place.display())]
+    Running { place: PathBuf },
+    /// What lies aside is not what was signed.
+    #[error("{} is not what the operator signed in {}", aside.display(), listing.display())]
+    NotSigned { aside: PathBuf, listing: PathBuf },
     /// It changed under our hands.
     #[error("{} had {stated} bytes and gave {found}", path.display())]
     Changed { path: PathBuf, stated: u64, found: u64 },
@@ -132,25 +147,30 @@ impl Intake {
         let place = inlet.join(&name);
         let listing = self.listing.clone().unwrap_or_else(|| PathBuf::from(format!("intake-{name}.sha256")));
         let papers = [listing.clone(), signature_of(&listing)];
-        are_free(&place, &papers)?;
-        stays_out(&listing, &inlet)?;
-        let mut files = Vec::new();
-        look(&source, "", 0, &mut files)?;
-        let total = files.iter().map(|file| file.bytes).sum();
         let disk = Disk::real();
+        stays_out(&listing, &inlet)?;
+        if let Some((paper, request, aside)) = begun(&name, &route, &inlet, &place, &papers)? {
+            return finish(voice, &desk, &disk, (&paper, &request), aside, &place, &papers);
+        }
+        are_free(&place, &papers)?;
+        // Not before: what was signed and not yet set belongs to the same command again.
+        aside::sweep(&disk, &inlet);
+        let mut files = Vec::new();
+        let looking = language.pick("looking through the medium", "清点介质内容");
+        voice.during(looking, || look(&source, "", 0, &mut 0, &mut files))?;
+        let total = files.iter().map(|file| file.bytes).sum();
         room(&disk, &inlet, total)?;
         let person = self.key.open(language.pick("passphrase", "口令"))?;
         if person.card.role != Role::Operator {
             return Err(IntakeError::Role { holder: person.card.holder, role: person.card.role });
         }
-        // A name with a dot in front is no drop to the node.
-        let aside = inlet.join(format!(".tmp-ferry-{}", hex(&random::<6>())));
+        let id = new_request();
+        let mut aside = Aside::begin(&disk, &inlet, &id)?;
         let bar = voice.bar(total, name.clone());
-        let copied = copy_all(&disk, &source, &files, &aside, &bar);
+        let copied = copy_all(&disk, &source, &files, aside.path(), &bar);
         bar.finish_and_clear();
         let written = copied.and_then(|digests| {
-            let text: String =
-                files.iter().zip(&digests).map(|(file, digest)| format!("{digest}  {}\n", file.path)).collect();
+            let text = listing_of(&files, &digests);
             let arguments = [
                 ("name", name.clone()),
                 ("route", route.to_string()),
@@ -159,39 +179,114 @@ impl Intake {
                 ("bytes", total.to_string()),
             ];
             // The time of the asking: a large medium is copied for longer than a request is believed.
-            let paper = desk.sign(&person, "intake", &arguments, crate::now())?;
+            let paper = desk.sign_as(id, &person, "intake", &arguments, crate::now())?;
             are_free(&place, &papers)?;
-            write_papers(&disk, &papers, [text.as_bytes(), &paper.bytes])?;
+            // The signature first: it says under which name the folder lies.
+            write_paper(&disk, &papers[1], &paper.bytes)?;
+            let laid = aside.keep(&disk).map_err(IntakeError::from);
+            let laid = laid.and_then(|()| write_paper(&disk, &papers[0], text.as_bytes()));
+            laid.inspect_err(|_| drop(disk.remove_file(&papers[1])))?;
             Ok((digests, paper))
         });
-        let (digests, paper) = written.inspect_err(|_| forget(&disk, &aside, &[]))?;
-        put(&desk, &disk, &paper, &aside, &place, &papers)?;
-
-        let (count, amount, to, list) = (files.len(), size(total), place.display(), listing.display());
-        voice.object(&json!({
-            "inlet": place, "listing": listing, "signature": signature_of(&listing), "operator": person.card.holder, "bytes": total,
-            "files": files.iter().zip(&digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
-        }));
-        voice.line(&say!(language, "{count} files, {amount} -> {to}", "{count} 个文件，{amount} -> {to}"));
-        voice.line(&say!(language, "digests  {list}  (keep it inside this zone)", "摘要清单  {list}（不得离开本区）"));
-        let who = &person.card.holder;
-        voice.line(&say!(
-            language,
-            "signed   by {who}, on record at the node; the signature lies beside the listing (.sig)",
-            "签名  {who}，节点已登记；签名文件与清单同处（.sig）"
-        ));
-        voice.line(language.pick(
-            "         what is on record is what the operator signed; the node does not compare the drop with the listing",
-            "      登记的是操作员签署的内容；节点不将投递件与清单逐一比对",
-        ));
-        voice.line(
-            language.pick(
-                "The node takes it from here; its notice tells what became of it.",
-                "节点将接手处理；结果见通知。",
-            ),
-        );
+        let (digests, paper) = written.inspect_err(|_| forget(&disk, aside.path(), &[]))?;
+        voice.during(voice.waiting(), || put(&desk, &disk, &paper, &aside, &place, (&papers, false)))?;
+        tell(voice, &place, &papers, &person.card.holder, (&files, &digests));
         Ok(())
     }
+}
+
+/// The intake of this name and listing that died after it was signed.
+fn begun(
+    name: &str,
+    route: &Name,
+    inlet: &Path,
+    place: &Path,
+    papers: &[PathBuf; 2],
+) -> Result<Option<(Paper, Request, Aside)>, IntakeError> {
+    if !is_there(&papers[1]) {
+        return Ok(None);
+    }
+    let bytes = folder::read_file(&papers[1], SIGNATURE_BYTES_MAX)?;
+    let request = Signed::parse::<Request>(&bytes).and_then(|signed| signed.read_unverified::<Request>());
+    let same = |request: &Request| {
+        let is = |word: &str, wanted: &str| request.argument(word) == Some(wanted);
+        request.action.as_str() == "intake" && is("name", name) && is("route", route.as_str())
+    };
+    let Some(request) = request.ok().filter(same) else { return Ok(None) };
+    match Aside::left(inlet, &request.id) {
+        Left::Nothing => Ok(None),
+        Left::Held => Err(IntakeError::Running { place: place.to_owned() }),
+        Left::Here(_) if is_there(place) => Err(IntakeError::Exists { path: place.to_owned() }),
+        Left::Here(aside) => Ok(Some((Paper { id: request.id, bytes }, request, aside))),
+    }
+}
+
+/// Goes on where an intake died: what lies aside is what was signed, or it does not appear.
+fn finish(
+    voice: Voice,
+    desk: &Desk,
+    disk: &Disk,
+    (paper, request): (&Paper, &Request),
+    mut aside: Aside,
+    place: &Path,
+    papers: &[PathBuf; 2],
+) -> Result<(), IntakeError> {
+    let copied = Folder::open(aside.path())?;
+    let mut files = Vec::new();
+    look(&copied, "", 0, &mut 0, &mut files)?;
+    let reading = voice.language.pick("reading back what was copied", "回读已复制内容");
+    let sums = || files.iter().map(|file| sum(&copied, &file.path)).collect::<Result<Vec<_>, _>>();
+    let digests = voice.during(reading, sums)?;
+    let text = listing_of(&files, &digests);
+    let stands = || folder::read_file(&papers[0], text.len()).is_ok_and(|bytes| bytes == text.as_bytes());
+    let signed = request.argument("listing") == Some(&Suite::Std.digest(text.as_bytes()).to_string());
+    if !signed || (is_there(&papers[0]) && !stands()) {
+        return Err(IntakeError::NotSigned { aside: aside.path().to_owned(), listing: papers[0].clone() });
+    }
+    aside.keep(disk)?;
+    if !is_there(&papers[0]) {
+        write_paper(disk, &papers[0], text.as_bytes())?;
+    }
+    voice.during(voice.waiting(), || put(desk, disk, paper, &aside, place, (papers, true)))?;
+    tell(voice, place, papers, &request.person, (&files, &digests));
+    Ok(())
+}
+
+/// A line for each file, as `sha256sum` writes them.
+fn listing_of(files: &[Found], digests: &[Digest]) -> String {
+    files.iter().zip(digests).map(|(file, digest)| format!("{digest}  {}\n", file.path)).collect()
+}
+
+/// A file below a folder; no part of the way is a link.
+fn sum(top: &Folder, path: &str) -> Result<Digest, FolderError> {
+    match path.split_once('/') {
+        Some((folder, rest)) => sum(&top.sub(folder)?, rest),
+        None => top.sum(path),
+    }
+}
+
+fn tell(voice: Voice, place: &Path, papers: &[PathBuf; 2], who: &Name, (files, digests): (&[Found], &[Digest])) {
+    let (language, total) = (voice.language, files.iter().map(|file| file.bytes).sum());
+    let (count, amount, to, list) = (files.len(), size(total), place.display(), papers[0].display());
+    voice.object(&json!({
+        "inlet": place, "listing": papers[0], "signature": papers[1], "operator": who, "bytes": total,
+        "files": files.iter().zip(digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
+    }));
+    voice.line(&say!(language, "{count} files, {amount} -> {to}", "{count} 个文件，{amount} -> {to}"));
+    voice.line(&say!(language, "digests  {list}  (keep it inside this zone)", "摘要清单  {list}（不得离开本区）"));
+    voice.line(&say!(
+        language,
+        "signed   by {who}, on record at the node; the signature lies beside the listing (.sig)",
+        "签名  {who}，节点已登记；签名文件与清单同处（.sig）"
+    ));
+    voice.line(language.pick(
+        "         what is on record is what the operator signed; the node does not compare the drop with the listing",
+        "      登记的是操作员签署的内容；节点不将投递件与清单逐一比对",
+    ));
+    voice.line(
+        language
+            .pick("The node takes it from here; its notice tells what became of it.", "节点将接手处理；结果见通知。"),
+    );
 }
 
 impl Intake {
@@ -225,10 +320,11 @@ fn put(
     desk: &Desk,
     disk: &Disk,
     paper: &Paper,
-    aside: &Path,
+    aside: &Aside,
     place: &Path,
-    papers: &[PathBuf; 2],
+    (papers, again): (&[PathBuf; 2], bool),
 ) -> Result<(), IntakeError> {
+    let aside = aside.path();
     use spool::desk::DeskError::CannotAsk;
     match desk.put(paper, CARRY_WAIT_MS) {
         Ok(_) => disk.rename_new(aside, place).map_err(|cause| IntakeError::NotLaid {
@@ -236,7 +332,8 @@ fn put(
             place: place.to_owned(),
             cause,
         }),
-        Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) => {
+        // An earlier run may have asked: a request that is too old by now may be on record all the same.
+        Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) if may_forget(&no, again) => {
             forget(disk, aside, papers);
             Err(no.into())
         }
@@ -246,6 +343,13 @@ fn put(
             place: place.to_owned(),
             cause: Box::new(cause),
         }),
+    }
+}
+
+fn may_forget(no: &DeskError, again: bool) -> bool {
+    match no {
+        DeskError::Refused(answer) => answer.code != "too-old",
+        _ => !again,
     }
 }
 
@@ -284,21 +388,15 @@ fn stays_out(listing: &Path, inlet: &Path) -> Result<(), IntakeError> {
     Ok(())
 }
 
-/// Lays listing and signature down, both or none, and never over others.
-fn write_papers(disk: &Disk, papers: &[PathBuf; 2], contents: [&[u8]; 2]) -> Result<(), IntakeError> {
-    let mut written: Vec<PathBuf> = Vec::new();
-    for (path, bytes) in papers.iter().zip(contents) {
-        // No name that anybody has: it goes where the disk fails.
-        let aside = path.with_file_name(format!(".tmp-ferry-{}", hex(&random::<6>())));
-        let laid = disk.write(&aside, bytes).and_then(|()| disk.rename_new(&aside, path));
-        if let Err(cause) = laid {
-            written.push(aside);
-            written.iter().for_each(|path| drop(disk.remove_file(path)));
-            return Err(write_error(path, cause).into());
-        }
-        written.push(path.clone());
-    }
-    Ok(())
+/// Lays a paper down, and never over another.
+fn write_paper(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<(), IntakeError> {
+    // No name that anybody has: it goes where the disk fails.
+    let aside = path.with_file_name(format!(".tmp-ferry-{}", hex(&random::<6>())));
+    let laid = disk.write(&aside, bytes).and_then(|()| disk.rename_new(&aside, path));
+    Ok(laid.map_err(|cause| {
+        let _gone = disk.remove_file(&aside);
+        write_error(path, cause)
+    })?)
 }
 
 /// Where the operator's signature of a listing lies.
@@ -309,8 +407,20 @@ fn signature_of(listing: &Path) -> PathBuf {
 }
 
 /// Lists what will be copied, refusing everything that is not a plain file or folder before a byte is written.
-fn look(folder: &Folder, above: &str, depth: usize, files: &mut Vec<Found>) -> Result<(), IntakeError> {
-    for item in folder.list(FILES_MAX)? {
+fn look(
+    folder: &Folder,
+    above: &str,
+    depth: usize,
+    seen: &mut usize,
+    files: &mut Vec<Found>,
+) -> Result<(), IntakeError> {
+    // Names at a level are all held at once: no more than may still come.
+    let (items, more) = folder.first(SEEN_MAX.saturating_sub(*seen))?;
+    *seen = seen.saturating_add(items.len());
+    if more {
+        return Err(IntakeError::TooMany { path: folder.path().to_owned() });
+    }
+    for item in items {
         let path = folder.path().join(&item.name);
         let text = item
             .name
@@ -324,7 +434,7 @@ fn look(folder: &Folder, above: &str, depth: usize, files: &mut Vec<Found>) -> R
             Kind::Folder if depth >= PATH_DEPTH_MAX => {
                 return Err(IntakeError::BadName { path: inside, cause: "is deeper than 32 folders" });
             }
-            Kind::Folder => look(&folder.sub(&item.name)?, &inside, depth + 1, files)?,
+            Kind::Folder => look(&folder.sub(&item.name)?, &inside, depth + 1, seen, files)?,
             Kind::File => {
                 let (_, bytes) = folder.file(&item.name)?;
                 if files.len() >= FILES_MAX {
@@ -346,9 +456,6 @@ fn copy_all(
 ) -> Result<Vec<Digest>, IntakeError> {
     let group =
         |path: &Path, mode| disk.set_mode(path, mode).map_err(|cause| IntakeError::Copy(write_error(path, cause)));
-    disk.create_dir_all(aside).map_err(|cause| write_error(aside, cause))?;
-    // The node renames the folder and takes the files away: its group must be able to.
-    group(aside, DESK_FOLDER)?;
     let mut digests = Vec::with_capacity(files.len());
     for file in files {
         let to = aside.join(&file.path);

@@ -7,6 +7,7 @@
 mod account;
 mod approve;
 mod as_of;
+mod aside;
 mod audit;
 mod confirm;
 mod copies;
@@ -44,6 +45,7 @@ mod trust;
 mod trustdir;
 mod verify;
 mod volume;
+mod wipe;
 mod words;
 
 use std::io::Write;
@@ -124,7 +126,10 @@ enum Command {
 fn main() -> ExitCode {
     // Before a person's key is read. Memory is locked where the person's session allows it.
     let _guarded = spool::memory::guard();
-    let asked = Ferry::parse();
+    let asked = match Ferry::try_parse() {
+        Ok(asked) => asked,
+        Err(error) => return misused(&error),
+    };
     let voice = Voice { language: asked.lang.unwrap_or_else(Language::of_session), json: asked.json };
     match run(asked, voice) {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,6 +140,19 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit)
         }
     }
+}
+
+/// Help and version are no failure. What cannot be parsed is told by the library, to a script as every failure is.
+fn misused(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|word| word == "--json");
+    if json && error.use_stderr() {
+        let voice = Voice { language: Language::of_session(), json };
+        let (told, failure) = (error.to_string(), failure::misused(voice.language));
+        let message = told.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        voice.object(&json!({"error": {"code": failure.code, "message": message, "remedy": failure.remedy, "exit": failure.exit}}));
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 })
 }
 
 fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
@@ -148,7 +166,7 @@ fn run(asked: Ferry, voice: Voice) -> Result<(), Failure> {
             match look.overview(voice) {
                 Some(()) => Ok(()),
                 // A spool that was named and cannot be read is worth the exact words.
-                None if asked.spool.is_some() => {
+                None if asked.spool.is_some() || voice.json => {
                     desk::Desk::open(asked.spool.as_deref()).and_then(|d| d.trips()).map(|_| ()).map_err(AnyError::from)
                 }
                 None => {

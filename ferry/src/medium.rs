@@ -160,6 +160,11 @@ impl Medium {
         Ok((folder, papers))
     }
 
+    /// Where a trip lies on it, for messages.
+    pub(crate) fn place(&self, trip: u64) -> PathBuf {
+        self.ours.path().join(trip.to_string())
+    }
+
     /// The folder of one trip, its papers not yet read.
     pub(crate) fn folder(&self, trip: u64) -> Result<Folder, MediumError> {
         self.ours.sub(trip.to_string()).map_err(|error| match error {

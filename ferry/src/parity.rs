@@ -269,11 +269,30 @@ impl Index {
         index
     }
 
+    fn known(&self, sector: u64) -> Option<SectorDigest> {
+        usize::try_from(sector).ok().and_then(|sector| self.digests.get(sector)).copied().flatten()
+    }
+
     /// Is the sector what was written?
     fn holds(&self, sector: u64, bytes: &[u8]) -> bool {
-        let known = usize::try_from(sector).ok().and_then(|sector| self.digests.get(sector)).copied().flatten();
-        known.is_some_and(|known| known == sector_digest(bytes))
+        self.known(sector).is_some_and(|known| known == sector_digest(bytes))
     }
+
+    /// May it be what was written, for all that is left of the index? What could not be read is zeros, and zeros are never
+    /// taken at their word: what is sealed has no sector of them.
+    fn may_hold(&self, sector: u64, bytes: &[u8]) -> bool {
+        self.known(sector).is_none() && bytes.iter().any(|byte| *byte != 0)
+    }
+}
+
+/// How sectors are taken whose index sector is lost in every copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    /// As missing: so is nothing restored from what may be wrong.
+    Missing,
+    /// As they were read, where the block is out of reach otherwise: 255 neighbours are more than the parity of a small volume
+    /// has to spare. If one of them is wrong, the digest of its piece says so.
+    AsRead,
 }
 
 /// Sectors of a file that are missing or were restored: how many, and where the first of them lies.
@@ -322,19 +341,29 @@ pub(crate) fn repair(
     let index = Index::read(medium, parity);
     let mut row = Row::new(copies, spans);
     let bad = bad_sectors(&mut row, &index, damaged)?;
-    let mut blocks: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-    for sector in &bad {
+    // Of each block its places, and of each place whether it is only not known.
+    let mut blocks: BTreeMap<u64, BTreeMap<u64, bool>> = BTreeMap::new();
+    for (sector, unknown) in &bad {
         let (block, place) = shape.place(*sector);
-        blocks.entry(block).or_default().insert(place);
+        blocks.entry(block).or_default().insert(place, *unknown);
     }
     bar.set_length(blocks.len() as u64 * shape.data() * SECTOR);
     let (mut restored, mut beyond) = (Vec::new(), Vec::new());
     for (block, missing) in &blocks {
-        let sectors = missing.iter().map(|place| shape.sector(*block, *place));
-        if restore(disk, parity, medium, &index, &mut row, (*block, missing), bar)? {
-            restored.extend(sectors);
-        } else {
-            beyond.extend(sectors);
+        let sector = |place: &u64| shape.sector(*block, *place);
+        let all = missing.keys().copied().collect();
+        let mut reach = |missing: &BTreeSet<u64>, unknown| {
+            restore(disk, parity, medium, &index, &mut row, (*block, missing), unknown, bar)
+        };
+        if reach(&all, Unknown::Missing)? {
+            restored.extend(all.iter().map(sector));
+            continue;
+        }
+        beyond.extend(all.iter().map(sector));
+        let sure = missing.iter().filter(|(_, unknown)| !**unknown).map(|(place, _)| *place).collect();
+        // Both, until the digests of the pieces have said which.
+        if reach(&sure, Unknown::AsRead)? {
+            restored.extend(sure.iter().map(sector));
         }
     }
     restored.sort_unstable();
@@ -342,7 +371,8 @@ pub(crate) fn repair(
     Ok(Repair { restored: damage(&row, restored.into_iter()), beyond: damage(&row, beyond.into_iter()) })
 }
 
-fn bad_sectors(row: &mut Row<'_>, index: &Index, damaged: &BTreeSet<usize>) -> Result<Vec<u64>, CopyError> {
+/// The sectors that are not what was written, and whether that is only not known.
+fn bad_sectors(row: &mut Row<'_>, index: &Index, damaged: &BTreeSet<usize>) -> Result<Vec<(u64, bool)>, CopyError> {
     let (mut bad, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
     for place in damaged {
         let (Some(first), Some(span)) = (row.firsts.get(*place).copied(), row.spans.get(*place)) else { continue };
@@ -350,13 +380,15 @@ fn bad_sectors(row: &mut Row<'_>, index: &Index, damaged: &BTreeSet<usize>) -> R
         for chunk_first in (first..end).step_by(usize::try_from(CHUNK_SECTORS).unwrap_or(1)) {
             row.read(chunk_first, &mut chunk)?;
             let sectors = (chunk_first..end).zip(chunk.chunks_exact(SECTOR_BYTES));
-            bad.extend(sectors.filter(|(sector, bytes)| !index.holds(*sector, bytes)).map(|(sector, _)| sector));
+            let sectors = sectors.filter(|(sector, bytes)| !index.holds(*sector, bytes));
+            bad.extend(sectors.map(|(sector, bytes)| (sector, index.may_hold(sector, bytes))));
         }
     }
     Ok(bad)
 }
 
 /// Restores one block, if its recovery reaches. Says whether it did.
+#[expect(clippy::too_many_arguments, reason = "a block in the light of its volume, its index and its medium")]
 fn restore(
     disk: &Disk,
     parity: Parity<'_>,
@@ -364,15 +396,20 @@ fn restore(
     index: &Index,
     row: &mut Row<'_>,
     (block, missing): (u64, &BTreeSet<u64>),
+    unknown: Unknown,
     bar: &ProgressBar,
 ) -> Result<bool, ParityError> {
     let shape = parity.shape;
+    // None that is sure to be wrong, and yet the piece is: there is nothing to count from.
+    if missing.is_empty() {
+        return Ok(false);
+    }
     if missing.len() as u64 > shape.recovery() {
         return Ok(false);
     }
     let mut decoder = BlockDecoder::new(shape)?;
     let needed = missing.len() as u64;
-    if recovery_of(shape, medium, index, block, needed, &mut decoder)? < needed {
+    if recovery_of(shape, medium, (index, unknown), block, needed, &mut decoder)? < needed {
         return Ok(false);
     }
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -397,7 +434,7 @@ fn restore(
 fn recovery_of(
     shape: &Shape,
     medium: &Folder,
-    index: &Index,
+    (index, unknown): (&Index, Unknown),
     block: u64,
     needed: u64,
     decoder: &mut BlockDecoder,
@@ -413,7 +450,9 @@ fn recovery_of(
         let part = usize::try_from(at / PART_BYTES_MAX).ok().and_then(|part| parts.get(part)?.as_ref());
         // One that cannot be read is as good as one that is not what it was.
         let read = part.is_some_and(|part| part.read_exact_at(&mut sector, at % PART_BYTES_MAX).is_ok());
-        if read && index.holds(shape.sectors() + stands, &sector) {
+        let digest = shape.sectors() + stands;
+        let as_read = unknown == Unknown::AsRead && index.may_hold(digest, &sector);
+        if read && (index.holds(digest, &sector) || as_read) {
             decoder.recovery(place, &sector)?;
             given += 1;
         }
@@ -538,4 +577,106 @@ pub(crate) fn check(medium: &Folder, parity: Parity<'_>, index: &Index, spans: &
     }
     found.restorable = missing.values().all(|lost| *lost <= shape.recovery());
     found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test writes and damages files as a disc would")]
+    use std::fs;
+
+    use super::*;
+
+    /// A generator of which the seed tells everything.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        /// So many different ones of `all`.
+        fn some(&mut self, all: u64, many: u64) -> BTreeSet<u64> {
+            let mut some = BTreeSet::new();
+            while (some.len() as u64) < many {
+                some.insert(self.next() % all);
+            }
+            some
+        }
+    }
+
+    struct Volume {
+        medium: PathBuf,
+        spans: Vec<Span>,
+        shape: Shape,
+        waybill: Digest,
+    }
+
+    fn volume(root: &Path, bytes: u64) -> Volume {
+        let medium = root.join("medium");
+        fs::create_dir_all(&medium).unwrap();
+        let mut noise = Noise(bytes | 1);
+        let spans: Vec<Span> = [bytes / 3, bytes / 2, bytes - bytes / 3 - bytes / 2]
+            .into_iter()
+            .zip(["a.bundle", "b.bundle", "c.bundle"])
+            .map(|(size, name)| {
+                let content: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| noise.next().to_le_bytes()).collect();
+                fs::write(medium.join(name), content.get(..usize::try_from(size).unwrap()).unwrap()).unwrap();
+                Span { name: name.to_owned(), file_bytes: size, offset: 0, size, digest: None }
+            })
+            .collect();
+        let sectors = spans.iter().map(|span| span.size.div_ceil(SECTOR)).sum();
+        let (shape, waybill) = (Shape::of(sectors, 12).unwrap(), Suite::Std.digest(b"waybill"));
+        let (from, parity) = (Folder::open(&medium).unwrap(), Parity { shape: &shape, waybill: &waybill, number: 1 });
+        write(&Disk::real(), parity, &from, &spans, &medium, &ProgressBar::hidden()).unwrap();
+        Volume { medium, spans, shape, waybill }
+    }
+
+    fn zero(path: &Path, sectors: &BTreeSet<u64>) {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        let bytes = file.metadata().unwrap().len();
+        for at in sectors.iter().map(|sector| sector * SECTOR).filter(|at| *at < bytes) {
+            let zeros = vec![0; usize::try_from((bytes - at).min(SECTOR)).unwrap()];
+            file.write_all_at(&zeros, at).unwrap();
+        }
+    }
+
+    /// Zeroes a tenth of the sectors of every file, and one index sector in every copy; is all of it restored?
+    fn is_restored(root: &Path, volume: &Volume, seed: u64) -> bool {
+        let (hurt, mut noise) = (root.join("hurt"), Noise(seed));
+        let _gone = fs::remove_dir_all(&hurt);
+        fs::create_dir_all(&hurt).unwrap();
+        let lost = noise.next() % volume.shape.index_sectors();
+        for entry in fs::read_dir(&volume.medium).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            fs::copy(&path, hurt.join(&name)).unwrap();
+            let sectors = fs::metadata(&path).unwrap().len().div_ceil(SECTOR);
+            let mut some = noise.some(sectors, sectors / 10);
+            some.extend(INDEXES.contains(&name.as_str()).then_some(lost));
+            zero(&hurt.join(name), &some);
+        }
+        let (folder, bar) = (Folder::open(&hurt).unwrap(), ProgressBar::hidden());
+        let parity = Parity { shape: &volume.shape, waybill: &volume.waybill, number: 1 };
+        let damaged = (0..volume.spans.len()).collect();
+        repair(&Disk::real(), parity, &folder, (&folder, &volume.spans), &damaged, &bar).unwrap();
+        volume
+            .spans
+            .iter()
+            .all(|span| fs::read(hurt.join(&span.name)).unwrap() == fs::read(volume.medium.join(&span.name)).unwrap())
+    }
+
+    #[test]
+    fn a_small_volume_that_lost_a_tenth_and_every_copy_of_an_index_sector_is_restored() {
+        for (megabytes, seeds) in [(1, 40), (2, 20), (5, 10), (11, 4), (20, 2), (60, 1)] {
+            let root = std::env::temp_dir().join(format!("trilock-parity-{megabytes}-{}", std::process::id()));
+            let volume = volume(&root, megabytes * 1_000_000 + 77);
+            for seed in 1..=seeds {
+                assert!(is_restored(&root, &volume, seed * 7_919), "{megabytes} MB, seed {seed}");
+            }
+            fs::remove_dir_all(&root).unwrap();
+        }
+    }
 }

@@ -107,27 +107,133 @@ fn qr(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use protocol::keys::SigningKey;
+    use protocol::parcel::{OctetString, VERSION};
+    use protocol::waybill::{Waybill, WaybillLine};
+    use protocol::{Crossing, Name, Signed, Suite, Timestamp};
+
     use super::*;
 
-    /// The corners by which a camera finds the code, and the quiet edge, read off the drawing.
+    const SAMPLE: &str = include_str!("../../docs/samples/slip.svg");
+
+    fn papers(bundles: u64) -> Papers {
+        let name = |word: &str| Name::new(word).unwrap();
+        let line = |sequence: u64| WaybillLine {
+            kind: LineKind::Bundle,
+            id: protocol::der_types::Octets(u128::from(sequence).to_be_bytes()),
+            size: 3_000,
+            digest: Suite::Std.digest(&sequence.to_be_bytes()),
+            epoch: 1,
+            sequence,
+        };
+        let waybill = Waybill {
+            version: VERSION,
+            trip: 17,
+            crossing: Crossing::IntranetToExtranet,
+            source: name("intranet"),
+            target: name("extranet"),
+            medium: name("disc-0042"),
+            carrier: name("wu"),
+            exporter: name("zhao"),
+            approvals: 2,
+            at: Timestamp(1),
+            stated: OctetString::new(Vec::new()).unwrap(),
+            lines: (1..=bundles).map(line).collect(),
+        };
+        Papers::parse(Signed::make(&SigningKey::generate(Suite::Std), &waybill).to_bytes()).unwrap()
+    }
+
+    /// The modules of a drawing, its quiet edge among them: each step is a bar one high.
+    fn modules(drawing: &str) -> BTreeSet<(usize, usize)> {
+        let path = drawing.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        let bars = path.split('M').skip(1).map(|step| {
+            let numbers: Vec<usize> = step.split([',', ' ', 'h', 'v']).take(3).map(|n| n.parse().unwrap()).collect();
+            let [x, y, long] = numbers[..] else { panic!("{step}") };
+            (x..x + long).map(move |x| (x, y))
+        });
+        bars.flatten().collect()
+    }
+
+    /// What another author's decoder reads off it, at a few pixels a module.
+    fn read(dark: &BTreeSet<(usize, usize)>) -> String {
+        const PIXELS: usize = 4;
+        let whole = PIXELS * (dark.iter().map(|(x, _)| x).max().unwrap() + 5);
+        let shade = |x, y| if dark.contains(&(x / PIXELS, y / PIXELS)) { 0 } else { 255 };
+        let mut picture = rqrr::PreparedImage::prepare_from_greyscale(whole, whole, shade);
+        let found = picture.detect_grids();
+        assert_eq!(found.len(), 1, "one code on the slip");
+        found[0].decode().unwrap().1
+    }
+
+    fn drawn(page: &str) -> &str {
+        page.split("<svg class=\"qr\"").nth(1).unwrap().split("</svg>").next().unwrap()
+    }
+
+    /// Between these two, wherever they stand.
+    fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+        text.split(start).skip(1).map(|rest| rest.split(end).next().unwrap()).collect()
+    }
+
     #[test]
-    fn the_code_on_the_slip_has_its_three_corners_and_a_quiet_edge() {
-        let words = format!("TRILOCK {} GM {}", u64::MAX, "0123456789ABCDEF".repeat(4));
-        let drawn = qr(&words);
-        let whole: i32 = drawn.split("viewBox=\"0 0 ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        let dark: std::collections::BTreeSet<(i32, i32)> = drawn
-            .split('M')
-            .skip(1)
-            .filter_map(|step| step.split_once('h')?.0.split_once(','))
-            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
-            .collect();
-        assert!(dark.iter().all(|(x, y)| (4..whole - 4).contains(x) && (4..whole - 4).contains(y)));
-        for (left, top) in [(4, 4), (whole - 11, 4), (4, whole - 11)] {
-            for at in 0..7 {
-                assert!(dark.contains(&(left + at, top)) && dark.contains(&(left, top + at)));
-            }
-            assert!(!dark.contains(&(left + 1, top + 1)) && dark.contains(&(left + 3, top + 3)));
-        }
-        assert!(drawn.contains(&format!("aria-label=\"{words}\"")));
+    fn a_camera_reads_the_trip_and_the_digest_of_its_waybill() {
+        let papers = papers(2);
+        let page = page(&papers, Some(0), 1);
+        let wanted = format!("TRILOCK 17 STD {}", papers.digest).to_uppercase();
+        assert_eq!(read(&modules(drawn(&page))), wanted);
+        assert!(page.contains(&format!("<p class=\"digest\">{}</p>", groups(&papers.digest))));
+        let longest = format!("TRILOCK {} STD {}", u64::MAX, "0123456789ABCDEF".repeat(4));
+        let dark = modules(&qr(&longest));
+        assert_eq!(read(&dark), longest);
+        assert!(dark.iter().all(|(x, y)| *x >= 4 && *y >= 4), "a quiet edge");
+    }
+
+    #[test]
+    fn the_slip_counts_exceptions_and_says_where_there_are_none_or_nobody_told() {
+        let of = |exceptions| {
+            let page = page(&papers(2), exceptions, 1);
+            between(&page, "exceptions</th><td>", "</td>").concat()
+        };
+        assert_eq!([of(Some(2)), of(Some(0)), of(None)], ["<b>2</b>", "<b>0</b>", "—"]);
+    }
+
+    /// Files are counted on it and not listed: what is not on the page stands on the waybill, whose digest is.
+    #[test]
+    fn a_trip_of_four_thousand_bundles_is_one_a4_page_like_one_of_a_single_bundle() {
+        let (small, large) = (page(&papers(1), Some(0), 1), page(&papers(4_000), Some(0), 1));
+        assert!(large.contains("@page{size:A4;"));
+        assert_eq!(large.matches("<tr>").count(), small.matches("<tr>").count());
+        assert_eq!(large.matches("<tr>").count(), 11 + 2, "facts, and places to sign");
+        assert!(large.contains("<td>4000 （密封包 bundles 4000，回执 receipts 0）</td>"));
+        assert!(large.contains("<td>12000000 （"));
+        assert!(large.len() < 40_000, "{} bytes", large.len());
+    }
+
+    /// The picture on the operator's page is what is printed: the same words in both languages, in the same order.
+    #[test]
+    fn the_sample_on_the_operators_page_has_the_fields_of_a_slip() {
+        let page = page(&papers(2), Some(0), 1);
+        let facts = between(&page, "<th>", "</th>");
+        let signed = between(&page, "<td>", "<br>");
+        let texts: Vec<&str> =
+            between(SAMPLE, "<text ", "</text>").iter().map(|t| t.split_once('>').unwrap().1).collect();
+        let at = |wanted: &str| {
+            texts.iter().position(|text| *text == wanted).unwrap_or_else(|| panic!("{wanted} is not on the sample"))
+        };
+        let signed: Vec<&str> = signed.iter().map(|cell| cell.rsplit("<td>").next().unwrap()).collect();
+        let note = between(&page, "<p class=\"note\">", "</p>");
+        let digest = ["运单摘要 / Waybill digest (std)"];
+        assert!(page.contains(digest[0]));
+        let wanted = [&facts[..], &digest, &signed[signed.len() - 6..]].concat();
+        let places: Vec<usize> = wanted.iter().map(|words| at(words)).collect();
+        assert!(places.is_sorted(), "{wanted:?}: {places:?}");
+        assert_eq!(texts.iter().filter(|text| text.contains(" / ")).count(), wanted.len(), "no field that no slip has");
+        let (chinese, english) = note[0].split_once(" Compare").unwrap();
+        let last = [chinese.to_owned(), format!("Compare{}", english.replace('`', ""))];
+        assert!(texts.ends_with(&last.each_ref().map(String::as_str)), "{last:?}");
+        let digest = between(SAMPLE, "Consolas,monospace\">", "</text>").concat().replace(' ', "");
+        let code = SAMPLE.split("<g transform").nth(1).unwrap();
+        assert_eq!(read(&modules(code)), format!("TRILOCK 17 STD {digest}").to_uppercase());
     }
 }

@@ -45,6 +45,7 @@ impl Look {
             voice.line(&medium_line(voice, medium, last));
         }
         if media.is_empty() {
+            voice.object(&json!({"media": 0}));
             voice.line(voice.language.pick("No media in the register.", "介质登记为空。"));
         }
         Ok(())
@@ -66,7 +67,7 @@ impl Look {
         let (media, waiting) = (desk.media().ok()?, desk.waiting().ok().flatten());
         voice.object(&json!({
             "node": desk.node, "zone": desk.zone.name(), "ferry": desk.ferry.as_ref().map(|f| f.crossing.clone()),
-            "next_trip": next, "open": open, "waiting": waiting,
+            "next_trip": next, "open": open, "waiting": waiting, "media": media,
         }));
         let (node, zone) = (&desk.node, desk.zone);
         match &desk.ferry {
@@ -83,6 +84,14 @@ impl Look {
                 "{node} ({zone}), no ferry crossing of its own",
                 "{node}（{zone}），本节点不导出"
             )),
+        }
+        if let Some((waiting, files)) = waiting.as_ref().and_then(|waiting| Some((waiting, waiting.next_entries?))) {
+            let amount = size(waiting.next_bytes);
+            voice.line(&say!(
+                language,
+                "for the next trip: {files} files, {amount}, which no trip under way carries",
+                "待下一批次：{files} 个文件，{amount}（不在进行中的批次内）"
+            ));
         }
         if let Some(waiting) = &waiting {
             let (entries, amount) = (waiting.entries, size(waiting.bytes));

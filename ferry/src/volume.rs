@@ -118,13 +118,18 @@ fn sectors_of(bytes: u64) -> u64 {
     bytes.div_ceil(SECTOR_BYTES as u64)
 }
 
+/// The lines of a waybill in the order in which their files are cut: that of their names, which stand beside them.
+pub(crate) fn order(papers: &Papers) -> Vec<(String, usize)> {
+    let lines = papers.waybill.lines.iter().enumerate();
+    let mut order: Vec<_> = lines.map(|(place, line)| (line_file_name(line), place)).collect();
+    order.sort();
+    order
+}
+
 /// Lays a trip out: in the order of file names, each file whole where a volume holds it.
 pub(crate) fn plan(papers: &Papers, wanted: Wanted) -> Result<Vec<Plan>, PlanError> {
-    let mut order: Vec<(String, usize)> =
-        papers.waybill.lines.iter().enumerate().map(|(place, line)| (line_file_name(line), place)).collect();
-    order.sort();
     let mut planner = Planner { papers, wanted, done: Vec::new(), volume: Plan::default() };
-    for (_, line) in order {
+    for (_, line) in order(papers) {
         let size = papers.waybill.lines.get(line).map_or(0, |line| line.size);
         planner.place(line, size)?;
     }
@@ -426,6 +431,28 @@ mod tests {
                 assert!((plans.len() as u64) <= least * 2 + 1, "{word}, {parity} %: {} for {least}", plans.len());
             }
         }
+    }
+
+    /// Receipts stand first on a waybill and are the youngest, so their name comes last.
+    #[test]
+    fn what_the_volumes_of_a_trip_hold_meets_end_to_end_whatever_the_order_of_its_waybill() {
+        let mut papers = papers(&[400_000, 1_000, 700_000, 300_000, 2_000]);
+        papers.waybill.lines.reverse();
+        if let Some(line) = papers.waybill.lines.first_mut() {
+            line.kind = LineKind::Receipts;
+        }
+        let wanted = Wanted { capacity: Some(Capacity(1_200_000)), parity: 0 };
+        let plans = plan(&papers, wanted).unwrap();
+        assert!(plans.len() > 1);
+        let mut end = 0;
+        for made in &plans {
+            let pieces = made.cuts.iter().map(|cut| piece(cut, Suite::Std.digest(b""))).collect();
+            let layout = Layout { pieces, ..Layout::plain(&papers) };
+            let (from, through) = crate::confirm::holds(&papers, &layout);
+            assert_eq!(from, end);
+            end = through;
+        }
+        assert_eq!(end, papers.waybill.lines.iter().map(|line| line.size).sum::<u64>());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How ferry speaks: in one of two languages, to a person or to a script, with a bar for what takes long.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -61,11 +62,13 @@ impl Voice {
     }
 
     /// A line for people that must not be overlooked; to standard error, so that it survives a pipe.
+    /// To a script it is an object of its own there.
     pub(crate) fn warn(&self, text: &str) {
-        if !self.json {
-            let word = self.language.pick("warning", "警告");
-            let _ = writeln!(std::io::stderr(), "{word}: {text}");
-        }
+        let word = self.language.pick("warning", "警告");
+        let _ = match self.json {
+            true => writeln!(std::io::stderr(), "{}", serde_json::json!({"warning": text})),
+            false => writeln!(std::io::stderr(), "{word}: {text}"),
+        };
     }
 
     /// One object for scripts.
@@ -75,21 +78,50 @@ impl Voice {
         }
     }
 
-    /// A bar over so many bytes; silent for scripts and pipes.
+    /// A bar over so many bytes; silent for scripts and pipes. Its seconds go on while its bytes stand: what was written is
+    /// synced then, or what an earlier command left is looked at.
     pub(crate) fn bar(&self, bytes: u64, what: String) -> ProgressBar {
-        let bar = ProgressBar::new(bytes);
+        self.shown(ProgressBar::new(bytes), BAR, what)
+    }
+
+    /// Does what takes long and cannot be counted, and says so with the seconds that went by; silent for scripts and pipes.
+    pub(crate) fn during<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
+        let line = self.shown(ProgressBar::new_spinner(), LINE, what.to_owned());
+        let done = work();
+        line.finish_and_clear();
+        done
+    }
+
+    /// What is done while the daemon stages, takes in or records: up to half an hour for a full disc.
+    pub(crate) fn waiting(&self) -> &'static str {
+        self.language.pick("waiting for the node", "等待节点答复")
+    }
+
+    fn shown(&self, bar: ProgressBar, template: &str, what: String) -> ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        // A template that does not parse is our own mistake and costs only the looks.
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-        {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
-        bar
+        dressed(bar, template, what)
     }
 }
+
+/// What is done, how much of it, how fast, for how long, and how long still.
+const BAR: &str = "{msg} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {elapsed} {eta}";
+/// What is done, and for how long.
+const LINE: &str = "{msg} {elapsed}";
+
+fn dressed(bar: ProgressBar, template: &str, what: String) -> ProgressBar {
+    // A template that does not parse is our own mistake and costs only the looks.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Seconds are shown.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A file name or word from outside, safe to print: control characters escaped, length bounded.
 pub(crate) fn shown(text: &std::ffi::OsStr) -> String {
@@ -140,6 +172,69 @@ mod tests {
         assert_eq!(shown(OsStr::new("a\u{1b}[2Jb\n")), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(shown(OsStr::new("\u{202e}txt.exe")), "\\u{202e}txt.exe");
         assert_eq!(shown(OsStr::new("权籍.xml")), "权籍.xml");
+    }
+
+    /// A terminal that keeps what is written.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(std::sync::Arc<std::sync::Mutex<String>>);
+
+    impl Screen {
+        fn take(&self) -> String {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+
+        fn keep(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+    }
+
+    impl indicatif::TermLike for Screen {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.keep(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.keep(text)
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_seconds_while_no_byte_moves_and_a_line_says_what_is_done() {
+        let screen = Screen::default();
+        let on_screen = || ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let bar = dressed(ProgressBar::with_draw_target(Some(3 << 20), on_screen()), BAR, "trip 17".to_owned());
+        bar.inc(1 << 20);
+        // The last one is drawn however soon it comes.
+        bar.abandon();
+        let said = screen.take();
+        for part in ["trip 17 [", "1.00 MiB/3.00 MiB", "/s", " 0s"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        screen.take();
+        let line = dressed(ProgressBar::with_draw_target(None, on_screen()), LINE, "waiting for the node".to_owned());
+        line.abandon();
+        assert!(screen.take().contains("waiting for the node 0s"));
     }
 
     #[test]

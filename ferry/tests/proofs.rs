@@ -423,7 +423,7 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
     let third = dir.join("third.sha256");
     let said = named("unreadable", third.to_str().unwrap(), 3);
     let mut hidden = fs::read_dir(&inlet).unwrap().map(|entry| entry.unwrap().path());
-    let aside = hidden.find(|path| path.to_str().unwrap().contains(".tmp-ferry-")).unwrap();
+    let aside = hidden.find(|path| path.to_str().unwrap().contains(".set-ferry-")).unwrap();
     assert!(aside.join("run.sh").is_file() && said.contains(aside.to_str().unwrap()), "{said}");
     assert!(third.is_file() && dir.join("third.sha256.sig").is_file() && !inlet.join("unreadable").exists());
     let key = ["--spool", node.spool(), "--key", &operator];

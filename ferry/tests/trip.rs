@@ -170,6 +170,9 @@ fn a_trip_goes_from_desk_to_desk_with_two_signatures_in_both_suites() {
         let text = stage.import(0);
         assert!(text.contains("trip 17 from intranet: imported. 3 files"), "{text}");
         assert!(stage.import(0).contains("Nothing new"), "the daemon's snapshot says it is done");
+        let told = fs::read_to_string(stage.outer.layout.status().join("turned-away")).unwrap();
+        let last = told.lines().last().unwrap_or_default();
+        assert_eq!(last, "trip-repeated 17 disc-0042 1", "the node hears of it: {told}");
         let again = [
             "import",
             "--spool",
@@ -514,4 +517,72 @@ fn another_waybill_under_the_same_number_is_refused_with_what_to_do_whole_or_hal
         fs::remove_dir_all(&place).unwrap();
     }
     assert!(stage.reexport(0).contains("trip 17: 3 files"));
+}
+
+impl Stage {
+    fn import_and_wipe(&self, code: i32) -> String {
+        let arguments = ["import", "--spool", self.outer.spool(), "--key", &self.importer, "--medium", self.medium()];
+        expect(code, &[&arguments[..], &["--wipe", "--trust", self.office.trust_path()]].concat())
+    }
+}
+
+#[test]
+fn what_is_imported_is_wiped_off_a_medium_where_it_can_be_and_nobody_calls_that_secure() {
+    let stage = Stage::new("wipe", Suite::Std);
+    stage.ready();
+    // A second name of a bundle somewhere on the medium is somebody else's; so is what lies beside our folder.
+    let (bundle, kept) = (stage.a_bundle(), stage.medium.join("kept"));
+    fs::hard_link(&bundle, &kept).unwrap();
+    fs::write(stage.medium.join("holiday.jpg"), b"somebody's").unwrap();
+    let before = fs::read(&kept).unwrap();
+    let text = stage.import_and_wipe(0);
+    assert!(text.contains("trip 17 from intranet: imported"), "{text}");
+    assert!(text.contains("overwritten once") && text.contains("no secure deletion"), "{text}");
+    assert!(!stage.trip().exists());
+    assert_eq!(fs::read(&kept).unwrap(), before);
+    assert_eq!(fs::read(stage.medium.join("holiday.jpg")).unwrap(), b"somebody's");
+    assert!(stage.import_and_wipe(0).contains("Nothing new on this medium"));
+}
+
+#[test]
+fn a_wipe_follows_no_link_and_leaves_what_others_put_into_the_folder() {
+    let stage = Stage::new("wipe-strangers", Suite::Std);
+    stage.ready();
+    let elsewhere = stage.office.dir.join("elsewhere");
+    fs::write(&elsewhere, b"not on the medium").unwrap();
+    symlink(&elsewhere, stage.trip().join("link")).unwrap();
+    symlink(stage.office.dir.join("keys"), stage.trip().join("approvals/folder.approval")).unwrap();
+    fs::write(stage.trip().join("virus.exe"), b"MZ").unwrap();
+    fs::write(stage.trip().join("copy-2/approvals/note.txt"), b"a note").unwrap();
+    let text = stage.import_and_wipe(0);
+    assert!(text.contains("are none of ours and stay there"), "{text}");
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"not on the medium");
+    assert_eq!(fs::read(stage.trip().join("virus.exe")).unwrap(), b"MZ");
+    assert_eq!(fs::read(stage.trip().join("copy-2/approvals/note.txt")).unwrap(), b"a note");
+    assert!(stage.trip().join("link").is_symlink() && stage.trip().join("approvals/folder.approval").is_symlink());
+    assert!(sealed_in(&stage.trip()).iter().all(|path| path.ends_with("virus.exe")), "{:?}", sealed_in(&stage.trip()));
+    assert!(!stage.trip().join("waybill").exists() && !stage.trip().join("copy-3").exists());
+}
+
+#[test]
+fn a_trip_that_the_node_refused_is_not_wiped_and_one_that_it_took_before_is() {
+    let stage = Stage::new("wipe-later", Suite::Gm);
+    stage.ready();
+    let at = fs::read(stage.a_bundle()).unwrap().len() / 2;
+    flip(&stage.a_bundle(), at);
+    let names = sealed_in(&stage.trip());
+    stage.import_and_wipe(1);
+    assert_eq!(sealed_in(&stage.trip()), names);
+    flip(&stage.a_bundle(), at);
+    stage.import(0);
+    assert_eq!(sealed_in(&stage.trip()), names);
+    // Died after it removed some of it.
+    fs::remove_file(stage.a_bundle()).unwrap();
+    fs::remove_dir_all(stage.trip().join("copy-2")).unwrap();
+    assert!(stage.import_and_wipe(0).contains("files removed from the medium"));
+    assert!(!stage.trip().exists());
+    // And before the very last step.
+    fs::create_dir(stage.trip()).unwrap();
+    stage.import_and_wipe(0);
+    assert!(!stage.trip().exists());
 }

@@ -19,13 +19,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use protocol::Timestamp;
+
 use crate::power::Power;
 
 /// Folders in folders that [`Disk::remove_tree`] follows; a parcel has at most 32.
 const DEPTH_MAX: u32 = 64;
 
 /// What the kernel reads at once, and cannot read where one sector of it is bad.
-pub(crate) const PAGE_BYTES: u64 = 4096;
+pub const PAGE_BYTES: u64 = 4096;
 
 /// What is left of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub struct Disk {
     /// Every effect holds it shared for as long as it lasts and never two at once; a snapshot holds it alone. So what a
     /// snapshot sees is what a power cut at that moment would leave, and the argument about those covers it.
     gate: Arc<RwLock<()>>,
+    /// A test whose nodes live at a time of its own reads the times of files as theirs.
+    ahead_ms: i64,
 }
 
 /// No effect happens while this lives, except through it.
@@ -168,6 +172,18 @@ impl Disk {
     #[must_use]
     pub fn with_power(power: Power, fuse: Fuse) -> Disk {
         Disk { fuse: Some(fuse), power: Some(power), ..Disk::default() }
+    }
+
+    /// The same disk in a machine whose clock is so many milliseconds ahead of that which dates its files.
+    #[must_use]
+    pub fn dated_ahead(self, ahead_ms: i64) -> Disk {
+        Disk { ahead_ms, ..self }
+    }
+
+    /// A time that a file bears, by the clock of the machine.
+    #[must_use]
+    pub fn date(&self, of_file: Timestamp) -> Timestamp {
+        Timestamp(of_file.0.saturating_add_signed(self.ahead_ms))
     }
 
     /// The same disk for files of which the syncs are of this class.
@@ -413,9 +429,17 @@ impl Disk {
     }
 
     /// The same of a file whose reads no weather is about: only its own bad sectors.
+    #[cfg(feature = "owner")]
     pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
         self.power.as_ref().map_or(Ok(()), |power| power.reads_sectors(file, offset, into.len()))?;
         file.read_exact_at(into, offset)
+    }
+
+    /// [`read_plain`] of a disk that a test may spoil.
+    pub fn read_plain(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let bytes = read_plain(path, bytes_max)?;
+        self.power.as_ref().map_or(Ok(()), |power| power.reads(&open_plain(path)?, 0, bytes.len()))?;
+        Ok(bytes)
     }
 
     /// What stands at a path, without following a link.

@@ -47,6 +47,8 @@ pub fn remote_file_system(path: &Path) -> Option<&'static str> {
 #[derive(Debug, Default)]
 struct Heard {
     news: AtomicBool,
+    /// The bell was rung, and nobody has come to look since.
+    rung: AtomicBool,
     writing: Mutex<BTreeSet<OsString>>,
     overflows: AtomicU64,
 }
@@ -103,6 +105,12 @@ impl Hints {
         Hints { heard: Arc::default(), watcher: None }
     }
 
+    /// Somebody has come to look: the next hint rings the bell again. Until then it would wake every stage once for
+    /// each of the thousand files that an app drops, and tell nothing new.
+    pub(crate) fn answer(&self) {
+        self.heard.rung.store(false, Ordering::SeqCst);
+    }
+
     pub(crate) fn are_given(&self) -> bool {
         self.watcher.is_some()
     }
@@ -129,7 +137,9 @@ fn watch(dir: &Path, heard: Arc<Heard>, bell: Arc<Bell>) -> notify::Result<notif
         let read = |event: &Event| event.kind.is_access() && event.kind != CLOSED;
         if !event.as_ref().is_ok_and(read) {
             heard.take(event);
-            bell.ring();
+            if !heard.rung.swap(true, Ordering::SeqCst) {
+                bell.ring();
+            }
         }
     })?;
     watcher.watch(dir, notify::RecursiveMode::NonRecursive)?;
@@ -147,9 +157,10 @@ mod tests {
     use std::time::Duration;
 
     /// Waits for the kernel's word, not for time to pass.
-    fn until(bell: &Bell, mut so: impl FnMut() -> bool) {
+    fn until(hints: &Hints, bell: &Bell, mut so: impl FnMut() -> bool) {
         loop {
             let heard = bell.generation();
+            hints.answer();
             if so() {
                 return;
             }
@@ -165,16 +176,35 @@ mod tests {
         let mut file = File::create(dir.path().join(name)).unwrap();
         // Reserving space is writing.
         file.set_len(1 << 20).unwrap();
-        until(&bell, || hints.is_written(name));
+        until(&hints, &bell, || hints.is_written(name));
         file.write_all(b"x").unwrap();
         let second = File::open(dir.path().join(name)).unwrap();
         drop(second);
         fs::write(dir.path().join("b.dat"), b"whole").unwrap();
         fs::write(dir.path().join("c.dat"), b"").unwrap();
-        until(&bell, || hints.any());
+        until(&hints, &bell, || hints.any());
         assert!(hints.is_written(name), "a reader that closes it is no writer");
         drop(file);
-        until(&bell, || !hints.is_written(name) && !hints.is_written(OsStr::new("b.dat")));
+        until(&hints, &bell, || !hints.is_written(name) && !hints.is_written(OsStr::new("b.dat")));
+    }
+
+    #[test]
+    fn many_drops_ring_once_until_somebody_comes_to_look() {
+        let (dir, bell) = (tempfile::tempdir().unwrap(), Arc::new(Bell::default()));
+        let hints = Hints::open(dir.path(), bell.clone());
+        let mut last = File::create(dir.path().join("in-writing")).unwrap();
+        for number in 0..100 {
+            File::create(dir.path().join(format!("{number}"))).unwrap();
+        }
+        last.write_all(b"x").unwrap();
+        // The ear takes one word after the other: it has heard of all before it hears of the last byte.
+        while !hints.is_written(OsStr::new("in-writing")) {
+            std::thread::yield_now();
+        }
+        assert_eq!((bell.generation(), hints.any()), (1, true));
+        hints.answer();
+        File::create(dir.path().join("another")).unwrap();
+        assert_eq!(bell.wait(1, Duration::from_secs(30)), 2);
     }
 
     #[test]
@@ -189,7 +219,7 @@ mod tests {
         }
         let mut open = File::create(dir.path().join("open.dat")).unwrap();
         open.write_all(b"x").unwrap();
-        until(&bell, || hints.is_written(OsStr::new("open.dat")));
+        until(&hints, &bell, || hints.is_written(OsStr::new("open.dat")));
         {
             // The ear's thread is held up in its next word, and the kernel's queue runs over.
             let _held = locked(&hints.heard.writing);
@@ -198,7 +228,7 @@ mod tests {
                 File::create(dir.path().join(format!("{number}"))).unwrap();
             }
         }
-        until(&bell, || hints.heard.overflows.load(Ordering::SeqCst) > 0);
+        until(&hints, &bell, || hints.heard.overflows.load(Ordering::SeqCst) > 0);
         assert!(hints.any(), "a look is asked for");
         assert!(!hints.is_written(OsStr::new("open.dat")), "what was known before may be wrong now");
     }

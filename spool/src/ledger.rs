@@ -34,7 +34,7 @@ use protocol::{Name, Timestamp, keys};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, SyncClass, is_unreadable};
-use crate::levels::Levels;
+use crate::levels::{Levels, UNKNOWN};
 use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
 use crate::spool::{SpoolError, locked};
 
@@ -94,7 +94,7 @@ pub(crate) struct Wrong {
     pub(crate) damage: Vec<Damage>,
     /// The checkpoint could not be read.
     pub(crate) checkpoint: bool,
-    /// The tree could not be read everywhere, and was computed anew in other files.
+    /// The tree could not be read everywhere, or was not what was signed, and was computed anew in other files.
     pub(crate) tree: bool,
 }
 
@@ -191,7 +191,6 @@ impl Ledger {
             checkpointed: checkpoint.map_or(0, |checkpoint| checkpoint.head.size),
             poisoned: None,
         };
-        writer.levels.trim().map_err(at)?;
         if head.size > writer.checkpointed {
             or_later(writer.checkpoint(node, key)).map_err(at)?;
         }
@@ -214,6 +213,11 @@ impl Ledger {
     /// The digest suite, fixed when the ledger was made.
     pub(crate) fn suite(&self) -> Suite {
         self.suite
+    }
+
+    /// Could this start not begin the tree anew, so that no other will?
+    pub(crate) fn cannot_renew(&self) -> bool {
+        locked(&self.writer).levels.cannot_renew()
     }
 
     /// Which of the node's logs it is.
@@ -375,7 +379,11 @@ impl Ledger {
 
     /// Does it take records? After a failed write or sync its files say less than they should, and are not to be judged.
     pub(crate) fn is_sound(&self) -> Result<(), SpoolError> {
-        match &locked(&self.writer).poisoned {
+        self.sound(&locked(&self.writer))
+    }
+
+    fn sound(&self, writer: &Writer) -> Result<(), SpoolError> {
+        match &writer.poisoned {
             Some(cause) => Err(SpoolError::Poisoned { path: self.dir.clone(), cause: cause.clone() }),
             None => Ok(()),
         }
@@ -413,39 +421,60 @@ impl Ledger {
     }
 
     /// The durable head, with a proof from each of these earlier ones that this ledger really passed through. One that
-    /// it did not pass through, or cannot prove from any more, is left out and counted.
+    /// it did not pass through is left out and counted.
+    ///
+    /// # Errors
+    /// The tree cannot be read, or is not what it was: nothing is to be said now. The next start begins it anew.
     pub(crate) fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
         let writer = locked(&self.writer);
+        self.sound(&writer)?;
         let head = self.head();
         let mut links: Vec<HeadLink> = Vec::new();
         let mut left_out = 0;
         for old in from {
-            let proof = ledger::consistency_proof(self.suite, old.size, head.size, &mut |level, index| {
-                writer.levels.read(level, index)
-            });
-            // A digest that the disk has spoiled must not leave as a proof: the neighbour would call it a contradiction.
-            match proof {
-                Ok(proof) if ledger::verify_consistency(self.suite, old, &head, &proof) => {
-                    links.push(HeadLink { from: *old, proof });
+            match self.proof_from(&writer, old) {
+                Ok(Some(proof)) => links.push(HeadLink { from: *old, proof }),
+                Ok(None) => left_out += 1,
+                Err(error) => {
+                    // Where the disk refuses the mark, whoever is refused next asks again.
+                    let _noted = writer.levels.ask_for_new();
+                    return Err(SpoolError::disk(&self.dir, error));
                 }
-                _ => left_out += 1,
             }
         }
         Ok((head, links, left_out))
     }
 
+    /// The proof that this ledger passed through a head on its way to the present one; none where it did not.
+    ///
+    /// # Errors
+    /// The tree cannot be read there, or is not what it was, which says nothing of the head.
+    fn proof_from(&self, writer: &Writer, old: &Head) -> io::Result<Option<Vec<Digest>>> {
+        let head = self.head();
+        if old.log != self.log || old.size > head.size {
+            return Ok(None);
+        }
+        let mut read = |level, index| writer.levels.read(level, index);
+        let proof = ledger::consistency_proof(self.suite, old.size, head.size, &mut read)?;
+        if ledger::verify_consistency(self.suite, old, &head, &proof) {
+            return Ok(Some(proof));
+        }
+        // Of a head that is not on the way the tree itself must prove another one. A digest that the disk has spoiled must
+        // not leave as a proof, nor be the reason why there is none: the neighbour would call either a contradiction.
+        let own = Head { root: writer.levels.root_at(old.size)?, ..*old };
+        let is_whole = ledger::verify_consistency(self.suite, &own, &head, &proof);
+        if is_whole { Ok(None) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
     /// Does this ledger pass through that head?
     ///
     /// # Errors
-    /// The tree cannot be read there, which says nothing of the head.
+    /// The tree cannot be read there, or is not what it was, which says nothing of the head.
     pub(crate) fn passes_through(&self, head: &Head) -> Result<bool, SpoolError> {
-        if head.log != self.log || head.size > self.head().size {
-            return Ok(false);
-        }
-        match self.root_at(head.size) {
-            Err(SpoolError::Disk { path, source }) if is_unreadable(&source) => Err(SpoolError::Disk { path, source }),
-            root => Ok(root.is_ok_and(|root| root == head.root)),
-        }
+        let writer = locked(&self.writer);
+        self.sound(&writer)?;
+        let proof = self.proof_from(&writer, head);
+        proof.map(|proof| proof.is_some()).map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
     /// The signed papers that begin this log; none for a node's first.
@@ -562,6 +591,11 @@ impl Ledger {
     pub(crate) fn is_leaf(&self, stored: &Stored) -> bool {
         let writer = locked(&self.writer);
         writer.levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, &stored.bytes))
+    }
+
+    /// Somebody is told now that the tree was computed anew.
+    pub(crate) fn tree_is_told(&self) -> Result<(), SpoolError> {
+        locked(&self.writer).levels.forget_asking().map_err(|source| SpoolError::disk(&self.dir, source))
     }
 
     /// A damaged segment was reported in the ledger: from now on it is only kept.
@@ -689,13 +723,28 @@ fn read_checkpoint(disk: &Disk, dir: &Path, node: &Name, log: u64) -> Result<(Op
     }
 }
 
+/// Where computing the tree from the records begins, and what is believed of the one that lies there.
+struct Ground<'a> {
+    disk: &'a Disk,
+    dir: &'a Path,
+    suite: Suite,
+    checkpoint: Option<Head>,
+    /// The first record that is looked at.
+    start: u64,
+    /// Records of which level 0 knows.
+    known: u64,
+    /// Below the checkpoint the leaf is right and the record is compared.
+    believed: bool,
+}
+
 /// Brings levels and segments to one state: every record that was ever promised has its leaf.
 ///
 /// 1. The levels up to the checkpoint must have its root; else they are computed from all records and must have it then.
 /// 2. Records above it give their leaves again. One that level 0 knows and that cannot be read keeps the leaf it had.
 /// 3. Segments with such records are set aside. A torn tail that level 0 does not know was promised to nobody.
 ///
-/// Gives whether the levels could not be read everywhere and were computed anew beside what is left of them.
+/// A tree that is not what was signed, or cannot be read or written, is computed anew beside what is left of it. Gives
+/// whether somebody has to be told.
 fn recover(
     disk: &Disk,
     dir: &Path,
@@ -706,25 +755,57 @@ fn recover(
     levels: &mut Levels,
 ) -> Result<bool, SpoolError> {
     let at = |source| SpoolError::disk(dir, source);
-    let promised = checkpoint.map_or(0, |checkpoint| checkpoint.head.size);
+    let checkpoint = checkpoint.map(|checkpoint| checkpoint.head);
+    let promised = checkpoint.map_or(0, |head| head.size);
     let on_disk = levels.leaves_on_disk().map_err(at)?;
     // A checkpoint that our present key did not sign is compared, but nothing is skipped because of it.
     let note = fs::read_to_string(dir.join(CHECKPOINT)).unwrap_or_default();
     let own = Checkpoint::verify(&note, node, &key.public()).is_ok();
-    let agrees = checkpoint
-        .is_none_or(|c| on_disk >= promised && levels.root_at(promised).is_ok_and(|root| root == c.head.root));
-    let mut start = if agrees && own { promised } else { 0 };
-    let mut known = if agrees { on_disk } else { 0 };
-    let mut renewed = false;
+    let root = levels.root_at(promised.min(on_disk));
     // A tree that can be read no more is no tree that is wrong: its leaves are still believed, as far as they go.
-    let unread = |read: io::Result<()>| read.is_err_and(|error| is_unreadable(&error));
-    if unread(levels.root_at(promised.min(on_disk)).map(drop)) || unread(levels.reset(start)) {
-        levels.renew().map_err(at)?;
-        (start, known) = (0, on_disk);
-        renewed = true;
-    } else {
+    let unread = root.as_ref().is_err_and(is_unreadable);
+    let agrees = checkpoint.is_none_or(|head| on_disk >= promised && root.is_ok_and(|root| root == head.root));
+    let start = if agrees && own { promised } else { 0 };
+    let stands = agrees && levels.reset(start).is_ok();
+    let known = if stands && !levels.is_none() { on_disk } else { on_disk.max(levels.leaves_aside()) };
+    let ground = Ground { disk, dir, suite, checkpoint, start, known, believed: agrees || unread };
+    let (wanted, told) = (levels.is_to_be_renewed(), levels.is_bare());
+    let in_place = |levels: &mut Levels| {
         levels.reset(start).map_err(at)?;
+        rebuild(&ground, levels)?;
+        levels.trim().map_err(at)
+    };
+    let done = if levels.is_none() || (stands && !wanted) {
+        match in_place(levels) {
+            // It takes no bytes beside a bad sector.
+            Err(SpoolError::Disk { source, .. }) if is_unreadable(&source) && !levels.is_none() => None,
+            done => Some(done),
+        }
+    } else {
+        None
+    };
+    if let Some(done) = done {
+        return done.map(|()| false);
     }
+    levels.renew().map_err(at)?;
+    match rebuild(&Ground { start: 0, ..ground }, levels) {
+        Ok(()) => levels.take_place().map_err(at)?,
+        // Somebody asked for another tree, and none can be made: this one still does.
+        Err(SpoolError::LedgerLost { .. }) if stands => {
+            levels.keep_old().map_err(at)?;
+            in_place(levels)?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(wanted || !told)
+}
+
+/// Computes the tree from the records, and sets segments aside in which some are not what they were.
+fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
+    let Ground { disk, dir, start, known, .. } = *ground;
+    let at = |source| SpoolError::disk(dir, source);
+    let promised = ground.checkpoint.map_or(0, |head| head.size);
+    let lost = |readable| SpoolError::LedgerLost { path: dir.to_owned(), promised, readable };
     let mut segments = segment::list(dir).map_err(at)?;
     if segments.first().is_none_or(|first| first.first > 0) && known > 0 {
         // The oldest segment is gone as a whole: its place is kept, so that the damage is seen and reported.
@@ -732,38 +813,18 @@ fn recover(
         disk.write(&path, b"").map_err(at)?;
         segments.insert(0, Segment { first: 0, health: Health::Damaged, path });
     }
+    let mut unknown = None;
     for (place, one) in segments.iter().enumerate() {
         let end = segments.get(place + 1).map(|next| next.first);
         if end.is_some_and(|end| end <= start) {
             continue;
         }
-        let (bytes, _) = segment::load_by(disk, &one.path).map_err(at)?;
         let mut broken = false;
-        let mut next = one.first;
-        let mut leaves: Vec<(u64, Option<Digest>)> = Vec::new();
-        for found in Frames::new(&bytes, one.first) {
-            match found {
-                Found::Record(stored) => {
-                    next = stored.index + 1;
-                    leaves.push((stored.index, Some(ledger::leaf(suite, &stored.bytes))));
-                }
-                Found::Unreadable { index } if index < known => {
-                    next = index + 1;
-                    leaves.push((index, None));
-                }
-                Found::Unreadable { .. } | Found::Broken { .. } => break,
-            }
-        }
-        // Up to where the next segment starts, or level 0 knows of records, all must be there.
-        for missing in next..end.unwrap_or(known.max(next)) {
-            leaves.push((missing, None));
-        }
-        for (index, leaf) in leaves {
-            let kept =
-                if index < known { levels.kept_leaf(index).filter(|leaf| *leaf != Digest::default()) } else { None };
+        for (index, leaf) in leaves_of(ground, one, end).map_err(at)? {
+            let kept = if index < known { levels.kept_leaf(index) } else { None };
             // Below the checkpoint the tree is right and the record is compared; above it the record is right.
             let leaf = match (leaf, kept) {
-                (Some(leaf), Some(kept)) if index < promised && leaf != kept => {
+                (Some(leaf), Some(kept)) if ground.believed && index < promised && leaf != kept => {
                     broken = true;
                     kept
                 }
@@ -772,12 +833,13 @@ fn recover(
                     broken = true;
                     kept
                 }
-                // Record and leaf are gone, but the tree above them stands and has the checkpoint's root.
-                (None, None) if index < start => {
+                // Record and leaf are gone, but the tree above them may stand, and have the checkpoint's root.
+                (None, None) if index < promised => {
                     broken = true;
-                    continue;
+                    unknown = unknown.or(Some(index));
+                    UNKNOWN
                 }
-                (None, None) => return Err(SpoolError::LedgerLost { path: dir.to_owned(), promised, readable: index }),
+                (None, None) => return Err(lost(index)),
             };
             if index == levels.size() {
                 levels.push(leaf);
@@ -789,14 +851,35 @@ fn recover(
             disk.rename(&one.path, &aside).map_err(at)?;
         }
     }
-    let lost = SpoolError::LedgerLost { path: dir.to_owned(), promised, readable: levels.size() };
-    if levels.size() < promised {
-        return Err(lost);
+    let readable = unknown.unwrap_or(levels.size());
+    match ground.checkpoint {
+        Some(_) if levels.size() < promised => Err(lost(readable.min(levels.size()))),
+        Some(head) if levels.root_at(promised).map_err(at)? != head.root => Err(lost(readable)),
+        _ => Ok(()),
     }
-    match checkpoint {
-        Some(c) if levels.root_at(promised).map_err(at)? != c.head.root => Err(lost),
-        _ => Ok(renewed),
+}
+
+/// The records of a segment by what they say, and none for those that must be there and cannot be read.
+fn leaves_of(ground: &Ground<'_>, one: &Segment, end: Option<u64>) -> io::Result<Vec<(u64, Option<Digest>)>> {
+    let (bytes, _) = segment::load_by(ground.disk, &one.path)?;
+    let mut next = one.first;
+    let mut leaves: Vec<(u64, Option<Digest>)> = Vec::new();
+    for found in Frames::new(&bytes, one.first) {
+        match found {
+            Found::Record(stored) => {
+                next = stored.index + 1;
+                leaves.push((stored.index, Some(ledger::leaf(ground.suite, &stored.bytes))));
+            }
+            Found::Unreadable { index } if index < ground.known => {
+                next = index + 1;
+                leaves.push((index, None));
+            }
+            Found::Unreadable { .. } | Found::Broken { .. } => break,
+        }
     }
+    // Up to where the next segment starts, or level 0 knows of records, all must be there.
+    leaves.extend((next..end.unwrap_or(ground.known.max(next))).map(|missing| (missing, None)));
+    Ok(leaves)
 }
 
 /// What cannot be read of each segment that was set aside and not yet reported.

@@ -1,6 +1,11 @@
 //! The Merkle tree of the ledger on disk: `level-<k>` holds, 32 bytes each, the digests of the complete subtrees of 2^k
 //! leaves, so that a root or a proof is O(log n) reads. Written after the records were synced and synced themselves
 //! only at checkpoints: what is above the last checkpoint is computed anew from the records when the ledger is opened.
+//!
+//! **A tree that is begun anew**, because the disk cannot read all of this one, grows in `level-<k>.new` while the old one
+//! stays where it is: a leaf whose record is lost stands nowhere else. Only when it is whole and synced it takes the old
+//! one's place, level 0 last, so that at every moment one of the two can be begun with. What was there is `level-<k>.damaged`
+//! then. The mark [`RENEW`] asks the next start for it, and stays until somebody was told.
 
 use std::fs::File;
 use std::io;
@@ -15,6 +20,12 @@ use crate::disk::{Disk, is_unreadable};
 const DIGEST_BYTES: u64 = 32;
 /// The suffix of levels that could not be read everywhere.
 const ASIDE: &str = "damaged";
+/// The suffix of levels that are to take the place of those.
+const NEW: &str = "new";
+/// Where this stands beside the levels, the next start begins the tree anew.
+const RENEW: &str = "renew-levels";
+/// Stands for a digest that nobody knows any more: its record cannot be read, nor what the tree said of it.
+pub(crate) const UNKNOWN: Digest = protocol::der_types::Octets([0; 32]);
 /// A ledger of 2^40 records would take a century at 300 a second.
 const LEVELS_MAX: u32 = 40;
 
@@ -29,9 +40,12 @@ pub(crate) struct Levels {
     size: u64,
     /// Digests not yet written, by level.
     pending: Vec<Vec<u8>>,
-    /// Level 0 of a tree that could not be read everywhere.
-    old_leaves: Option<File>,
+    /// The levels that these are to take the place of.
+    old: Option<Vec<File>>,
+    /// Level 0 of a tree whose place was taken before.
+    aside: Option<File>,
     stubborn: bool,
+    cannot_renew: bool,
 }
 
 impl Levels {
@@ -45,27 +59,40 @@ impl Levels {
             newest: Vec::new(),
             size: 0,
             pending: Vec::new(),
-            old_leaves: None,
+            old: None,
+            aside: File::open(dir.join("level-0").with_extension(ASIDE)).ok(),
             stubborn: false,
+            cannot_renew: false,
         };
+        levels.finish_taking_place()?;
+        levels.open_files()?;
+        Ok(levels)
+    }
+
+    fn open_files(&mut self) -> io::Result<()> {
         for level in 0..LEVELS_MAX {
-            if !levels.path(level).exists() {
+            if !self.path(level).exists() {
                 break;
             }
-            levels.file(level)?;
+            self.file(level)?;
         }
-        Ok(levels)
+        Ok(())
     }
 
     fn path(&self, level: u32) -> PathBuf {
         self.dir.join(format!("level-{level}"))
     }
 
+    fn new_path(&self, level: u32) -> PathBuf {
+        self.path(level).with_extension(NEW)
+    }
+
     fn file(&mut self, level: u32) -> io::Result<&File> {
         let at = level as usize;
         while self.files.len() <= at {
             let next = u32::try_from(self.files.len()).unwrap_or(LEVELS_MAX);
-            let file = self.disk.open_rw(&self.path(next))?;
+            let path = if self.old.is_some() { self.new_path(next) } else { self.path(next) };
+            let file = self.disk.open_rw(&path)?;
             self.files.push(file);
         }
         self.files.get(at).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -93,6 +120,19 @@ impl Levels {
         Ok(digests.chunks_exact(32).filter_map(Digest::from_slice).collect())
     }
 
+    /// The same, as far as they can be read, and whether the disk refused any.
+    pub(crate) fn read_each(&self, level: u32, first: u64, count: u64) -> (Vec<Option<Digest>>, bool) {
+        match self.read_many(level, first, count) {
+            Ok(all) => (all.into_iter().map(Some).collect(), false),
+            Err(_) => {
+                let each = (first..first + count).map(|index| self.read(level, index));
+                let mut unread = false;
+                let each = each.map(|read| read.inspect_err(|error| unread |= is_unreadable(error)).ok()).collect();
+                (each, unread)
+            }
+        }
+    }
+
     /// The newest digest of a level, as it was computed and not as the disk gives it.
     pub(crate) fn newest(&self, level: u32) -> Option<Digest> {
         self.newest.get(level as usize).copied()
@@ -111,28 +151,118 @@ impl Levels {
         }
     }
 
+    /// What stands beside a digest cannot be read either, so nobody can say what it was.
+    pub(crate) fn is_beyond_mending(&mut self) {
+        self.stubborn = true;
+    }
+
     /// Is there a digest that is wrong on disk and could not be written anew?
     pub(crate) fn is_stubborn(&self) -> bool {
         self.stubborn
     }
 
+    /// Forgets it: the disk is asked again.
+    pub(crate) fn try_again(&mut self) {
+        self.stubborn = false;
+    }
+
+    /// Is there no file of a tree?
+    pub(crate) fn is_none(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Are all levels but the lowest gone? So a failed sync leaves them.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.files.len() == 1
+    }
+
+    /// Has somebody asked for a new tree, or has one been begun of which nobody was told yet?
+    pub(crate) fn is_to_be_renewed(&self) -> bool {
+        self.dir.join(RENEW).exists()
+    }
+
+    /// Asks the next start for a new tree.
+    pub(crate) fn ask_for_new(&self) -> io::Result<()> {
+        if self.is_to_be_renewed() { Ok(()) } else { self.disk.write(&self.dir.join(RENEW), b"") }
+    }
+
+    /// Nobody needs to be told any more, or nothing is wrong.
+    pub(crate) fn forget_asking(&self) -> io::Result<()> {
+        if self.is_to_be_renewed() { self.disk.remove_file(&self.dir.join(RENEW)) } else { Ok(()) }
+    }
+
     /// Begins the tree anew in other files, because the disk cannot read all of these: it takes no bytes beside a bad
-    /// sector. The old ones are kept, and leaves of records that cannot be read are looked up in them.
+    /// sector. What only these hold is looked up in them until the new ones take their place.
     pub(crate) fn renew(&mut self) -> io::Result<()> {
-        let mut old = std::mem::take(&mut self.files);
-        let paths: Vec<PathBuf> = (0..LEVELS_MAX).take(old.len()).map(|level| self.path(level)).collect();
-        for path in &paths {
-            self.disk.rename(path, &path.with_extension(ASIDE))?;
-        }
-        self.old_leaves = (!old.is_empty()).then(|| old.swap_remove(0));
+        self.ask_for_new()?;
+        self.forget_new()?;
+        self.old = Some(std::mem::take(&mut self.files));
         self.reset(0)
+    }
+
+    /// Goes on with the old tree: the new one did not come to what was signed.
+    pub(crate) fn keep_old(&mut self) -> io::Result<()> {
+        self.files = self.old.take().unwrap_or_default();
+        self.cannot_renew = true;
+        self.forget_new()
+    }
+
+    /// Was the tree to be begun anew at this start, in vain?
+    pub(crate) fn cannot_renew(&self) -> bool {
+        self.cannot_renew
+    }
+
+    /// The new tree, all of it written, takes the old one's place.
+    pub(crate) fn take_place(&mut self) -> io::Result<()> {
+        self.files.iter().try_for_each(|file| self.disk.sync_data(file))?;
+        for level in (0..LEVELS_MAX).rev() {
+            let (path, new) = (self.path(level), self.new_path(level));
+            if path.exists() {
+                self.disk.rename(&path, &path.with_extension(ASIDE))?;
+            }
+            if new.exists() {
+                self.disk.rename(&new, &path)?;
+            }
+        }
+        self.old = None;
+        Ok(())
+    }
+
+    /// A process died while one tree took the place of the other. Only where level 0 was on its way the new one is whole
+    /// everywhere else.
+    fn finish_taking_place(&self) -> io::Result<()> {
+        let (path, new) = (self.path(0), self.new_path(0));
+        if !path.exists() && new.exists() { self.disk.rename(&new, &path) } else { self.forget_new() }
+    }
+
+    fn forget_new(&self) -> io::Result<()> {
+        let mut new = (0..LEVELS_MAX).map(|level| self.new_path(level)).filter(|path| path.exists());
+        new.try_for_each(|path| self.disk.remove_file(&path))
+    }
+
+    /// Leaves of a tree whose place was taken before.
+    pub(crate) fn leaves_aside(&self) -> u64 {
+        let length = self.aside.as_ref().and_then(|file| file.metadata().ok()).map(|about| about.len());
+        length.unwrap_or(0) / DIGEST_BYTES
     }
 
     /// The leaf of a record as it lay on disk before the records were read again.
     pub(crate) fn kept_leaf(&self, index: u64) -> Option<Digest> {
-        let Some(file) = &self.old_leaves else { return self.read(0, index).ok() };
-        let mut leaf = Digest::default();
-        self.disk.read_sectors(file, &mut leaf.0, index * DIGEST_BYTES).is_ok().then_some(leaf)
+        let aside = || self.aside.as_ref().and_then(|file| self.known(file, index));
+        self.kept(0, index).or_else(aside)
+    }
+
+    /// A digest as it lay on disk before.
+    fn kept(&self, level: usize, index: u64) -> Option<Digest> {
+        let files = self.old.as_ref().unwrap_or(&self.files);
+        files.get(level).and_then(|file| self.known(file, index))
+    }
+
+    /// A digest in a file, where it can be read and is one.
+    fn known(&self, file: &File, index: u64) -> Option<Digest> {
+        let mut digest = Digest::default();
+        let read = self.disk.read_sectors(file, &mut digest.0, index * DIGEST_BYTES);
+        read.is_ok().then_some(digest).filter(|digest| *digest != UNKNOWN)
     }
 
     /// The root over the first `size` leaves, all of which must be written.
@@ -166,7 +296,7 @@ impl Levels {
         Ok(())
     }
 
-    /// Adds a leaf in memory.
+    /// Adds a leaf in memory. Above one that nobody knows stands what stood there before.
     pub(crate) fn push(&mut self, leaf: Digest) {
         let (mut digest, mut index, mut level) = (leaf, self.size, 0);
         self.size += 1;
@@ -182,12 +312,13 @@ impl Levels {
             if let Some(pending) = self.pending.get_mut(level) {
                 pending.extend_from_slice(&digest.0);
             }
-            match left {
-                Some(left) if index & 1 == 1 => digest = tree::node(self.suite, &left, &digest),
-                _ => return,
-            }
-            index >>= 1;
-            level += 1;
+            let Some(left) = left.filter(|_| index & 1 == 1) else { return };
+            (index, level) = (index >> 1, level + 1);
+            digest = if left == UNKNOWN || digest == UNKNOWN {
+                self.kept(level, index).unwrap_or(UNKNOWN)
+            } else {
+                tree::node(self.suite, &left, &digest)
+            };
         }
     }
 
@@ -206,10 +337,11 @@ impl Levels {
     /// Syncs every level; afterwards a checkpoint over this size may be written.
     ///
     /// # Errors
-    /// No later sync of these files can be believed. They go, and the next opening computes them anew from the records.
+    /// No later sync of these files can be believed. All but the leaves go, which may be known nowhere else, and the next
+    /// opening begins the tree anew in other files.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
-            for level in (0..LEVELS_MAX).take(self.files.len()) {
+            for level in (1..LEVELS_MAX).take(self.files.len()) {
                 let _gone = self.disk.remove_file(&self.path(level));
             }
         })

@@ -134,7 +134,7 @@ pub use crate::{
     notice::{Notice, NoticeState, Wait},
     outbox::{Linked, OUTBOX_LIST_MAX, Outbox, SMALL_BYTES_MAX, Small},
     outlet::{Outlet, Standing},
-    scrub::Progress,
+    scrub::{Progress, UNREAD_MS},
     snapshot::{Item, Snapshot},
     spool::{DESK_TRIPS_MODE, Floor, Restored, RouteDirs, START_DOUBT_MS, Scrub, Setup, Spool, SpoolError, create},
     state::{Came, ParcelState, Sent, State},

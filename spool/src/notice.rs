@@ -15,7 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::{Name, ParcelId, Reason, Timestamp};
 use serde_json::{Value, json};
@@ -326,9 +326,13 @@ fn original(disk: &Disk, names: &Path, parcel: &str, name: &OsStr) -> Result<OsS
 }
 
 /// Writes the notice and removes the parcel's former one. A step on the way that is told late changes nothing. Where
-/// another parcel of the same name has the file's name, the parcel's id is added.
-pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice) -> Result<(), SpoolError> {
+/// another parcel of the same name has the file's name, the parcel's id is added. For the first of a parcel nothing can
+/// stand, and two dozen names need not be looked for.
+pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice, first: bool) -> Result<(), SpoolError> {
     let parcel = notice.parcel.to_string();
+    if first && notice.name.to_str().is_some() {
+        return write(disk, dir, &parcel, &notice.name, notice).map(drop);
+    }
     let name = original(disk, names, &parcel, &notice.name)?;
     let stands = |state: NoticeState| {
         [None, Some(parcel.as_str())]
@@ -338,14 +342,8 @@ pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice) -> Res
     if !notice.state.is_end() && NoticeState::ALL.into_iter().any(|state| state.is_final() && stands(state)) {
         return Ok(());
     }
-    let plain = dir.join(file_name(&name, None, notice.state));
-    let taken = fs::symlink_metadata(&plain).is_ok() && parcel_of(&plain).as_deref() != Some(&parcel);
-    let path = if taken { dir.join(file_name(&name, Some(&parcel), notice.state)) } else { plain };
+    let path = write(disk, dir, &parcel, &name, notice)?;
     let at = |source| SpoolError::disk(&path, source);
-    let mut bytes = serde_json::to_vec_pretty(&notice.to_json(&name)).map_err(|error| at(error.into()))?;
-    bytes.push(b'\n');
-    let written = if notice.state.is_end() { disk.write(&path, &bytes) } else { disk.write_lazy(&path, &bytes) };
-    written.map_err(at)?;
     for state in NoticeState::ALL {
         let with_id = dir.join(file_name(&name, Some(&parcel), state));
         let former = dir.join(file_name(&name, None, state));
@@ -360,6 +358,19 @@ pub(crate) fn put(disk: &Disk, dir: &Path, names: &Path, notice: &Notice) -> Res
         disk.remove_file(&kept).map_err(at)?;
     }
     Ok(())
+}
+
+/// Writes a notice under its name, and gives its place.
+fn write(disk: &Disk, dir: &Path, parcel: &str, name: &OsStr, notice: &Notice) -> Result<PathBuf, SpoolError> {
+    let plain = dir.join(file_name(name, None, notice.state));
+    let taken = fs::symlink_metadata(&plain).is_ok() && parcel_of(&plain).as_deref() != Some(parcel);
+    let path = if taken { dir.join(file_name(name, Some(parcel), notice.state)) } else { plain };
+    let at = |source| SpoolError::disk(&path, source);
+    let mut bytes = serde_json::to_vec_pretty(&notice.to_json(name)).map_err(|error| at(error.into()))?;
+    bytes.push(b'\n');
+    let written = if notice.state.is_end() { disk.write(&path, &bytes) } else { disk.write_lazy(&path, &bytes) };
+    written.map_err(at)?;
+    Ok(path)
 }
 
 /// Throws away what a loss of power left or brought back: a notice on the way is written without a sync and may say
@@ -483,7 +494,7 @@ mod tests {
                 at: Timestamp(2),
                 details: Value::Null,
             };
-            put(&Disk::real(), dir.path(), &dir.path().join("none"), &notice).unwrap();
+            put(&Disk::real(), dir.path(), &dir.path().join("none"), &notice, false).unwrap();
         }
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2);
@@ -567,7 +578,7 @@ mod tests {
                 let (parcel, name, route) = (protocol::der_types::Octets([7; 16]), name.clone(), route.clone());
                 let (claimed, at) = (Timestamp(1_795_305_600_000), Timestamp(1_795_305_601_999));
                 let notice = Notice { parcel, name, route, state, reason, claimed, at, details };
-                put(&disk, &own, &dir.path().join("names"), &notice).unwrap();
+                put(&disk, &own, &dir.path().join("names"), &notice, false).unwrap();
                 number += 1;
             }
         }

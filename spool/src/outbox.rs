@@ -268,9 +268,17 @@ impl Outbox {
         locked(&self.0.segments).kept()
     }
 
-    /// All that the ledger promises stands somewhere: what could not be read was promised to nobody.
-    pub(crate) fn nothing_is_missing(&self) -> Result<(), SpoolError> {
-        locked(&self.0.segments).nothing_is_missing().map_err(|source| SpoolError::disk(&self.0.dir, source))
+    /// All that the ledger promises stands somewhere: what could not be read was promised to nobody. Where records up to
+    /// an epoch are lost, that is said of later files only.
+    pub(crate) fn nothing_is_missing(&self, lost_through: Option<u64>) -> Result<(), SpoolError> {
+        locked(&self.0.segments)
+            .nothing_is_missing(lost_through)
+            .map_err(|source| SpoolError::disk(&self.0.dir, source))
+    }
+
+    /// Files that are kept and hold nothing that waits get another name, which no start looks at.
+    pub(crate) fn set_kept_aside(&self) -> Result<(), SpoolError> {
+        locked(&self.0.segments).set_kept_aside().map_err(|source| SpoolError::disk(&self.0.dir, source))
     }
 
     /// Every number of ours that waits here.

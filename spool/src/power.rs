@@ -19,7 +19,7 @@ mod content;
 mod names;
 mod weather;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -43,8 +43,8 @@ struct Machine {
     names: Names,
     contents: Contents,
     weather: Option<Weather>,
-    /// Pages of files that cannot be read, by inode.
-    spoiled: BTreeSet<(u64, u64)>,
+    /// Pages of files that cannot be read, by inode, which no other file gets while it is open here.
+    spoiled: BTreeMap<(u64, u64), File>,
     without: Option<SyncClass>,
     noise: Noise,
     cuts: u64,
@@ -60,7 +60,7 @@ impl Power {
             names: Names::new(graveyard)?,
             contents: Contents::default(),
             weather: None,
-            spoiled: BTreeSet::new(),
+            spoiled: BTreeMap::new(),
             without: None,
             noise: Noise::new(seed),
             cuts: 0,
@@ -89,9 +89,14 @@ impl Power {
     /// A sector goes bad: from now on the page of a file at this place cannot be read. Where all of it is written anew the
     /// disk takes another sector.
     pub fn spoil(&self, path: &Path, at: u64) -> io::Result<()> {
-        let inode = std::fs::symlink_metadata(path)?.ino();
-        self.machine().spoiled.insert((inode, at / PAGE_BYTES));
+        let file = File::open(path)?;
+        self.machine().spoiled.insert((file.metadata()?.ino(), at / PAGE_BYTES), file);
         Ok(())
+    }
+
+    /// Every sector can be read again: a cable was loose.
+    pub fn heal(&self) {
+        self.machine().spoiled.clear();
     }
 
     /// A machine that lies about one class of sync: says done and does nothing. A test of the tests.
@@ -181,7 +186,7 @@ impl Power {
             let about = file.metadata()?;
             let (inode, end) = (about.ino(), at + bytes as u64);
             let pages = (inode, at / PAGE_BYTES)..=(inode, end.saturating_sub(1) / PAGE_BYTES);
-            for (_, page) in machine.spoiled.range(pages).copied().collect::<Vec<_>>() {
+            for (_, page) in machine.spoiled.range(pages).map(|(place, _)| *place).collect::<Vec<_>>() {
                 // To write a part of it the kernel must read the rest.
                 if page * PAGE_BYTES < at || end < ((page + 1) * PAGE_BYTES).min(about.len()) {
                     machine.faults += 1;

@@ -4,7 +4,7 @@
 //! A record that is not what its leaf says is damage: its segment is set aside, a new one begins, the loss is recorded.
 //! A digest of the tree that disagrees with whole records below it is written anew from them. Dying anywhere is safe: a
 //! segment that was set aside and not yet reported is reported by the next start, and a digest is written in place with
-//! what it had before the disk spoiled it.
+//! what it had before the disk spoiled it. Where the disk takes none there, the next start is asked for another tree.
 
 use std::fs::File;
 use std::io;
@@ -15,6 +15,7 @@ use protocol::receipt::{Head, Range};
 use protocol::suite::Digest;
 use protocol::tree;
 
+use crate::disk::is_unreadable;
 use crate::ledger::{Damage, Ledger};
 use crate::levels::Levels;
 use crate::ranges::Ranges;
@@ -26,7 +27,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 
 /// A disk that reads nothing for a while, because a cable or a path to it is away, has lost nothing: what cannot be read is
 /// damage only when it still cannot after this.
-const UNREAD_MS: u64 = 10 * 60 * 1000;
+pub const UNREAD_MS: u64 = 10 * 60 * 1000;
 
 /// How far the scrub is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,8 @@ pub struct Progress {
     pub damaged: u64,
     /// Digests of the tree written anew by this process.
     pub mended: u64,
-    /// The tree on disk does not have the root of the ledger, and nothing here can say why.
+    /// The tree on disk does not have the root of the ledger, or a bad sector cannot be written over: the next start begins
+    /// it anew.
     pub unsound: bool,
 }
 
@@ -81,6 +83,7 @@ impl Scrub {
         let at = |source| SpoolError::disk(&ledger.dir, source);
         if self.progress.next >= self.progress.of {
             let head = ledger.head();
+            locked(&ledger.writer).levels.try_again();
             (self.progress.next, self.progress.of, self.root, self.place) = (0, head.size, head.root, None);
             self.rotten = Ranges::default();
         }
@@ -88,26 +91,36 @@ impl Scrub {
         let to = self.progress.of.min(((from >> ledger.sizes.scrub_level) + 1) << ledger.sizes.scrub_level);
         let mut step = Step::default();
         let (read, lost) = self.read(ledger, from, to).map_err(at)?;
-        if lost && now.since(*self.unread.get_or_insert(now)) < UNREAD_MS {
+        let mut writer = locked(&ledger.writer);
+        let (kept, unread) = writer.levels.read_each(0, from, to - from);
+        if (lost || unread) && now.since(*self.unread.get_or_insert(now)) < UNREAD_MS {
             self.place = None;
             return Ok(step);
         }
         self.unread = None;
-        let mut writer = locked(&ledger.writer);
-        let kept = writer.levels.read_many(0, from, to - from).unwrap_or_default();
         let (mut leaves, mut bad) = (Vec::new(), Ranges::default());
         for (index, (found, segment)) in (from..to).zip(&read) {
             let place = usize::try_from(index - from).unwrap_or(usize::MAX);
-            let kept = kept.get(place).copied();
+            let kept = kept.get(place).copied().flatten();
             let sibling = usize::try_from((index ^ 1).wrapping_sub(from)).unwrap_or(usize::MAX);
             let sibling = read.get(sibling).and_then(|(found, _)| *found);
-            let leaf = match (*found, kept) {
-                (Some(found), Some(kept)) if found == kept => found,
-                (Some(found), _) if is_right(&writer.levels, ledger, index, found, sibling) => {
-                    self.progress.mended += u64::from(writer.levels.mend(0, index, found).map_err(at)?);
-                    found
+            let right = match *found {
+                Some(found) if kept == Some(found) => Right::Leaf(found),
+                Some(found) => is_right(&writer.levels, ledger, index, found, sibling),
+                None => Right::Wrong,
+            };
+            let leaf = match right {
+                Right::Leaf(leaf) => leaf,
+                Right::Record(leaf) => {
+                    self.progress.mended += u64::from(writer.levels.mend(0, index, leaf).map_err(at)?);
+                    leaf
                 }
-                (_, kept) => {
+                // A record is not taken for lost because the tree cannot be read: one that is made anew says more.
+                Right::Unread(leaf) if kept.is_none() => {
+                    writer.levels.is_beyond_mending();
+                    leaf
+                }
+                Right::Unread(_) | Right::Wrong => {
                     bad.insert(index, index);
                     match segment.health {
                         Health::Sealed => drop(self.rotten.insert(index, index)),
@@ -126,6 +139,9 @@ impl Scrub {
             self.progress.ended = Some(now);
             let stands = writer.levels.root_at(to).is_ok_and(|root| root == self.root) && !writer.levels.is_stubborn();
             self.progress.unsound = to > 0 && !stands;
+            // Where the disk refuses the mark the next pass asks again.
+            let levels = &writer.levels;
+            let _noted = if self.progress.unsound { levels.ask_for_new() } else { levels.forget_asking() };
             for range in self.rotten.iter() {
                 step.unreported.extend(self.reported.missing(range.from, range.to));
             }
@@ -203,17 +219,38 @@ impl Scrub {
     }
 }
 
+/// What is right of a record and its leaf.
+enum Right {
+    /// Both: they are the same.
+    Leaf(Digest),
+    /// The record, by the digest above, which has this leaf.
+    Record(Digest),
+    /// Nobody knows: the tree cannot be read there. The record has this leaf.
+    Unread(Digest),
+    /// Not the record.
+    Wrong,
+}
+
 /// Record and leaf differ: does the digest above them say that the record is right?
-fn is_right(levels: &Levels, ledger: &Ledger, index: u64, found: Digest, sibling: Option<Digest>) -> bool {
+fn is_right(levels: &Levels, ledger: &Ledger, index: u64, found: Digest, sibling: Option<Digest>) -> Right {
+    let said = |is_so: bool| if is_so { Right::Record(found) } else { Right::Wrong };
+    let not_said = |error: &io::Error| if is_unreadable(error) { Right::Unread(found) } else { Right::Wrong };
     if index | 1 >= levels.size() {
         // The last leaf has no digest above it; what this process computed when it was recorded is in memory.
-        return levels.newest(0) == Some(found);
+        return said(levels.newest(0) == Some(found));
     }
+    let above = match levels.read(1, index / 2) {
+        Ok(above) => above,
+        Err(error) => return not_said(&error),
+    };
     let fits = |sibling: Digest| {
         let (left, right) = if index & 1 == 0 { (found, sibling) } else { (sibling, found) };
-        levels.read(1, index / 2).is_ok_and(|above| above == tree::node(ledger.suite, &left, &right))
+        above == tree::node(ledger.suite, &left, &right)
     };
-    sibling.is_some_and(fits) || levels.read(0, index ^ 1).is_ok_and(fits)
+    if sibling.is_some_and(fits) {
+        return Right::Record(found);
+    }
+    levels.read(0, index ^ 1).map_or_else(|error| not_said(&error), |sibling| said(fits(sibling)))
 }
 
 /// Holds every digest above these leaves, as far as it is complete, against the two below it.

@@ -5,7 +5,7 @@
 //! dead process and not used are recorded as withdrawn; a new epoch begins. Each of these steps may itself be
 //! interrupted and is done again by the next opening.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -57,6 +57,8 @@ const WITHDRAWN_EPOCHS_MAX: usize = 1_024;
 /// Bundles offered again that are remembered until the stage looks: what is more is offered once more with the next
 /// connection.
 const OFFERED_AGAIN_MAX: usize = 4_096;
+/// Parcels of which it is remembered that nobody was told of them yet. Of one that is forgotten a former notice is looked for.
+const UNTOLD_MAX: usize = 4_096;
 /// Records in a row that are a day too late before a walk by time ends.
 const LATE_RECORDS: usize = 10_000;
 /// The snapshot of announcements is written anew when a number crosses a multiple of this: a few bytes lost cost nothing.
@@ -382,13 +384,14 @@ struct Inner {
     key: Signatory,
     /// Folders of routes that could not be synced at the start: nobody builds on what stands there before they are.
     away: Mutex<BTreeSet<PathBuf>>,
-    /// Two stages may tell of one parcel at once, and which notice is the later one must be clear.
-    notices: Mutex<()>,
+    /// Parcels that this process claimed and told nobody of yet. Held while a notice is written: two stages may tell of one
+    /// parcel at once, and which notice is the later one must be clear.
+    notices: Mutex<HashSet<ParcelId>>,
     /// What the last looks at the inlets saw; for people, and made anew by the next look.
     inlets: Mutex<BTreeMap<Name, InletLook>>,
+    days: crate::evidence::Days,
     scrub: Mutex<scrub::Scrub>,
     wrong_at_start: bool,
-    kept: Vec<PathBuf>,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -431,7 +434,7 @@ impl Spool {
             };
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
-        let kept = settle_doubt(&outboxes, &index, &ledger, &lost, &layout)?;
+        settle_doubt(&outboxes, &index, &ledger, &lost, &layout)?;
         let epoch = Numbers::next_epoch(index.epoch(), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
@@ -453,9 +456,9 @@ impl Spool {
             notices: Mutex::default(),
             away: Mutex::new(away),
             inlets: Mutex::default(),
+            days: crate::evidence::Days::default(),
             scrub: Mutex::default(),
             wrong_at_start: wrong.checkpoint || wrong.tree || !wrong.damage.is_empty(),
-            kept,
             _lock: lock,
         }));
         if wrong.checkpoint {
@@ -471,6 +474,7 @@ impl Spool {
         started.epoch = Some(epoch);
         spool.record(started, Local::none())?;
         spool.load_announced();
+        spool.0.ledger.tree_is_told()?;
         // All of it was understood; whatever is written from here on may be of our own form.
         version::raise(spool.disk(), spool.layout().root(), spool.node(), version)?;
         Ok(spool)
@@ -707,13 +711,32 @@ impl Spool {
     /// Files of outboxes that the start kept although nothing that it could read stands in them, or not all of them could
     /// be read: something that was promised may be lost in them. Somebody has to be told.
     #[must_use]
-    pub fn kept_unread(&self) -> &[PathBuf] {
-        &self.0.kept
+    pub fn kept_unread(&self) -> Vec<PathBuf> {
+        let mut kept: Vec<PathBuf> = self.0.outboxes.values().flat_map(Outbox::kept).collect();
+        kept.sort();
+        kept
     }
 
-    /// The durable head, with a proof from each of these earlier heads, and how many could not be proven from.
+    /// Those of them in which nothing waits get another name beside the outbox's own, and no start looks into them again.
+    /// Gives how many, and how many are left.
+    pub fn set_kept_aside(&self) -> Result<(usize, usize), SpoolError> {
+        let before = self.kept_unread().len();
+        self.0.outboxes.values().try_for_each(Outbox::set_kept_aside)?;
+        let left = self.kept_unread().len();
+        Ok((before - left, left))
+    }
+
+    /// The durable head, with a proof from each of these earlier heads, and how many it does not pass through.
+    ///
+    /// # Errors
+    /// The tree cannot be read, or is not what it was: nothing is to be said now. The next start begins it anew.
     pub fn links(&self, from: &[Head]) -> Result<(Head, Vec<HeadLink>, usize), SpoolError> {
         self.0.ledger.links(from)
+    }
+    /// Was the tree of the ledger to be begun anew at this start, in vain? Another start would end no better.
+    #[must_use]
+    pub fn cannot_renew_tree(&self) -> bool {
+        self.0.ledger.cannot_renew()
     }
     /// Does our ledger pass through that head?
     pub fn passes_through(&self, head: &Head) -> Result<bool, SpoolError> {
@@ -970,8 +993,18 @@ impl Spool {
 
     /// Tells the app what became of its drop.
     pub fn notice(&self, route: &Name, notice: &Notice) -> Result<(), SpoolError> {
-        let _turn = locked(&self.0.notices);
-        notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice)
+        let mut untold = locked(&self.0.notices);
+        let first = untold.remove(&notice.parcel);
+        notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice, first)
+    }
+
+    /// A parcel was claimed under an id that was drawn a moment ago: no notice of it can stand.
+    pub(crate) fn nobody_was_told_of(&self, parcel: ParcelId) {
+        let mut untold = locked(&self.0.notices);
+        if untold.len() >= UNTOLD_MAX {
+            untold.clear();
+        }
+        untold.insert(parcel);
     }
 
     /// Removes notices of ends that have rested and are dated before a day, at most so many; those of parcels under way
@@ -1023,7 +1056,12 @@ impl Spool {
 
     /// Keeps what the auditor needs, each file under the day it happened. Keeping the same again is fine.
     pub fn keep_evidence(&self, kept: &[Kept]) -> Result<(), SpoolError> {
-        crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), kept)
+        crate::evidence::keep(&self.0.disk, &self.0.layout.evidence(), &self.0.days, kept)
+    }
+
+    /// Evidence of that day that stands there lasts from now on, also where a process died before it knew that.
+    pub fn evidence_lasts(&self, at: Timestamp) -> Result<(), SpoolError> {
+        self.0.days.last(&self.0.disk, &self.0.layout.evidence(), at)
     }
 
     /// Where a piece of evidence of that moment is kept.
@@ -1034,26 +1072,26 @@ impl Spool {
 }
 
 /// Of segments that could not be read everywhere: is anything missing that the ledger says waits? Where nothing is, it was
-/// the torn end of what nobody was promised. Gives those that are kept.
+/// the torn end of what nobody was promised. Where records are lost the ledger does not know all that it promised, and
+/// only what was written after that is known for what it is.
 fn settle_doubt(
     outboxes: &HashMap<Crossing, Outbox>,
     index: &Index,
     ledger: &Ledger,
     lost: &LostThrough<'_>,
     layout: &Layout,
-) -> Result<Vec<PathBuf>, SpoolError> {
+) -> Result<(), SpoolError> {
     let is_missing = |sent: &Sent| {
         let stands = outboxes.get(&sent.crossing).is_some_and(|outbox| outbox.holds(&sent.bundle));
         // Recorded, and its rename into the outbox is still owed.
         let owed = || layout.sealing().join(format!("{}.bundle", sent.bundle)).exists();
         !stands && !owed()
     };
-    let in_doubt = outboxes.values().any(|outbox| !outbox.in_doubt().is_empty());
-    // Where records are lost the ledger does not know all that it promised.
-    if in_doubt && !lost.may_hold_any()? && !index.any_waiting(ledger, &is_missing)? {
-        outboxes.values().try_for_each(Outbox::nothing_is_missing)?;
+    if outboxes.values().all(|outbox| outbox.in_doubt().is_empty()) || index.any_waiting(ledger, &is_missing)? {
+        return Ok(());
     }
-    Ok(outboxes.values().flat_map(Outbox::kept).collect())
+    let through = lost.through()?;
+    outboxes.values().try_for_each(|outbox| outbox.nothing_is_missing(through))
 }
 
 /// Up to which epoch records are lost: of what a process of that time left behind nobody can say any more that it was
@@ -1072,11 +1110,6 @@ impl<'a> LostThrough<'a> {
 
     fn may_hold(&self, epoch: u64) -> Result<bool, SpoolError> {
         Ok(self.through()?.is_some_and(|through| epoch <= through))
-    }
-
-    /// Could a record of the process before this one be lost?
-    fn may_hold_any(&self) -> Result<bool, SpoolError> {
-        self.may_hold(self.newest)
     }
 
     fn through(&self) -> Result<Option<u64>, SpoolError> {

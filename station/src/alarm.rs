@@ -149,6 +149,9 @@ alarms! {
     /// A trip out of order.
     TripOrder = "trip-order", "ferry trips --spool /var/lib/trilock/ZONE",
         "a ferry trip is missing, repeated or foreign", "摆渡批次缺失、重复或不属于本节点";
+    /// A medium with more on it than its waybills name.
+    NotOnWaybill = "not-on-waybill", "journalctl -u trilock-ZONE -p warning --since -1h | grep waybill",
+        "a medium held things that are on no waybill; they were not opened", "介质上有不在运单上的内容，未打开";
     /// A request that may not be made.
     RequestRefused = "request-refused", "journalctl -u trilock-ZONE -p warning -n 20",
         "a request at the desk was refused", "办理台请求被拒绝";
@@ -210,6 +213,7 @@ impl Alarm {
                 | Alarm::ScannerSilent
                 | Alarm::RequestRefused
                 | Alarm::TripOrder
+                | Alarm::NotOnWaybill
                 | Alarm::LedgerDamaged
                 | Alarm::BackupFailed
                 | Alarm::LinkDrops

@@ -6,7 +6,7 @@
 //! only then does the ledger say that it was made, and only then do older ones go, never the last that was read back.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,7 @@ use protocol::trust::{TrustError, Use};
 use protocol::{Digest, Name, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spool::disk::{PAGE_BYTES, is_unreadable};
 use spool::{Item, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
@@ -120,6 +121,20 @@ pub struct Good {
     /// Claimed drops and files that are not in it: links among them, or gone before they were read from a mount that
     /// gives no second names.
     pub left_out: u64,
+    /// Files in it of which the disk did not read everything: zeros stand there, or the file is not in it.
+    #[serde(default)]
+    pub spoiled: u64,
+}
+
+/// What was written, before it is read back.
+struct Written {
+    /// Of the head.
+    digest: Digest,
+    files: u64,
+    left_out: u64,
+    spoiled: u64,
+    /// The ledger's size.
+    records: u64,
 }
 
 /// How it stands with backups: `status/backup.json`.
@@ -205,7 +220,7 @@ impl Job {
         told("running", None, before.good.clone())?;
         match self.make(&clock) {
             Ok(good) => {
-                self.alarms.clear(clock(), Alarm::BackupFailed);
+                self.alarms.stands(clock(), Alarm::BackupFailed, good.spoiled > 0);
                 told("done", None, Some(good.clone()))?;
                 tracing::info!(file = %good.file.display(), bytes = good.bytes, records = good.records, took_ms = good.took_ms, "backup made and read back");
                 Ok(good)
@@ -230,7 +245,7 @@ impl Job {
         let stamp: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
         let target = settings.folder.join(format!("{}-{stamp}.{SUFFIX}", self.node));
         let aside = target.with_extension(UNFINISHED);
-        let (written, files, left_out, records) = match self.write(&aside, &recipient, at) {
+        let written = match self.write(&aside, &recipient, at) {
             Ok(written) => written,
             Err(error) => {
                 // What cannot be removed now is cleared before the next one.
@@ -240,7 +255,7 @@ impl Job {
         };
         let io = |cause| BackupError::Io { path: target.clone(), cause };
         self.spool.disk().rename(&aside, &target).map_err(io)?;
-        let verified = match self.read_back(&target, &written) {
+        let verified = match self.read_back(&target, &written.digest) {
             Ok(verified) => verified,
             // Written, and read by nobody: the next one clears it away.
             Err(BackupError::Stopped) => {
@@ -256,29 +271,28 @@ impl Job {
         let now = clock();
         let mut record = Record::new(Event::BackupMade, now);
         record.digest = Some(verified.digest);
-        record.through = Some(records);
+        record.through = Some(written.records);
         record.bytes = Some(verified.bytes);
         self.spool.record(record, Local::none())?;
-        self.prune(settings, &target, now)?;
+        // One with holes must not be the reason why a whole one goes.
+        if written.spoiled == 0 {
+            self.prune(settings, &target, now)?;
+        }
         Ok(Good {
             file: target,
             at_ms: at.0,
             bytes: verified.bytes,
-            records,
-            files,
+            records: written.records,
+            files: written.files,
             took_ms: now.since(at),
             digest: verified.digest.to_string(),
-            left_out,
+            left_out: written.left_out,
+            spoiled: written.spoiled,
         })
     }
 
-    /// Writes and syncs. Returns the digest of the head, the number of files, what was left out, and the ledger's size.
-    fn write(
-        &self,
-        aside: &Path,
-        recipient: &SealingKey,
-        at: Timestamp,
-    ) -> Result<(Digest, u64, u64, u64), BackupError> {
+    /// Writes and syncs.
+    fn write(&self, aside: &Path, recipient: &SealingKey, at: Timestamp) -> Result<Written, BackupError> {
         let io = |cause| BackupError::Io { path: aside.to_owned(), cause };
         let sealed = |cause| BackupError::Sealed { path: aside.to_owned(), cause };
         let disk = self.spool.disk();
@@ -296,16 +310,17 @@ impl Job {
         };
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         let writer = BackupWriter::begin(&plan, out).map_err(sealed)?;
-        let mut archive = Archive { tar: tar::Builder::new(writer), files: 0, gone: 0, at, stop: &self.stop };
+        let mut archive =
+            Archive { tar: tar::Builder::new(writer), files: 0, gone: 0, spoiled: 0, at, stop: &self.stop };
         archive.bytes(Path::new("ledger/checkpoint"), snapshot.checkpoint.as_bytes()).map_err(io)?;
         self.config_into(&mut archive).map_err(io)?;
         snapshot.each(|item| archive.item(&item))?;
-        let (files, left_out) = (archive.files, archive.gone + snapshot.left_out);
+        let (files, left_out, spoiled) = (archive.files, archive.gone + snapshot.left_out, archive.spoiled);
         let writer = archive.tar.into_inner().map_err(io)?;
         let (out, digest, _) = writer.finish().map_err(sealed)?;
         let file = out.into_inner().map_err(|error| io(error.into_error()))?;
         disk.sync_file(&file).map_err(io)?;
-        Ok((digest, files, left_out, snapshot.head.size))
+        Ok(Written { digest, files, left_out, spoiled, records: snapshot.head.size })
     }
 
     /// Config, rules and cards: what a new machine needs besides the keys. No file that holds a private key is among
@@ -430,6 +445,7 @@ struct Archive<'a, W: Write> {
     tar: tar::Builder<W>,
     files: u64,
     gone: u64,
+    spoiled: u64,
     at: Timestamp,
     stop: &'a AtomicBool,
 }
@@ -461,6 +477,10 @@ impl<W: Write> Archive<'_, W> {
             return self.tar.append_data(&mut header, &item.path, io::empty()).map_err(io);
         }
         let file = match open_listed(item) {
+            Err(error) if is_unreadable(&error) => {
+                self.spoil(item);
+                return Ok(());
+            }
             // What stands there now is another thing than was listed: a link, a pipe.
             Err(error) if matches!(error.kind(), NotFound | InvalidData) => {
                 self.gone += 1;
@@ -474,10 +494,20 @@ impl<W: Write> Archive<'_, W> {
             self.header(tar::EntryType::Regular, bytes, if meta.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
         header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
         self.files += 1;
-        let content = Exactly { file: UntilStopped { file, stop: self.stop }, left: bytes };
+        let mut content = Exactly { file: UntilStopped { file, stop: self.stop }, left: bytes, at: 0, spoiled: false };
         self.tar
-            .append_data(&mut header, &item.path, content)
-            .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })
+            .append_data(&mut header, &item.path, &mut content)
+            .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })?;
+        if content.spoiled {
+            self.spoil(item);
+        }
+        Ok(())
+    }
+
+    /// One bad sector must not end every backup just when the disk dies: the rest is what a backup is for.
+    fn spoil(&mut self, item: &Item) {
+        self.spoiled += 1;
+        tracing::error!(path = %item.path.display(), "a backup has zeros for what the disk does not read any more");
     }
 }
 
@@ -504,22 +534,34 @@ fn open_listed(item: &Item) -> io::Result<File> {
 }
 
 /// As many bytes as were there at the moment: what was appended since is left away, and what is missing (only ever of a
-/// bundle that was still being written, which a start throws away) is filled.
-struct Exactly<'a> {
-    file: UntilStopped<'a>,
+/// bundle that was still being written, which a start throws away) is filled. So is a page that the disk does not read.
+struct Exactly<R> {
+    file: R,
     left: u64,
+    at: u64,
+    spoiled: bool,
 }
 
-impl Read for Exactly<'_> {
+impl<R: Read + Seek> Read for Exactly<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
         let Some(out) = out.get_mut(..most).filter(|out| !out.is_empty()) else { return Ok(0) };
-        let mut read = self.file.read(out)?;
-        if read == 0 {
-            out.fill(0);
-            read = most;
-        }
-        self.left -= read as u64;
+        let read = match self.file.read(out) {
+            Ok(0) => {
+                out.fill(0);
+                most
+            }
+            Err(error) if is_unreadable(&error) => {
+                let page = PAGE_BYTES - self.at % PAGE_BYTES;
+                let page = out.iter_mut().take(usize::try_from(page).unwrap_or(usize::MAX));
+                let filled = page.map(|byte| *byte = 0).count();
+                self.file.seek(SeekFrom::Start(self.at + filled as u64))?;
+                self.spoiled = true;
+                filled
+            }
+            other => other?,
+        };
+        (self.left, self.at) = (self.left - read as u64, self.at + read as u64);
         Ok(read)
     }
 }
@@ -536,6 +578,12 @@ impl Read for UntilStopped<'_> {
             return Err(io::Error::other("stopped"));
         }
         self.file.read(out)
+    }
+}
+
+impl Seek for UntilStopped<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -589,7 +637,7 @@ pub(crate) fn snapshot(station: &Station, now: Timestamp) -> Value {
     let Some(settings) = &station.backups.settings else { return json!({ "state": "not set up" }) };
     let good = state.good.map(|good| {
         let age_h = now.since(Timestamp(good.at_ms)) / HOUR_MS;
-        json!({ "file": good.file, "age_h": age_h, "bytes": good.bytes, "records": good.records, "took_ms": good.took_ms })
+        json!({ "file": good.file, "age_h": age_h, "bytes": good.bytes, "records": good.records, "took_ms": good.took_ms, "spoiled": good.spoiled })
     });
     json!({ "state": state.state, "error": state.error, "last_good": good, "overdue_after_h": settings.overdue_h })
 }
@@ -618,6 +666,46 @@ mod tests {
         assert_eq!(reading.read(&mut piece).unwrap(), 8);
         stop.store(true, Ordering::SeqCst);
         assert!(reading.read(&mut piece).is_err());
+    }
+
+    /// Bytes of which one page cannot be read.
+    struct Worn(io::Cursor<Vec<u8>>, u64);
+
+    impl Read for Worn {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let (at, bad) = (self.0.position(), self.1 * PAGE_BYTES..(self.1 + 1) * PAGE_BYTES);
+            if bad.contains(&at) {
+                return Err(rustix::io::Errno::IO.into());
+            }
+            let most = if at < bad.start { bad.start - at } else { u64::MAX };
+            let most = usize::try_from(most).unwrap_or(usize::MAX).min(out.len());
+            self.0.read(&mut out[..most])
+        }
+    }
+
+    impl Seek for Worn {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_costs_itself_and_no_backup() {
+        for (bad, buffer) in [(0, 512), (1, 512), (1, 4096), (2, 5000), (2, 100_000)] {
+            let bytes = vec![7; 3 * 4096];
+            let file = Worn(io::Cursor::new(bytes.clone()), bad);
+            let mut content = Exactly { file, left: 3 * PAGE_BYTES, at: 0, spoiled: false };
+            let (mut all, mut piece) = (Vec::new(), vec![0; buffer]);
+            loop {
+                match content.read(&mut piece).unwrap() {
+                    0 => break,
+                    read => all.extend_from_slice(&piece[..read]),
+                }
+            }
+            let mut wanted = bytes;
+            wanted[bad as usize * 4096..][..4096].fill(0);
+            assert!(all == wanted && content.spoiled, "page {bad} by {buffer} bytes");
+        }
     }
 
     #[test]

@@ -43,8 +43,6 @@ pub(crate) struct Budgets<'a> {
     spent: BTreeMap<Name, Spent>,
     /// What a budget kept back, by type.
     pub(crate) held: BTreeMap<String, u64>,
-    /// Findings let pass as exceptions, of what goes.
-    pub(crate) exceptions: u64,
 }
 
 impl<'a> Budgets<'a> {
@@ -54,12 +52,12 @@ impl<'a> Budgets<'a> {
         rules: Option<&'a Rules>,
         today: impl IntoIterator<Item = BundleId>,
     ) -> Result<Budgets<'a>, StationError> {
-        let mut budgets = Budgets { station, rules, spent: BTreeMap::new(), held: BTreeMap::new(), exceptions: 0 };
+        let mut budgets = Budgets { station, rules, spent: BTreeMap::new(), held: BTreeMap::new() };
         let by_day =
             |rules: &Rules| rules.types().any(|one| one.budget().is_some_and(|budget| budget.per == BudgetPeriod::Day));
         if rules.is_some_and(by_day) {
             for bundle in today {
-                let Some((kind, one)) = budgets.look_up(&bundle)? else { continue };
+                let Some((kind, one)) = look_up(station, &bundle)? else { continue };
                 let counts = budgets.budget(&kind).is_some_and(|budget| budget.per == BudgetPeriod::Day);
                 if counts {
                     budgets.spend(kind, one);
@@ -73,14 +71,13 @@ impl<'a> Budgets<'a> {
     /// one replaces, and was counted then.
     pub(crate) fn lets(&mut self, bundle: &BundleId, again: bool) -> Result<bool, StationError> {
         // A sealed bundle of which the ledger knows no parcel is none that could be counted; there is none.
-        let Some((kind, one)) = self.look_up(bundle)? else { return Ok(true) };
+        let Some((kind, one)) = look_up(self.station, bundle)? else { return Ok(true) };
         let before = self.spent.get(&kind).copied().unwrap_or_default();
         let over = self.budget(&kind).is_some_and(|budget| !before.and(one).keeps_to(budget));
         if over && !again {
             *self.held.entry(kind.to_string()).or_default() += 1;
             return Ok(false);
         }
-        self.exceptions = self.exceptions.saturating_add(one.exceptions);
         self.spend(kind, one);
         Ok(true)
     }
@@ -93,16 +90,28 @@ impl<'a> Budgets<'a> {
     fn budget(&self, kind: &Name) -> Option<&'a Budget> {
         self.rules?.parcel_type(kind)?.budget()
     }
+}
 
-    fn look_up(&self, bundle: &BundleId) -> Result<Option<(Name, Spent)>, StationError> {
-        let parcel = self.station.spool.parcel_of_bundle(bundle)?;
-        let known = parcel.map(|parcel| self.station.spool.parcel(&parcel)).transpose()?.flatten();
-        Ok(known.map(|known| {
-            let excepted = known.labels.iter().filter(|label| label.name.as_str() == EXCEPTED);
-            let exceptions = excepted.filter_map(|label| label.value.parse::<u64>().ok()).sum();
-            (known.parcel_type, Spent { parcels: 1, bytes: known.bytes, exceptions })
-        }))
+/// Findings that two people let pass as exceptions in these bundles, as the ledger has them.
+pub(crate) fn exceptions<'a>(
+    station: &Station,
+    bundles: impl IntoIterator<Item = &'a BundleId>,
+) -> Result<u64, StationError> {
+    let mut sum = 0_u64;
+    for bundle in bundles {
+        sum = sum.saturating_add(look_up(station, bundle)?.map_or(0, |(_, one)| one.exceptions));
     }
+    Ok(sum)
+}
+
+fn look_up(station: &Station, bundle: &BundleId) -> Result<Option<(Name, Spent)>, StationError> {
+    let parcel = station.spool.parcel_of_bundle(bundle)?;
+    let known = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+    Ok(known.map(|known| {
+        let excepted = known.labels.iter().filter(|label| label.name.as_str() == EXCEPTED);
+        let exceptions = excepted.filter_map(|label| label.value.parse::<u64>().ok()).sum();
+        (known.parcel_type, Spent { parcels: 1, bytes: known.bytes, exceptions })
+    }))
 }
 
 #[cfg(test)]

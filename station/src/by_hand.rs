@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use guard::{Judgement, Moment, Parcel as _, Question};
 use protocol::bundle::BundleError;
@@ -390,9 +391,21 @@ fn told(envelope: &Envelope, route: &Name, name: &str) -> Value {
 }
 
 /// What stands in an outbox out of the internal zone and the ledger does not know was put there by hand: held, recorded, and
-/// never on a trip. For the start, which is when an outbox is read. The folder is asked and not the list of it: of two files
+/// never on a trip. For the start, which is when an outbox is read, and for what could not be read then. The folder is asked and not the list of it: of two files
 /// under one number the list has one.
 pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationError> {
+    let mut unread = BTreeSet::new();
+    let walked = turn_out_all(station, &mut unread, now);
+    let mut unproven = station.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+    if walked.is_ok() {
+        unproven.clear();
+    }
+    // A walk that ended early has proven nothing of what it did not come to.
+    unproven.extend(unread);
+    walked
+}
+
+fn turn_out_all(station: &Station, unread: &mut BTreeSet<BundleId>, now: Timestamp) -> Result<(), StationError> {
     for peer in &station.peers {
         let crossing = Crossing::between(station.zone, peer.zone);
         let Some(crossing) = crossing.filter(|crossing| leads_out(*crossing)) else { continue };
@@ -402,7 +415,8 @@ pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationE
             let Some((id, kind)) = id_in_outbox(&path) else { continue };
             let ours = match kind {
                 EntryKind::Bundle => sent_from_here(station, crossing, &id)?,
-                EntryKind::Receipts => station.spool.bundle_recorded(&id)? && is_own_batch(station, &id, &path),
+                EntryKind::Receipts if station.spool.bundle_recorded(&id)? => is_own_batch(station, unread, &id, &path),
+                EntryKind::Receipts => false,
             };
             if ours {
                 continue;
@@ -413,13 +427,33 @@ pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationE
             admission::hold(station, &path, Some(id), Reason::NotAuthentic, Some(crossing), now)?;
             listed.map_or(Ok(()), |listed| outbox.remove(&listed))?;
         }
-        turn_out_of_segments(station, crossing, now)?;
+        turn_out_of_segments(station, crossing, unread, now)?;
     }
     Ok(())
 }
 
+/// What the disk still does not give, where it did not give all: no trip takes what nobody has proven.
+pub(crate) fn still_unproven(station: &Station, now: Timestamp) -> Result<BTreeSet<BundleId>, StationError> {
+    let unproven = || station.unproven.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !unproven().is_empty() {
+        turn_out(station, now)?;
+    }
+    Ok(unproven())
+}
+
+/// It must neither keep the node from starting nor be held for what nobody saw.
+fn waits_unproven(unread: &mut BTreeSet<BundleId>, id: &BundleId, path: &Path, cause: &std::io::Error) {
+    tracing::error!(%id, path = %path.display(), %cause, "an entry of the outbox cannot be read; it stays, and on no trip");
+    unread.insert(*id);
+}
+
 /// The same of what shares a file with others: there any record that names it has it listed, and a refusal is one.
-fn turn_out_of_segments(station: &Station, crossing: Crossing, now: Timestamp) -> Result<(), StationError> {
+fn turn_out_of_segments(
+    station: &Station,
+    crossing: Crossing,
+    unread: &mut BTreeSet<BundleId>,
+    now: Timestamp,
+) -> Result<(), StationError> {
     let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
     for entry in outbox.entries()?.into_iter().filter(|entry| !outbox.is_own_file(entry)) {
         let ours = match entry.kind {
@@ -430,11 +464,14 @@ fn turn_out_of_segments(station: &Station, crossing: Crossing, now: Timestamp) -
             continue;
         }
         let mut bytes = Vec::new();
-        let read = outbox.content(&entry).and_then(|mut content| content.read_to_end(&mut bytes));
-        if let Err(cause) = read {
-            // What a damaged disk does not give no trip can take either, and it must not keep the node from starting.
-            tracing::error!(id = %entry.id, %cause, "an entry of the outbox cannot be read");
-            continue;
+        match outbox.content(&entry).and_then(|mut content| content.read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            // It has left.
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(cause) => {
+                waits_unproven(unread, &entry.id, &entry.path, &cause);
+                continue;
+            }
         }
         if entry.kind == EntryKind::Receipts && is_batch_of_ours(station, &entry.id, &bytes) {
             continue;
@@ -465,17 +502,20 @@ fn sent_from_here(station: &Station, crossing: Crossing, id: &BundleId) -> Resul
         .is_some_and(|known| known.state == State::Lost || known.sent.is_some_and(|sent| sent.crossing == crossing)))
 }
 
-/// A batch has no parcel, and a refusal names it too: it is ours by its signature. One that a damaged disk does not give
-/// stays: no trip can take it either, and it must not keep the node from starting.
-fn is_own_batch(station: &Station, id: &BundleId, path: &Path) -> bool {
-    let bytes = match read_small(path, ReceiptBatch::BYTES_MAX as u64) {
-        Ok(bytes) => bytes,
+/// A batch has no parcel, and a refusal names it too: it is ours by its signature. One that the disk does not give stays
+/// until it does.
+fn is_own_batch(station: &Station, unread: &mut BTreeSet<BundleId>, id: &BundleId, path: &Path) -> bool {
+    match station.spool.disk().read_plain(path, ReceiptBatch::BYTES_MAX as u64) {
+        Ok(bytes) => is_batch_of_ours(station, id, &bytes),
+        // A link, a pipe, or too large for one.
+        Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => false,
+        // It has left.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => true,
         Err(cause) => {
-            tracing::error!(path = %path.display(), %cause, "a batch in the outbox cannot be read");
-            return cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+            waits_unproven(unread, id, path, &cause);
+            true
         }
-    };
-    is_batch_of_ours(station, id, &bytes)
+    }
 }
 
 fn is_batch_of_ours(station: &Station, id: &BundleId, bytes: &[u8]) -> bool {
@@ -497,8 +537,8 @@ pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationErro
     let (mut kept, mut forgotten) = (BTreeSet::new(), false);
     for note in notes {
         match noted(&note) {
-            Some(made) if !has_rested(&made, now, u64::from(station.settings.quarantine_days) * DAY_MS) => {
-                if has_rested(&made, now, DAY_MS) {
+            Some(made) if !has_rested(disk, &made, now, u64::from(station.settings.quarantine_days) * DAY_MS) => {
+                if has_rested(disk, &made, now, DAY_MS) {
                     tracing::warn!(made = %made.display(), "what was opened by hand was not taken: open the bundle again");
                     forgotten = true;
                 }
@@ -520,7 +560,7 @@ pub(crate) fn clear(station: &Station, now: Timestamp) -> Result<(), StationErro
     station.alarms.stands(now, Alarm::ByHandLeft, forgotten);
     for path in left {
         let ours = path.extension().is_some_and(|end| end == GIVEN || end == MADE || end == "aside");
-        if ours && !kept.contains(&path) && has_rested(&path, now, DAY_MS) {
+        if ours && !kept.contains(&path) && has_rested(disk, &path, now, DAY_MS) {
             disk.remove_tree(&path).map_err(io_at(&path))?;
         }
     }

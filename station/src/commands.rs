@@ -240,6 +240,15 @@ enum Command {
     Backup,
     /// Start from a backup where the state is gone. 恢复
     Restore(backup::RestoreArguments),
+    /// Say that nobody waits for what a start could not read of an outbox and kept (alarm bundle-missing); the files only
+    /// get another name. 收起读不出的发送队列文件
+    Outbox {
+        /// `aside`.
+        word: String,
+        /// How that is known; kept in the ledger.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// After a restore: say whether a parcel that waits was delivered before. 恢复后确认可能重复的投递件
     Duplicate {
         /// `admit`: it was not, deliver it. `close`: it was.
@@ -416,6 +425,13 @@ fn dispatch<L: Links>(zone: Zone, path: &std::path::Path, command: Command, out:
         }
         Command::Backup => backup::backup(&config, zone, out),
         Command::Restore(asked) => backup::restore(&config, zone, &asked, out),
+        Command::Outbox { word, reason } if word == "aside" => {
+            ask::ask(&config, zone, "outbox-aside", [("reason", Some(reason))], out)
+        }
+        Command::Outbox { .. } => {
+            out.error("outbox takes aside", "outbox aside --reason TEXT", "outbox aside --reason 原因");
+            Exit::Config
+        }
         Command::Duplicate { word, parcel, reason } if word == "admit" || word == "close" => {
             let action = format!("duplicate-{word}");
             ask::ask(&config, zone, &action, [("parcel", Some(parcel)), ("reason", Some(reason))], out)

@@ -237,7 +237,8 @@ pub struct FerrySettings {
     /// Media of the register.
     #[serde(default, rename = "medium")]
     pub media: Vec<MediumSettings>,
-    /// Hours after which a staged trip that nobody confirmed is dissolved; its bundles wait for the next. Default 72.
+    /// Hours after which a staged trip that nobody confirmed is dissolved; the next export stages it again under its
+    /// number. Default 72.
     #[serde(default = "trip_hours")]
     pub trip_hours: u32,
     /// Is a trip whose number is not the next one refused (`true`, default) or taken and alarmed?

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::Label;
+use protocol::parcel::{Label, Priority};
 use protocol::receipt::{EpochGaps, Range};
 use protocol::request::{ARGUMENTS_MAX, Request};
 use protocol::trust::{KeyCard, Role, Use};
@@ -28,7 +28,7 @@ use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::housekeeping::DAY_MS;
 use crate::station::{Off, Station, StationError};
-use crate::trips::{self, Meant, VolumeRead};
+use crate::trips::{self, Choice, Holds, Meant, Order, VolumeRead};
 use crate::{
     admission, backup, by_hand, disposal, held, housekeeping, key_life, last_day, receipts, release, report, reseal,
 };
@@ -47,6 +47,7 @@ const LABELS_MAX: usize = 32;
 const LIST_ROWS_MAX: usize = 10_000;
 /// Acts of one answer; the next page begins behind the last.
 const ACTS_MAX: usize = 1_000;
+const HOUR_MS: u64 = 60 * 60 * 1000;
 /// Lines of waybills that one answer looks into: some full discs.
 const LINES_MAX: usize = 100_000;
 
@@ -266,9 +267,10 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
                 return Ok(Err(missing("trip, crossing")));
             };
             or_disk_error(trips::import(station, crossing, trip, person, request.at, now).map(|imported| {
-                imported.map(|(trip, skipped)| json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": skipped }))
+                imported.map(|(trip, order)| json!({ "trip": trip.trip, "bundles": trip.bundles, "receipts": trip.files - trip.bundles, "bytes": trip.bytes, "skipped": order == Order::Skips, "late": order == Order::Late }))
             }))
         }
+        "turned-away" if may(&[Role::Operator]) => turned_away(station, request, now),
         "resend" if may(&[Role::Operator]) => resend(station, request, now),
         "reseal" if may(&[Role::Operator]) => {
             let parcel = request.argument("parcel").and_then(ParcelId::from_hex);
@@ -284,6 +286,7 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "keys" if may(&[Role::KeyAdmin]) => key_life::needed(station, now),
         "backup" if may(&[Role::Operator]) => Ok(backup::start(station, request.id)),
         "gap-close" if may(&[Role::Operator]) => close_gap(station, request),
+        "outbox-aside" if may(&[Role::Operator]) => or_disk_error(set_kept_aside(station, request, now)),
         "duplicate-admit" | "duplicate-close" if may(&[Role::Operator]) => duplicate(station, request, now),
         "route-enable" | "route-disable" if may(&[Role::Operator]) => switch(station, request, now),
         // Two people's own words, and never the node's: its key lies on this machine.
@@ -312,8 +315,8 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
         "ledger-export" if may(&[Role::Auditor, Role::Security]) => ledger_export(station, request, now),
         "gaps" => Ok(Ok(housekeeping::gaps(station))),
         "trips" => Ok(Ok(json!(trips::list(station)?))),
-        "export" | "reexport" | "approve" | "confirm" | "import" | "resend" | "reseal" | "keys" | "route-enable"
-        | "route-disable" | "except" | "except-revoke" | "held" | "held-take" | "release" | "dispose" | "dispose-word" | "intake" | "seal" | "open" | "backup" | "gap-close"
+        "export" | "reexport" | "approve" | "confirm" | "import" | "turned-away" | "resend" | "reseal" | "keys" | "route-enable"
+        | "route-disable" | "except" | "except-revoke" | "held" | "held-take" | "release" | "dispose" | "dispose-word" | "intake" | "seal" | "open" | "backup" | "gap-close" | "outbox-aside"
         | "duplicate-admit" | "duplicate-close" | "clock-confirm" | "report" | "ledger-export" => Ok(Err(
             Refusal::new("role", "the role on the key card may not ask for this", "密钥卡上的角色无权提出该请求"),
         )),
@@ -323,12 +326,64 @@ fn carry_out(station: &Station, request: &Request, role: Role, signed: &[u8], no
     }
 }
 
+/// What is to go on a trip. A trip that goes again takes what it had. What an export does not know is not left unsaid: who
+/// asked for less must not carry more.
+fn choice_of(station: &Station, request: &Request, again: Option<u64>) -> Result<Choice, Refusal> {
+    const EXPORT: [&str; 7] = ["medium", "carrier", "written", "route", "priority", "older-than-h", "bytes-max"];
+    const REEXPORT: [&str; 3] = ["medium", "carrier", "trip"];
+    let known = if again.is_some() { &REEXPORT[..] } else { &EXPORT };
+    if let Some(other) = request.arguments.iter().find(|label| !known.contains(&label.name.as_str())) {
+        let (action, other) = (&request.action, &other.name);
+        let words = format!("this node knows no \"{other}\" of {action}");
+        return Err(Refusal::new("argument-unknown", &words, &format!("本节点的 {action} 不支持“{other}”"))
+            .with_remedy(
+                "ferry and daemon are of different versions: install the same",
+                "ferry 与守护进程版本不一致，请安装同一版本",
+            ));
+    }
+    let listed =
+        |what: &str| request.argument(what).map(|words| words.split(',').collect::<Vec<_>>()).unwrap_or_default();
+    let of_number = |what: &'static str| match request.argument(what).map(str::parse::<u64>) {
+        Some(Err(_)) => Err(missing(&format!("{what}, as a number"))),
+        number => Ok(number.and_then(Result::ok)),
+    };
+    let mut choice = Choice {
+        bytes_max: of_number("bytes-max")?,
+        older_than_ms: of_number("older-than-h")?.unwrap_or(0).saturating_mul(HOUR_MS),
+        ..Choice::default()
+    };
+    for word in listed("route") {
+        match Name::new(word).ok().filter(|route| station.route(route).is_some()) {
+            Some(route) => choice.routes.insert(route),
+            None => {
+                let word = word.escape_debug();
+                return Err(Refusal::new(
+                    "no-route",
+                    &format!("\"{word}\" is no route of this node"),
+                    "本节点没有该路由",
+                ));
+            }
+        };
+    }
+    for word in listed("priority") {
+        match Priority::ALL.into_iter().find(|priority| priority.name() == word) {
+            Some(priority) => choice.priorities.push(priority),
+            None => return Err(missing("priority: urgent, normal or bulk")),
+        }
+    }
+    Ok(choice)
+}
+
 /// A trip for the next medium: one that stands staged already where that is meant, or a new one, or one staged `again`.
 fn export(station: &Station, request: &Request, again: Option<u64>, now: Timestamp) -> Outcome {
     let earlier = again.map(|number| trips::staged(station, number)).transpose()?.flatten();
     let medium = name(request, "medium").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.medium).ok()));
     let carrier = name(request, "carrier").or_else(|| earlier.as_ref().and_then(|trip| Name::new(&trip.carrier).ok()));
     let (Some(medium), Some(carrier)) = (medium, carrier) else { return Ok(Err(missing("medium, carrier"))) };
+    let choice = match choice_of(station, request, again) {
+        Ok(choice) => choice,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let (person, written) = (&request.person, request.argument("written").map(numbers));
     let meant = again.map(Meant::Trip).or(written.as_deref().map(Meant::NotWritten));
     let stands = match meant.map(|meant| trips::standing(station, &medium, &carrier, person, &meant)).transpose() {
@@ -336,9 +391,10 @@ fn export(station: &Station, request: &Request, again: Option<u64>, now: Timesta
         found => found?.flatten(),
     };
     let taken_up = stands.is_some();
+    let last = trips::last_number(station)?;
     let staged = match stands {
         Some(trip) => Ok(trip),
-        None => match trips::stage(station, &medium, &carrier, person, again, now) {
+        None => match trips::stage(station, &medium, &carrier, person, again, &choice, now) {
             Err(error) if is_of_the_disk(&error) => Err(disk_error(&error)),
             other => other?,
         },
@@ -349,7 +405,8 @@ fn export(station: &Station, request: &Request, again: Option<u64>, now: Timesta
     };
     Ok(staged.map(|trip| {
         let folder = station.layout().desk_trips().join(trip.trip.to_string());
-        json!({ "trip": trip.trip, "first": first, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "taken_up": taken_up, "exceptions": trip.exceptions, "held": trip.held })
+        let lapsed = again.is_none() && !taken_up && trip.trip <= last;
+        json!({ "trip": trip.trip, "first": first, "lapsed": lapsed, "waybill": trip.waybill, "files": trip.files, "bytes": trip.bytes, "folder": folder, "approvals_needed": trip.needed, "taken_up": taken_up, "exceptions": trip.exceptions, "held": trip.held })
     }))
 }
 
@@ -520,6 +577,37 @@ fn numbers(words: &str) -> Vec<u64> {
     words.split(',').filter_map(|word| word.parse().ok()).collect()
 }
 
+/// What `ferry import` turned away before this node was asked, or found on a medium and left: told by a code of ours and a
+/// number, so nothing of what stands on the medium comes here but ids of a waybill that verified.
+const TURNED_AWAY: [(&str, Alarm); 5] = [
+    ("foreign-trip", Alarm::TripOrder),
+    ("trip-repeated", Alarm::TripOrder),
+    ("not-authentic", Alarm::NotAuthentic),
+    ("approvals-missing", Alarm::RequestRefused),
+    ("not-on-waybill", Alarm::NotOnWaybill),
+];
+
+/// Puts on record what was turned away from a medium, by whom it was brought, and raises its alarm.
+fn turned_away(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let code = request.argument("code").unwrap_or_default();
+    let Some((code, alarm)) = TURNED_AWAY.into_iter().find(|(known, _)| *known == code) else {
+        let codes: Vec<&str> = TURNED_AWAY.iter().map(|(code, _)| *code).collect();
+        return Ok(Err(missing(&format!("code, one of {}", codes.join(", ")))));
+    };
+    let mut record = Record::new(Event::TripRefused, now);
+    record.person = Some(request.person.clone());
+    record.trip = number(request, "trip");
+    record.crossing = request.argument("crossing").and_then(|word| word.parse().ok());
+    record.medium = name(request, "medium");
+    record.digest = Some(request.id);
+    let count = number(request, "count").unwrap_or(1);
+    let label = Label { name: Name::new("count").expect("a short word"), value: count.to_string() };
+    station.spool.record(record, Local { name: Some(code.to_owned()), labels: vec![label] })?;
+    tracing::warn!(code, count, person = %request.person, "turned away from a medium, or left on it: not on a waybill, or no trip for us");
+    station.alarms.raise(now, alarm);
+    Ok(Ok(json!({ "code": code })))
+}
+
 /// The crossings out of this node.
 fn outward(station: &Station) -> BTreeSet<Crossing> {
     station.peers.iter().filter_map(|peer| Crossing::between(station.zone, peer.zone)).collect()
@@ -584,6 +672,17 @@ fn resend_parcel(station: &Station, parcel: &ParcelId, crossings: &BTreeSet<Cros
             "see the reason with show; the app mends the content and drops it again as a new parcel",
             "用 show 查看原因；由应用修正内容后重新投递",
         ),
+        (Some(sent), spool::State::Accepted | spool::State::Relayed) if !state.custody_passed => held(
+            format!(
+                "the parcel waits to cross {}, and its bundle is not in the outbox: the disk lost it",
+                sent.crossing
+            ),
+            "该投递件待发，但其密封包不在发送队列中：磁盘丢失",
+        )
+        .with_remedy(
+            "see the alarm bundle-missing: have it dropped again at its origin; the lost one expires",
+            "见告警 bundle-missing：请在来源节点重新投递，丢失的一份到期作废",
+        ),
         (Some(sent), _) => {
             let next = words_of(station.peers_receiving(sent.crossing).map(|peer| peer.name.as_str()));
             held(
@@ -634,6 +733,41 @@ fn no_such_route(station: &Station) -> Refusal {
     let names = words_of(station.routes.iter().map(|route| &route.name));
     Refusal::new("no-route", "no such route in this node's config", "配置中没有该路由")
         .with_remedy(&format!("one of: {names}"), &format!("可选：{names}"))
+}
+
+/// Files of an outbox in which a start could not read something are kept for whoever can, and the alarm stands. An operator
+/// says that nobody waits for them; they only get another name.
+fn set_kept_aside(station: &Station, request: &Request, now: Timestamp) -> Outcome {
+    let why = reason(request);
+    if why.is_empty() {
+        return Ok(Err(Refusal::new(
+            "reason-missing",
+            "nothing is set aside without saying why",
+            "收起文件必须说明原因",
+        )
+        .with_remedy(
+            "add --reason TEXT: the auditor reads it in the ledger",
+            "请加 --reason 原因：审计员在审计账中可见",
+        )));
+    }
+    if station.spool.kept_unread().is_empty() {
+        let refusal = Refusal::new("nothing-kept", "no file of an outbox is kept", "没有保留的发送队列文件");
+        return Ok(Err(Refusal { done: true, ..refusal }));
+    }
+    let mut record = Record::new(Event::RequestAnswered, now);
+    record.person = Some(request.person.clone());
+    station.spool.record(record, Local { name: Some(request.action.to_string()), labels: why })?;
+    let (aside, left) = station.spool.set_kept_aside()?;
+    crate::missing::look(station, now)?;
+    if aside > 0 {
+        return Ok(Ok(json!({ "aside": aside, "left": left })));
+    }
+    Ok(Err(Refusal::new(
+        "still-waiting",
+        "bundles that wait to cross stand in the same file",
+        "同一文件中仍有待发的密封包",
+    )
+    .with_remedy("ask again when they have gone", "待其发出后再执行")))
 }
 
 /// After a restore: numbers that the lost disk had taken, and whose sender has let them go, are missing for ever. Only what
@@ -705,9 +839,10 @@ fn volume_of<'a>(request: &Request, signed: &'a [u8]) -> Result<Option<VolumeRea
     let number = |what| request.argument(what).map(|word| word.parse::<u8>().ok().filter(|number| *number > 0));
     match (number("volume"), number("volumes")) {
         (None, None) => Ok(None),
-        (Some(Some(number)), Some(Some(count))) if number <= count => {
-            Ok(Some(VolumeRead { number, count, request: signed }))
-        }
+        (Some(Some(number)), Some(Some(count))) if number <= count => match Holds::said(request) {
+            Some(holds) => Ok(Some(VolumeRead { number, count, holds, request: signed })),
+            None => Err(missing("from and through, the bytes of the trip that the volume holds")),
+        },
         _ => Err(missing("volume and volumes, 1 to 255")),
     }
 }
@@ -1013,7 +1148,8 @@ pub fn tidy(station: &Station, now: Timestamp) -> Result<(), StationError> {
     answers.and(exports).and(held).and(tidy_incoming(station, now))
 }
 
-/// What imports left that nobody ended: copies that were interrupted, and volumes of a trip of which the others never came.
+/// What imports left that nobody ended: copies that were interrupted, volumes of a trip of which the others never came, and
+/// trips that were turned away and not brought again.
 /// The next import begins anew, and the medium is still there. While one is running nothing is touched.
 fn tidy_incoming(station: &Station, now: Timestamp) -> Result<(), StationError> {
     /// Media of one trip leave together and come within days.
@@ -1023,8 +1159,9 @@ fn tidy_incoming(station: &Station, now: Timestamp) -> Result<(), StationError> 
     if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(());
     }
-    let unfinished =
+    let begun =
         |name: &OsStr| [".vol-", spool::disk::ASIDE].iter().any(|with| name.as_bytes().starts_with(with.as_bytes()));
+    let unfinished = |name: &OsStr| begun(name) || trips::was_never_taken(station, name);
     tidy_folder(station, &folder, unfinished, UNFINISHED_KEPT_MS, now)
 }
 
@@ -1046,7 +1183,8 @@ fn tidy_folder(
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
         let age = modified
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
-            .map_or(0, |at| now.since(Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))));
+            .map(|at| Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)))
+            .map_or(0, |at| now.since(station.spool.disk().date(at)));
         if age > kept_ms && goes(&entry.file_name()) {
             // A tree: somebody may have laid a folder there. One that cannot be removed keeps no other.
             let removed = station.spool.disk().remove_tree(&entry.path());

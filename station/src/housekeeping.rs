@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use protocol::ledger::{Event, Local, Record};
 use protocol::{BundleId, Crossing, Timestamp};
 use serde_json::{Value, json};
-use spool::{NoticeState, ParcelState, SpoolError, State};
+use spool::{Disk, NoticeState, ParcelState, SpoolError, State};
 
 use crate::alarm::Alarm;
 use crate::clock::is_due;
@@ -333,9 +333,14 @@ fn judge_cards(station: &Station, now: Timestamp) {
     station.alarms.stands(now, Alarm::Cards, !faults.is_empty());
 }
 
+/// How long what no route is known of any more waits for its receipt.
+pub(crate) fn shortest_ms(station: &Station) -> u64 {
+    station.routes.iter().map(|route| u64::from(route.expire_days)).min().unwrap_or(30) * DAY_MS
+}
+
 /// What has waited for its receipt longer than its route allows.
 fn expire_old(station: &Station, now: Timestamp) -> Result<(), StationError> {
-    let shortest = station.routes.iter().map(|route| u64::from(route.expire_days)).min().unwrap_or(30) * DAY_MS;
+    let shortest = shortest_ms(station);
     let mut expired = false;
     for crossing in outward(station) {
         for entry in station.spool.outbox(crossing).entries()? {
@@ -362,7 +367,7 @@ fn expire_old(station: &Station, now: Timestamp) -> Result<(), StationError> {
 }
 
 /// Retention ended without a receipt: on record and told, never removed. A receipt that still comes wins.
-fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), StationError> {
+pub(crate) fn expire(station: &Station, state: &ParcelState, now: Timestamp) -> Result<(), StationError> {
     let mut record = Record::new(Event::Expired, now);
     record.parcel = Some(state.parcel);
     record.origin = Some(state.origin.clone());
@@ -396,7 +401,7 @@ fn retain_evidence(station: &Station, now: Timestamp) -> Result<(), StationError
             for day in folders(&month)? {
                 let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let date = format!("{}-{}-{}", name(&year), name(&month), name(&day));
-                let old = date.len() == 10 && date < oldest_kept && has_rested(&day, now, evidence_ms);
+                let old = date.len() == 10 && date < oldest_kept && has_rested(disk, &day, now, evidence_ms);
                 if old && removed < DAYS_A_PASS {
                     disk.remove_tree(&day).map_err(|cause| StationError::Io { path: day.clone(), cause })?;
                     removed += 1;
@@ -416,7 +421,7 @@ fn retain_quarantine(station: &Station, now: Timestamp) -> Result<(), StationErr
         let path = entry.map_err(io)?.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(protocol::ParcelId::from_hex);
         let old = id.is_some_and(|id| now.since(protocol::id::moment_of(&id)) > quarantine_ms);
-        if old && has_rested(&path, now, quarantine_ms) {
+        if old && has_rested(station.spool.disk(), &path, now, quarantine_ms) {
             // First what is said about it: a release whose drop is gone would be taken for one that was carried out.
             let paper = path.with_extension(crate::release::PAPER);
             done = done.and(station.spool.disk().remove_file(&paper).map_err(io));
@@ -430,7 +435,7 @@ fn retain_notices(station: &Station, now: Timestamp) -> Result<(), StationError>
     let notice_ms = u64::from(station.settings.notice_days) * DAY_MS;
     let mut done = Ok(());
     for route in station.routes.iter().filter(|route| route.path.first() == Some(&station.node)) {
-        let has_rested = |path: &Path| has_rested(path, now, notice_ms);
+        let has_rested = |path: &Path| has_rested(station.spool.disk(), path, now, notice_ms);
         let before = Timestamp(now.0.saturating_sub(notice_ms));
         let forgotten = station.spool.forget_notices(&route.name, before, &has_rested, NOTICES_A_PASS);
         done = done.and(forgotten.map(drop).map_err(StationError::from));
@@ -439,11 +444,11 @@ fn retain_notices(station: &Station, now: Timestamp) -> Result<(), StationError>
 }
 
 /// Was nothing put into it, renamed or written for so long?
-pub(crate) fn has_rested(path: &Path, now: Timestamp, for_ms: u64) -> bool {
+pub(crate) fn has_rested(disk: &Disk, path: &Path, now: Timestamp, for_ms: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::symlink_metadata(path).is_ok_and(|about| {
         let changed = u64::try_from(about.ctime().max(about.mtime())).unwrap_or_default().saturating_mul(1000);
-        now.since(Timestamp(changed)) > for_ms
+        now.since(disk.date(Timestamp(changed))) > for_ms
     })
 }
 

@@ -20,6 +20,7 @@ use protocol::{ParcelId, Reason, Timestamp, Verdict};
 use spool::{Candidate, Claim, Inlet, IntakeMode, Notice, NoticeState, ParcelState, SpoolError, State};
 
 use crate::alarm::Alarm;
+use crate::clock::is_due;
 use crate::config::{Hop, IntakeWord, RouteSettings};
 use crate::drop::{self, Drop, DropError};
 use crate::parallel::{in_parallel, in_shares};
@@ -51,12 +52,12 @@ struct Closed {
     mode: IntakeMode,
 }
 
-impl Closed {
-    /// The name under which its failures are noted.
-    fn item(&self) -> String {
-        format!("inlet {}", self.route.name)
-    }
+/// The name under which the failures of an inlet are noted.
+fn inlet_item(route: &RouteSettings) -> String {
+    format!("inlet {}", route.name)
+}
 
+impl Closed {
     fn open(&self, station: &Station) -> Result<Door, StationError> {
         let inlet = Inlet::open(&station.spool, &self.route.name, self.mode.clone())?;
         Ok(Door {
@@ -66,6 +67,7 @@ impl Closed {
             waiting: VecDeque::new(),
             listed: false,
             stuck: Vec::new(),
+            failed: None,
         })
     }
 }
@@ -80,6 +82,8 @@ struct Door {
     listed: bool,
     /// Claims that could not be dealt with yet.
     stuck: Vec<Stuck>,
+    /// When the inlet itself failed.
+    failed: Option<Timestamp>,
 }
 
 /// A claim that waits for its next attempt.
@@ -157,7 +161,7 @@ impl Intake {
     /// Opens what is closed. One share that is away holds up its own route only.
     fn open_doors(&mut self, station: &Station, now: Timestamp) {
         for closed in std::mem::take(&mut self.closed) {
-            let item = closed.item();
+            let item = inlet_item(&closed.route);
             match station.retries.is_due(&item, now).then(|| closed.open(station)) {
                 Some(Ok(door)) => {
                     station.retries.done(&item);
@@ -185,13 +189,23 @@ impl Intake {
         self.open_doors(station, now);
         let (mut done, mut first) = (0, None);
         for door in &mut self.doors {
-            if station.is_off(&door.route.name) {
+            if station.is_off(&door.route.name) || door.rests(now) {
                 continue;
             }
-            match door.step(station, self.workers, now, &mut done) {
+            let tried = match door.gather(station, now) {
+                Ok(tried) => tried,
+                Err(error) if error.concerns_all(&station.spool) => return Err(error),
+                // A share that is away is nobody else's pause.
+                Err(error) => {
+                    door.fails(station, &error, now);
+                    continue;
+                }
+            };
+            door.works(station);
+            match door.step(station, &tried, self.workers, now, &mut done) {
                 Ok(()) => {}
                 Err(error) if error.concerns_all(&station.spool) => return Err(error),
-                // What one drop or one inlet has met holds up no other.
+                // What one drop has met holds up no other.
                 Err(error) => first = first.or(Some(error)),
             }
         }
@@ -200,13 +214,25 @@ impl Intake {
 }
 
 impl Door {
-    fn step(
-        &mut self,
-        station: &Station,
-        workers: usize,
-        now: Timestamp,
-        done: &mut usize,
-    ) -> Result<(), StationError> {
+    /// Is an inlet that failed left alone for a moment?
+    fn rests(&self, now: Timestamp) -> bool {
+        self.failed.is_some_and(|at| !is_due(now, at, RETRY_FIRST_MS))
+    }
+
+    fn fails(&mut self, station: &Station, error: &StationError, now: Timestamp) {
+        tracing::error!(route = %self.route.name, %error, "an inlet cannot be worked off at present");
+        self.failed = Some(now);
+        station.retries.failed("intake", &inlet_item(&self.route), error, now);
+    }
+
+    fn works(&mut self, station: &Station) {
+        if self.failed.take().is_some() {
+            station.retries.done(&inlet_item(&self.route));
+        }
+    }
+
+    /// The claims of the next group. An error is the inlet's own, or everybody's.
+    fn gather(&mut self, station: &Station, now: Timestamp) -> Result<Vec<Stuck>, StationError> {
         if !self.listed {
             for claim in self.inlet.claimed()? {
                 if !self.stuck.iter().any(|stuck| stuck.claim.parcel == claim.parcel) {
@@ -232,8 +258,19 @@ impl Door {
             self.listed = all;
             tried.extend(claims.into_iter().map(|claim| Stuck { claim, attempts: 0, due: now }));
         }
+        Ok(tried)
+    }
+
+    fn step(
+        &mut self,
+        station: &Station,
+        tried: &[Stuck],
+        workers: usize,
+        now: Timestamp,
+        done: &mut usize,
+    ) -> Result<(), StationError> {
         let listed = std::mem::take(&mut self.listed);
-        let failed = self.work(station, &tried, workers, now, done)?;
+        let failed = self.work(station, tried, workers, now, done)?;
         self.listed = listed;
         let mut first = None;
         for (stuck, error) in failed {

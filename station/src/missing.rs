@@ -1,10 +1,11 @@
 //! What the ledger says waits here and no outbox holds: a disk that lost it in silence. Its drop is long gone, so nobody
-//! can mend it here; its origin's app still can, if it is told.
+//! can mend it here; its origin's app still can, if it is told. It expires like any other, and is not looked for then.
 
 use protocol::{Crossing, ParcelId, Timestamp};
 use spool::{EntryKind, Filter, State};
 
 use crate::alarm::Alarm;
+use crate::housekeeping::{self, DAY_MS};
 use crate::station::{Station, StationError};
 
 /// Parcels looked for at once; more are found when these are dealt with.
@@ -43,8 +44,16 @@ fn missing(station: &Station, now: Timestamp) -> Result<Vec<ParcelId>, StationEr
     for state in [State::Accepted, State::Relayed] {
         let filter = Filter { state: Some(state), ..Filter::default() };
         for parcel in station.spool.parcels(&filter, LOOKED_MAX)? {
-            let Some(sent) = parcel.sent.filter(|_| now.since(parcel.last) > SETTLED_MS) else { continue };
-            if station.spool.outbox(sent.crossing).find(&sent.bundle)?.is_none() {
+            let Some(sent) = parcel.sent.clone().filter(|_| now.since(parcel.last) > SETTLED_MS) else { continue };
+            if station.spool.outbox(sent.crossing).find(&sent.bundle)?.is_some() {
+                continue;
+            }
+            let route = station.route(&parcel.route);
+            let waits_ms =
+                route.map_or(housekeeping::shortest_ms(station), |route| u64::from(route.expire_days) * DAY_MS);
+            if station.clock.may_end_things() && now.since(protocol::id::moment_of(&sent.bundle)) > waits_ms {
+                housekeeping::expire(station, &parcel, now)?;
+            } else {
                 missing.push(parcel.parcel);
             }
         }

@@ -363,7 +363,7 @@ fn obstacle(station: &Station, path: &Path, now: Timestamp, error: BundleError) 
 pub(crate) fn waits_for_card(station: &Station, path: &Path, now: Timestamp) -> bool {
     const DAYS: u64 = 7;
     let item = item_of(path);
-    let old = station.clock.may_end_things() && has_rested(path, now, DAYS * DAY_MS);
+    let old = station.clock.may_end_things() && has_rested(station.spool.disk(), path, now, DAYS * DAY_MS);
     let waits = !old && station.retries.may_wait(&item);
     if waits && station.retries.of(&item).is_none() {
         station.alarms.raise(now, Alarm::NotAuthentic);

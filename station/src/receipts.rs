@@ -6,7 +6,7 @@
 //! batch twice changes nothing. It stays in `complete` until all of it is done; once its own number is recorded, all its
 //! receipts are recorded and passed on, and only evidence, notices and removals may be owed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use protocol::id::{moment_of, new_id};
@@ -329,17 +329,23 @@ pub fn let_go(station: &Station) -> Result<(), StationError> {
     for peer in &station.peers {
         let Some(crossing) = Crossing::between(station.zone, peer.zone) else { continue };
         let outbox = station.spool.outbox(crossing);
-        for entry in outbox.entries()?.iter().filter(|entry| entry.kind == EntryKind::Bundle) {
+        let (mut gone, mut days) = (Vec::new(), BTreeMap::new());
+        for entry in outbox.entries()?.into_iter().filter(|entry| entry.kind == EntryKind::Bundle) {
             let Some(parcel) = station.spool.parcel_of_bundle(&entry.id)? else { continue };
             let known = station.spool.parcel(&parcel)?;
             let passed = known
                 .is_some_and(|known| known.custody_passed && known.sent.is_some_and(|sent| sent.bundle == entry.id));
             // Without evidence we died between the receipt's record and its end: the batch it came in is taken once more,
             // and makes the evidence from this bundle.
-            if passed && sealing::evidence_path(station, &parcel, &entry.id).exists() {
-                outbox.remove(entry)?;
+            let path = sealing::evidence_path(station, &parcel, &entry.id);
+            if passed && path.exists() {
+                days.entry(path.parent().map(Path::to_owned)).or_insert(moment_of(&parcel));
+                gone.push(entry);
             }
         }
+        // A process that died may have put it there a moment before: with the power it would go as it came.
+        days.values().try_for_each(|moment| station.spool.evidence_lasts(*moment))?;
+        gone.iter().try_for_each(|entry| outbox.remove(entry))?;
     }
     Ok(())
 }

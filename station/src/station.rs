@@ -192,6 +192,8 @@ pub struct Station {
     pub outlets: Outlets,
     /// Whoever changes a trip holds it: the desk and housekeeping both do.
     pub(crate) trips: Mutex<()>,
+    /// What stands in an outbox out of the internal zone and could not be read when it was to be proven: on no trip yet.
+    pub(crate) unproven: Mutex<std::collections::BTreeSet<BundleId>>,
     /// What time it is, and whether anything may end by it.
     pub clock: Arc<Clock>,
     /// What neighbours said about their ledgers.
@@ -326,6 +328,7 @@ impl Station {
             backups: Backups::new(plan.backup),
             alarms: plan.alarms,
             trips: Mutex::default(),
+            unproven: Mutex::default(),
             witness: Witness::default(),
             watches: Mutex::default(),
             neighbours: Mutex::default(),

@@ -10,14 +10,17 @@
 //! in the outbox until their receipts come, so a trip that is lost is staged again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, TryLockError};
 
+use protocol::id::moment_of;
 use protocol::ledger::{Event, Local, Record};
-use protocol::parcel::VERSION;
+use protocol::parcel::{Priority, VERSION};
 use protocol::receipt::Range;
+use protocol::request::Request;
 use protocol::tree::{Tree, root_of_reader};
 use protocol::trust::Role;
 use protocol::waybill::{Approval, LineKind, WAYBILL_LINES_MAX, Waybill, WaybillLine, line_file_name};
@@ -29,9 +32,9 @@ use spool::disk::open_plain;
 use spool::{Entry, EntryKind, Incoming, Kept, Outbox, SpoolError, TripOnRecord, TripStage, Way};
 
 use crate::alarm::Alarm;
-use crate::budget::Budgets;
+use crate::budget::{self, Budgets};
 use crate::config::{Carrier, Direction};
-use crate::desk::{Refusal, read_small};
+use crate::desk::{REQUEST_BYTES_MAX, Refusal, read_small};
 use crate::disposal;
 use crate::last_day;
 use crate::parallel::in_parallel;
@@ -197,6 +200,23 @@ pub fn staged(station: &Station, number: u64) -> Result<Option<Trip>, StationErr
     Ok(known.map(|known| on_record(station, &known, paper(station, &known.record).as_ref())))
 }
 
+/// The highest number that this node ever staged a trip under.
+pub fn last_number(station: &Station) -> Result<u64, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(0) };
+    Ok(station.spool.trips(crossing, Way::Out, 1)?.first().map_or(0, |trip| trip.trip))
+}
+
+/// What no open trip carries yet, of what waits for the ferry: files and bytes of the next.
+pub(crate) fn for_the_next(station: &Station, waiting: &[Entry]) -> Result<(u64, u64), StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok((0, 0)) };
+    let mine = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?;
+    let open = mine.iter().filter(|trip| !trip.stage.is_over()).filter_map(|trip| paper(station, &trip.record));
+    let travelling: BTreeSet<BundleId> =
+        open.flat_map(|paper| paper.waybill.lines.into_iter().map(|line| line.id)).collect();
+    let next = waiting.iter().filter(|entry| !travelling.contains(&entry.id));
+    Ok(next.fold((0, 0), |(files, bytes), entry| (files + 1, entry.size.saturating_add(bytes))))
+}
+
 /// Trips with lower numbers that were staged and never confirmed: the far side wants them first.
 pub fn staged_before(station: &Station, number: u64) -> Result<Vec<u64>, StationError> {
     let Some((crossing, _)) = outward(station) else { return Ok(Vec::new()) };
@@ -327,13 +347,49 @@ pub fn outward(station: &Station) -> Option<(Crossing, Name)> {
     Some((Crossing::between(station.zone, peer.zone)?, peer.name.clone()))
 }
 
-/// Stages everything that waits for the ferry, or a trip `again`.
+/// What goes on a trip, of all that waits: everything, where nothing is said. Papers for home always go.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Only parcels of these routes.
+    pub routes: BTreeSet<Name>,
+    /// Only bundles of these priorities.
+    pub priorities: Vec<Priority>,
+    /// Only what was sealed at least so long ago.
+    pub older_than_ms: u64,
+    /// At most so many bytes: the most urgent first, and of these the oldest, each that there is still room for.
+    pub bytes_max: Option<u64>,
+}
+
+impl Choice {
+    fn wants(&self, station: &Station, entry: &Entry, now: Timestamp) -> Result<bool, StationError> {
+        if entry.kind != EntryKind::Bundle {
+            return Ok(true);
+        }
+        let of_priority = self.priorities.is_empty() || self.priorities.contains(&entry.priority);
+        if !of_priority || now.since(moment_of(&entry.id)) < self.older_than_ms {
+            return Ok(false);
+        }
+        if self.routes.is_empty() {
+            return Ok(true);
+        }
+        let parcel = station.spool.parcel_of_bundle(&entry.id)?;
+        let state = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten();
+        Ok(state.is_some_and(|state| self.routes.contains(&state.route)))
+    }
+
+    fn holds(&self, bytes: u64) -> bool {
+        self.bytes_max.is_none_or(|most| bytes <= most)
+    }
+}
+
+/// Stages everything that waits for the ferry and is chosen, or a trip `again`.
 pub fn stage(
     station: &Station,
     medium: &Name,
     carrier: &Name,
     exporter: &Name,
     again: Option<u64>,
+    choice: &Choice,
     now: Timestamp,
 ) -> Result<Result<Trip, Refusal>, StationError> {
     let Some((crossing, target)) = outward(station) else {
@@ -357,28 +413,17 @@ pub fn stage(
             tracing::error!(trip = known.trip, %error, "the papers of an open trip cannot be laid down again");
         }
     }
+    let asked_again = again.is_some();
     let before = match again {
-        None => None,
-        Some(number) => match station.spool.trip(crossing, Way::Out, number)? {
-            None => {
-                return Ok(Err(Refusal::new(
-                    "no-such-trip",
-                    "no trip of that number was staged here",
-                    "没有该编号的批次",
-                )));
-            }
-            Some(trip) if trip.stage == TripStage::Settled => {
-                return Ok(Err(Refusal::new(
-                    "trip-settled",
-                    "every bundle of that trip is receipted; nothing is to be carried again",
-                    "该批次已全部回执，无需再次摆渡",
-                )));
-            }
-            Some(trip) => Some(trip),
+        None => lapsed(station, &mine)?,
+        Some(number) => match before(station, &mine, crossing, number)? {
+            Ok(before) => Some(before),
+            Err(refusal) => return Ok(Err(refusal)),
         },
     };
     let ids = |trip: &TripOnRecord| on_record(station, trip, paper(station, &trip.record).as_ref()).ids;
-    let earlier: Option<BTreeSet<String>> = before.as_ref().map(|trip| ids(trip).into_iter().collect());
+    let again = before.as_ref().map(|before| before.number);
+    let earlier: Option<BTreeSet<String>> = before.as_ref().map(|before| before.known.iter().flat_map(ids).collect());
     let outbox = station.spool.outbox(crossing);
     let open = |trip: &&TripOnRecord| !trip.stage.is_over() && Some(trip.trip) != again;
     let travelling: BTreeSet<String> = mine.iter().filter(open).flat_map(ids).collect();
@@ -396,9 +441,18 @@ pub fn stage(
         lines.into_iter().filter(|line| line.kind == LineKind::Bundle).map(|line| line.id)
     };
     let mut budgets = Budgets::new(station, station.rules.get(&crossing), mine.iter().filter(today).flat_map(bundles))?;
-    let mut chosen = Vec::new();
-    for entry in outbox.entries()? {
-        if goes(&entry) && (entry.kind != EntryKind::Bundle || budgets.lets(&entry.id, earlier.is_some())?) {
+    let (mut chosen, mut others, mut left_out, mut total) = (Vec::new(), false, false, 0_u64);
+    let unproven = crate::by_hand::still_unproven(station, now)?;
+    for entry in outbox.entries()?.into_iter().filter(|entry| !unproven.contains(&entry.id)) {
+        others |= !travelling.contains(&entry.id.to_string());
+        if !goes(&entry) {
+            continue;
+        }
+        let with = total.saturating_add(entry.size);
+        if !choice.holds(with) || !choice.wants(station, &entry, now)? {
+            left_out = true;
+        } else if entry.kind != EntryKind::Bundle || budgets.lets(&entry.id, asked_again)? {
+            total = with;
             chosen.push(entry);
         }
     }
@@ -411,15 +465,28 @@ pub fn stage(
         return Ok(Err(no_room(bytes)));
     }
     let misses = !station.spool.gaps(&target, crossing.back()).is_empty();
-    if earlier.is_none() && (!chosen.is_empty() || misses || receipts::waits(station, crossing, &target, now)?) {
+    let papers = misses || receipts::waits(station, crossing, &target, now)?;
+    if earlier.is_none() && (!chosen.is_empty() || papers) {
         // Papers for home ride along: receipts, and what is missing on the one-way crossing that leads here.
         if let Some(batch) = receipts::batch(station, crossing, &target, true, now)?
             && let Some(entry) = outbox.find(&batch)?
         {
+            total = total.saturating_add(entry.size);
+            // For what must make room there is another trip.
+            while !choice.holds(total)
+                && let Some(last) = chosen.pop()
+            {
+                total = total.saturating_sub(last.size);
+            }
             chosen.insert(0, entry);
         }
     }
-    if chosen.is_empty() {
+    // Under an old number a waybill may be empty: it says that nothing more comes under it, and lets the next trip pass.
+    let passes = before.is_some() && (asked_again || others || papers);
+    if chosen.is_empty() && left_out && !passes {
+        return Ok(Err(none_chosen()));
+    }
+    if chosen.is_empty() && !passes {
         if !budgets.held.is_empty() {
             return Ok(Err(over_budget(&budgets.held)));
         }
@@ -428,14 +495,11 @@ pub fn stage(
             ..Refusal::new("nothing-waiting", "nothing waits for the ferry", "没有待摆渡的内容")
         }));
     }
-    // After a restore the operator has said which numbers the lost disk may have used.
-    let used = station.spool.restored().map_or(0, |restored| restored.trip);
-    let highest = mine.first().map_or(0, |trip| trip.trip);
-    let number = again.unwrap_or_else(|| highest.max(used).saturating_add(1));
+    let number = again.unwrap_or_else(|| last_used(station, &mine).saturating_add(1));
     let place = place(station, crossing, Way::Out, number);
     let disk = station.spool.disk();
     disk.remove_tree(&place).map_err(io_at(&place))?;
-    let laid = open_place(station, &place).and_then(|()| lay_lines(station, crossing, &place, &chosen, now));
+    let laid = open_place(station, &place).and_then(|()| lay_lines(station, crossing, &place, &chosen, passes, now));
     let laid = laid.inspect_err(|_| {
         // Its room is for others until somebody asks again.
         let _gone = disk.remove_tree(&place);
@@ -471,9 +535,78 @@ pub fn stage(
     let path = place.join(WAYBILL);
     disk.write(&path, &bytes).map_err(io_at(&path))?;
     let known = TripOnRecord { trip: number, crossing, stage: TripStage::Staged, record: staged };
-    let trip = Trip { exceptions: budgets.exceptions, held: budgets.held, ..of_waybill(station, &waybill, &known) };
+    let exceptions = exceptions(station, &waybill)?;
+    let trip = Trip { exceptions, held: budgets.held, ..of_waybill(station, &waybill, &known) };
     save(station, &place, &trip)?;
     Ok(Ok(trip))
+}
+
+/// The highest number that is used: after a restore the operator has said which the lost disk may have used.
+fn last_used(station: &Station, mine: &[TripOnRecord]) -> u64 {
+    let restored = station.spool.restored().map_or(0, |restored| restored.trip);
+    mine.first().map_or(0, |trip| trip.trip).max(restored)
+}
+
+/// A number that goes again, and what is known of the trip that had it; nothing where the lost disk alone knew it.
+struct Before {
+    number: u64,
+    known: Option<TripOnRecord>,
+}
+
+/// The trip that is asked for again. One of which anything arrived has passed the other side, which wants its number no
+/// more.
+fn before(
+    station: &Station,
+    mine: &[TripOnRecord],
+    crossing: Crossing,
+    number: u64,
+) -> Result<Result<Before, Refusal>, StationError> {
+    let known = station.spool.trip(crossing, Way::Out, number)?;
+    if known.is_none() && (number == 0 || number > last_used(station, mine)) {
+        return Ok(Err(Refusal::new("no-such-trip", "no trip of that number was staged here", "没有该编号的批次")));
+    }
+    if let Some(trip) = known.as_ref().filter(|trip| trip.stage == TripStage::Settled)
+        && has_arrived(station, trip)?
+    {
+        return Ok(Err(Refusal::new(
+            "trip-settled",
+            "every bundle of that trip is receipted; nothing is to be carried again",
+            "该批次已全部回执，无需再次摆渡",
+        )));
+    }
+    Ok(Ok(Before { number, known }))
+}
+
+/// The first trip that expired and that the other side still wants, because it takes numbers in order: it goes again before
+/// anything new does. What a later trip has arrived over, nobody waits for.
+fn lapsed(station: &Station, mine: &[TripOnRecord]) -> Result<Option<Before>, StationError> {
+    let mut first = None;
+    // Of the lost disk's trips a backup may know only that they were staged, and what became of them the operator has said.
+    let restored = station.spool.restored().map_or(0, |restored| restored.trip);
+    for trip in mine {
+        if trip.trip <= restored || has_arrived(station, trip)? {
+            break;
+        }
+        if trip.stage == TripStage::Expired {
+            first = Some(Before { number: trip.trip, known: Some(trip.clone()) });
+        }
+    }
+    Ok(first)
+}
+
+/// Did the other side take this trip in? It has receipted one of its bundles, or papers that went alone.
+fn has_arrived(station: &Station, trip: &TripOnRecord) -> Result<bool, StationError> {
+    let lines = paper(station, &trip.record).map(|paper| paper.waybill.lines).unwrap_or_default();
+    let mut bundles = lines.iter().filter(|line| line.kind == LineKind::Bundle).peekable();
+    if bundles.peek().is_none() {
+        return Ok(trip.stage == TripStage::Settled && !lines.is_empty());
+    }
+    for line in bundles {
+        if arrived(station, &line.id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Which of the trips that are staged already is meant.
@@ -509,7 +642,9 @@ pub fn standing(
         let bill = &paper.waybill;
         let asked = (&bill.medium, &bill.carrier, &bill.exporter) == (medium, carrier, exporter);
         if asked && is_whole(station, known, &paper)? {
-            let trip = on_record(station, known, Some(&paper));
+            let mut trip = on_record(station, known, Some(&paper));
+            // The slip is printed from it, and whoever writes at the desk can write the note.
+            trip.exceptions = exceptions(station, &paper.waybill)?;
             mend(station, &place_of(station, known), &trip, Some(&paper))?;
             return Ok(Some(trip));
         }
@@ -544,6 +679,18 @@ fn no_room(bytes: u64) -> Refusal {
         .with_remedy("make room on the disk of the spool, then ask again", "请先释放节点磁盘空间，然后重新申请")
 }
 
+fn none_chosen() -> Refusal {
+    Refusal::new(
+        "nothing-chosen",
+        "something waits for the ferry, and nothing of it is what was asked for",
+        "有待摆渡的内容，但没有符合所选条件的",
+    )
+    .with_remedy(
+        "ask for more routes or priorities, for younger parcels, or for more bytes than the smallest that waits has",
+        "请放宽路由、优先级、时间条件，或提高字节上限（不小于最小的待摆渡文件）",
+    )
+}
+
 fn over_budget(held: &BTreeMap<String, u64>) -> Refusal {
     let each: Vec<String> = held.iter().map(|(kind, count)| format!("{kind} x {count}")).collect();
     let each = each.join(", ");
@@ -568,6 +715,7 @@ fn lay_lines(
     crossing: Crossing,
     place: &Path,
     chosen: &[Entry],
+    may_be_empty: bool,
     now: Timestamp,
 ) -> Result<Vec<WaybillLine>, StationError> {
     let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
@@ -616,7 +764,7 @@ fn lay_lines(
     }
     disk.sync_all(&unsynced).and_then(|()| disk.sync_dir(place)).map_err(io_at(place))?;
     // Nothing waits is something else than nothing can be read.
-    match unread.filter(|_| lines.is_empty()) {
+    match unread.filter(|_| lines.is_empty() && !may_be_empty) {
         Some(error) => Err(error),
         None => Ok(lines),
     }
@@ -739,6 +887,14 @@ fn half_brought(station: &Station, medium: &Name) -> Result<Option<u64>, Station
     Ok(None)
 }
 
+/// Is this the name of a trip that `ferry import` laid down and that was never taken in? What was taken in is the memory of
+/// it, and stays.
+pub(crate) fn was_never_taken(station: &Station, name: &OsStr) -> bool {
+    let named = name.to_str().and_then(|name| name.rsplit_once('-'));
+    let parsed = named.and_then(|(crossing, trip)| Some((crossing.parse().ok()?, trip.parse().ok()?)));
+    parsed.is_some_and(|(crossing, trip)| matches!(station.spool.trip(crossing, Way::In, trip), Ok(None)))
+}
+
 fn trip_record(
     event: Event,
     trip: u64,
@@ -852,12 +1008,12 @@ fn mine(station: &Station, number: u64) -> Result<Option<Mine>, StationError> {
     Ok(Some(Mine { trip, waybill: paper.waybill, digest, place: place_of(station, &known) }))
 }
 
-/// Its bundles are free for the next trip, so its medium must not be carried.
+/// It is staged again with another waybill, so its medium must not be carried.
 fn expired() -> Refusal {
     Refusal::new(
         "trip-expired",
-        "the trip was not confirmed in time and has expired; what it held goes with another trip",
-        "该批次未在期限内确认，已失效；其内容将随其他批次运出",
+        "the trip was not confirmed in time and has expired; the next export stages it again under its number",
+        "该批次未在期限内确认，已失效；下一次导出将以原编号重新暂存",
     )
 }
 
@@ -900,8 +1056,30 @@ pub struct VolumeRead<'a> {
     pub number: u8,
     /// Of how many.
     pub count: u8,
+    /// What of the trip it holds.
+    pub holds: Holds,
     /// The signed request that says so.
     pub request: &'a [u8],
+}
+
+/// What a volume holds: from which byte to which, of all files of the waybill one behind another. A trip that was written
+/// twice may have been cut twice, and only volumes of one cutting are a trip together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// The first byte.
+    pub from: u64,
+    /// The one behind the last.
+    pub through: u64,
+}
+
+impl Holds {
+    /// As a request says it.
+    #[must_use]
+    pub fn said(request: &Request) -> Option<Holds> {
+        let number = |what| request.argument(what)?.parse::<u64>().ok();
+        let (from, through) = number("from").zip(number("through"))?;
+        (from <= through).then_some(Holds { from, through })
+    }
 }
 
 /// The operator has read everything back from the written medium, or from one volume of it. Gives the volumes that nobody
@@ -941,7 +1119,10 @@ pub fn confirm(
     }
     trip.approvals = people.iter().map(Name::to_string).collect();
     let missing = match volume.filter(|volume| volume.count > 1) {
-        Some(volume) => read_back(station, Timestamp(trip.at_ms), &digest, volume)?,
+        Some(volume) => match read_back(station, Timestamp(trip.at_ms), &waybill, &digest, volume)? {
+            Ok(missing) => missing,
+            Err(refusal) => return Ok(Err(refusal)),
+        },
         None => Vec::new(),
     };
     if missing.is_empty() && matches!(trip.state, TripState::Staged | TripState::Approved) {
@@ -965,18 +1146,83 @@ fn any_volume_read_back(station: &Station, staged: Timestamp, waybill: &Digest) 
 }
 
 /// Keeps what a person says of one volume among the evidence, beside the waybill, where only the daemon writes. Gives the
-/// volumes of which nothing is kept yet. A trip that is staged again has another waybill, and begins anew.
+/// volumes of which nothing is kept yet, or only of another cutting: what is read back last counts. A trip that is staged
+/// again has another waybill, and begins anew.
 fn read_back(
     station: &Station,
     staged: Timestamp,
-    waybill: &Digest,
+    waybill: &Waybill,
+    digest: &Digest,
     volume: &VolumeRead<'_>,
-) -> Result<Vec<u8>, StationError> {
-    let name = |number: u8| volume_name(waybill, number, volume.count);
+) -> Result<Result<Vec<u8>, Refusal>, StationError> {
+    let total = waybill.lines.iter().map(|line| line.size).fold(0, u64::saturating_add);
+    let (first, last) = (volume.number == 1, volume.number == volume.count);
+    let fits = (volume.holds.from == 0) == first && (volume.holds.through == total) == last;
+    if !fits || volume.holds.through > total {
+        return Ok(Err(Refusal::new(
+            "volume-other",
+            "what the volume holds is no such part of the trip",
+            "该卷所含内容与其卷号不符",
+        )));
+    }
+    let name = |number: u8| volume_name(digest, number, volume.count);
     let kept = Kept { at: staged, name: name(volume.number), bytes: volume.request.to_vec() };
     station.spool.keep_evidence(&[kept])?;
-    let unread = |number: &u8| !station.spool.evidence_path(staged, &name(*number)).exists();
-    Ok((1..=volume.count).filter(unread).collect())
+    let read = |number: u8| {
+        let bytes = read_small(&station.spool.evidence_path(staged, &name(number)), REQUEST_BYTES_MAX).ok()?;
+        let said: Request = Signed::parse::<Request>(&bytes).ok()?.read_unverified().ok()?;
+        Holds::said(&said)
+    };
+    let all: Vec<Option<Holds>> = (1..=volume.count).map(read).collect();
+    Ok(Ok(other_volumes(&all, volume.number)))
+}
+
+/// The volumes that are missing beside the one that was read back last, or are of another cutting: all of one cutting meet
+/// end to end.
+fn other_volumes(all: &[Option<Holds>], number: u8) -> Vec<u8> {
+    let (below, rest) = all.split_at_checked(usize::from(number).saturating_sub(1)).unwrap_or((all, &[]));
+    let Some((Some(mine), above)) = rest.split_first() else { return (1..=u8::MAX).take(all.len()).collect() };
+    let mut other = Vec::new();
+    // Behind one that is missing only the order is known.
+    let mut walk = |volumes: &mut dyn Iterator<Item = (u8, &Option<Holds>)>, start: u64, down: bool| {
+        let (mut edge, mut joined) = (start, true);
+        for (volume, holds) in volumes {
+            let (near, far) = match holds {
+                Some(holds) if down => (holds.through, Some(holds.from)),
+                Some(holds) => (holds.from, Some(holds.through)),
+                None => (edge, None),
+            };
+            let meets = if joined {
+                near == edge
+            } else if down {
+                near <= edge
+            } else {
+                near >= edge
+            };
+            match far.filter(|_| meets) {
+                Some(far) => (edge, joined) = (far, true),
+                None => {
+                    joined = false;
+                    other.push(volume);
+                }
+            }
+        }
+    };
+    walk(&mut (1..number).zip(below).rev(), mine.from, true);
+    walk(&mut (number.saturating_add(1)..=u8::MAX).zip(above), mine.through, false);
+    other.sort_unstable();
+    other
+}
+
+/// How a trip that was taken in stands to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The next one.
+    InTurn,
+    /// One or more before it never came.
+    Skips,
+    /// It fills a hole: later ones came before it.
+    Late,
 }
 
 /// Takes a trip that `ferry` has laid into `desk/incoming`. One that is turned away is on record, with its medium where
@@ -988,7 +1234,7 @@ pub fn import(
     person: &Name,
     asked: Timestamp,
     now: Timestamp,
-) -> Result<Result<(Trip, bool), Refusal>, StationError> {
+) -> Result<Result<(Trip, Order), Refusal>, StationError> {
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
     let paper = Brought::open(station, &place(station, crossing, Way::In, number));
     let taken = take(station, crossing, number, paper.as_ref(), person, asked, now)?;
@@ -1013,7 +1259,7 @@ fn take(
     person: &Name,
     asked: Timestamp,
     now: Timestamp,
-) -> Result<Result<(Trip, bool), Refusal>, StationError> {
+) -> Result<Result<(Trip, Order), Refusal>, StationError> {
     let Some(Brought { waybill, digest, place, .. }) = paper else {
         return Ok(Err(Refusal::new(
             "not-authentic",
@@ -1037,7 +1283,7 @@ fn take(
         // We died before we could answer: whoever asked before it was on record asked for this very import.
         let same = known.record.digest == Some(*digest) && known.record.person.as_ref() == Some(person);
         if same && asked <= known.record.at {
-            return Ok(Ok((trip, false)));
+            return Ok(Ok((trip, Order::InTurn)));
         }
         station.alarms.raise(now, Alarm::TripOrder);
         return Ok(Err(Refusal::new(
@@ -1051,15 +1297,15 @@ fn take(
         return Ok(Err(refusal));
     }
     let last = station.spool.trips(crossing, Way::In, 1)?.first().map_or(0, |last| last.trip);
-    let skipped = number != last.saturating_add(1);
-    if skipped {
+    let order = match number {
+        _ if number <= last => Order::Late,
+        _ if number == last.saturating_add(1) => Order::InTurn,
+        _ => Order::Skips,
+    };
+    if order == Order::Skips {
         station.alarms.raise(now, Alarm::TripOrder);
         if station.ferry.strict_order {
-            return Ok(Err(Refusal::new(
-                "trip-skipped",
-                "a trip before this one is missing; import it first, or set ferry.strict_order = false",
-                "之前的批次尚未导入",
-            )));
+            return Ok(Err(trip_skipped(last, number)));
         }
     }
     let people = approvers(station, place, waybill, digest)?;
@@ -1082,9 +1328,35 @@ fn take(
     let mut trip = of_waybill(station, waybill, &known);
     (trip.state, trip.approvals) = (TripState::Imported, people.iter().map(Name::to_string).collect());
     save(station, place, &trip)?;
-    station.alarms.clear(now, Alarm::TripOrder);
+    if skips_none(station, crossing)? {
+        station.alarms.clear(now, Alarm::TripOrder);
+    }
     station.spool.bell().ring();
-    Ok(Ok((trip, skipped)))
+    Ok(Ok((trip, order)))
+}
+
+/// Does no number below the last one that came lack its trip?
+fn skips_none(station: &Station, crossing: Crossing) -> Result<bool, StationError> {
+    let came = station.spool.trips(crossing, Way::In, TRIPS_MAX)?;
+    let pairs = came.iter().zip(came.iter().skip(1));
+    let in_a_row = |(later, earlier): (&TripOnRecord, &TripOnRecord)| later.trip == earlier.trip.saturating_add(1);
+    // Years of trips are more than are looked at; the first that was ever taken is number 1.
+    let from_the_first = came.len() >= TRIPS_MAX || came.last().is_none_or(|first| first.trip == 1);
+    Ok(from_the_first && pairs.into_iter().all(in_a_row))
+}
+
+fn trip_skipped(last: u64, number: u64) -> Refusal {
+    let missing = range_words(&Range { from: last.saturating_add(1), to: number.saturating_sub(1) });
+    Refusal::new(
+        "trip-skipped",
+        &format!("trip {missing} was never imported here and comes before trip {number}"),
+        &format!("批次 {missing} 尚未导入，须先于批次 {number}"),
+    )
+    .with_remedy(
+        "import the trip before it first; if its medium is lost, or it expired, the sender runs `ferry reexport --trip N`, \
+         which writes it again, empty where nothing of it is left",
+        "请先导入前一批次；若介质遗失或该批次已失效，请发送方执行 ferry reexport --trip N 重写（其内容已无剩余时为空批次）",
+    )
 }
 
 /// Takes the files of some lines in, each of which is what its line says.
@@ -1172,8 +1444,14 @@ fn look(station: &Station, known: &TripOnRecord, now: Timestamp) -> Result<bool,
     // Papers alone are confirmed by the far side's gap report, which takes them out of the outbox.
     let outbox = station.spool.outbox(crossing);
     let papers_gone = || ids.iter().all(|id| outbox.find(id).is_ok_and(|entry| entry.is_none()));
-    let arrived = !ids.is_empty() && trip.bundles == trip.settled && (trip.bundles > 0 || papers_gone());
-    let done = arrived && trip.state == TripState::Confirmed;
+    // An empty waybill holds a number and nothing else: it is carried, and there is nothing to wait for.
+    let all = match (trip.bundles, ids.is_empty()) {
+        (0, true) => paper.is_some(),
+        (0, false) => papers_gone(),
+        (bundles, _) => bundles == trip.settled,
+    };
+    // Staged again while its first medium arrived after all: nothing of it is to be carried any more.
+    let done = all && (trip.state == TripState::Confirmed || has_arrived(station, known)?);
     let age = now.since(Timestamp(trip.at_ms));
     let old = station.clock.may_end_things() && age > u64::from(station.ferry.trip_hours) * 3_600_000;
     let event = if done {
@@ -1217,6 +1495,13 @@ fn is_ours(place: &Path) -> bool {
     std::fs::symlink_metadata(place).is_ok_and(|about| about.is_dir() && about.uid() == own)
 }
 
+/// Has the other side receipted this very bundle, and not another of its parcel?
+fn arrived(station: &Station, id: &BundleId) -> Result<bool, StationError> {
+    let Some(parcel) = station.spool.parcel_of_bundle(id)? else { return Ok(false) };
+    let state = station.spool.parcel(&parcel)?;
+    Ok(state.is_some_and(|state| state.custody_passed && state.sent.is_some_and(|sent| sent.bundle == *id)))
+}
+
 /// Is the bundle not ours to carry any more?
 fn passed(station: &Station, id: &BundleId) -> Result<bool, StationError> {
     let Some(parcel) = station.spool.parcel_of_bundle(id)? else { return Ok(false) };
@@ -1240,8 +1525,15 @@ fn mend(station: &Station, place: &Path, trip: &Trip, paper: Option<&Paper>) -> 
         disk.remove_tree(&waybill).map_err(io_at(&waybill))?;
         disk.write(&waybill, &paper.bytes).map_err(io_at(&waybill))?;
     }
-    save(station, place, trip)?;
+    let exceptions = if noted { trip.exceptions } else { exceptions(station, &paper.waybill)? };
+    save(station, place, &Trip { exceptions, ..trip.clone() })?;
     Ok(true)
+}
+
+/// Findings let pass in what a waybill names.
+fn exceptions(station: &Station, waybill: &Waybill) -> Result<u64, StationError> {
+    let bundles = waybill.lines.iter().filter(|line| line.kind == LineKind::Bundle);
+    budget::exceptions(station, bundles.map(|line| &line.id))
 }
 
 /// The receipt batches of a settled trip arrived with it.

@@ -13,6 +13,7 @@ use crate::config::Carrier;
 use crate::outlets;
 use crate::release::PAPER;
 use crate::station::{Station, StationError};
+use crate::trips;
 
 /// Entries of a folder that are asked for size and age; the rest is counted. A warm look takes some 30 ms.
 const ASKED_MAX: u64 = 20_000;
@@ -224,6 +225,13 @@ pub fn queues(station: &Station, now: Timestamp) -> Result<Vec<Value>, StationEr
         let oldest = listed.iter().map(|entry| moment_of(&entry.id)).min();
         let look = Look { entries: entries as u64, bytes, oldest, more: listed.len() < entries, unreadable: false };
         rows.push(by_id(format!("outbox {crossing}"), kind, Ok(look)));
+        if carrier == Carrier::Ferry
+            && let Some(row) = rows.last_mut().and_then(Value::as_object_mut)
+        {
+            let (files, bytes) = trips::for_the_next(station, &listed)?;
+            row.insert("next_entries".to_owned(), json!(files));
+            row.insert("next_bytes".to_owned(), json!(bytes));
+        }
         let kind = if carrier == Carrier::Ferry { Kind::ReceiptsFerry } else { Kind::Receipts };
         let look = look_by_change(&layout.receipts(crossing), |_| true);
         rows.push(by_change(format!("receipts {crossing}"), kind, look));

@@ -15,7 +15,7 @@ use protocol::receipt::Head;
 use protocol::witness::{Fault, HeadStatement, Taken, Watch};
 use protocol::{Name, Timestamp};
 use serde_json::{Value, json};
-use spool::Kept;
+use spool::{Kept, SpoolError, UNREAD_MS};
 
 use crate::alarm::Alarm;
 use crate::station::{Station, StationError};
@@ -27,6 +27,8 @@ const FILES_MAX: usize = 2 * protocol::witness::SAID_MAX;
 #[derive(Default)]
 pub struct Witness {
     watches: Mutex<BTreeMap<Name, Watch>>,
+    /// Since when the tree of our own ledger cannot be read for a paper to a neighbour: another's proof may need less of it.
+    unread: Mutex<BTreeMap<Name, Timestamp>>,
 }
 
 /// What is signed about our ledger for a paper that is about to leave. The caller records `head` with the paper's own
@@ -35,7 +37,8 @@ pub fn state(station: &Station, peer: &Name, now: Timestamp) -> Result<(Head, Oc
     let told = station.spool.stated_to(peer)?;
     let mut from = told.heads;
     from.extend(told.held.filter(|held| !from.contains(held)));
-    let (head, links, left_out) = station.spool.links(&from)?;
+    let (head, links, left_out) = station.spool.links(&from).map_err(|error| unread(station, peer, error, now))?;
+    station.witness.unread.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
     if left_out > 0 {
         tracing::error!(%peer, left_out, "the ledger cannot prove that it continues heads which this neighbour was told");
         station.alarms.raise(now, Alarm::LedgerDamaged);
@@ -49,6 +52,20 @@ pub fn state(station: &Station, peer: &Name, now: Timestamp) -> Result<(Head, Oc
         ..HeadStatement::first(&station.node, peer, station.spool.ledger_suite(), now, head)
     };
     Ok((head, statement.sign_by(&station.keyring.signing)?))
+}
+
+/// The tree cannot be read, or is not what it was. A head that is not linked to the one before would be called a
+/// contradiction, so the paper waits and is made again; where that goes on, only a fresh start helps, which begins the tree
+/// anew, unless this start has tried that already.
+fn unread(station: &Station, peer: &Name, error: SpoolError, now: Timestamp) -> StationError {
+    tracing::error!(%error, "the tree of the ledger cannot be read, and no paper leaves without a proof from it");
+    station.alarms.raise(now, Alarm::LedgerDamaged);
+    let mut unread = station.witness.unread.lock().unwrap_or_else(PoisonError::into_inner);
+    let since = *unread.entry(peer.clone()).or_insert(now);
+    if now.since(since) < UNREAD_MS || station.spool.cannot_renew_tree() {
+        return error.into();
+    }
+    SpoolError::Poisoned { path: station.layout().ledger(), cause: error.to_string() }.into()
 }
 
 /// Takes what a neighbour states with a paper whose signature was checked. Gives the head of ours that it holds, where

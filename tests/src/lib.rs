@@ -13,6 +13,7 @@ pub mod lives;
 pub mod office;
 pub mod office_day;
 pub mod office_papers;
+pub mod ordeal;
 pub mod pair;
 pub mod papers;
 pub mod programs;

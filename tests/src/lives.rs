@@ -41,6 +41,8 @@ pub struct Lives {
     pub daemon_ms: (u64, u64),
     /// A command is killed so many milliseconds after its start, at most.
     pub command_ms: u64,
+    /// A start takes no longer than this.
+    pub start_within: Duration,
     /// Kills so far, by daemon or command.
     pub kills: BTreeMap<String, usize>,
     /// The longest that a start took.
@@ -62,6 +64,7 @@ impl Lives {
             killing: true,
             daemon_ms,
             command_ms,
+            start_within: START,
             kills,
             slowest_start: Duration::ZERO,
             lives,
@@ -104,7 +107,7 @@ impl Lives {
                     self.lives.insert(node, Life::Ready { dies: now + Duration::from_millis(lives) });
                 } else if self.killing && dies.is_some_and(|dies| now >= dies) {
                     self.kill(node)?;
-                } else if since.elapsed() > START {
+                } else if since.elapsed() > self.start_within {
                     return Err(io::Error::other(format!("{node} does not come up")));
                 }
             }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::office::Office;
 use crate::papers::{self, Noise};
@@ -157,21 +159,33 @@ impl Traffic {
     /// Reads the notices of what was not acknowledged yet, as an app does.
     pub fn read_notices(&mut self, office: &Office) {
         for parcel in &mut self.parcels {
-            let lane = parcel.lane;
-            let notices = office.spool(lane.from).join("notices").join(lane.route);
-            let stands = |state: &&&str| notices.join(format!("{}.{state}.json", parcel.name)).exists();
-            if !parcel.acknowledged && ACKNOWLEDGED.iter().any(|state| stands(&state)) {
-                parcel.acknowledged = true;
-            }
-            if parcel.picked == 0
-                && let Some(state) = WRONG.iter().find(stands)
-            {
-                let line = format!("{} on {} is {state}", parcel.name, lane.route);
+            let stands = |state: &&&str| notice_of(office, parcel, state).exists();
+            let acknowledged = parcel.acknowledged || ACKNOWLEDGED.iter().any(|state| stands(&state));
+            let wrong = if parcel.picked == 0 { WRONG.iter().find(stands) } else { None };
+            parcel.acknowledged = acknowledged;
+            if let Some(state) = wrong {
+                let line = format!("{} on {} is {state}", parcel.name, parcel.lane.route);
                 if !self.wrong.contains(&line) {
                     self.wrong.push(line);
                 }
             }
         }
+    }
+
+    /// Drops whose apps find no notice, by a fresh look, that says they may forget them.
+    #[must_use]
+    pub fn untold(&self, office: &Office) -> Vec<String> {
+        let told = |parcel: &&Parcel| ACKNOWLEDGED.iter().any(|state| notice_of(office, parcel, state).exists());
+        self.parcels.iter().filter(|parcel| !told(parcel)).map(|parcel| parcel.name.clone()).collect()
+    }
+
+    /// What the notice of a drop says: its state, and the id that the parcel was given.
+    #[must_use]
+    pub fn told(&self, office: &Office, parcel: &Parcel) -> Option<(String, String)> {
+        let notice = ACKNOWLEDGED.iter().find_map(|state| fs::read(notice_of(office, parcel, state)).ok())?;
+        let notice: Value = serde_json::from_slice(&notice).ok()?;
+        let word = |key| notice.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some((word("state")?, word("parcel")?))
     }
 
     /// Fetches whatever stands in the outlets of a node, compares and removes it. Returns how much that was.
@@ -235,6 +249,12 @@ impl Traffic {
         parcel.picked += 1;
         parcel.picked_in = self.turn;
     }
+}
+
+/// Where a node tells the app that its drop came to a state.
+fn notice_of(office: &Office, parcel: &Parcel, state: &str) -> PathBuf {
+    let notices = office.spool(parcel.lane.from).join("notices").join(parcel.lane.route);
+    notices.join(format!("{}.{state}.json", parcel.name))
 }
 
 fn one(name: String, bytes: Vec<u8>) -> (String, Vec<(String, Vec<u8>)>) {

@@ -4,6 +4,8 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::der_types::Octets;
 use protocol::keys::{self, OpeningKey, SigningKey};
@@ -25,6 +27,18 @@ use crate::programs::repository;
 
 /// Midnight of 22 November 2026.
 pub const START: Timestamp = Timestamp(1_795_305_600_000);
+
+/// How far the clocks of these worlds, which begin at [`START`], are ahead of the machine's, which dates the files: a test
+/// says the same on every day of the year.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "what the machine's clock says is what is made up for")]
+pub fn ahead_ms() -> i64 {
+    static AHEAD_MS: LazyLock<i64> = LazyLock::new(|| {
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        START.0.cast_signed().saturating_sub(i64::try_from(real).unwrap_or(i64::MAX))
+    });
+    *AHEAD_MS
+}
 /// The operator who signs.
 pub const OPERATOR: &str = "operator-ma";
 /// An inlet is due after five seconds without a hint.
@@ -139,7 +153,7 @@ impl Member {
     /// Starts it on a disk of any kind.
     pub fn open_with(&self, disk: Disk, now: Timestamp) -> Result<Running, StationError> {
         let mut plan = Plan::from_config(&self.config, self.zone)?;
-        plan.disk = disk;
+        plan.disk = disk.dated_ahead(ahead_ms());
         plan.sandbox = station::sandbox::Sandbox::in_process();
         let station = Station::open(plan, now)?;
         // The machine that runs the tests may be nearly full.

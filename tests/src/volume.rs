@@ -77,11 +77,8 @@ impl Volume {
 
     /// The loop device's name, such as `loop3`.
     pub fn device(&self) -> io::Result<String> {
-        let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let place = self.place.to_string_lossy().into_owned();
-        let line = mounts.lines().rev().find(|line| line.split(' ').nth(1) == Some(&place));
-        let device = line.and_then(|line| line.split(' ').next()?.strip_prefix("/dev/")).map(str::to_owned);
-        device.ok_or_else(|| io::Error::other(format!("{place} is no loop mount")))
+        let device = mounted(&self.place, 0).and_then(|device| Some(device.strip_prefix("/dev/")?.to_owned()));
+        device.ok_or_else(|| io::Error::other(format!("{} is no loop mount", self.place.display())))
     }
 
     /// Writes that the loop device has done, and those under way.
@@ -120,6 +117,20 @@ impl Volume {
         })?;
         Ok(())
     }
+}
+
+/// A word of the line that the kernel has on what is mounted at a place.
+fn mounted(place: &Path, word: usize) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let place = place.to_string_lossy();
+    let line = mounts.lines().rev().find(|line| line.split(' ').nth(1) == Some(&place))?;
+    line.split(' ').nth(word).map(str::to_owned)
+}
+
+/// The kind of file system that is mounted at a place.
+#[must_use]
+pub fn kind_of(place: &Path) -> Option<String> {
+    mounted(place, 2)
 }
 
 impl Drop for Volume {

@@ -527,7 +527,17 @@ fn what_somebody_lays_into_the_outbox_is_held_and_on_no_trip() {
     assert_eq!(told, laid.iter().map(|id| (Some(*id), Some(Reason::NotAuthentic))).collect::<Vec<_>>());
     let held = names(&office.intranet.layout().quarantine());
     assert!(laid.iter().all(|id| held.iter().any(|name| name.contains(&id.to_string()))), "{held:?}");
-    let trip = trips::stage(&intranet.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap();
+    let trip = trips::stage(
+        &intranet.station,
+        &name(DISC),
+        &name("sun"),
+        &name(OPERATOR),
+        None,
+        &trips::Choice::default(),
+        now,
+    )
+    .unwrap()
+    .unwrap();
     assert_eq!(trip.bundles, 1, "what the guard released goes, and nothing else");
     assert!(trip.ids.contains(&ours.id.to_string()) && !laid.iter().any(|id| trip.ids.contains(&id.to_string())));
     // Laid again, now that a record names them: held again.
@@ -539,6 +549,44 @@ fn what_somebody_lays_into_the_outbox_is_held_and_on_no_trip() {
     assert_eq!(refusals(&intranet).len(), 2 * laid.len());
     drop(intranet);
     assert_eq!(refusals(&office.intranet.open(now).unwrap()).len(), 2 * laid.len(), "and then they are gone");
+}
+
+#[test]
+fn what_cannot_be_read_for_a_while_is_neither_held_nor_on_a_trip_before_it_is_proven() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    let id = new_id(now, keys::random());
+    let file = office.intranet.layout().outbox(OUTWARD).join(format!("0-00000009-0000000000000009-{id}.receipts"));
+    fs::write(&file, SURVEY.as_bytes()).unwrap();
+    drop(intranet);
+    // Held, and therefore named by a record; then it is laid there again.
+    let intranet = office.intranet.open(now).unwrap();
+    assert_eq!(refusals(&intranet).len(), 1);
+    drop(intranet);
+    fs::write(&file, SURVEY.as_bytes()).unwrap();
+    let grave = tempfile::tempdir_in(office._folder.path()).unwrap();
+    let power = Power::on(grave.path(), 7).unwrap();
+    power.spoil(&file, 0).unwrap();
+    let intranet = office.intranet.open_with(Disk::with_power(power.clone(), Fuse::after(u64::MAX)), now).unwrap();
+    assert!(file.exists() && refusals(&intranet).len() == 1, "nobody saw what it is");
+    let stage = |medium| {
+        trips::stage(
+            &intranet.station,
+            &name(medium),
+            &name("sun"),
+            &name(OPERATOR),
+            None,
+            &trips::Choice::default(),
+            now,
+        )
+    };
+    let trip = stage(DISC).unwrap().unwrap();
+    assert!(!trip.ids.contains(&id.to_string()), "{:?}", trip.ids);
+    assert!(file.exists() && refusals(&intranet).len() == 1);
+    power.heal();
+    let _nothing_more_waits = stage(DISC).unwrap();
+    assert!(!file.exists() && refusals(&intranet).len() == 2, "now it is known for what it is");
 }
 
 #[test]
@@ -565,7 +613,17 @@ fn what_somebody_lays_into_a_shared_file_of_the_outbox_is_held_although_a_refusa
     let held = names(&office.intranet.layout().quarantine());
     assert_eq!(held.len(), 2, "{held:?}");
     assert!([bundle, batch].iter().all(|id| held.iter().any(|name| name.contains(&id.to_string()))), "{held:?}");
-    let trip = trips::stage(&intranet.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap();
+    let trip = trips::stage(
+        &intranet.station,
+        &name(DISC),
+        &name("sun"),
+        &name(OPERATOR),
+        None,
+        &trips::Choice::default(),
+        now,
+    )
+    .unwrap()
+    .unwrap();
     assert_eq!(trip.bundles, 1);
     drop(intranet);
     let refused = |running: &Running| records(running, Event::Refused).len();
@@ -579,7 +637,9 @@ fn no_trip_takes_along_what_was_sealed_by_hand() {
     let mut intranet = office.intranet.open(now).unwrap();
     let mut extranet = office.extranet.open(now).unwrap();
     result(&office, &mut intranet, 1, &mut now);
-    trips::stage(&intranet.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap();
+    trips::stage(&intranet.station, &name(DISC), &name("sun"), &name(OPERATOR), None, &trips::Choice::default(), now)
+        .unwrap()
+        .unwrap();
     let desk = office.intranet.layout().desk_trips().join("1");
     let waybill = fs::read(desk.join("waybill")).unwrap();
     let bill: Waybill = Signed::parse::<Waybill>(&waybill).unwrap().read_unverified().unwrap();

@@ -531,7 +531,7 @@ fn a_bundle_in_our_custody_that_cannot_be_read_is_tried_again_and_not_held() {
 #[test]
 fn a_bundle_that_the_disk_lost_in_silence_is_named_and_costs_no_other() {
     let root = tempfile::tempdir().unwrap();
-    let mut pair = pair(root.path(), "");
+    let mut pair = pair(root.path(), "expire_days = 1");
     pair.joined = false;
     let forms: Vec<String> = (0..3).map(|_| pair.drop_form("forms").unwrap()).collect();
     pair.minutes(2).unwrap();
@@ -553,6 +553,18 @@ fn a_bundle_that_the_disk_lost_in_silence_is_named_and_costs_no_other() {
     let told = forms.iter().filter(|form| pair.told("forms", form).as_deref() == Some("delivered")).count();
     assert_eq!(told, 2);
     assert!(pair.stands(HERE, Alarm::BundleMissing));
+    let lost = pair.ask(HERE, "list", &[("state", "accepted")]).unwrap().details[0]["parcel"].clone();
+    let answer = pair.ask(HERE, "resend", &[("parcel", lost.as_str().unwrap())]).unwrap();
+    assert!(!answer.done && answer.message_en.contains("the disk lost it"), "{}", answer.message_en);
+    // It expires like one that stands there, and its app is told.
+    pair.hours(26).unwrap();
+    let told = forms.iter().filter(|form| pair.told("forms", form).as_deref() == Some("expired")).count();
+    assert_eq!((told, pair.recorded(HERE, Event::Expired).unwrap()), (1, 1));
+    // The file in which it stood is kept until somebody says why not.
+    assert!(pair.stands(HERE, Alarm::BundleMissing) && segment.exists());
+    assert!(!pair.ask(HERE, "outbox-aside", &[]).unwrap().done);
+    assert!(pair.ask(HERE, "outbox-aside", &[("reason", "it was dropped again")]).unwrap().done);
+    assert!(!pair.stands(HERE, Alarm::BundleMissing) && segment.with_extension("aside").exists());
 }
 
 /// Lets both forms be delivered in one trip of receipts, with something in the way of the first one's notice.

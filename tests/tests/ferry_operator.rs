@@ -21,26 +21,48 @@ use tests::world::ground;
 const HOME: Duration = Duration::from_secs(120);
 const RESULTS: usize = 5;
 
-/// The fence of what is typed on the way, in the order of the page; and of what is typed when the trip is settled.
-const ON_THE_WAY: &str = "sh ";
-const AFTERWARDS: &str = "bash ";
+/// What follows the node on a fence of commands: nothing on the way, in the order of the page; else the word of what happened.
+const ON_THE_WAY: Option<&str> = None;
+const LOST: Option<&str> = Some("lost");
+const SURVEY: Option<&str> = Some("survey");
+const AFTERWARDS: Option<&str> = Some("destroyed");
+/// The fence of what is not run: the paths of an office, and options of a command that is run.
+const NOT_RUN: &str = "text";
+/// What such a page is called.
+const PAGES: [&str; 2] = ["ferry-operator.md", "ferry-operator.zh-CN.md"];
 
-/// The commands of a page behind one kind of fence, each with the machine it is for.
-fn commands(page: &str, fence: &str) -> String {
-    let (mut machine, mut out) = (None, String::new());
+/// The blocks of a page: what stands on the fence, and below it.
+fn blocks(page: &str) -> Vec<(&str, String)> {
+    let (mut open, mut out) = (false, Vec::new());
     for line in page.lines() {
         match line.strip_prefix("```") {
-            Some(words) => {
-                machine = words.strip_prefix(fence);
-                if let Some(node) = machine {
-                    out += &format!("export TRILOCK_SPOOL=\"$ROOT/{node}/spool\"\n");
+            Some(fence) => {
+                open = !open;
+                if open {
+                    out.push((fence, String::new()));
                 }
             }
-            None if machine.is_some() => out += &format!("{line}\n"),
+            None if open => out.last_mut().unwrap().1 += &format!("{line}\n"),
             None => {}
         }
     }
+    assert!(!open, "a fence is not closed");
     out
+}
+
+/// The machine of a block of commands and when they are typed; none for what is not run.
+fn place(fence: &str) -> Option<(&str, Option<&str>)> {
+    let mut words = fence.split(' ');
+    (words.next() == Some("sh")).then(|| (words.next().expect("a fence names the machine"), words.next()))
+}
+
+/// The commands of a page that are typed at one time, each with the machine it is for.
+fn commands(page: &str, when: Option<&str>) -> String {
+    let typed = blocks(page).into_iter().filter_map(|(fence, text)| {
+        let (node, then) = place(fence)?;
+        (then == when).then(|| format!("export TRILOCK_SPOOL=\"$ROOT/{node}/spool\"\n{text}"))
+    });
+    typed.collect()
 }
 
 fn page(name: &str) -> String {
@@ -70,6 +92,7 @@ fn run(office: &Office, script: &str) -> Output {
         .env("DISC", office.root.join("medium"))
         .env("TRUST", office.root.join("extranet/trust"))
         .env("TRIP", "1")
+        .env("SURVEY", office.root.join("survey"))
         .env("TRILOCK_PASSPHRASE", passphrase.trim_end());
     command.output().unwrap()
 }
@@ -82,11 +105,15 @@ fn state(office: &Office, node: &str, trip: u64) -> Option<String> {
 }
 
 fn with_office(story: impl FnOnce(&mut Office, &mut Traffic)) {
+    with_office_of("", story);
+}
+
+fn with_office_of(register: &str, story: impl FnOnce(&mut Office, &mut Traffic)) {
     if Command::new("bash").arg("--version").output().is_err() {
         return println!("SKIPPED: bash is not installed, the commands of docs/ferry-operator.md were not run");
     }
     let folder = tempfile::Builder::new().prefix("trilock-operator-").tempdir_in(ground()).unwrap();
-    let (mut office, mut traffic) = ends_of_the_ferry(folder.path(), "gm", "").unwrap();
+    let (mut office, mut traffic) = ends_of_the_ferry(folder.path(), "gm", register).unwrap();
     drop_results(&mut office, &mut traffic, RESULTS).unwrap();
     story(&mut office, &mut traffic);
 }
@@ -145,14 +172,80 @@ fn the_operators_commands_run_as_they_stand_on_the_page_and_the_trip_is_settled_
 
 #[test]
 fn both_pages_for_operators_have_the_same_commands() {
-    let of = |fence| ["ferry-operator.md", "ferry-operator.zh-CN.md"].map(|name| commands(&page(name), fence));
-    let [english, chinese] = of(ON_THE_WAY);
-    assert_eq!(english, chinese);
-    let [later, chinese] = of(AFTERWARDS);
-    assert_eq!(later, chinese);
-    assert!(later.contains("\nferry dispose"), "{later}");
+    let of = |when| PAGES.map(|name| commands(&page(name), when));
+    for (when, command) in [(ON_THE_WAY, "export"), (LOST, "reexport"), (SURVEY, "intake"), (AFTERWARDS, "dispose")] {
+        let [english, chinese] = of(when);
+        assert_eq!(english, chinese);
+        assert!(english.contains(&format!("\nferry {command} ")), "{when:?}: {english}");
+    }
+    let [english, _] = of(ON_THE_WAY);
     let steps = page("ferry-operator.md").lines().filter(|line| line.starts_with("**") && line.contains(". ")).count();
     assert!(english.matches("\nferry").count() >= 12 && steps >= 10, "{english}");
+}
+
+/// Every block is run by a test of this file, or is one of two that only name things, and those are held against the rest.
+#[test]
+fn no_block_of_the_operators_pages_is_left_out_unsaid() {
+    let known = [ON_THE_WAY, LOST, SURVEY, AFTERWARDS];
+    for name in PAGES {
+        let text = page(name);
+        let mut not_run = Vec::new();
+        for (fence, block) in blocks(&text) {
+            match place(fence) {
+                Some((node, when)) => {
+                    assert!(["intranet", "extranet"].contains(&node) && known.contains(&when), "{name}: {fence}");
+                }
+                None => {
+                    assert_eq!(fence, NOT_RUN, "{name}: a block of which nobody knows whether it is run: {block}");
+                    not_run.push(block);
+                }
+            }
+        }
+        let [set, options] = &not_run[..] else { panic!("{name}: {not_run:?}") };
+        // What the page has set is what its commands use.
+        let set: Vec<&str> = set.lines().map(|line| line.split_once('=').unwrap().0).collect();
+        let run: String = known.map(|when| commands(&text, when).replace("export TRILOCK_SPOOL=\"$ROOT/", "")).concat();
+        for variable in &set {
+            assert!(run.contains(&format!("${variable}")), "{name}: {variable} is set for nothing");
+        }
+        for used in run.split('$').skip(1) {
+            let used: String = used.chars().take_while(char::is_ascii_uppercase).collect();
+            assert!(set.contains(&used.as_str()), "{name}: {used} is set nowhere");
+        }
+        // What may be added to `export` and `reexport` is known to both.
+        for command in ["export", "reexport"] {
+            let help = Command::new(programs().join("ferry")).args([command, "--help"]).output().unwrap();
+            for option in options.lines().map(|line| line.split_whitespace().next().unwrap()) {
+                assert!(words(&help).contains(&format!("{option} ")), "{name}: {command} does not know {option}");
+            }
+        }
+    }
+}
+
+/// A medium that nobody registered, with one folder, becomes one drop; its listing and who signed it can be compared.
+#[test]
+fn survey_files_come_in_by_the_commands_of_the_page() {
+    let route = "[[route]]\nname = \"survey\"\npath = [\"intranet\", \"extranet\"]\ntypes = [\"review-result\"]\n\
+        priority = \"normal\"\nintake = \"rename\"\n";
+    with_office_of(route, |office, _| {
+        // A route that came after `init` has its inlet made by the administrator.
+        fs::create_dir_all(office.inlet("intranet", "survey")).unwrap();
+        let case = office.root.join("survey/case-7");
+        fs::create_dir_all(case.join("图件")).unwrap();
+        fs::write(case.join("review.xml"), papers::review_result(7)).unwrap();
+        fs::write(case.join("图件/宗地.txt"), "no corner of it").unwrap();
+        let output = run(office, &commands(&page("ferry-operator.md"), SURVEY));
+        let said = words(&output);
+        assert!(output.status.success(), "{said}");
+        for word in ["review.xml: OK", "图件/宗地.txt: OK", "operator-ma"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert_eq!(names(&case), ["review.xml", "图件"], "the medium is as it was");
+        // A byte of the medium is changed after it was signed for: the same comparison says so.
+        fs::write(case.join("review.xml"), papers::review_result(8)).unwrap();
+        let output = run(office, "cd \"$SURVEY/case-7\" && sha256sum -c ~/intake-case-7.sha256");
+        assert!(!output.status.success() && words(&output).contains("review.xml: FAILED"), "{}", words(&output));
+    });
 }
 
 /// Signs, confirms and leaves on the medium.
@@ -198,8 +291,7 @@ fn a_lost_trip_is_noticed_by_its_number_and_written_again_with_one_command() {
         let said = done(office, "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\nferry");
         assert!(said.contains("on its way"), "{said}");
         // One command, under its number; then it is signed like any other.
-        let again = "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\n\
-            ferry reexport --trip 1 --medium \"$DISC\" --key ~/keys/operator-ma.key.pem --slip ~\n";
+        let again = commands(&page("ferry-operator.md"), LOST);
         done(office, &format!("{again}{}", sign(1)));
         assert_eq!(names(&medium.join("TRILOCK")), ["1", "2"]);
         let said = done(office, IMPORT);

@@ -177,14 +177,15 @@ fn only_officers_get_it_each_on_record_and_no_more_than_a_desk_takes() {
         file(&take(&running, &office.officer, OFFICER, &parcel, now));
     }
     assert_eq!(take(&running, &office.officer, OFFICER, &parcel, now).code, "too-many-held");
-    station::desk::tidy(&running.station, protocol_now().plus_ms(3 * 24 * 60 * 60 * 1000)).unwrap();
+    let written = running.station.spool.disk().date(machine_now());
+    station::desk::tidy(&running.station, written.plus_ms(3 * 24 * 60 * 60 * 1000)).unwrap();
     assert!(names(&office.member.layout().desk_held()).is_empty(), "what nobody took goes");
     fs::remove_dir(office.member.layout().desk_held()).unwrap();
     assert_eq!(take(&running, &office.officer, OFFICER, &parcel, now).code, "not-set-up");
 }
 
 /// By the disk, which dates files by the machine's clock.
-fn protocol_now() -> Timestamp {
+fn machine_now() -> Timestamp {
     let folder = tempfile::tempdir().unwrap();
     let written = fs::metadata(folder.path()).unwrap().modified().unwrap();
     let written = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();

@@ -1,6 +1,6 @@
 //! `kill -9` of the real programs at random moments, under a steady stream of drops: the three daemons and every command
 //! of `ferry`. A daemon that died is started again at once and must come up by itself; a command that died is run again.
-//! In the end every drop was delivered once, byte for byte, and every ledger is sound.
+//! In the end every drop was delivered once, byte for byte, is proven at every node, and every ledger is sound.
 //!
 //! The seed is printed; `KILLS_SEED=n` draws the same moments again (the programs' own timing is theirs). A run that
 //! fails leaves its folder with spools and logs.
@@ -11,9 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tests::courier::{Courier, Step};
 use tests::lives::Lives;
 use tests::office::{Office, OneWay, Wishes};
+use tests::ordeal::{Fault, Ordeal};
 use tests::programs::{programs, repository};
 use tests::traffic::{Traffic, lanes};
 use tests::world::ground;
@@ -22,29 +22,12 @@ const KILLS: usize = 200;
 const KILLS_SOAK: usize = 1_200;
 /// Once nobody is killed any more everything comes to rest within this.
 const REST: Duration = Duration::from_secs(180);
-/// Drops of a route that are on their way at once: enough to hit every stage, few enough to come to rest.
-const OUTSTANDING_MAX: usize = 12;
-/// Between two looks of the harness.
-const LOOK: Duration = Duration::from_millis(5);
+/// Between two drops, in milliseconds.
+const PAUSE_MS: (u64, u64) = (10, 70);
 const NODES: [&str; 3] = ["internet", "extranet", "intranet"];
 const ARCHIVE_BYTES: usize = 2_000_000;
 
-/// Looks once at everything that happens by itself.
-fn look(harness: &mut Lives, traffic: &mut Traffic, courier: &mut Courier) {
-    for node in NODES {
-        harness.look_at(node).unwrap();
-    }
-    courier.advance(&harness.office).unwrap();
-    for node in ["extranet", "intranet"] {
-        traffic.pick_up(&harness.office, node).unwrap();
-    }
-    assert!(traffic.wrong.is_empty(), "{:#?}", traffic.wrong);
-    assert!(traffic.again.is_empty(), "delivered twice: {:?}", traffic.again);
-    assert!(courier.failed.is_empty(), "{:#?}", courier.failed);
-    std::thread::park_timeout(LOOK);
-}
-
-fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) {
+fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) -> Result<(), Fault> {
     let wishes = Wishes {
         suite: "std".to_owned(),
         one_way,
@@ -61,64 +44,25 @@ fn run(root: &Path, seed: u64, kills: usize, one_way: OneWay) {
         fs::write(office.config(node), format!("{before}name = \"own-files\"{after}")).unwrap();
     }
     let _gate = (one_way == OneWay::Folder).then(|| tests::gate::Gate::start(&office.gate.0, &office.gate.1).unwrap());
-    let mut traffic = Traffic::new(lanes(ARCHIVE_BYTES), seed);
-    let mut courier = Courier::default();
-    let mut harness = Lives::new(office, seed);
     let began = Instant::now();
-    NODES.into_iter().for_each(|node| harness.start(node).unwrap());
-    let mut next_drop = Instant::now();
-    while harness.total() < kills {
-        look(&mut harness, &mut traffic, &mut courier);
-        let now = Instant::now();
-        if now >= next_drop {
-            traffic.drop_one(&harness.office, OUTSTANDING_MAX).unwrap();
-            next_drop = now + Duration::from_millis(10 + harness.noise.below(60));
-        }
-        harness.work(&mut courier).unwrap();
-    }
+    let mut ordeal = Ordeal::begin(office, Traffic::new(lanes(ARCHIVE_BYTES), seed), seed, &NODES, REST)?;
+    ordeal.kill(kills, Lives::total, PAUSE_MS)?;
     let killed_for = began.elapsed();
-    harness.killing = false;
-    // Nobody dies any more: what is on its way arrives.
-    let until = Instant::now() + REST;
-    while !traffic.outstanding().is_empty() || courier.step() != Step::Export || courier.is_running() {
-        look(&mut harness, &mut traffic, &mut courier);
-        if !courier.is_running() && (courier.step() != Step::Export || !traffic.outstanding().is_empty()) {
-            courier.start(&harness.office).unwrap();
-        }
-        assert!(Instant::now() < until, "not delivered: {:?}, ferry at {:?}", traffic.outstanding(), courier.step());
-    }
-    // One more start of each, which takes up whatever is left anywhere: it must be nothing that an outlet ever saw.
-    for node in NODES {
-        harness.office.kill(node).unwrap();
-        harness.start(node).unwrap();
-    }
-    while harness.is_starting() {
-        look(&mut harness, &mut traffic, &mut courier);
-    }
-    traffic.read_notices(&harness.office);
-    let forgotten: Vec<_> =
-        traffic.parcels().iter().filter(|parcel| !parcel.acknowledged).map(|parcel| &parcel.name).collect();
-    assert!(forgotten.is_empty(), "delivered, and their apps were told nothing: {forgotten:?}");
-    look(&mut harness, &mut traffic, &mut courier);
-    let trust = root.join("extranet/trust").to_string_lossy().into_owned();
-    for node in NODES {
-        harness.office.kill(node).unwrap();
-        for command in [vec!["ledger", "verify", "--dir"], vec!["verify"]] {
-            let place = harness.office.spool(node).join(if command.len() == 1 { "evidence" } else { "ledger" });
-            let place = place.to_string_lossy().into_owned();
-            harness.office.ferry(&[&command[..], &[&place, "--trust", &trust]].concat()).unwrap();
-        }
-    }
+    ordeal.come_to_rest()?;
+    ordeal.restart_all()?;
+    ordeal.tell()?;
+    ordeal.verify()?;
     println!(
         "seed {seed}, {one_way:?}: {} kills in {:.0} s {:?}; {} drops, each delivered once; {} trips; 0 lost, 0 twice, 0 failed starts (slowest {} ms); {:.0} s in all",
-        harness.total(),
+        ordeal.lives.total(),
         killed_for.as_secs_f64(),
-        harness.kills,
-        traffic.parcels().len(),
-        courier.carried,
-        harness.slowest_start.as_millis(),
+        ordeal.lives.kills,
+        ordeal.traffic.parcels().len(),
+        ordeal.courier.carried,
+        ordeal.lives.slowest_start.as_millis(),
         began.elapsed().as_secs_f64(),
     );
+    Ok(())
 }
 
 /// Keeps the folder of a run that failed.
@@ -140,7 +84,7 @@ fn killed(kills: usize, one_way: OneWay) {
     let root = folder.path().to_owned();
     // Dropped after the office, whose daemons write there.
     let _kept = Kept(Some(folder));
-    run(&root, seed, kills, one_way);
+    run(&root, seed, kills, one_way).unwrap();
 }
 
 fn soak() -> bool {

@@ -86,7 +86,7 @@ fn exports_that_nobody_fetches_are_bounded_and_go_by_themselves() {
     let exports = intranet.layout().desk_exports();
     let written = fs::metadata(exports.join(&names(&exports)[0])).unwrap().modified().unwrap();
     let written = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let written = protocol::Timestamp(u64::try_from(written).unwrap());
+    let written = running.station.spool.disk().date(protocol::Timestamp(u64::try_from(written).unwrap()));
     station::desk::tidy(&running.station, written.plus_ms(DAY_MS)).unwrap();
     assert_eq!(names(&exports).len(), 8, "two days are for fetching");
     station::desk::tidy(&running.station, written.plus_ms(3 * DAY_MS)).unwrap();

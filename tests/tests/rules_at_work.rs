@@ -88,7 +88,15 @@ impl Office {
     }
 
     fn stage(&self, running: &Running, now: Timestamp) -> Result<Trip, String> {
-        let staged = trips::stage(&running.station, &name("disc-0001"), &name("sun"), &name(OPERATOR), None, now);
+        let staged = trips::stage(
+            &running.station,
+            &name("disc-0001"),
+            &name("sun"),
+            &name(OPERATOR),
+            None,
+            &trips::Choice::default(),
+            now,
+        );
         staged.unwrap().map_err(|refusal| refusal.code.to_owned())
     }
 
@@ -192,6 +200,16 @@ fn an_exception_lets_one_file_out_is_counted_on_the_trip_and_ends() {
     assert_eq!((trip.bundles, trip.exceptions, trip.held["review-result"]), (1, 1, 1));
     let shown = trips::list(&running.station).unwrap();
     assert_eq!(shown[0].exceptions, 1);
+    // Whoever takes the note away, or forges it, changes no count: neither the one that is laid again nor the slip's.
+    let note = office.intranet.layout().desk_trips().join("1/trip.json");
+    fs::remove_file(&note).unwrap();
+    trips::step(&running.station, now).unwrap();
+    assert_eq!(trips::list(&running.station).unwrap()[0].exceptions, 1);
+    let forged = fs::read_to_string(&note).unwrap().replace("\"exceptions\": 1", "\"exceptions\": 0");
+    fs::write(&note, forged).unwrap();
+    let (disc, sun, ma) = (name("disc-0001"), name("sun"), name(OPERATOR));
+    let stands = trips::standing(&running.station, &disc, &sun, &ma, &trips::Meant::Trip(1)).unwrap().unwrap();
+    assert_eq!(stands.exceptions, 1);
 
     // The node behind the border judges by itself, and is asked by itself.
     let mut extranet = office.extranet.open(now).unwrap();

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::keys::SigningKey;
+use protocol::keys::{OpeningKey, SigningKey};
 use protocol::ledger::{Event, Record};
 use protocol::parcel::VERSION;
 use protocol::trust::Role;
@@ -15,9 +15,12 @@ use protocol::waybill::{Approval, LineKind, Waybill, WaybillLine};
 use protocol::{Crossing, Signed, Timestamp, Zone};
 use serde_json::{Value, json};
 use spool::{Answer, Disk, Fault, Fuse, Power, Weather};
-use station::trips::{self, Trip, TripState};
+use station::alarm::Alarm;
+use station::backup::Job;
+use station::restore::{RestorePlan, restore};
+use station::trips::{self, Choice, Trip, TripState};
 use tests::papers;
-use tests::twins::{self, Member, OPERATOR, Running, START, found, name, names};
+use tests::twins::{self, Member, OPERATOR, Running, START, ahead_ms, found, name, names};
 
 const OUTWARD: Crossing = Crossing::IntranetToExtranet;
 const DISC: &str = "disc-0001";
@@ -31,15 +34,16 @@ struct Office {
     intranet: Member,
     operator: SigningKey,
     approvers: Vec<SigningKey>,
+    safe: OpeningKey,
 }
 
 impl Office {
     fn new() -> Office {
         let folder = tempfile::tempdir().unwrap();
-        let ([extranet, intranet], operator, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
+        let ([extranet, intranet], operator, safe) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
         let approvers =
             APPROVERS.iter().map(|who| twins::person(&[&extranet, &intranet], who, Role::Approver)).collect();
-        Office { _folder: folder, extranet, intranet, operator, approvers }
+        Office { _folder: folder, extranet, intranet, operator, approvers, safe }
     }
 
     /// What a person asks through the desk.
@@ -72,7 +76,9 @@ impl Office {
 }
 
 fn stage(running: &Running, now: Timestamp) -> Trip {
-    trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap().unwrap()
+    trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, &Choice::default(), now)
+        .unwrap()
+        .unwrap()
 }
 
 /// An app in the internal zone drops a result, and it is sealed.
@@ -210,9 +216,19 @@ fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
     result(&office, &mut running, 1, &mut now);
     let trip = stage(&running, now);
     office.carry(1, now);
+    // Three pieces of 100 bytes, 100 bytes and the rest.
     let confirm = |running: &Running, now: &mut Timestamp, volume: &str, volumes: &str| {
         *now = now.plus_ms(1);
-        let arguments = [("trip", "1"), ("medium", DISC), ("volume", volume), ("volumes", volumes)];
+        let ends = ["0", "100", "200", &trip.bytes.to_string()].map(str::to_owned);
+        let nth = volume.parse::<usize>().unwrap_or(1).clamp(1, 3);
+        let arguments = [
+            ("trip", "1"),
+            ("medium", DISC),
+            ("volume", volume),
+            ("volumes", volumes),
+            ("from", &ends[nth - 1]),
+            ("through", &ends[nth]),
+        ];
         office.ask(running, "confirm", &arguments, *now)
     };
     let state = |running: &Running| trips::list(&running.station).unwrap()[0].state;
@@ -238,7 +254,9 @@ fn a_trip_over_several_volumes_is_confirmed_once_each_of_them_was_read_back() {
     assert_eq!((said.person.as_str(), said.argument("volume")), (OPERATOR, Some("2")));
 
     // Staged again it is another waybill, of which nothing was read back.
-    let again = trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), Some(1), now);
+    now = now.plus_ms(10);
+    let again =
+        trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), Some(1), &Choice::default(), now);
     again.unwrap().unwrap();
     office.carry(1, now);
     assert_eq!(confirm(&running, &mut now, "1", "3").details["missing"], json!([2, 3]));
@@ -396,7 +414,8 @@ fn a_medium_that_two_people_disposed_of_is_never_used_again() {
         assert_eq!((again.done, again.code.as_str()), (true, "disposed-already"));
         for (nth, action) in ["export", "reexport", "confirm"].into_iter().enumerate() {
             let arguments = [("medium", DISC), ("carrier", "sun"), ("trip", "1")];
-            let answer = ask(&running, action, &arguments, at.plus_ms(nth as u64));
+            let arguments = &arguments[..if action == "export" { 2 } else { 3 }];
+            let answer = ask(&running, action, arguments, at.plus_ms(nth as u64));
             assert_eq!((answer.done, answer.code.as_str()), (false, "medium-disposed"), "{action}");
             assert!(answer.message_en.contains("medium disc-0001 was destroyed before a witness"), "{answer:?}");
         }
@@ -547,8 +566,15 @@ fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() 
         let fuse = Fuse::after(effects);
         if let Ok(dying) = intranet.open_until(&fuse, now) {
             let opened = fuse.used();
-            let _died =
-                trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now.plus_ms(500));
+            let _died = trips::stage(
+                &dying.station,
+                &name(DISC),
+                &name("sun"),
+                &name(OPERATOR),
+                None,
+                &Choice::default(),
+                now.plus_ms(500),
+            );
             if effects == u64::MAX {
                 (begins, ends) = (opened, fuse.used());
             }
@@ -564,8 +590,16 @@ fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() 
         }
         // Whoever exports again at once must see the trip that goes first, before the node had time to look at it.
         if effects.is_multiple_of(2) {
-            let again =
-                trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, later).unwrap();
+            let again = trips::stage(
+                &running.station,
+                &name(DISC),
+                &name("sun"),
+                &name(OPERATOR),
+                None,
+                &Choice::default(),
+                later,
+            )
+            .unwrap();
             assert_eq!(again.unwrap_err().code, "nothing-waiting", "after {effects} effects");
         } else {
             running.turn(&mut later).unwrap();
@@ -732,7 +766,8 @@ fn a_large_bundle_is_staged_without_a_copy_and_may_be_staged_again_after_any_dea
         let fuse = Fuse::after(effects);
         if let Ok(dying) = office.intranet.open_until(&fuse, now) {
             // Whatever it does is forgotten with the process.
-            let _died = trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now);
+            let _died =
+                trips::stage(&dying.station, &name(DISC), &name("sun"), &name(OPERATOR), None, &Choice::default(), now);
         }
         died += u32::from(fuse.burnt());
     }
@@ -815,7 +850,9 @@ fn a_large_bundle_that_gets_no_second_name_is_copied() {
     for errno in refused {
         power.set_weather(Some(Weather { fault: Fault::NoLinks(errno.raw_os_error()), one_in: 1 }));
         now = now.plus_ms(1);
-        trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), again, now).unwrap().unwrap();
+        trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), again, &Choice::default(), now)
+            .unwrap()
+            .unwrap();
         power.set_weather(None);
         again = Some(1);
         let found: Vec<_> =
@@ -839,7 +876,9 @@ fn a_disk_without_second_names_is_asked_for_the_room_of_every_copy() {
     spool.set_floor(spool::Floor { bytes: u64::MAX / 2, inodes: 0 });
     let words = |fault: Option<Fault>| {
         power.set_weather(fault.map(|fault| Weather { fault, one_in: 1 }));
-        let said = trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, now).unwrap();
+        let said =
+            trips::stage(&running.station, &name(DISC), &name("sun"), &name(OPERATOR), None, &Choice::default(), now)
+                .unwrap();
         power.set_weather(None);
         said.unwrap_err().english
     };
@@ -859,13 +898,16 @@ fn what_imports_left_unfinished_goes_after_two_weeks_and_not_while_one_is_runnin
         let folder = incoming.join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("waybill"), "half").unwrap();
-        let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(now.0 - days * 24 * 60 * 60 * 1_000);
+        // As the machine dates it, whose clock is another.
+        let at = (now.0 - days * 24 * 60 * 60 * 1_000).saturating_add_signed(-ahead_ms());
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at);
         fs::File::open(&folder).unwrap().set_modified(at).unwrap();
     };
     for (name, days) in [
         (".vol-intranet-extranet-1", 15),
         (".tmp-intranet-extranet-2", 15),
-        ("intranet-extranet-3", 400),
+        ("intranet-extranet-3", 15),
+        ("intranet-extranet-5", 13),
         (".vol-intranet-extranet-4", 13),
     ] {
         laid(name, days);
@@ -873,12 +915,12 @@ fn what_imports_left_unfinished_goes_after_two_weeks_and_not_while_one_is_runnin
     let import = fs::File::open(&incoming).unwrap();
     import.lock().unwrap();
     station::desk::tidy(&running.station, now).unwrap();
-    assert_eq!(fs::read_dir(&incoming).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(&incoming).unwrap().count(), 5);
     import.unlock().unwrap();
     station::desk::tidy(&running.station, now).unwrap();
     let mut left: Vec<_> = fs::read_dir(&incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, [".vol-intranet-extranet-4", "intranet-extranet-3"]);
+    assert_eq!(left, [".vol-intranet-extranet-4", "intranet-extranet-5"], "what was turned away rests for as long");
 }
 
 #[test]
@@ -992,4 +1034,383 @@ fn an_approver_whose_last_day_is_over_countersigns_nothing_that_is_still_to_leav
     let running = office.extranet.open(later).unwrap();
     let taken = office.import(&running, trip, later);
     assert!(taken.done, "{taken:?}");
+}
+
+const HOURS_76_MS: u64 = 76 * 60 * 60 * 1000;
+
+/// Starts a node again after the hours of a trip are over, and lets it look at its trips.
+fn three_days_later(office: &Office, running: Running, now: &mut Timestamp) -> Running {
+    drop(running);
+    *now = now.plus_ms(HOURS_76_MS);
+    let mut running = office.intranet.open(*now).unwrap();
+    running.turn(now).unwrap();
+    running
+}
+
+fn states(running: &Running) -> Vec<(u64, TripState)> {
+    let mut known: Vec<_> = trips::list(&running.station).unwrap().iter().map(|trip| (trip.trip, trip.state)).collect();
+    known.sort_by_key(|(number, _)| *number);
+    known
+}
+
+fn export(office: &Office, running: &Running, now: &mut Timestamp) -> Answer {
+    *now = now.plus_ms(10);
+    office.ask(running, "export", &[("medium", DISC), ("carrier", "sun")], *now)
+}
+
+/// Countersigned, read back, carried and taken in.
+fn leaves(office: &Office, running: &Running, number: u64, now: &mut Timestamp) {
+    *now = now.plus_ms(10);
+    office.carry(number, *now);
+    let confirmed = office.ask(running, "confirm", &[("trip", &number.to_string()), ("medium", DISC)], *now);
+    assert!(confirmed.done, "{confirmed:?}");
+}
+
+/// The default is that the other side takes trips in order: a number that never left would close the only way out.
+#[test]
+fn a_trip_that_expired_goes_again_under_its_number_before_what_waits_since() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    let first = stage(&intranet, now);
+    let mut intranet = three_days_later(&office, intranet, &mut now);
+    assert_eq!(states(&intranet), [(1, TripState::Expired)]);
+    result(&office, &mut intranet, 2, &mut now);
+    let again = export(&office, &intranet, &mut now);
+    assert_eq!((&again.details["trip"], &again.details["lapsed"]), (&json!(1), &json!(true)), "{again:?}");
+    let known = trips::staged(&intranet.station, 1).unwrap().unwrap();
+    assert_eq!((known.bundles, known.waybill == first.waybill), (1, false), "nothing new under an old number");
+    let second = export(&office, &intranet, &mut now);
+    assert_eq!((&second.details["trip"], &second.details["lapsed"]), (&json!(2), &json!(false)), "{second:?}");
+    assert_eq!(trips::staged(&intranet.station, 2).unwrap().unwrap().bundles, 1);
+
+    let mut extranet = office.extranet.open(now).unwrap();
+    assert!(extranet.station.ferry.strict_order, "as shipped");
+    leaves(&office, &intranet, 1, &mut now);
+    leaves(&office, &intranet, 2, &mut now);
+    let early = office.import(&extranet, 2, now);
+    assert_eq!((early.done, early.code.as_str()), (false, "trip-skipped"));
+    assert!(early.message_en.starts_with("trip 1 was never imported"), "{early:?}");
+    for number in 1..=2 {
+        now = now.plus_ms(10);
+        let taken = office.import(&extranet, number, now);
+        assert!(taken.done && taken.details["skipped"] == false, "{taken:?}");
+    }
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet("review-results").len(), 2);
+    extranet.carry_to(&intranet);
+    intranet.turn(&mut now).unwrap();
+    assert_eq!(states(&intranet), [(1, TripState::Settled), (2, TripState::Settled)]);
+    // What the other side has passed is not asked for again.
+    result(&office, &mut intranet, 3, &mut now);
+    assert_eq!(export(&office, &intranet, &mut now).details["trip"], json!(3));
+}
+
+/// Its bundles were retired, or sealed to another key and gone with another trip: the number alone is carried again.
+#[test]
+fn a_lost_trip_of_which_nothing_is_left_is_carried_again_empty() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    leaves(&office, &intranet, 1, &mut now);
+    fs::remove_dir_all(office.extranet.layout().desk_incoming().join(format!("{OUTWARD}-1"))).unwrap();
+    let outbox = intranet.station.spool.outbox(OUTWARD);
+    for entry in outbox.entries().unwrap() {
+        outbox.remove(&entry).unwrap();
+    }
+    result(&office, &mut intranet, 2, &mut now);
+    assert_eq!(export(&office, &intranet, &mut now).details["trip"], json!(2));
+    leaves(&office, &intranet, 2, &mut now);
+    let mut extranet = office.extranet.open(now).unwrap();
+    assert_eq!(office.import(&extranet, 2, now).code, "trip-skipped");
+
+    now = now.plus_ms(10);
+    let again = office.ask(&intranet, "reexport", &[("trip", "1"), ("carrier", "wu")], now);
+    assert_eq!(
+        (again.done, &again.details["trip"], &again.details["files"]),
+        (true, &json!(1), &json!(0)),
+        "{again:?}"
+    );
+    intranet.turn(&mut now).unwrap();
+    assert_eq!(states(&intranet), [(1, TripState::Staged), (2, TripState::Confirmed)], "it was not carried yet");
+    leaves(&office, &intranet, 1, &mut now);
+    intranet.turn(&mut now).unwrap();
+    assert_eq!(states(&intranet), [(1, TripState::Settled), (2, TripState::Confirmed)]);
+    for number in 1..=2 {
+        now = now.plus_ms(10);
+        let taken = office.import(&extranet, number, now);
+        assert!(taken.done && taken.details["skipped"] == false, "{taken:?}");
+    }
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet("review-results").len(), 1);
+    extranet.carry_to(&intranet);
+    intranet.turn(&mut now).unwrap();
+    assert_eq!(states(&intranet), [(1, TripState::Settled), (2, TripState::Settled)]);
+    now = now.plus_ms(10);
+    assert_eq!(office.ask(&intranet, "reexport", &[("trip", "2")], now).code, "trip-settled");
+    let none = office.ask(&intranet, "reexport", &[("trip", "3"), ("medium", DISC), ("carrier", "sun")], now);
+    assert_eq!(none.code, "no-such-trip");
+}
+
+/// The receipts of a medium that arrived after all end the trip, whoever staged it again meanwhile.
+#[test]
+fn a_trip_staged_again_while_its_first_medium_arrives_is_settled_and_never_expires() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    leaves(&office, &intranet, 1, &mut now);
+    let mut extranet = office.extranet.open(now).unwrap();
+    assert!(office.import(&extranet, 1, now).done);
+    extranet.turn(&mut now).unwrap();
+    let again = office.ask(&intranet, "reexport", &[("trip", "1"), ("carrier", "wu")], now);
+    assert!(again.done, "{again:?}");
+    extranet.carry_to(&intranet);
+    intranet.turn(&mut now).unwrap();
+    assert_eq!(states(&intranet), [(1, TripState::Settled)]);
+    let bundles = names(&office.intranet.layout().desk_trips().join("1"));
+    assert!(!bundles.iter().any(|file| file.ends_with(".bundle")), "{bundles:?}");
+    let intranet = three_days_later(&office, intranet, &mut now);
+    assert_eq!(states(&intranet), [(1, TripState::Settled)]);
+}
+
+/// `strict_order = false`: what comes after its turn is taken, and the alarm stands as long as something is missing.
+#[test]
+fn a_trip_that_was_missed_is_told_until_it_comes_and_is_taken_when_it_does() {
+    let (mut office, mut now) = (Office::new(), START);
+    office.extranet.config.ferry.strict_order = false;
+    let mut intranet = office.intranet.open(now).unwrap();
+    for number in 1..=3 {
+        result(&office, &mut intranet, number, &mut now);
+        assert_eq!(stage(&intranet, now).trip, u64::from(number));
+        leaves(&office, &intranet, u64::from(number), &mut now);
+    }
+    let extranet = office.extranet.open(now).unwrap();
+    let alarm = || extranet.station.alarms.standing().iter().any(|(alarm, ..)| *alarm == Alarm::TripOrder);
+    let mut import = |number: u64| {
+        now = now.plus_ms(10);
+        let taken = office.import(&extranet, number, now);
+        (taken.done, taken.details["skipped"].clone(), taken.details["late"].clone())
+    };
+    assert_eq!(import(2), (true, json!(true), json!(false)));
+    assert!(alarm(), "trip 1 is missing");
+    assert_eq!(import(3), (true, json!(false), json!(false)));
+    assert!(alarm(), "it still is");
+    assert_eq!(import(1), (true, json!(false), json!(true)));
+    assert!(!alarm());
+}
+
+/// The operator says which numbers the lost disk may have used; those that never left are carried again empty.
+#[test]
+fn numbers_that_only_a_lost_disk_knew_can_be_carried_empty() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    leaves(&office, &intranet, 1, &mut now);
+    let mut extranet = office.extranet.open(now).unwrap();
+    assert!(office.import(&extranet, 1, now).done);
+    extranet.turn(&mut now).unwrap();
+    extranet.carry_to(&intranet);
+    intranet.turn(&mut now).unwrap();
+    let at = now;
+    Job::of(&intranet.station, protocol::der_types::Octets([1; 32])).run(|| at).unwrap();
+    drop(intranet);
+    let backups = office.intranet.root.join("backups");
+    let from = names(&backups).into_iter().find(|file| file.ends_with(".trilock-backup")).unwrap();
+    fs::remove_dir_all(office.intranet.layout().root()).unwrap();
+    now = now.plus_ms(60_000);
+    restore(&RestorePlan {
+        from: &backups.join(from),
+        key: &office.safe,
+        operator: &office.operator,
+        setup: &office.intranet.setup(Disk::real(), now),
+        trust: &office.intranet.trust(),
+        witnesses: &[],
+        last_trip: 3,
+    })
+    .unwrap();
+
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 2, &mut now);
+    assert_eq!(export(&office, &intranet, &mut now).details["trip"], json!(4));
+    leaves(&office, &intranet, 4, &mut now);
+    let refused = office.import(&extranet, 4, now);
+    assert_eq!(refused.code, "trip-skipped");
+    assert!(refused.message_en.starts_with("trip 2-3 was never imported"), "{refused:?}");
+    for (number, code) in [("5", "no-such-trip"), ("0", "no-such-trip"), ("2", "done"), ("3", "done")] {
+        now = now.plus_ms(10);
+        let again = office.ask(&intranet, "reexport", &[("trip", number), ("medium", DISC), ("carrier", "sun")], now);
+        assert_eq!(again.code, code, "{number}: {again:?}");
+    }
+    leaves(&office, &intranet, 2, &mut now);
+    leaves(&office, &intranet, 3, &mut now);
+    for number in 2..=4 {
+        now = now.plus_ms(10);
+        let taken = office.import(&extranet, number, now);
+        assert!(taken.done && taken.details["skipped"] == false, "{taken:?}");
+    }
+    extranet.turn(&mut now).unwrap();
+    assert_eq!(office.extranet.outlet("review-results").len(), 2);
+}
+
+/// A trip that was written twice was cut twice: one volume of each is no trip, however they are numbered.
+#[test]
+fn volumes_of_two_cuttings_are_not_confirmed_as_one_trip() {
+    let (office, mut now) = (Office::new(), START);
+    let mut running = office.intranet.open(now).unwrap();
+    result(&office, &mut running, 1, &mut now);
+    let all = stage(&running, now).bytes;
+    office.carry(1, now);
+    let mut confirm = |volume: &str, from: u64, through: u64| {
+        now = now.plus_ms(1);
+        let (from, through) = (from.to_string(), through.to_string());
+        let words = [
+            ("trip", "1"),
+            ("medium", DISC),
+            ("volume", volume),
+            ("volumes", "3"),
+            ("from", &from),
+            ("through", &through),
+        ];
+        let answer = office.ask(&running, "confirm", &words, now);
+        if answer.done { answer.details["missing"].clone() } else { json!(answer.code) }
+    };
+    for (volume, from, through) in
+        [("1", 5, 100), ("1", 0, all), ("2", 0, 100), ("3", 100, 200), ("3", 0, all), ("2", 9, all + 1)]
+    {
+        assert_eq!(confirm(volume, from, through), json!("volume-other"), "{volume} {from} {through}");
+    }
+    assert_eq!(confirm("1", 0, 100), json!([2, 3]));
+    assert_eq!(confirm("3", 300, all), json!([2]), "in any order");
+    assert_eq!(confirm("2", 100, 200), json!([3]), "between 200 and 300 nobody read anything");
+    assert_eq!(confirm("3", 250, all), json!([2]), "of a third cutting, which the second does not meet");
+    assert_eq!(confirm("2", 90, 250), json!([1]), "and this one begins before the first ends");
+    assert_eq!(records(&running, Event::TripConfirmed).len(), 0);
+    assert_eq!(confirm("1", 0, 90), json!([]));
+    assert_eq!(records(&running, Event::TripConfirmed).len(), 1);
+}
+
+/// By route, priority, age and size. Whatever is not known is named and not left unsaid.
+#[test]
+fn an_export_takes_what_was_chosen_and_the_rest_goes_with_the_next() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    for number in 1..=3 {
+        result(&office, &mut intranet, number, &mut now);
+    }
+    let mut asked = |words: &[(&str, &str)]| {
+        now = now.plus_ms(10);
+        let words = [words, &[("medium", DISC), ("carrier", "sun")]].concat();
+        let answer = office.ask(&intranet, "export", &words, now);
+        (
+            answer.code.clone(),
+            answer.details["trip"].clone(),
+            answer.details["bytes"].as_u64().unwrap_or(0),
+            answer.message_en,
+        )
+    };
+    for (word, value, code) in [
+        ("wait", "yes", "argument-unknown"),
+        ("bytes-max", "many", "argument-missing"),
+        ("older-than-h", "-1", "argument-missing"),
+        ("priority", "soon", "argument-missing"),
+        ("route", "nowhere", "no-route"),
+        ("priority", "urgent,bulk", "nothing-chosen"),
+        ("older-than-h", "1", "nothing-chosen"),
+        ("bytes-max", "100", "nothing-chosen"),
+    ] {
+        let (said, _, _, words) = asked(&[(word, value)]);
+        assert_eq!(said, code, "{word} {value}");
+        assert!(code != "argument-unknown" || words.contains("\"wait\""), "{words}");
+    }
+    let waiting = intranet.station.spool.outbox(OUTWARD).entries().unwrap();
+    let sizes: Vec<u64> = waiting.iter().map(|entry| entry.size).collect();
+    assert_eq!(sizes.len(), 3);
+    let two = (sizes[0] + sizes[1] + sizes[2] - 1).to_string();
+    let (code, trip, bytes, _) = asked(&[("bytes-max", &two), ("route", "review-results"), ("priority", "normal")]);
+    assert_eq!((code.as_str(), trip), ("done", json!(1)));
+    assert!(bytes >= sizes[0] + sizes[1] && bytes <= two.parse().unwrap(), "with papers for home: {bytes} of {two}");
+    let oldest: Vec<String> = waiting.iter().take(2).map(|entry| entry.id.to_string()).collect();
+    let staged = trips::staged(&intranet.station, 1).unwrap().unwrap();
+    assert_eq!((staged.bundles, staged.ids.ends_with(&oldest)), (2, true), "the oldest first: {staged:?}");
+    let (code, trip, bytes, _) = asked(&[("older-than-h", "0")]);
+    assert_eq!((code.as_str(), trip, bytes >= sizes[2]), ("done", json!(2), true));
+}
+
+/// What was taken in is the desk's memory of it; a refused trip keeps neither the disk nor its medium for ever.
+#[test]
+fn a_trip_that_was_refused_and_not_brought_again_goes_after_two_weeks() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    for number in 1..=3 {
+        result(&office, &mut intranet, number, &mut now);
+        stage(&intranet, now);
+        leaves(&office, &intranet, u64::from(number), &mut now);
+    }
+    let extranet = office.extranet.open(now).unwrap();
+    assert!(office.import(&extranet, 1, now).done);
+    assert_eq!(office.import(&extranet, 3, now).code, "trip-skipped");
+    let incoming = office.extranet.layout().desk_incoming();
+    fs::remove_dir_all(incoming.join(format!("{OUTWARD}-2"))).unwrap();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_millis(now.0 - 15 * DAY_MS);
+    for place in fs::read_dir(&incoming).unwrap() {
+        fs::File::open(place.unwrap().path()).unwrap().set_modified(old).unwrap();
+    }
+    let dispose = |now| say_of(&extranet, (OPERATOR, &office.operator), DISC, ("witness", APPROVERS[1]), now);
+    assert_eq!(dispose(now).code, "medium-in-use");
+    station::desk::tidy(&extranet.station, now).unwrap();
+    assert_eq!(names(&incoming), [format!("{OUTWARD}-1")]);
+    assert_eq!(dispose(now.plus_ms(1)).code, "done");
+}
+
+/// What `ferry import` turns away by itself, the node records and alarms: by codes it knows, for operators.
+#[test]
+fn what_an_import_turned_away_without_the_node_is_on_record_and_alarmed() {
+    let (office, mut now) = (Office::new(), START);
+    let extranet = office.extranet.open(now).unwrap();
+    let mut told = |code: &str| {
+        now = now.plus_ms(10);
+        let words = [("code", code), ("trip", "7"), ("crossing", OUTWARD.name()), ("medium", DISC), ("count", "3")];
+        office.ask(&extranet, "turned-away", &words, now).code
+    };
+    let codes = [
+        ("foreign-trip", Alarm::TripOrder),
+        ("trip-repeated", Alarm::TripOrder),
+        ("not-authentic", Alarm::NotAuthentic),
+        ("approvals-missing", Alarm::RequestRefused),
+        ("not-on-waybill", Alarm::NotOnWaybill),
+    ];
+    for (code, alarm) in codes {
+        extranet.station.alarms.clear(START, alarm);
+        assert_eq!(told(code), "done");
+        assert!(extranet.station.alarms.standing().iter().any(|(stands, ..)| *stands == alarm), "{code}");
+    }
+    assert_eq!(told("资料.dwg"), "argument-missing", "no words of a medium");
+    let said: Vec<_> = records(&extranet, Event::TripRefused);
+    assert_eq!(said.len(), codes.len());
+    assert!(said.iter().all(|record| (record.trip, &record.medium) == (Some(7), &Some(name(DISC)))));
+    assert!(said.iter().all(|record| record.person == Some(name(OPERATOR)) && record.crossing == Some(OUTWARD)));
+    let asked = [("code", "foreign-trip")];
+    let approver = twins::ask(&extranet, &office.approvers[0], APPROVERS[0], "turned-away", &asked, now);
+    assert_eq!(approver.code, "role");
+}
+
+#[test]
+fn what_waits_for_the_next_trip_is_not_what_travels_already() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    let next = |running: &Running, now| {
+        let rows = station::waiting::queues(&running.station, now).unwrap();
+        let row = rows.into_iter().find(|row| row["queue"] == json!(format!("outbox {OUTWARD}"))).unwrap();
+        (row["next_entries"].clone(), row["next_bytes"].as_u64().unwrap() > 0)
+    };
+    result(&office, &mut intranet, 1, &mut now);
+    assert_eq!(next(&intranet, now), (json!(1), true));
+    stage(&intranet, now);
+    assert!(intranet.station.spool.outbox(OUTWARD).load().0 > 0, "it stays until its receipt");
+    assert_eq!(next(&intranet, now), (json!(0), false));
+    result(&office, &mut intranet, 2, &mut now);
+    assert_eq!(next(&intranet, now), (json!(1), true));
 }

@@ -1,8 +1,8 @@
-//! An older state opens in this program, and a newer one is refused. The fixture is a spool as version 1 wrote it, with
-//! something of everything in it; it is never made anew, or it would prove nothing:
+//! An older state opens in this program, and a newer one is refused. Each fixture is a spool as the last program of that
+//! version wrote it, with something of everything in it; it is never made anew, or it would prove nothing:
 //!
 //! ```text
-//! TRILOCK_WRITE_FIXTURE=1 cargo nextest run -p tests --test upgrade -E 'test(written_down)'     wrote it, once
+//! TRILOCK_WRITE_FIXTURE=1 cargo nextest run -p tests --test upgrade -E 'test(written_down)'     writes this version's, once
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a state that does not open ends the test")]
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an app or a person would")]
@@ -22,15 +22,21 @@ use tests::twins::{Member, START, found, name, names};
 const OUTWARD: Crossing = Crossing::IntranetToExtranet;
 const INWARD: Crossing = Crossing::ExtranetToIntranet;
 
-fn fixture() -> PathBuf {
-    repository().join("tests/fixtures/state-1.tar.gz")
+fn fixture(version: u32) -> PathBuf {
+    repository().join(format!("tests/fixtures/state-{version}.tar.gz"))
 }
 
-fn unpacked(root: &Path) -> Member {
-    let file = fs::File::open(fixture()).unwrap();
+fn unpacked(version: u32, root: &Path) -> Member {
+    let file = fs::File::open(fixture(version)).unwrap();
     tar::Archive::new(flate2::read::GzDecoder::new(file)).unpack(root).unwrap();
     let member = Member::at(&root.join("intranet"), Zone::Intranet);
-    assert!(!member.layout().root().join("spool.json").exists(), "version 1 had no such file");
+    let about = member.layout().root().join("spool.json");
+    if version == 1 {
+        assert!(!about.exists(), "version 1 had no such file");
+    } else {
+        let about = fs::read_to_string(about).unwrap();
+        assert!(about.contains(&format!("\"version\": {version}")), "{about}");
+    }
     member
 }
 
@@ -47,8 +53,27 @@ fn die_at(mut until: impl FnMut(&Fuse), wanted: impl Fn() -> bool) {
 
 #[test]
 fn a_state_of_version_1_opens_and_all_of_it_goes_on() {
+    goes_on(1);
+}
+
+#[test]
+fn a_state_of_version_2_opens_and_all_of_it_goes_on() {
+    goes_on(2);
+}
+
+#[test]
+fn a_state_of_version_3_opens_and_all_of_it_goes_on() {
+    goes_on(3);
+}
+
+#[test]
+fn a_state_of_version_4_opens_and_all_of_it_goes_on() {
+    goes_on(4);
+}
+
+fn goes_on(version: u32) {
     let folder = tempfile::tempdir().unwrap();
-    let intranet = unpacked(folder.path());
+    let intranet = unpacked(version, folder.path());
     let layout = intranet.layout();
     let claims = layout.claimed(&name("review-results"));
     let places = [
@@ -62,7 +87,9 @@ fn a_state_of_version_1_opens_and_all_of_it_goes_on() {
         assert!(!names(place).is_empty(), "the fixture holds something in {}", place.display());
     }
     assert_eq!(names(&claims).len(), 1);
-    assert!(names(&claims.join(&names(&claims)[0]))[0].starts_with("review"), "a folder a parcel, the drop inside");
+    let claim = names(&claims).remove(0);
+    let inside = if version == 1 { names(&claims.join(&claim)).remove(0) } else { claim };
+    assert!(inside.ends_with("review-2.xml"), "{inside}: a folder a parcel and the drop inside, or one name for both");
 
     // The clock of the machine that opens it is some days on.
     let mut now = START.plus_ms(3 * 24 * 60 * 60 * 1000);
@@ -73,6 +100,13 @@ fn a_state_of_version_1_opens_and_all_of_it_goes_on() {
     let records = running.station.spool.head().size;
     let trip = trips::list(&running.station).unwrap();
     assert_eq!(trip.iter().map(|trip| (trip.trip, trip.bundles)).collect::<Vec<_>>(), [(1, 1)]);
+    // Since version 3 the record names the medium.
+    let records_of = |event| {
+        let stored = running.station.spool.records(0, usize::MAX).unwrap();
+        stored.into_iter().map(|stored| stored.record).filter(move |record| record.event == event)
+    };
+    let media: Vec<_> = records_of(Event::TripStaged).map(|record| record.medium).collect();
+    assert_eq!(media, [(version > 2).then(|| name("disc-0001"))]);
     running.turn(&mut now).unwrap();
 
     // What was in checked and in complete is delivered, the claimed drop is sealed beside the parcel that waited.
@@ -94,7 +128,10 @@ fn a_state_of_version_1_opens_and_all_of_it_goes_on() {
     let delivered = names(&layout.receipts(OUTWARD)).iter().filter(|file| file.contains(".delivered.")).count();
     assert_eq!(delivered, 3, "the first one's receipt is on the trip that was staged");
     let medium = name("disc-0001");
-    let staged = trips::stage(&running.station, &medium, &name("sun"), &name("ma"), None, now).unwrap().unwrap();
+    let staged =
+        trips::stage(&running.station, &medium, &name("sun"), &name("ma"), None, &trips::Choice::default(), now)
+            .unwrap()
+            .unwrap();
     assert_eq!((staged.trip, staged.bundles), (2, 1), "the bundle of trip 1 travels with trip 1");
     let first = spool.records(0, 3).unwrap();
     assert_eq!(first[0].record.event, Event::EpochStarted);
@@ -103,7 +140,7 @@ fn a_state_of_version_1_opens_and_all_of_it_goes_on() {
 #[test]
 fn a_state_of_a_newer_version_is_refused_before_anything_is_touched() {
     let folder = tempfile::tempdir().unwrap();
-    let intranet = unpacked(folder.path());
+    let intranet = unpacked(1, folder.path());
     let about = intranet.layout().root().join("spool.json");
     fs::write(&about, r#"{ "version": 7, "node": "intranet", "more": {} }"#).unwrap();
     let before = all_files(&intranet.layout().queues());
@@ -129,12 +166,13 @@ fn all_files(folder: &Path) -> Vec<PathBuf> {
 
 /// Only ever run by the version whose state it shows.
 #[test]
-fn the_state_of_version_1_is_written_down() {
+fn the_state_of_this_version_is_written_down() {
+    let fixture = fixture(spool::STATE_VERSION);
     if std::env::var_os("TRILOCK_WRITE_FIXTURE").is_none() {
-        assert!(fixture().exists(), "it was written, and is kept");
+        assert!(fixture.exists(), "it was written, and is kept");
         return;
     }
-    assert_eq!(spool::STATE_VERSION, 1, "this program writes another state than the fixture is to hold");
+    assert!(!fixture.exists(), "what was written once is not written again");
     let folder = tempfile::tempdir().unwrap();
     let ([extranet, intranet], _, _) = found(folder.path(), [Zone::Extranet, Zone::Intranet]);
     let layout = intranet.layout();
@@ -148,9 +186,14 @@ fn the_state_of_version_1_is_written_down() {
     }
     let sealed: Vec<_> = sender.station.spool.outbox(INWARD).entries().unwrap();
     assert_eq!(sealed.len(), 4);
+    // It may share a segment with others.
+    let copy_to = |nth: usize, path: &Path| {
+        let outbox = sender.station.spool.outbox(INWARD);
+        std::io::copy(&mut outbox.content(&sealed[nth]).unwrap(), &mut fs::File::create(path).unwrap()).unwrap();
+    };
     let arrives = |running: &tests::twins::Running, nth: usize| {
         let copy = folder.path().join("copy");
-        fs::copy(&sealed[nth].path, &copy).unwrap();
+        copy_to(nth, &copy);
         running.station.spool.arrivals(INWARD).take_file(&sealed[nth].id, EntryKind::Bundle, &copy).unwrap();
     };
 
@@ -160,7 +203,9 @@ fn the_state_of_version_1_is_written_down() {
     intranet.drop_file("review-results", "review-1.xml", papers::review_result(1).as_bytes());
     running.turn(&mut now).unwrap();
     let medium = name("disc-0001");
-    trips::stage(&running.station, &medium, &name("sun"), &name("ma"), None, now).unwrap().unwrap();
+    trips::stage(&running.station, &medium, &name("sun"), &name("ma"), None, &trips::Choice::default(), now)
+        .unwrap()
+        .unwrap();
     arrives(&running, 1);
     running.turn(&mut now).unwrap();
     drop(running);
@@ -176,8 +221,8 @@ fn the_state_of_version_1_is_written_down() {
         },
         || !names(&layout.claimed(&name("review-results"))).is_empty(),
     );
-    let third = || fs::copy(&sealed[2].path, layout.complete(INWARD).join(format!("{}.bundle", sealed[2].id))).unwrap();
-    third();
+    let lies = |nth: usize| copy_to(nth, &layout.complete(INWARD).join(format!("{}.bundle", sealed[nth].id)));
+    lies(2);
     die_at(
         |fuse| {
             now = later(now);
@@ -187,12 +232,9 @@ fn the_state_of_version_1_is_written_down() {
         },
         || !names(&layout.checked()).is_empty(),
     );
-    fs::copy(&sealed[3].path, layout.complete(INWARD).join(format!("{}.bundle", sealed[3].id))).unwrap();
+    lies(3);
 
-    fs::remove_dir_all(layout.index()).unwrap();
-    fs::remove_file(layout.root().join("spool.json")).unwrap();
-    fs::create_dir_all(fixture().parent().unwrap()).unwrap();
-    let out = flate2::write::GzEncoder::new(fs::File::create(fixture()).unwrap(), flate2::Compression::best());
+    let out = flate2::write::GzEncoder::new(fs::File::create(fixture).unwrap(), flate2::Compression::best());
     let mut tar = tar::Builder::new(out);
     tar.append_dir_all("intranet/keys", &intranet.config.node.keys).unwrap();
     tar.append_dir_all("intranet/trust", &intranet.config.node.trust).unwrap();

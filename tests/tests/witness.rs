@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use protocol::der_types::Octets;
 use protocol::id::new_id;
 use protocol::keys::{OpeningKey, SigningKey, random};
-use protocol::ledger::Event;
+use protocol::ledger::{Event, Local, Record};
 use protocol::receipt::Outcome;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::witness::HeadStatement;
-use protocol::{Crossing, Name, Suite, Timestamp, Trust, Zone};
-use spool::{Begin, Disk, Entry, Floor};
+use protocol::{BundleId, Crossing, Name, Suite, Timestamp, Trust, Zone};
+use spool::{Begin, Disk, Entry, Floor, Fuse, Power, SpoolError};
 use station::alarm::{Alarm, Alarms};
 use station::config::Config;
 use station::keyring::Keyring;
 use station::receipts::{self, Came};
 use station::rulebook::RuleBook;
-use station::station::{Plan, Station};
+use station::station::{Plan, Station, StationError};
 use station::witness;
 
 const NOW: Timestamp = Timestamp(1_795_305_600_000);
@@ -93,6 +93,10 @@ impl Two {
     }
 
     fn open(&self, node: usize) -> Station {
+        self.open_on(node, Disk::real())
+    }
+
+    fn open_on(&self, node: usize, disk: Disk) -> Station {
         let node = &self.nodes[node];
         let crossings = node.config.crossings(node.zone);
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rules");
@@ -117,7 +121,7 @@ impl Two {
             keyring: self.keyring(node),
             trust: self.trust.clone(),
             alarms: Alarms::new(&node.config.node.name, &node.config.alarm),
-            disk: Disk::real(),
+            disk,
         };
         self.starts.set(self.starts.get() + 1);
         let station = Station::open(plan, NOW.plus_ms(self.starts.get() * 3_600_000)).unwrap();
@@ -162,6 +166,11 @@ fn crossing(from: &Station, to: &Name) -> Crossing {
 
 /// A batch with one receipt about a parcel that the other side does not know: the paper is what matters here.
 fn batch(from: &Station, to: &Name) -> Entry {
+    let id = batch_at(from, to, NOW).unwrap().unwrap();
+    from.spool.outbox(crossing(from, to)).find(&id).unwrap().unwrap()
+}
+
+fn batch_at(from: &Station, to: &Name, now: Timestamp) -> Result<Option<BundleId>, StationError> {
     let crossing = crossing(from, to);
     let came = Came {
         parcel: new_id(NOW, random()),
@@ -176,8 +185,7 @@ fn batch(from: &Station, to: &Name) -> Entry {
         sequence: 1,
     };
     receipts::make(from, &came, Outcome::Arrived, None, NOW).unwrap();
-    let id = receipts::batch(from, crossing, to, false, NOW).unwrap().unwrap();
-    from.spool.outbox(crossing).find(&id).unwrap().unwrap()
+    receipts::batch(from, crossing, to, false, now)
 }
 
 fn deliver(entry: &Entry, from: &Station, to: &Station) {
@@ -291,5 +299,44 @@ fn a_node_put_back_to_an_older_state_is_found_out_by_its_neighbour_and_told_by_i
         send(&b, &a);
         assert!(alarmed(&a));
         assert_eq!(count(&a, Event::HeadContradicted), 1);
+    }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_for_a_while_is_no_contradiction() {
+    for lasting in [false, true] {
+        let two = Two::new(Suite::Std);
+        let power = Power::on(tempfile::tempdir_in(two.dir.path()).unwrap().keep().as_path(), 1).unwrap();
+        let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+        let (mut a, b) = (two.open_on(INTERNET, disk.clone()), two.open(EXTRANET));
+        (0..3).for_each(|_| send(&a, &b));
+        send(&b, &a);
+        // What was stated lies pages behind the end of the tree, which a disk must still be able to write.
+        let record = |n: u64| (Record::new(Event::ConfigLoaded, NOW.plus_ms(n)), Local::none());
+        a.spool.record_all((0..600).map(record).collect()).unwrap();
+        for level in 0..3 {
+            power.spoil(&two.nodes[INTERNET].root.join(format!("ledger/level-{level}")), 0).unwrap();
+        }
+        let numbers = a.spool.next_number(crossing(&a, &b.node)).unwrap();
+        let refused = batch_at(&a, &b.node, NOW).unwrap_err();
+        assert!(matches!(refused, StationError::Spool(SpoolError::Disk { .. })), "{refused}");
+        assert!(a.alarms.standing().iter().any(|(alarm, ..)| *alarm == Alarm::LedgerDamaged));
+        let drawn = a.spool.next_number(crossing(&a, &b.node)).unwrap();
+        assert_eq!(drawn, (numbers.0, numbers.1 + 1), "no number was drawn for a paper that waits");
+        // What the neighbour says it holds is neither right nor wrong meanwhile.
+        send(&b, &a);
+        if lasting {
+            let refused = batch_at(&a, &b.node, NOW.plus_ms(spool::UNREAD_MS)).unwrap_err();
+            assert!(matches!(refused, StationError::Spool(SpoolError::Poisoned { .. })), "it starts anew: {refused}");
+            drop(a);
+            a = two.open_on(INTERNET, disk);
+        } else {
+            power.heal();
+        }
+        send(&a, &b);
+        send(&b, &a);
+        assert!(!alarmed(&a) && !alarmed(&b));
+        assert_eq!(count(&a, Event::HeadContradicted) + count(&b, Event::HeadContradicted), 0);
+        assert_eq!(witness::status(&b).unwrap()[0]["unproven_heads"], 0);
     }
 }

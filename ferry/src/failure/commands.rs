@@ -458,6 +458,39 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
             ),
         ),
         ImportError::Volume(error) => gather(error, l),
+        ImportError::Fixed { path } => {
+            let p = shown(path.as_os_str());
+            failure(
+                REFUSED,
+                "cannot-wipe",
+                say!(
+                    l,
+                    "the medium at {p} is a disc or read-only: nothing on it can be removed; nothing was imported",
+                    "{p} 处的介质为光盘或只读，无法清除；未导入任何内容"
+                ),
+                l.pick(
+                    "import without --wipe; take off the write protection, or destroy the medium before a witness (`ferry dispose`)",
+                    "请去掉 --wipe 导入；解除写保护，或在见证下销毁介质（ferry dispose）",
+                ),
+            )
+        }
+        ImportError::NotWiped { trip, cause } => {
+            let told = medium(cause, l);
+            let sentence = told.sentence;
+            failure(
+                told.exit,
+                "not-wiped",
+                say!(
+                    l,
+                    "trip {trip} is imported, and not all of it is gone from the medium: {sentence}",
+                    "批次 {trip} 已导入，但介质上未全部清除：{sentence}"
+                ),
+                l.pick(
+                    "run the same command again: nothing is imported twice, and what is left is removed",
+                    "请重复该命令：不会重复导入，余下的将被清除",
+                ),
+            )
+        }
         ImportError::NotAuthentic { trip, file, cause } => failure(
             REFUSED,
             "not-authentic",
@@ -627,6 +660,32 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 ),
             )
         }
+        IntakeError::Running { place } => {
+            let p = place.display();
+            failure(
+                REFUSED,
+                "intake-running",
+                say!(l, "another command is at work on the intake {p}", "提交 {p} 正由另一条命令处理"),
+                l.pick("wait until it is done", "请等其完成"),
+            )
+        }
+        IntakeError::NotSigned { aside, listing } => {
+            let (a, p) = (aside.display(), listing.display());
+            failure(
+                REFUSED,
+                "not-signed",
+                say!(
+                    l,
+                    "{a}, left by an intake that was interrupted, is not what the operator signed in {p}",
+                    "中断的提交留下的 {a} 与操作员签署的 {p} 不符"
+                ),
+                &say!(
+                    l,
+                    "tell the security officer; keep {p} and its .sig, remove {a}, and take the folder in again with another --listing",
+                    "请报告安全管理员；保存 {p} 及其 .sig，删除 {a}，并用另一个 --listing 重新提交"
+                ),
+            )
+        }
         IntakeError::ListingInInlet { path } => {
             let p = path.display();
             failure(
@@ -655,8 +714,8 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 ),
                 &say!(
                     l,
-                    "see that the daemon runs; once desk/answers/{request}.json says done, `mv -nT {from} {to}`; where it refuses, remove {from}, the listing and its .sig",
-                    "确认守护进程在运行；desk/answers/{request}.json 显示 done 后执行 mv -nT {from} {to}；若被拒绝，删除 {from}、清单及其 .sig"
+                    "see that the daemon runs, and run the same command again: it goes on with what was copied. Later than a day after: where desk/answers/{request}.json says done, `mv -nT {from} {to}`; else remove {from}, the listing and its .sig",
+                    "确认守护进程在运行，然后重复同一命令，从已复制内容继续。超过一天后：desk/answers/{request}.json 显示 done 的，执行 mv -nT {from} {to}；否则删除 {from}、清单及其 .sig"
                 ),
             )
         }

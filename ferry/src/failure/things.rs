@@ -12,7 +12,7 @@ use crate::words::{Language, groups, say, shown, size};
 use protocol::signer::SignError;
 use spool::device::PASSPHRASE_ENV;
 
-use super::{DISK, Failure, REFUSED, USAGE, failure};
+use super::{DISK, Failure, REFUSED, USAGE, failure, remedies};
 
 pub(super) fn folder(error: &FolderError, l: Language) -> Failure {
     let (code, en, zh) = match error {
@@ -355,7 +355,7 @@ pub(super) fn desk(error: &DeskError, l: Language) -> Failure {
             Failure {
                 exit: REFUSED,
                 sentence: say!(l, "the node refused ({code}): {words}", "节点拒绝（{code}）：{words}"),
-                remedy: refused_remedy(&code, l).to_owned(),
+                remedy: remedies::of(answer, l),
                 code,
             }
         }
@@ -369,76 +369,6 @@ pub(super) fn desk(error: &DeskError, l: Language) -> Failure {
             ),
         ),
     }
-}
-
-/// What to do after each code that the desk agrees on.
-fn refused_remedy(code: &str, l: Language) -> &'static str {
-    let (en, zh) = match code {
-        "trip-repeated" => (
-            "this trip was imported before; nothing to do. `ferry trips` shows when",
-            "该批次此前已导入，无需再做；ferry trips 可查时间",
-        ),
-        "trip-skipped" => (
-            "import the trip before it first; if its medium is lost, the sender runs `ferry reexport`",
-            "请先导入前一批次；若介质遗失，请发送方执行 ferry reexport",
-        ),
-        "trip-expired" => (
-            "stage it again with `ferry reexport`, or let its bundles go with the next `ferry export`; this medium is not carried",
-            "请用 ferry reexport 重新暂存，或由下一次 ferry export 运出；本介质不得携出",
-        ),
-        "too-many-exports" => (
-            "earlier exports go after two days; an administrator may remove them from desk/exports",
-            "此前的导出两天后自动清除；管理员可从 desk/exports 中删除",
-        ),
-        "too-many-held" => (
-            "earlier ones go after two days; an administrator may remove them from desk/held",
-            "此前的隔离件两天后自动清除；管理员可从 desk/held 中删除",
-        ),
-        "incident" => ("look at the parcel at its origin, with the same command there", "请在起点节点用同一命令查看"),
-        "no-security-card" => (
-            "an administrator copies security.seal.pub.pem into the node's trust folder and reloads",
-            "请管理员将 security.seal.pub.pem 复制到该节点信任库并重新加载",
-        ),
-        "not-set-up" => ("an administrator runs init once, as root", "请管理员以 root 执行一次 init"),
-        "too-long" => ("ask for a shorter period", "请缩短时间范围"),
-        "role" => ("use the key of a person with the right role", "请使用具有相应角色人员的密钥"),
-        "foreign-trip" => {
-            ("the medium belongs to another office or crossing; return it", "介质属于其他单位或跨区段；请退回")
-        }
-        "approvals-missing" => {
-            ("further approvers run `ferry approve` on the sending side", "请发送方由其他审批人执行 ferry approve")
-        }
-        "medium-direction" => (
-            "use a medium registered for this direction; one that carried things the other way is never used for this",
-            "请使用登记为该方向的介质；用于另一方向的介质不得混用",
-        ),
-        "medium-disposed" => (
-            "use another medium; if this one is in your hand, find out what it is",
-            "请使用其他介质；若手中即是该介质，请查明来源",
-        ),
-        "medium-in-use" => (
-            "let its trip settle, or write the trip onto another medium with `ferry reexport`; then dispose of this one",
-            "请等待该批次销账，或用 ferry reexport 改写至其他介质，然后再销毁",
-        ),
-        "witness-same" | "witness-unknown" => {
-            ("name another person who has a key card here, and who saw it", "请指定另一名持有公钥卡且在场的人员作见证")
-        }
-        "not-asked" => (
-            "the operator first runs `ferry dispose --medium-id ID --witness YOU --reason TEXT --key FILE`",
-            "请操作员先执行 ferry dispose --medium-id 编号 --witness 见证人 --reason 原因 --key FILE",
-        ),
-        "reason-missing" => ("say why with --reason TEXT", "请用 --reason 说明原因"),
-        "medium-unknown" => (
-            "register the medium's id in the node's config, or use a registered one",
-            "请在节点配置中登记该介质，或使用已登记介质",
-        ),
-        "not-authentic" => ("set the medium aside and report it; do not try again", "请隔离介质并上报；不要重试"),
-        _ => (
-            "the code stands in the node's documentation; `ferry trips` shows the state",
-            "代码含义见节点文档；ferry trips 可查状态",
-        ),
-    };
-    l.pick(en, zh)
 }
 
 pub(super) fn trust(error: &TrustDirError, l: Language) -> Failure {

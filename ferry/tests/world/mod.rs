@@ -415,6 +415,14 @@ impl Answering {
             "confirm" if self.approved.len() < 2 => (false, "approvals-missing", json!({})),
             "confirm" => (true, "confirmed", json!({"trip": trip, "files": 3, "bytes": 0})),
             "import" => self.import(request, trip),
+            "turned-away" => {
+                let told = |what: &str| request.argument(what).unwrap_or("-").to_owned();
+                let line = [told("code"), told("trip"), told("medium"), told("count")].join(" ") + "\n";
+                let path = self.layout.status().join("turned-away");
+                let before = fs::read_to_string(&path).unwrap_or_default();
+                fs::write(path, before + &line).unwrap();
+                (true, "done", json!({}))
+            }
             "ledger-export" => self.ledger_export(request),
             "dispose" => self.dispose(request),
             "dispose-word" => (true, "done", json!({"word": WORD, "reason": "shredded", "at_ms": 0})),
@@ -526,7 +534,7 @@ impl Answering {
         }
         fs::write(folder.join("trip.json"), b"{}").unwrap();
         self.imported.push((trip, crossing));
-        let trips = json!([{"trip": trip, "crossing": "intranet-extranet", "direction": "in", "state": "imported", "approvals": ["qian", "sun"]}]);
+        let trips = json!([{"trip": trip, "crossing": "intranet-extranet", "direction": "in", "state": "imported", "waybill": signed.digest().to_string(), "approvals": ["qian", "sun"]}]);
         fs::write(self.layout.status().join("trips.json"), trips.to_string()).unwrap();
         let bundles = bill.lines.iter().filter(|line| line.kind == LineKind::Bundle).count();
         (

@@ -35,6 +35,8 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Of a closed segment with less than one part in so many still standing, that part is moved and the file goes.
 const SPARSE: u64 = 4;
 const SUFFIX: &str = "seg";
+/// Of a file that was kept, and of which an operator has said that nobody waits for it.
+const ASIDE: &str = "aside";
 const MAGIC: &[u8; 8] = b"TRILOCKO";
 const HEADER_BYTES: usize = 16;
 const HEAD_BYTES: usize = 43;
@@ -81,6 +83,8 @@ struct Load {
     doubt: bool,
     /// An entry in it may be one whose record is lost: it is kept, whatever else is known.
     perhaps: bool,
+    /// The newest epoch of all that stands or stood in it: the process that wrote it was no older.
+    epoch: u64,
 }
 
 impl Load {
@@ -128,7 +132,11 @@ impl Segments {
     ) -> Result<Vec<Entry>, E> {
         let mut numbers: Vec<u64> = Vec::new();
         for file in std::fs::read_dir(&self.dir)? {
-            numbers.extend(number_of(&file?.path()));
+            let path = file?.path();
+            numbers.extend(number_of(&path));
+            // No number is given twice, or the second file could not be set aside.
+            let aside = number_named(&path, ASIDE);
+            self.next = self.next.max(aside.map_or(1, |number| number.saturating_add(1)));
         }
         numbers.sort_unstable();
         let mut found: BTreeMap<BundleId, Entry> = BTreeMap::new();
@@ -137,7 +145,7 @@ impl Segments {
             let path: Arc<Path> = self.path(number).into();
             let end = std::fs::metadata(&path)?.len();
             let read = frames(&self.disk, &path, number, end)?;
-            self.loads.insert(number, Load { end, doubt: read.doubt, ..Load::default() });
+            self.loads.insert(number, Load { end, doubt: read.doubt, epoch: read.epoch, ..Load::default() });
             for entry in read.standing {
                 match known(&entry)? {
                     Known::Recorded => {}
@@ -167,7 +175,7 @@ impl Segments {
         empty.into_iter().try_for_each(|number| self.drop_file(number))
     }
 
-    /// Files in which something could not be read.
+    /// Files in which something could not be read, or was not whole.
     pub(crate) fn in_doubt(&self) -> Vec<PathBuf> {
         self.files(|load| load.doubt)
     }
@@ -181,10 +189,28 @@ impl Segments {
         self.loads.iter().filter(|(_, load)| which(load)).map(|(number, _)| self.path(*number)).collect()
     }
 
-    /// All that was promised stands where it can be read: what could not be was a torn end.
-    pub(crate) fn nothing_is_missing(&mut self) -> io::Result<()> {
-        self.loads.values_mut().for_each(|load| load.doubt = false);
+    /// All that was promised stands where it can be read: what could not be was a torn end. Where records up to an epoch
+    /// are lost, that is known only of files that a later process wrote: those with something newer in them, or in a file
+    /// before them.
+    pub(crate) fn nothing_is_missing(&mut self, lost_through: Option<u64>) -> io::Result<()> {
+        let mut newest = 0;
+        for load in self.loads.values_mut() {
+            newest = newest.max(load.epoch);
+            load.doubt &= lost_through.is_some_and(|through| newest <= through);
+        }
         self.drop_empty()
+    }
+
+    /// Gives files that are kept, and hold nothing that waits, the name of what nobody looks at.
+    pub(crate) fn set_kept_aside(&mut self) -> io::Result<()> {
+        let is_over = |load: &Load| load.is_kept() && load.entries == 0;
+        let over: Vec<u64> = self.loads.iter().filter(|(_, load)| is_over(load)).map(|(number, _)| *number).collect();
+        for number in over {
+            let path = self.path(number);
+            self.disk.rename_new(&path, &path.with_extension(ASIDE))?;
+            self.loads.remove(&number);
+        }
+        Ok(())
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -326,8 +352,12 @@ fn fits(bytes: &[u8], small: &Small) -> bool {
 
 /// The number of a segment, by its name.
 pub(crate) fn number_of(path: &Path) -> Option<u64> {
+    number_named(path, SUFFIX)
+}
+
+fn number_named(path: &Path, with: &str) -> Option<u64> {
     let (stem, suffix) = path.file_name()?.to_str()?.split_once('.')?;
-    (suffix == SUFFIX && stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
+    (suffix == with && stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
 }
 
 fn header(number: u64) -> Vec<u8> {
@@ -357,13 +387,15 @@ struct Read {
     /// Something in it is no frame of ours or cannot be read: a torn end, or a disk that lost what was promised. Whoever
     /// knows what was promised says which.
     doubt: bool,
+    /// The newest epoch of all that stands or stood in it.
+    epoch: u64,
 }
 
 /// Reads a segment. A frame whose head is not whole is the torn end of what was being written, or a disk that has lost
 /// some bytes in the middle: the next head that is whole goes on. So it is where the segment's own header is spoiled.
 fn frames(disk: &Disk, path: &Arc<Path>, number: u64, end: u64) -> io::Result<Read> {
     let file = File::open(path)?;
-    let mut read = Read { standing: Vec::new(), doubt: false };
+    let mut read = Read { standing: Vec::new(), doubt: false, epoch: 0 };
     if end < (HEADER_BYTES + HEAD_BYTES) as u64 {
         // Too short for any frame: it died before there was one.
         return Ok(read);
@@ -386,6 +418,7 @@ fn frames(disk: &Disk, path: &Arc<Path>, number: u64, end: u64) -> io::Result<Re
         };
         entry.offset = at + HEAD_BYTES as u64;
         at = entry.offset + entry.size;
+        read.epoch = read.epoch.max(entry.epoch);
         if stands {
             read.standing.push(entry);
         }
@@ -546,7 +579,7 @@ mod tests {
             let (none, mut segments) = found(&Disk::real(), Known::Never);
             assert!(none.is_empty() && std::fs::read(&path).unwrap() == bytes, "byte {at}");
             assert_eq!(segments.in_doubt(), [path.to_path_buf()]);
-            segments.nothing_is_missing().unwrap();
+            segments.nothing_is_missing(None).unwrap();
             assert!(!path.exists());
         }
         std::fs::write(&path, &whole).unwrap();

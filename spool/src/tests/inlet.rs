@@ -69,6 +69,7 @@ impl Door {
     fn until_heard(&self, so: impl Fn(&Inlet) -> bool) {
         loop {
             let heard = self.spool.bell().generation();
+            self.inlet.answer_hints();
             if so(&self.inlet) {
                 return;
             }
@@ -477,4 +478,60 @@ fn a_gbk_name_is_kept_byte_for_byte_from_the_claim_to_the_last_notice() {
     let said: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(&listed()[0])).unwrap()).unwrap();
     assert_eq!((&said["name"], &said["name_bytes"]), (&"测试.xml".into(), &"b2e2cad42e786d6c".into()));
     assert_eq!(fs::read_dir(door.spool.layout().names()).unwrap().count(), 0, "nothing is kept after the last notice");
+}
+
+#[test]
+fn what_was_told_before_the_word_of_intake_is_not_taken_back() {
+    let mut door = door(IntakeMode::Rename);
+    let dir = door.spool.layout().notices(&name("cases"));
+    let mut told = |number: u8, states: &[NoticeState]| {
+        fs::write(door.dir.join("a.xml"), b"<a/>").unwrap();
+        let found = door.inlet.scan(at(0)).unwrap();
+        door.inlet.claim(&found[0], id(number)).unwrap();
+        for state in states {
+            let (parcel, state, details) = (id(number), *state, serde_json::Value::Null);
+            let (name, route) = ("a.xml".into(), name("cases"));
+            let notice = Notice { parcel, name, route, state, reason: None, claimed: at(0), at: at(1), details };
+            door.spool.notice(&super::name("cases"), &notice).unwrap();
+        }
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    // The receipt was faster than intake.
+    assert_eq!(told(1, &[NoticeState::Delivered, NoticeState::Accepted]), ["a.xml.delivered.json".to_owned()].into());
+    // A second parcel of the same name, told of by intake first.
+    let second = format!("a.xml.{}.delivered.json", id(2));
+    let both = ["a.xml.delivered.json".to_owned(), second];
+    assert_eq!(told(2, &[NoticeState::Accepted, NoticeState::Sent, NoticeState::Delivered]), both.into());
+}
+
+#[test]
+fn what_its_app_has_begun_anew_since_the_look_is_not_taken_on_the_word_of_that_look() {
+    // At rest when it was handed out; the route was off meanwhile, and its app writes it once more.
+    let mut settled = door(settle());
+    fs::write(settled.dir.join("case.csv"), b"a,b\n1,2\n").unwrap();
+    assert_eq!(settled.names(0), [""; 0]);
+    let found = settled.inlet.scan(at(HOUR)).unwrap();
+    fs::remove_file(settled.dir.join("case.csv")).unwrap();
+    fs::write(settled.dir.join("case.csv"), b"a,b\n").unwrap();
+    let refused = settled.inlet.claim(&found[0], id(1)).unwrap_err();
+    assert!(
+        matches!(&refused, SpoolError::CannotClaim { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    );
+    assert_eq!(fs::read(settled.dir.join("case.csv")).unwrap(), b"a,b\n", "it stays its app's");
+    assert_eq!(settled.names(HOUR + 1), [""; 0], "its rest begins anew");
+    let found = settled.inlet.scan(at(2 * HOUR)).unwrap();
+    assert_eq!(fs::read(settled.inlet.claim(&found[0], id(2)).unwrap().path).unwrap(), b"a,b\n");
+
+    // Its app has taken the marker away.
+    let mut marked = door(ready());
+    fs::write(marked.dir.join("case.csv"), b"a,b\n").unwrap();
+    fs::write(marked.dir.join("case.csv.ready"), b"").unwrap();
+    let found = marked.inlet.scan(at(0)).unwrap();
+    fs::remove_file(marked.dir.join("case.csv.ready")).unwrap();
+    assert!(marked.inlet.claim(&found[0], id(1)).is_err());
+    assert!(marked.dir.join("case.csv").exists(), "it stays its app's");
+    fs::write(marked.dir.join("case.csv.ready"), b"").unwrap();
+    let found = marked.inlet.scan(at(1)).unwrap();
+    marked.inlet.claim(&found[0], id(2)).unwrap();
 }

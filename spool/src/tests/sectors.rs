@@ -97,7 +97,11 @@ fn the_torn_end_of_what_nobody_was_promised_goes_and_alarms_nobody() {
 
 /// A ledger of several segments, and a record in each.
 fn many_records(world: &World) -> Head {
-    let sizes = Sizes { segment_bytes: 16 << 10, checkpoint_records: 64, scrub_level: 6 };
+    many_records_by(world, 16 << 10)
+}
+
+fn many_records_by(world: &World, segment_bytes: usize) -> Head {
+    let sizes = Sizes { segment_bytes, checkpoint_records: 64, scrub_level: 6 };
     let spool = Spool::open_sized(world.setup(), sizes).unwrap();
     for n in 1..=250 {
         spool.record(arrived(id(n), n.into()), Local::none()).unwrap();
@@ -225,4 +229,254 @@ fn bundles_whose_records_the_ledger_lost_are_kept_when_the_index_is_made_anew() 
     spool.outbox(HOP).stage(&[Small { epoch, ..small(100, sequence) }]).unwrap();
     drop(spool);
     assert_eq!(world.open().kept_unread(), [path]);
+}
+
+/// A world like another one, on files of its own.
+fn like(world: &World) -> World {
+    fn copy(from: &Path, to: &Path) {
+        for file in fs::read_dir(from).unwrap() {
+            let (from, to) = (file.as_ref().unwrap().path(), to.join(file.unwrap().file_name()));
+            if from.is_dir() {
+                fs::create_dir(&to).unwrap();
+                copy(&from, &to);
+            } else {
+                fs::copy(&from, &to).unwrap();
+            }
+        }
+    }
+    let other = World { dir: tempfile::tempdir().unwrap(), key: world.key.clone() };
+    copy(world.dir.path(), other.dir.path());
+    other
+}
+
+/// One bit of a record in the middle of the first segment: it is known to no checksum any more, only to the tree.
+fn lose_a_record(world: &World) {
+    let path = world.segments().remove(0).path;
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&path, bytes).unwrap();
+}
+
+fn level(world: &World, level: u32) -> std::path::PathBuf {
+    world.dir.path().join(format!("ledger/level-{level}"))
+}
+
+#[test]
+fn a_death_while_the_tree_is_begun_anew_costs_no_leaf_of_a_record_that_is_lost() {
+    let first = World::new();
+    let before = many_records(&first);
+    lose_a_record(&first);
+    for (number, cut, step) in [(0, false, 7), (0, true, 5), (2, true, 19)] {
+        for effects in (0..).step_by(step) {
+            let world = like(&first);
+            let (setup, power) = powered(&world);
+            let path = level(&world, number);
+            power.spoil(&path, fs::metadata(&path).unwrap().len() - 32).unwrap();
+            let fuse = Fuse::after(effects);
+            let disk = Disk::with_power(power.clone(), fuse.clone());
+            let lived = Spool::open(Setup { disk, ..setup.clone() }).is_ok();
+            if cut {
+                power.cut().unwrap();
+            }
+            let spool = Spool::open(setup.clone()).unwrap();
+            assert!(is_proven(&spool, &before), "level {number}, {effects} effects");
+            assert!(lived || spool.was_damaged(), "level {number}, {effects} effects: it is told");
+            let lost = damaged(&spool);
+            assert!(!lost.is_empty() && lost.iter().all(|one| *one == lost[0]), "level {number}, {effects} effects");
+            drop(spool);
+            let spool = Spool::open(setup).unwrap();
+            assert!(is_proven(&spool, &before), "level {number}, {effects} effects");
+            assert!(!spool.was_damaged(), "level {number}, {effects} effects: it is told once");
+            if lived && !fuse.burnt() {
+                assert!(effects > 40, "{effects}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_of_the_tree_costs_no_leaf_of_a_record_that_is_lost() {
+    for fault in [Fault::Unsynced, Fault::Broken] {
+        let world = World::new();
+        let before = many_records(&world);
+        lose_a_record(&world);
+        let (setup, power) = powered(&world);
+        let spool = Spool::open(setup.clone()).unwrap();
+        spool.record(arrived(id(251), 251), Local::none()).unwrap();
+        power.set_weather(Some(Weather { fault, one_in: 1 }));
+        assert!(spool.write_checkpoint().is_err());
+        power.set_weather(None);
+        drop(spool);
+        power.cut().unwrap();
+        let spool = Spool::open(setup).unwrap();
+        assert!(is_proven(&spool, &before) && spool.parcel(&id(251)).unwrap().is_some(), "{fault:?}");
+        assert_eq!(spool.scrub().unwrap().unreadable.len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_spoiled_digest_and_a_lost_record_together_keep_no_node_from_starting() {
+    for number in 0..8 {
+        let world = World::new();
+        let before = many_records(&world);
+        lose_a_record(&world);
+        let path = level(&world, number);
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let spool = world.open();
+        assert!(is_proven(&spool, &before), "level {number}");
+        let found = spool.scrub().unwrap();
+        assert_eq!(found.unreadable.len(), 1, "level {number}");
+    }
+}
+
+#[test]
+fn a_lost_record_whose_leaf_stands_in_a_bad_sector_keeps_no_node_from_starting() {
+    let world = World::new();
+    let before = many_records(&world);
+    lose_a_record(&world);
+    let (setup, power) = powered(&world);
+    power.spoil(&level(&world, 0), 0).unwrap();
+    power.spoil(&level(&world, 2), fs::metadata(level(&world, 2)).unwrap().len() - 32).unwrap();
+    for first in [true, false] {
+        let spool = Spool::open(setup.clone()).unwrap();
+        assert!(is_proven(&spool, &before) && spool.was_damaged() == first);
+        assert_eq!(damaged(&spool).len(), 1);
+    }
+}
+
+#[test]
+fn a_tree_that_takes_no_bytes_beside_a_bad_sector_is_begun_anew() {
+    let world = World::new();
+    let before = many_records_by(&world, 4 << 10);
+    let (setup, power) = powered(&world);
+    power.spoil(&level(&world, 0), 0).unwrap();
+    // Another key than the one that signed the checkpoint: all of the tree is computed again.
+    let key = SigningKey::generate(Suite::Std);
+    let spool = Spool::open(Setup { key: key.into(), ..setup }).unwrap();
+    assert!(is_proven(&spool, &before));
+    assert!(spool.was_damaged());
+    assert_eq!(spool.scrub().unwrap().unreadable, vec![]);
+}
+
+const SIZES: Sizes = Sizes { segment_bytes: 16 << 10, checkpoint_records: 64, scrub_level: 6 };
+
+/// A pass of the scrub from its begin to its end, by a clock that goes on.
+fn scrubbed(spool: &Spool, now: &mut u64) -> Progress {
+    while spool.scrubbed().next < spool.scrubbed().of {
+        *now += 30_000;
+        spool.scrub_step(Timestamp(*now)).unwrap();
+    }
+    let passes = spool.scrubbed().passes;
+    for _ in 0..1_000 {
+        *now += 30_000;
+        if spool.scrub_step(Timestamp(*now)).unwrap().passes > passes {
+            return spool.scrubbed();
+        }
+    }
+    panic!("the scrub stands still");
+}
+
+#[test]
+fn a_bad_sector_amid_the_tree_is_told_until_the_next_start_which_begins_the_tree_anew() {
+    for number in 0..2 {
+        let world = World::new();
+        let before = many_records(&world);
+        let (setup, power) = powered(&world);
+        let spool = Spool::open_sized(setup.clone(), SIZES).unwrap();
+        power.spoil(&level(&world, number), 0).unwrap();
+        let mut now = 1_000;
+        for _ in 0..2 {
+            let found = scrubbed(&spool, &mut now);
+            assert_eq!((found.unsound, found.damaged), (true, 0), "level {number}");
+        }
+        drop(spool);
+        for first in [true, false] {
+            let spool = Spool::open_sized(setup.clone(), SIZES).unwrap();
+            assert_eq!(spool.was_damaged(), first, "level {number}");
+            let found = scrubbed(&spool, &mut now);
+            assert_eq!((found.unsound, found.damaged, found.mended), (false, 0, 0), "level {number}");
+            assert!(is_proven(&spool, &before), "level {number}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_cannot_be_read_for_a_while_makes_no_record_a_lost_one() {
+    for lasting in [false, true] {
+        let world = World::new();
+        many_records(&world);
+        let (setup, power) = powered(&world);
+        let spool = Spool::open_sized(setup.clone(), SIZES).unwrap();
+        for (number, page) in [(0, 0), (0, 1), (1, 0), (2, 0)] {
+            power.spoil(&level(&world, number), page * PAGE_BYTES).unwrap();
+        }
+        let mut now = 1_000;
+        if lasting {
+            assert_eq!(scrubbed(&spool, &mut now).damaged, 0);
+            assert!(spool.scrubbed().unsound);
+        } else {
+            assert_eq!(spool.scrub_step(Timestamp(now)).unwrap().next, 0, "it waits");
+        }
+        power.heal();
+        let found = scrubbed(&spool, &mut now);
+        assert_eq!((found.unsound, found.damaged), (false, 0));
+        assert!(damaged(&spool).is_empty() && world.segments().iter().all(|one| one.health == Health::Sound));
+        drop(spool);
+        assert!(!Spool::open_sized(setup, SIZES).unwrap().was_damaged(), "nothing is left to be told");
+    }
+}
+
+#[test]
+fn a_bundle_that_nobody_can_read_is_kept_for_as_long_as_its_record_may_be_a_lost_one() {
+    let world = World::new();
+    let spool = world.open();
+    let (epoch, sequence) = spool.next_number(HOP).unwrap();
+    let one = Small { epoch, sequence, ..small(1, 1) };
+    spool.outbox(HOP).stage(std::slice::from_ref(&one)).unwrap();
+    spool.record(accepted(one.id, one.id, epoch, sequence), Local::none()).unwrap();
+    drop(spool);
+    // The head of its frame, its record, and the index that knew both.
+    let path = only_segment(&world);
+    let mut whole = fs::read(&path).unwrap();
+    whole[20] ^= 1;
+    fs::write(&path, &whole).unwrap();
+    let records = world.segments().pop().unwrap().path;
+    let mut bytes = fs::read(&records).unwrap();
+    let place = bytes.windows(16).rposition(|window| window == one.id.0).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&records, bytes).unwrap();
+    fs::remove_file(world.dir.path().join("index/index.redb")).unwrap();
+    for start in 0..3 {
+        let spool = world.open();
+        assert_eq!(spool.kept_unread(), std::slice::from_ref(&path), "start {start}");
+        assert_eq!(fs::read(&path).unwrap(), whole, "start {start}");
+    }
+    // The torn end of what a later process wrote is known for what it is.
+    let spool = world.open();
+    let (epoch, sequence) = spool.next_number(HOP).unwrap();
+    spool
+        .outbox(HOP)
+        .stage(&[Small { epoch, ..small(100, sequence) }, Small { epoch, ..small(101, sequence + 1) }])
+        .unwrap();
+    drop(spool);
+    let later = path.with_file_name(format!("{:016x}.seg", 2));
+    let torn = fs::read(&later).unwrap();
+    fs::write(&later, &torn[..torn.len() - 320]).unwrap();
+    let spool = world.open();
+    assert_eq!(spool.kept_unread(), std::slice::from_ref(&path));
+    assert!(!later.exists());
+    // Until somebody says that nobody waits for it.
+    assert_eq!(spool.set_kept_aside().unwrap(), (1, 0));
+    assert!(spool.kept_unread().is_empty());
+    drop(spool);
+    let spool = world.open();
+    assert!(spool.kept_unread().is_empty());
+    assert_eq!(fs::read(path.with_extension("aside")).unwrap(), whole, "and it is still there");
+    spool.outbox(HOP).stage(&[small(102, 9)]).unwrap();
+    assert!(!path.exists(), "its number is not given again");
 }

@@ -64,7 +64,7 @@ pub(super) fn backup<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> E
         Ok(good) => {
             out.result(&json!(good), || {
                 format!(
-                    "{}: {}\n  {} {}, {} {}, {} {}{}",
+                    "{}: {}\n  {} {}, {} {}, {} {}{}{}",
                     out.pick("backup made, read back and verified", "备份已完成并回读校验"),
                     good.file.display(),
                     good.bytes,
@@ -83,6 +83,18 @@ pub(super) fn backup<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> E
                                 "未包含（已领取投递件中的链接或期间消失的文件）"
                             ),
                             good.left_out
+                        )
+                    },
+                    if good.spoiled == 0 {
+                        String::new()
+                    } else {
+                        format!(
+                            "\n  {}: {}",
+                            out.pick(
+                                "files of which the disk did not read everything, zeros stand there (the log names them); replace the disk",
+                                "磁盘无法完整读出的文件，缺失处以零填充（日志列出文件名）；请更换磁盘"
+                            ),
+                            good.spoiled
                         )
                     }
                 )

@@ -6,6 +6,7 @@ use protocol::Zone;
 use spool::{Disk, Fault, Fuse, Power, SyncClass, Weather};
 
 use crate::papers::Noise;
+use crate::twins::ahead_ms;
 
 /// Who may die of what, and when.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +85,11 @@ impl Machine {
     /// The disk of a new process that dies with this fuse.
     pub(super) fn disk(&mut self, fuse: Fuse) -> Disk {
         self.fuse = fuse.clone();
-        match &self.power {
+        let disk = match &self.power {
             Some(power) => Disk::with_power(power.clone(), fuse),
             None => Disk::with_fuse(fuse),
-        }
+        };
+        disk.dated_ahead(ahead_ms())
     }
 
     /// Has its process touched the disk once too often?

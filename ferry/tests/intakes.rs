@@ -1,0 +1,216 @@
+//! Intakes that die: at each point where they may, and anywhere. Whoever runs the same command again ends with one drop, and
+//! nothing is left beside it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what a test breaks on purpose need not survive a power cut")]
+
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use protocol::Suite;
+use world::{Daemon, Office, PASSPHRASE, expect};
+
+const FILES: usize = 24;
+/// The busiest machine must not fail a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Stage {
+    office: Office,
+    operator: String,
+    from: PathBuf,
+    inlet: PathBuf,
+    spool: PathBuf,
+}
+
+impl Stage {
+    /// A node that was set up and does not run.
+    fn new(test: &str) -> Stage {
+        let mut office = Office::new(test, Suite::Std);
+        let operator = office.person("zhao", "operator", "intranet");
+        let node = Daemon::start(&office, "intranet", Vec::new());
+        let (from, inlet) =
+            (office.dir.join("stick/case-7"), node.layout.inlet(&protocol::Name::new("survey").unwrap()));
+        fs::create_dir_all(from.join("权籍")).unwrap();
+        fs::create_dir_all(&inlet).unwrap();
+        for place in 0..FILES {
+            fs::write(from.join(format!("权籍/{place}.shp")), vec![7; 60_000 + place]).unwrap();
+        }
+        Stage { operator, from, inlet, spool: node.root.clone(), office }
+    }
+
+    fn daemon(&self) -> Daemon {
+        Daemon::start(&self.office, "intranet", Vec::new())
+    }
+
+    fn arguments(&self, listing: &str) -> Vec<String> {
+        let listing = self.office.dir.join(listing);
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let words = ["--route", "survey", "--key", &self.operator].map(str::to_owned);
+        let paths = ["--spool".to_owned(), text(&self.spool), "--listing".to_owned(), text(&listing)];
+        ["intake".to_owned(), text(&self.from)].into_iter().chain(words).chain(paths).collect()
+    }
+
+    #[track_caller]
+    fn run(&self, code: i32, listing: &str) -> String {
+        expect(code, &self.arguments(listing).iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn spawn(&self, listing: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_ferry"))
+            .args(self.arguments(listing))
+            .env("LC_ALL", "C.UTF-8")
+            .env("TRILOCK_PASSPHRASE", PASSPHRASE)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn in_inlet(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(&self.inlet).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn aside(&self, begins: &str) -> Option<PathBuf> {
+        self.in_inlet().into_iter().find(|name| name.starts_with(begins)).map(|name| self.inlet.join(name))
+    }
+
+    /// Nobody answers, and it is killed while it waits: signed, perhaps asked, not in its place.
+    fn killed_while_it_asks(&self) -> PathBuf {
+        let mut child = self.spawn("list");
+        let (began, requests) = (Instant::now(), self.spool.join("desk/requests"));
+        while fs::read_dir(&requests).unwrap().count() == 0 {
+            assert!(began.elapsed() < PATIENCE, "it never asked");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.aside(".set-ferry-").unwrap()
+    }
+
+    #[track_caller]
+    fn is_done(&self, listing: &str) {
+        assert_eq!(self.in_inlet(), ["case-7"]);
+        assert_eq!(fs::read_dir(self.inlet.join("case-7/权籍")).unwrap().count(), FILES);
+        let list = fs::read(self.office.dir.join(listing)).unwrap();
+        let sig = fs::read(self.office.dir.join(format!("{listing}.sig"))).unwrap();
+        let signed = protocol::Signed::parse::<protocol::request::Request>(&sig).unwrap();
+        let (said, _) = self.office.trust.verify::<protocol::request::Request>(&signed).unwrap();
+        assert_eq!(said.argument("listing"), Some(Suite::Std.digest(&list).to_string().as_str()));
+    }
+}
+
+#[test]
+fn an_intake_that_died_behind_its_signature_goes_on_at_every_point_when_it_is_run_again() {
+    for (place, after) in ["asked", "not yet asked", "no listing yet", "not yet set"].into_iter().enumerate() {
+        let stage = Stage::new(&format!("intake-died-{place}"));
+        let aside = stage.killed_while_it_asks();
+        let request = fs::read_dir(stage.spool.join("desk/requests")).unwrap().next().unwrap().unwrap().path();
+        if place > 0 {
+            fs::remove_file(request).unwrap();
+        }
+        if place > 1 {
+            fs::remove_file(stage.office.dir.join("list")).unwrap();
+        }
+        if place > 2 {
+            let name = aside.file_name().unwrap().to_str().unwrap().replace(".set-", ".tmp-");
+            fs::rename(&aside, stage.inlet.join(name)).unwrap();
+        }
+        let _node = stage.daemon();
+        assert!(stage.run(0, "list").contains("signed   by zhao"), "{after}");
+        stage.is_done("list");
+        assert!(stage.run(1, "list").contains("already"), "{after}");
+    }
+}
+
+#[test]
+fn an_intake_that_died_between_the_answer_and_the_rename_is_one_drop_and_one_record() {
+    let stage = Stage::new("intake-answered");
+    let aside = stage.killed_while_it_asks();
+    let _node = stage.daemon();
+    stage.run(0, "list");
+    fs::rename(stage.inlet.join("case-7"), &aside).unwrap();
+    stage.run(0, "list");
+    stage.is_done("list");
+    let answers = fs::read_dir(stage.spool.join("desk/answers")).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(answers.filter(|path| path.extension().is_some_and(|e| e == "json")).count(), 1, "one request");
+}
+
+#[test]
+fn what_lies_aside_and_is_not_what_was_signed_does_not_appear() {
+    let stage = Stage::new("intake-changed-aside");
+    let aside = stage.killed_while_it_asks();
+    fs::write(aside.join("权籍/3.shp"), b"other").unwrap();
+    let _node = stage.daemon();
+    assert!(stage.run(1, "list").contains("is not what the operator signed"));
+    assert!(!stage.inlet.join("case-7").exists());
+}
+
+#[test]
+fn a_copy_that_died_is_swept_by_the_next_intake_and_one_that_runs_is_not() {
+    use rustix::fs::{FlockOperation, flock};
+    let stage = Stage::new("intake-swept");
+    let (dead, alive) = (format!(".tmp-ferry-{}", "a1".repeat(32)), format!(".tmp-ferry-{}", "b2".repeat(32)));
+    for name in [&dead, &alive] {
+        fs::create_dir_all(stage.inlet.join(name)).unwrap();
+        fs::write(stage.inlet.join(name).join("half"), b"x").unwrap();
+    }
+    let held = fs::File::open(stage.inlet.join(&alive)).unwrap();
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let _node = stage.daemon();
+    stage.run(0, "list");
+    assert_eq!(stage.in_inlet(), [alive.as_str(), "case-7"]);
+}
+
+#[test]
+fn intakes_killed_anywhere_end_as_one_drop_with_its_papers() {
+    let stage = Stage::new("intake-anywhere");
+    let _node = stage.daemon();
+    let whole = Instant::now();
+    stage.run(0, "first");
+    let whole = whole.elapsed();
+    for kill in 0..16_u32 {
+        fs::remove_dir_all(stage.inlet.join("case-7")).unwrap();
+        let listing = format!("list-{kill}");
+        let mut child = stage.spawn(&listing);
+        std::thread::park_timeout(whole * kill / 14);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if stage.aside("case-7").is_none() {
+            stage.run(0, &listing);
+        }
+        stage.is_done(&listing);
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_not_taken_in_and_nothing_is_left() {
+    let stage = Stage::new("intake-changing");
+    let _node = stage.daemon();
+    let grown = stage.from.join("权籍/large.tif");
+    let file = fs::File::create(&grown).unwrap();
+    file.set_len(400 << 20).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_ferry"))
+        .args(stage.arguments("list"))
+        .env("LC_ALL", "C.UTF-8")
+        .env("TRILOCK_PASSPHRASE", PASSPHRASE)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while stage.aside(".tmp-ferry-").is_none_or(|aside| !aside.join("权籍/large.tif").exists()) {
+        assert!(began.elapsed() < PATIENCE, "it never copied the file");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    // It shrinks under the reader's hands.
+    file.set_len(1 << 20).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code() == Some(3) && said.contains("large.tif") && said.contains("419430400"), "{said}");
+    assert!(stage.in_inlet().is_empty() && !stage.office.dir.join("list").exists(), "{:?}", stage.in_inlet());
+}
