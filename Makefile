@@ -99,7 +99,8 @@ deny: ## Licences, bans and sources of the dependencies; advisories where their 
 
 # What tests use beyond Rust: openssl (second opinion on signatures), ip and nft (lossy wires in network namespaces),
 # mkfs.ext4 and mount (disks that fail and lose power), mkfs.vfat, mkfs.exfat, mkfs.udf and xorriso (media),
-# fusefat, exfat-fuse, fuseiso and mtools (media where the kernel has no driver), setpriv (accounts of apps),
+# fusefat, exfat-fuse, fuseiso and mtools (media where the kernel has no driver), smbd, smbclient and bindfs (shares),
+# setpriv (accounts of apps),
 # systemd-analyze (units), python3 (the example of docs/upstream-apps.md).
 # Installed by itself where this is Debian-like and root, one by one where one of them is not to be had; what is absent
 # is named, and the tests that need it say that they were skipped.
@@ -109,6 +110,7 @@ packages:
 	@absent=""; \
 	for pair in openssl:openssl ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs mount:mount mkfs.vfat:dosfstools mkfs.exfat:exfatprogs mkfs.udf:udftools xorriso:xorriso \
 		fusefat:fusefat mount.exfat-fuse:exfat-fuse fuseiso:fuseiso mcopy:mtools \
+		smbd:samba smbclient:smbclient bindfs:bindfs \
 		setpriv:util-linux systemd-analyze:systemd cc:gcc python3:python3; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || absent="$$absent $${pair##*:}"; \
 	done; \

@@ -1,4 +1,5 @@
-//! A small disk of its own for a spool: an ext4 image on a loop device, or memory with a size and a count of files.
+//! A small disk of its own for a spool: an ext4 image on a loop device, or memory with a size and a count of files. And
+//! a folder of another place, seen through a mount.
 //! Unmounted when it is dropped, also by a test that failed; its loop device goes with it.
 
 use std::ffi::OsStr;
@@ -67,6 +68,20 @@ impl Volume {
         let options = format!("size={bytes},nr_inodes={inodes}");
         let words = ["-t", "tmpfs", "-o", options.as_str(), "tmpfs"].map(OsStr::new);
         run("mount", &[&words[..], &[place.as_os_str()]].concat())?;
+        Ok(Volume { place: place.to_owned(), image: None, mounted: true })
+    }
+
+    /// A folder under a second name (a bind mount).
+    pub fn second_name(of: &Path, place: &Path) -> io::Result<Volume> {
+        run("mount", &["--bind".as_ref(), of.as_os_str(), place.as_os_str()])?;
+        Ok(Volume { place: place.to_owned(), image: None, mounted: true })
+    }
+
+    /// A folder seen through a mount in user space, which hears nothing of what happens underneath and keeps nothing of
+    /// what it saw: as a share of another machine.
+    pub fn mirror(of: &Path, place: &Path) -> io::Result<Volume> {
+        let options = "direct_io,attr_timeout=0,entry_timeout=0,negative_timeout=0";
+        run("bindfs", &["-o".as_ref(), options.as_ref(), of.as_os_str(), place.as_os_str()])?;
         Ok(Volume { place: place.to_owned(), image: None, mounted: true })
     }
 

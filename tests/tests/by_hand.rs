@@ -584,9 +584,20 @@ fn what_cannot_be_read_for_a_while_is_neither_held_nor_on_a_trip_before_it_is_pr
     let trip = stage(DISC).unwrap().unwrap();
     assert!(!trip.ids.contains(&id.to_string()), "{:?}", trip.ids);
     assert!(file.exists() && refusals(&intranet).len() == 1);
+    // A look that ends early has proven nothing.
+    let (folder, away) = (office.intranet.layout().outbox(OUTWARD), grave.path().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    stage(DISC).unwrap_err();
+    fs::rename(&away, &folder).unwrap();
+    let _nothing_more_waits = stage(DISC).unwrap().unwrap_err();
+    assert!(file.exists() && refusals(&intranet).len() == 1);
     power.heal();
     let _nothing_more_waits = stage(DISC).unwrap();
     assert!(!file.exists() && refusals(&intranet).len() == 2, "now it is known for what it is");
+    drop(intranet);
+    fs::create_dir(&file).unwrap();
+    let intranet = office.intranet.open(now).unwrap();
+    assert!(!file.exists() && refusals(&intranet).len() == 3, "what is no file is held like any other stranger");
 }
 
 #[test]

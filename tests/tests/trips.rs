@@ -1339,6 +1339,33 @@ fn an_export_takes_what_was_chosen_and_the_rest_goes_with_the_next() {
     assert_eq!((code.as_str(), trip, bytes >= sizes[2]), ("done", json!(2), true));
 }
 
+/// The number must go again, or nothing after it is taken; what was not chosen goes later, under another.
+#[test]
+fn a_trip_that_expired_and_of_which_nothing_is_chosen_is_carried_empty_and_keeps_no_later_one() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    let intranet = three_days_later(&office, intranet, &mut now);
+    let outbox = intranet.station.spool.outbox(OUTWARD);
+    let (bundles, papers): (Vec<_>, Vec<_>) =
+        outbox.entries().unwrap().into_iter().partition(|entry| entry.kind == spool::EntryKind::Bundle);
+    // Papers that rode along would go again.
+    papers.iter().for_each(|paper| outbox.remove(paper).unwrap());
+    let mut export = |priority: &str| {
+        now = now.plus_ms(10);
+        let chosen = [("medium", DISC), ("carrier", "sun"), ("priority", priority)];
+        let answer = office.ask(&intranet, "export", &chosen, now);
+        assert!(answer.done, "{answer:?}");
+        leaves(&office, &intranet, answer.details["trip"].as_u64().unwrap(), &mut now);
+        (answer.details["trip"].clone(), answer.details["files"].clone())
+    };
+    assert_eq!(export("urgent"), (json!(1), json!(0)));
+    assert_eq!(export("normal").0, json!(2));
+    let ids = trips::staged(&intranet.station, 2).unwrap().unwrap().ids;
+    assert!(ids.contains(&bundles[0].id.to_string()), "{ids:?}");
+}
+
 /// What was taken in is the desk's memory of it; a refused trip keeps neither the disk nor its medium for ever.
 #[test]
 fn a_trip_that_was_refused_and_not_brought_again_goes_after_two_weeks() {
