@@ -59,6 +59,7 @@ pub const OBSTACLES: &[&str] = &[
     "content-elsewhere",
     "name-disagrees",
     "member-not-registered",
+    "schema-mismatch",
     "parser-failed",
     "worker-died",
     "worker-late",

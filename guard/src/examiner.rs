@@ -123,6 +123,9 @@ enum Said {
 pub(crate) struct Outlined {
     pub keeps: bool,
     pub labels: Vec<(Name, String)>,
+    /// What stands there and is not listed.
+    #[serde(default)]
+    pub stranger: Option<String>,
 }
 
 /// A file that is asked about.
@@ -160,7 +163,7 @@ pub fn answer(words: &[u8], contents: &[&[u8]]) -> Option<Answer> {
                 names: names.iter().map(|name| look_at_name(name, &windows)).collect(),
                 outlined: held
                     .map(|((file, bytes), seen)| {
-                        outline(seen.kind, bytes, file.schema.as_ref().filter(|_| seen.kind.is_message())?)
+                        outline(seen.kind, bytes, file.schema.as_ref().filter(|schema| schema.asks_of(seen.kind))?)
                     })
                     .collect(),
                 files: seen,
@@ -192,9 +195,15 @@ fn outline(kind: Kind, bytes: &[u8], schema: &Schema) -> Option<Outlined> {
     let text = crate::text::decode(bytes)?;
     if kind == Kind::Xml {
         let outline = label::outline(&text, schema);
-        return Some(Outlined { keeps: outline.keeps_to(schema), labels: outline.labels });
+        let (keeps, stranger) = (outline.keeps_to(schema), outline.stranger());
+        return Some(Outlined { keeps, labels: outline.labels, stranger });
     }
-    Some(Outlined { keeps: schema.takes_json(&text), labels: label::of_json(&text, &schema.labels) })
+    if kind == Kind::Csv {
+        let stranger = schema.takes_table(&text).err();
+        return Some(Outlined { keeps: stranger.is_none(), labels: Vec::new(), stranger });
+    }
+    let labels = label::of_json(&text, &schema.labels);
+    Some(Outlined { keeps: schema.takes_json(&text), labels, stranger: None })
 }
 
 /// Looks at one file by itself, wherever it comes from.

@@ -15,6 +15,8 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::xml::PICTURE_FIELDS;
+
 /// Bytes of one schema. A national message has some dozens of fields.
 const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// Levels of a schema.
@@ -130,9 +132,28 @@ impl JsonSchema {
                 (Some(schema), _) => schema.fits(value),
                 (None, Others::Each(schema)) => schema.fits(value),
                 (None, Others::Anything) => true,
-                (None, Others::Nothing) => false,
+                // A strip leaves shells behind, and takes nothing more for their sake.
+                (None, Others::Nothing) => is_shell(name, value),
             })
     }
+}
+
+/// Is this what a strip leaves of a member: nothing, in a list or object nothing but that, or a picture's empty field?
+fn is_shell(name: &str, value: &Value) -> bool {
+    !could_be_a_value(name)
+        && match value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty() && PICTURE_FIELDS.contains(&name),
+            Value::Array(items) => items.iter().all(|item| is_shell(name, item)),
+            Value::Object(members) => members.iter().all(|(name, value)| is_shell(name, value)),
+            Value::Bool(_) | Value::Number(_) => false,
+        }
+}
+
+/// A name with so many digits may be a number in disguise.
+pub(crate) fn could_be_a_value(name: &str) -> bool {
+    const DIGITS_MAX: usize = 4;
+    name.chars().filter(|c| c.is_numeric()).count() > DIGITS_MAX
 }
 
 fn within(count: u64, least: Option<u64>, most: Option<u64>) -> bool {
@@ -320,6 +341,25 @@ mod tests {
         assert!(!schema.fits_text(r#"{"a":4851490.4193,"a":"x"}"#));
         assert!(!schema.fits_text(r#"{"a":"x","\u0061":"y"}"#));
         assert!(!schema.fits_text("{\"a\":\"x\"} 1"), "something behind it");
+    }
+
+    #[test]
+    fn what_a_strip_has_emptied_may_stay_behind_in_a_closed_schema() {
+        let schema = schema(r#"{"properties":{"a":{"type":"string"}},"additionalProperties":false}"#);
+        for shell in [r#"{"a":"x","geometry":null}"#, r#"{"ZDT":""}"#, r#"{"jzd":[{},{"b":null}]}"#, r#"{"jzd":{}}"#] {
+            assert!(schema.fits_text(shell), "{shell}");
+        }
+        for full in [
+            r#"{"zb":0}"#,
+            r#"{"zb":false}"#,
+            r#"{"zb":""}"#,
+            r#"{"ZDT":" "}"#,
+            r#"{"jzd":[{},1]}"#,
+            r#"{"4851490":""}"#,
+            r#"{"b":{"485149":null}}"#,
+        ] {
+            assert!(!schema.fits_text(full), "{full}");
+        }
     }
 
     #[test]

@@ -351,31 +351,47 @@ pub fn inspect_by<P: Parcel>(
     };
     let excepted = inspected.except(&parcel, exceptions);
     let by_kind = |t: &&ParcelType| inspected.seen.iter().all(|s| t.covers(s.kind));
-    let Some(nth) = fits.iter().position(|t| by_kind(t) && t.stranger(&inspected.seen).is_none()) else {
+    let could_be: Vec<usize> = (0..fits.len())
+        .filter(|nth| fits.get(*nth).is_some_and(|t| by_kind(t) && t.stranger(&inspected.seen).is_none()))
+        .collect();
+    if could_be.is_empty() {
         let reason = not_covered(&inspected, question);
         let stranger = fits.iter().filter(|t| by_kind(t)).find_map(|t| t.stranger(&inspected.seen));
         let why = stranger.map(|inner| {
             Finding::new("member-not-registered", RuleClass::Structural, inner.at.clone(), inner.kind.name())
         });
         return refused(parcel, reason, why.into_iter().chain(inspected.findings()).collect());
-    };
-    if nth > 0 {
-        inspected.outlined.clear();
     }
-    let parcel_type = fits[nth];
-    let verdict = match weigh(examiner, question, parcel_type, &parcel, &inspected) {
-        Weighed::Passes(verdict) => verdict,
-        Weighed::Strips(files) => return Judgement::Strip { parcel, files },
-        Weighed::Held(reason) => return Judgement::Quarantine { parcel, reason, findings: inspected.findings() },
-        Weighed::Fails(reason) => return refused(parcel, reason, inspected.findings()),
-        Weighed::NotUsed(reason, why) => {
-            let findings = std::iter::once(why).chain(inspected.findings()).collect();
-            return refused(parcel, reason, findings);
+    // By names and kinds it could be each of these; it is the first whose schema it keeps to.
+    let mut found = None;
+    let mut strangers = Vec::new();
+    for nth in could_be {
+        if nth > 0 {
+            inspected.outlined.clear();
         }
-    };
-    let labels = match schema(examiner, parcel_type, &parcel, question, &mut inspected) {
-        Ok(labels) => labels,
-        Err(reason) => return refused(parcel, reason, Vec::new()),
+        let Some(parcel_type) = fits.get(nth) else { continue };
+        let verdict = match weigh(examiner, question, parcel_type, &parcel, &inspected) {
+            Weighed::Passes(verdict) => verdict,
+            Weighed::Strips(files) => return Judgement::Strip { parcel, files },
+            Weighed::Held(reason) => return Judgement::Quarantine { parcel, reason, findings: inspected.findings() },
+            Weighed::Fails(reason) => return refused(parcel, reason, inspected.findings()),
+            Weighed::NotUsed(reason, why) => {
+                let findings = std::iter::once(why).chain(inspected.findings()).collect();
+                return refused(parcel, reason, findings);
+            }
+        };
+        match schema(examiner, parcel_type, &parcel, question, &mut inspected) {
+            Ok(labels) => {
+                found = Some((parcel_type, verdict, labels));
+                break;
+            }
+            Err(Mismatch::Schema(stranger)) => strangers.extend(stranger),
+            Err(Mismatch::Other(reason)) => return refused(parcel, reason, Vec::new()),
+        }
+    }
+    let Some((parcel_type, verdict, labels)) = found else {
+        strangers.truncate(FINDINGS_MAX);
+        return refused(parcel, Reason::SchemaMismatch, strangers);
     };
     // The invariant once more, whatever the rules above made of it: the last line before the proof is made.
     let clean = !inspected.has_coordinates() && !inspected.has_obstacles();
@@ -675,14 +691,28 @@ fn reread<P: Parcel>(
     if protocol::tree::root_of(question.suite, &bytes) == *digest { Ok(bytes) } else { Err(Reason::Changed) }
 }
 
-/// Holds XML files against the type's schema and reads the labels.
+/// Why a parcel is not of a type that it could be by its names and kinds.
+enum Mismatch {
+    /// Its schema says no: try the next. Where it can be said, what it is that the schema does not list.
+    Schema(Option<Finding>),
+    /// It cannot be said.
+    Other(Reason),
+}
+
+impl From<Reason> for Mismatch {
+    fn from(reason: Reason) -> Mismatch {
+        Mismatch::Other(reason)
+    }
+}
+
+/// Holds messages and tables against the type's schema and reads the labels.
 fn schema<P: Parcel>(
     examiner: &mut dyn Examiner,
     parcel_type: &ParcelType,
     parcel: &P,
     question: &Question<'_>,
     inspected: &mut Inspected,
-) -> Result<Vec<(Name, String)>, Reason> {
+) -> Result<Vec<(Name, String)>, Mismatch> {
     let mut labels = Vec::new();
     let schema = &parcel_type.schema;
     if schema.asks_nothing() {
@@ -692,7 +722,7 @@ fn schema<P: Parcel>(
     let mut xml_files = 0;
     for (index, seen) in inspected.seen.iter().enumerate() {
         let known = known.next().flatten();
-        if !seen.kind.is_message() {
+        if !schema.asks_of(seen.kind) {
             continue;
         }
         let outlined = match known {
@@ -707,7 +737,9 @@ fn schema<P: Parcel>(
             xml_files += 1;
         }
         if !outlined.keeps {
-            return Err(Reason::SchemaMismatch);
+            let path = parcel.files().get(index).map(|facts| facts.path.clone()).unwrap_or_default();
+            let told = |name: &str| Finding::new("schema-mismatch", RuleClass::Structural, path, name);
+            return Err(Mismatch::Schema(outlined.stranger.as_deref().map(told)));
         }
         labels.extend(
             outlined
@@ -717,7 +749,7 @@ fn schema<P: Parcel>(
         );
     }
     if schema.xml_root.is_some() && xml_files == 0 {
-        return Err(Reason::SchemaMismatch);
+        return Err(Mismatch::Schema(None));
     }
     labels.truncate(label::LABELS_MAX);
     Ok(labels)

@@ -399,7 +399,8 @@ pub(crate) fn name_disagrees(name: &str, kind: Kind) -> bool {
         "xml" => &["xml", "svg"],
         "svg" => &["svg"],
         "json" => &["json"],
-        "html" | "htm" => &["html", "xml"],
+        // A piece of a page is a text.
+        "html" | "htm" => &["html", "xml", "txt"],
         "csv" | "tsv" | "txt" | "log" | "md" => &["csv", "txt", "json", "xml", "html"],
         "docx" | "docm" | "dotx" => &["docx"],
         "xlsx" | "xlsm" | "xlsb" | "xltx" => &["xlsx"],

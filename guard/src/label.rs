@@ -1,9 +1,12 @@
 //! The outline of an XML or JSON file: which elements it has, and the few values that become labels.
 
+use std::collections::HashSet;
+
 use protocol::Name;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+use crate::json_schema::could_be_a_value;
 use crate::rules::{LabelRule, Schema};
 
 /// Labels of one parcel; an index key each.
@@ -18,6 +21,8 @@ pub(crate) struct Outline {
     root: String,
     required_seen: Vec<bool>,
     denied_seen: bool,
+    /// The first thing that the type does not list, where it lists what may stand there.
+    stranger: Option<String>,
     pub labels: Vec<(Name, String)>,
 }
 
@@ -26,6 +31,89 @@ impl Outline {
         schema.xml_root.as_ref().is_none_or(|root| *root == self.root)
             && self.required_seen.iter().all(|seen| *seen)
             && !self.denied_seen
+            && self.stranger.is_none()
+    }
+
+    /// What stands there and is not listed, for whoever has to mend the message or the list.
+    pub(crate) fn stranger(&self) -> Option<String> {
+        self.stranger.as_ref().map(|name| name.chars().take(NAME_CHARS_MAX).collect())
+    }
+}
+
+/// So much of a name that is not listed is told.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What a type lists of elements and attributes: by their bare names, which are most of them, and by their paths.
+struct Allowed<'a> {
+    elements: HashSet<&'a str>,
+    attributes: HashSet<&'a str>,
+    paths: Vec<&'a str>,
+}
+
+impl<'a> Allowed<'a> {
+    fn of(schema: &'a Schema) -> Option<Allowed<'a>> {
+        let mut allowed = Allowed { elements: HashSet::new(), attributes: HashSet::new(), paths: Vec::new() };
+        if schema.xml_allowed.is_empty() {
+            return None;
+        }
+        for rule in &schema.xml_allowed {
+            match rule.strip_prefix('@') {
+                Some(name) => _ = allowed.attributes.insert(name),
+                None if rule.contains('/') => allowed.paths.push(rule),
+                None => _ = allowed.elements.insert(rule),
+            }
+        }
+        Some(allowed)
+    }
+
+    fn lists(&self, path: &[String], start: &BytesStart<'_>) -> bool {
+        self.elements.contains(start.local_name().as_ref())
+            || self.paths.iter().any(|rule| !rule.contains('@') && stands_at(rule, path, start))
+    }
+
+    fn lists_attribute(&self, name: &str, path: &[String], start: &BytesStart<'_>) -> bool {
+        self.attributes.contains(name)
+            || self.paths.iter().any(|rule| {
+                rule.rsplit_once("/@").is_some_and(|(_, wanted)| wanted == name) && stands_at(rule, path, start)
+            })
+    }
+}
+
+/// Follows a message against its list. What a strip has emptied stays behind as a shell, listed or not: a shell is an
+/// element in which nothing stands, and whose name is no value itself.
+struct Follower<'a> {
+    allowed: Allowed<'a>,
+    /// Depth of the element that is not listed, in which nothing may stand.
+    shell: Option<usize>,
+}
+
+impl Follower<'_> {
+    /// The first thing in this tag that is not listed.
+    fn open(&mut self, start: &BytesStart<'_>, path: &[String]) -> Option<String> {
+        let local = start.local_name();
+        let name: &str = local.as_ref();
+        if self.shell.is_none() && !self.allowed.lists(path, start) {
+            self.shell = Some(path.len());
+        }
+        if self.shell.is_some() && could_be_a_value(name) {
+            return Some(name.to_owned());
+        }
+        start.attributes().with_checks(false).flatten().find_map(|attribute| {
+            let whole = attribute.key.as_ref();
+            if whole == "xmlns" || whole.starts_with("xmlns:") {
+                return None;
+            }
+            let local = attribute.key.local_name();
+            let key: &str = local.as_ref();
+            let is_empty = attribute.value.trim().is_empty() && !could_be_a_value(key);
+            let listed = self.shell.is_none() && self.allowed.lists_attribute(key, path, start);
+            let told = || if self.shell.is_some() { name.to_owned() } else { format!("{name}/@{key}") };
+            (!is_empty && !listed).then(told)
+        })
+    }
+
+    fn close(&mut self, depth: usize) {
+        self.shell = self.shell.filter(|at| *at < depth);
     }
 }
 
@@ -35,12 +123,36 @@ pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
         root: String::new(),
         required_seen: vec![false; schema.xml_required.len()],
         denied_seen: false,
+        stranger: None,
         labels: Vec::new(),
     };
+    let mut follower = Allowed::of(schema).map(|allowed| Follower { allowed, shell: None });
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     loop {
-        match reader.read_event() {
+        let event = reader.read_event();
+        if let (Some(follower), Ok(event), None) = (&mut follower, &event, &outline.stranger) {
+            let here = || path.last().cloned().unwrap_or_default();
+            outline.stranger = match event {
+                Event::Start(start) => follower.open(start, &path),
+                Event::Empty(start) => {
+                    let stranger = follower.open(start, &path);
+                    follower.close(path.len());
+                    stranger
+                }
+                Event::End(_) => {
+                    follower.close(path.len().saturating_sub(1));
+                    None
+                }
+                Event::Text(text) if follower.shell.is_some() && !text.trim().is_empty() => Some(here()),
+                Event::CData(_) | Event::GeneralRef(_) if follower.shell.is_some() => Some(here()),
+                Event::Comment(_) => Some("<!--".to_owned()),
+                Event::PI(_) => Some("<?".to_owned()),
+                Event::DocType(_) => Some("<!DOCTYPE".to_owned()),
+                _ => None,
+            };
+        }
+        match event {
             Ok(Event::Start(start)) => {
                 outline.open(&start, &path, schema);
                 path.push(start.local_name().as_ref().to_owned());
@@ -160,6 +272,55 @@ mod tests {
     use super::*;
 
     const MESSAGE: &str = "<m><head><id kind=\"a\">1</id></head><body><id>2</id><note/></body></m>";
+
+    fn stranger(message: &str, allowed: &[&str]) -> Option<String> {
+        let allowed = allowed.iter().map(|&word| word.to_owned()).collect();
+        let schema = Schema { xml_allowed: allowed, ..Schema::default() };
+        let outline = outline(message, &schema);
+        assert_eq!(outline.keeps_to(&schema), outline.stranger().is_none());
+        outline.stranger()
+    }
+
+    #[test]
+    fn where_a_type_lists_what_may_stand_there_nothing_else_does() {
+        let all = ["m", "head", "m/head/id", "m/head/id/@kind", "m/body", "m/body/id", "note"];
+        assert_eq!(stranger(MESSAGE, &all), None);
+        assert_eq!(stranger(MESSAGE, &["m", "head", "body", "id", "@kind", "note"]), None, "by their bare names too");
+        assert_eq!(stranger(MESSAGE, &[]), None, "nothing is listed, nothing is asked");
+        for (left_out, told) in [("m/head/id", "id"), ("m/head/id/@kind", "id/@kind"), ("m/body/id", "id")] {
+            let listed: Vec<&str> = all.into_iter().filter(|word| *word != left_out).collect();
+            assert_eq!(stranger(MESSAGE, &listed).as_deref(), Some(told), "{left_out}");
+        }
+        for (message, told) in [
+            ("<m><zb>1</zb></m>", "zb"),
+            ("<m><zb><![CDATA[1]]></zb></m>", "zb"),
+            ("<m><zb>&#49;</zb></m>", "zb"),
+            ("<m><zb a=\"1\"/></m>", "zb"),
+            ("<m><zb><m>1</m></zb></m>", "m"),
+            ("<m a=\"1\"/>", "m/@a"),
+            ("<m><x4851490_4193/></m>", "x4851490_4193"),
+            ("<m a4851490=\"\"/>", "m/@a4851490"),
+            ("<m><!-- 1 --></m>", "<!--"),
+            ("<m><?a 1?></m>", "<?"),
+            ("<!DOCTYPE m><m/>", "<!DOCTYPE"),
+        ] {
+            assert_eq!(stranger(message, &["m"]).as_deref(), Some(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_strip_has_emptied_may_stay_behind() {
+        for message in [
+            "<m><points/></m>",
+            "<m><points> <point/><point></point>\n</points></m>",
+            "<m map=\"\"/>",
+            "<m xmlns:a=\"b\"/>",
+        ] {
+            assert_eq!(stranger(message, &["m"]), None, "{message}");
+        }
+        assert_eq!(stranger("<m><points/>1<m>2</m></m>", &["m"]), None, "the shell ends where it ends");
+        assert_eq!(stranger("<m><points><point/></points><zb>1</zb></m>", &["m"]).as_deref(), Some("zb"));
+    }
 
     fn keeps(required: &[&str], denied: &[&str]) -> bool {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();

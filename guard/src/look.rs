@@ -166,6 +166,13 @@ impl Look {
         self.scan_text(decoded.as_deref().unwrap_or(name), &format!("{at}{NAME_MARK}"));
     }
 
+    /// A file by its name in an archive or at a mail: whoever takes it out goes by that name.
+    pub(crate) fn named_as(&mut self, name: &str, kind: Kind, at: &str) {
+        if crate::kind::name_disagrees(name, kind) {
+            self.obstacle("name-disagrees", at);
+        }
+    }
+
     /// A file, by its content.
     pub(crate) fn file(&mut self, name: &str, bytes: &[u8], at: &str, depth: u8) -> Kind {
         self.member_file(name, bytes, at, depth, false)

@@ -39,6 +39,21 @@ const PARTS_MAX: usize = 10_000;
 /// Boundaries that one mail declares; each level of parts has one.
 const BOUNDARIES_MAX: usize = 1_000;
 
+/// Headers of a part are not longer.
+const HEADERS_MAX: usize = 4_096;
+
+/// The name of a part, which stands in the lines around its encoding, above its body. A name in code words says nothing.
+fn name<'a>(bytes: &'a [u8], lower: &[u8], header: usize, body: usize) -> Option<&'a str> {
+    let least = header.saturating_sub(HEADERS_MAX);
+    let before = lower.get(least..header)?;
+    let blank = [&b"\n\n"[..], b"\n\r\n"].into_iter().filter_map(|blank| memchr::memmem::rfind(before, blank)).max();
+    let from = least + blank.unwrap_or(0);
+    let at = from + memchr::memmem::find(lower.get(from..body)?, b"name=\"")? + 6;
+    let name = tail(head(bytes, body), at);
+    let name = head(name, memchr::memchr(b'"', name)?);
+    std::str::from_utf8(name).ok().filter(|name| !name.contains("=?"))
+}
+
 /// Looks at the whole as text, and at each part decoded.
 pub(crate) fn look(look: &mut Look, bytes: &[u8], text: &str, at: &str, depth: u8) {
     look.scan_text(text, at);
@@ -73,6 +88,9 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], text: &str, at: &str, depth: u
         }
         let place = format!("{at}:{start}");
         let kind = look.file("", &decoded, &place, depth + 1);
+        if let Some(name) = name(bytes, &lower, header, start) {
+            look.named_as(name, kind, &place);
+        }
         // What is no text, page or message is attached; whose signature it is belongs to the mail.
         if !kind.is_words() && kind != Kind::Signature {
             look.stands_inside(kind, &place);

@@ -200,6 +200,7 @@ pub(crate) fn embedded(look: &mut Look, content: &[u8], at: &str, depth: u8) -> 
     look.strings(content, at);
     if let Some((name, inner)) = packaged(content) {
         let kind = look.file(&name, inner, at, depth + 1);
+        look.named_as(&name, kind, at);
         look.stands_inside(kind, at);
         return true;
     }

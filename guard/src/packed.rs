@@ -39,6 +39,9 @@ pub(crate) fn look(look: &mut Look, kind: Kind, name: &str, bytes: &[u8], at: &s
     let inner = [".gz", ".bz2", ".xz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
     let place = format!("{at}!{inner}");
     let kind = look.file(inner, &out, &place, depth + 1);
+    if inner != name {
+        look.named_as(inner, kind, &place);
+    }
     look.stands_inside(kind, &place);
 }
 

@@ -251,6 +251,9 @@ pub(crate) fn pair_of(a: &Number, b: &Number) -> Option<(PairKind, f64, f64)> {
 /// Pairs are compared with this many before them: corners follow each other, and other rings may lie between.
 const NEIGHBOURS: usize = 6;
 
+/// Two steps that differ by less are the same one, written in decimals.
+const SAME: f64 = 1e-6;
+
 /// Pairs of one kind as they come by.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
@@ -304,6 +307,11 @@ impl Trail {
             // Whole numbers that grow by the same steps are serial numbers, as no boundary runs so.
             neighbour &= !self.steps.contains(&step);
         }
+        if matches!(self.kind, PairKind::Plain | PairKind::Mercator) {
+            // So is a table that somebody filled by a formula: a measured line runs true to no millimetre.
+            let same = |last: &(f64, f64)| (step.0 - last.0).abs() < SAME && (step.1 - last.1).abs() < SAME;
+            neighbour &= !self.steps.iter().any(same);
+        }
         let [last, _] = self.steps;
         self.steps = [step, last];
         let turns = self.turns(step);
@@ -346,6 +354,7 @@ impl Trail {
 #[derive(Clone, Debug)]
 pub(crate) struct AxisRun {
     last: f64,
+    step: f64,
     run: u32,
     distinct: u32,
     fine: u32,
@@ -358,7 +367,7 @@ const AXIS_RUN_NORTH: u32 = 6;
 
 impl AxisRun {
     pub(crate) fn new() -> Self {
-        AxisRun { last: 0.0, run: 0, distinct: 0, fine: 0 }
+        AxisRun { last: 0.0, step: 0.0, run: 0, distinct: 0, fine: 0 }
     }
 
     /// Takes a number; true when the run has become an axis.
@@ -372,8 +381,11 @@ impl AxisRun {
             (self.run, self.distinct, self.fine) = (0, 0, 0);
             return false;
         }
+        // A column that grows by the same step was filled by a formula.
+        let is_even = (step - self.step).abs() < SAME;
+        self.step = step;
         self.run += 1;
-        self.distinct += u32::from(step > 0.0);
+        self.distinct += u32::from(step > 0.0 && !is_even);
         self.fine += u32::from(number.decimals >= 3);
         let needed = if number.windows.is_zoned() { AXIS_RUN_ZONED } else { AXIS_RUN_NORTH };
         self.distinct >= needed && self.fine * 2 >= self.run
@@ -437,6 +449,18 @@ mod tests {
             let paid = 1_234.56 * f64::from(month);
             assert!(!trail.take(2_000_000.0 + paid, 650_000.0 - paid, 2));
         }
+    }
+
+    #[test]
+    fn a_table_that_was_filled_by_a_formula_is_no_boundary() {
+        let mut trail = Trail::new(PairKind::Plain);
+        for n in 0..60 {
+            assert!(!trail.take(3_000_000.0 + 1_000.5 * f64::from(n), 400_000.0 + 500.25 * f64::from(n), 3));
+        }
+        // To the millimetre, a line that somebody measured is not so even.
+        let mut trail = Trail::new(PairKind::Plain);
+        let corners = [(3_000_000.0, 400_000.0), (3_001_000.501, 400_500.25), (3_002_001.0, 401_000.502)];
+        assert_eq!(corners.map(|(n, e)| trail.take(n, e, 3)), [false, false, true]);
     }
 
     #[test]

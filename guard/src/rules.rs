@@ -14,6 +14,8 @@
 //! xml_root = "Message"
 //! xml_required = ["Message/Head/BizMsgID"]    # an element by its path from the root, `/@name` for an attribute of it;
 //! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
+//! xml_allowed = ["Message", "Head", "@BDCDYH"] # nothing else may stand there; `@name` is an attribute of any element
+//! csv_columns = ["宗地代码", "用途"]             # a table has no other columns
 //! json_schema = '''{"type": "object", …}'''    # every JSON file keeps to it: json_schema.rs
 //! budget = { per = "trip", parcels_max = 200 }  # of what leaves the internal zone
 //!
@@ -174,6 +176,12 @@ pub(crate) struct Schema {
     pub(crate) xml_root: Option<String>,
     pub(crate) xml_required: Vec<String>,
     pub(crate) xml_denied: Vec<String>,
+    /// All that may stand in it. Nothing listed: anything but what is denied.
+    #[serde(default)]
+    pub(crate) xml_allowed: Vec<String>,
+    /// The columns a table may have. Nothing listed: any.
+    #[serde(default)]
+    pub(crate) csv_columns: Vec<String>,
     /// As it is written; it was read once when the rules were loaded.
     #[serde(default)]
     pub(crate) json: Option<String>,
@@ -183,7 +191,20 @@ pub(crate) struct Schema {
 impl Schema {
     /// Is there nothing to look into a message for?
     pub(crate) fn asks_nothing(&self) -> bool {
-        !self.asks_xml() && self.json.is_none() && self.labels.is_empty()
+        !self.asks_xml() && self.json.is_none() && self.csv_columns.is_empty() && self.labels.is_empty()
+    }
+
+    /// Is a file of this kind held against it?
+    pub(crate) fn asks_of(&self, kind: Kind) -> bool {
+        kind.is_message() || kind == Kind::Csv && !self.csv_columns.is_empty()
+    }
+
+    /// Does a table have no column but these? If not, the first other.
+    ///
+    /// # Errors
+    /// What is not listed.
+    pub(crate) fn takes_table(&self, text: &str) -> Result<(), String> {
+        crate::table::columns_of(text, &self.csv_columns)
     }
 
     /// Does a text that is JSON keep to it?
@@ -193,7 +214,10 @@ impl Schema {
 
     /// Does it ask anything of XML?
     pub(crate) fn asks_xml(&self) -> bool {
-        self.xml_root.is_some() || !self.xml_required.is_empty() || !self.xml_denied.is_empty()
+        self.xml_root.is_some()
+            || !self.xml_required.is_empty()
+            || !self.xml_denied.is_empty()
+            || !self.xml_allowed.is_empty()
     }
 }
 
@@ -265,6 +289,8 @@ pub struct ParcelType {
     pub(crate) jpeg_quality: u8,
     pub(crate) schema: Schema,
     pub(crate) budget: Option<Budget>,
+    /// Kinds that it carries to a lower zone and of which it does not say what may be in them.
+    pub(crate) open: Vec<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -309,6 +335,11 @@ struct TypeText {
     xml_required: Vec<String>,
     #[serde(default)]
     xml_denied: Vec<String>,
+    /// Toward a lower zone the list that counts: elements by name or path, `@name` for an attribute of any, `A/@name` for one of A.
+    #[serde(default)]
+    xml_allowed: Vec<String>,
+    #[serde(default)]
+    csv_columns: Vec<String>,
     #[serde(default)]
     json_schema: Option<String>,
     #[serde(default)]
@@ -470,6 +501,24 @@ impl TypeText {
                 return fail("json_schema, but json is not among the kinds");
             }
         }
+        for (setting, listed, kind) in
+            [("xml_allowed", &self.xml_allowed, "xml"), ("csv_columns", &self.csv_columns, "csv")]
+        {
+            if !listed.is_empty() && !self.kinds.iter().any(|known| known == kind) {
+                return fail(&format!("{setting}, but {kind} is not among the kinds"));
+            }
+            if listed.iter().any(|word| word.trim().is_empty() || word.trim() != word || word.ends_with('@')) {
+                return fail(&format!("{setting} has an entry that names nothing, or with blanks around it"));
+            }
+        }
+        let lower = crossing.source() > crossing.target();
+        let open = [
+            ("json", self.json_schema.is_none()),
+            ("xml", self.xml_allowed.is_empty()),
+            ("csv", self.csv_columns.is_empty()),
+        ];
+        let open = open.into_iter().filter(|(kind, open)| lower && *open && self.kinds.iter().any(|k| k == kind));
+        let open = open.map(|(kind, _)| kind).collect();
         if let Some(budget) = &self.budget {
             if crossing != Crossing::IntranetToExtranet {
                 return fail("a budget is counted where the ferry leaves, on intranet-extranet");
@@ -510,10 +559,13 @@ impl TypeText {
                 xml_root: self.xml_root,
                 xml_required: self.xml_required,
                 xml_denied: self.xml_denied,
+                xml_allowed: self.xml_allowed,
+                csv_columns: self.csv_columns,
                 json: self.json_schema,
                 labels: self.labels,
             },
             budget: self.budget,
+            open,
         })
     }
 }
@@ -561,6 +613,12 @@ impl ParcelType {
         self.budget.as_ref()
     }
 
+    /// Kinds that it carries to a lower zone without a list of what may be in them.
+    #[must_use]
+    pub fn open_kinds(&self) -> &[&'static str] {
+        &self.open
+    }
+
     /// What happens when coordinates are found.
     #[must_use]
     pub fn on_coordinates(&self) -> OnCoordinates {
@@ -581,7 +639,23 @@ impl ParcelType {
                 asks.push(format!("{what} {}", paths.join(", ")));
             }
         }
+        for (what, listed) in [("XML of", &self.schema.xml_allowed), ("columns", &self.schema.csv_columns)] {
+            if !listed.is_empty() {
+                asks.push(format!("{what} nothing but {}", listed.join(", ")));
+            }
+        }
         asks.extend(self.schema.json.iter().map(|_| "JSON keeps to its schema".to_owned()));
+        for kind in &self.open {
+            let list = match *kind {
+                "json" => "json_schema",
+                "xml" => "xml_allowed",
+                _ => "csv_columns",
+            };
+            asks.push(format!(
+                "WARNING {kind} leads to a lower zone and anything may stand in it, give {list} \
+                 (警告:{kind} 去往低安全区而内容不限,请写 {list})"
+            ));
+        }
         asks.extend(self.budget.iter().map(Budget::told));
         asks.push(match (self.keep, self.on_coordinates) {
             (true, _) => "kept as it is, uninspected too".to_owned(),
@@ -635,6 +709,10 @@ mod tests {
             ("kinds = [\"xml\"]\nfiles_max = 0", "files_max"),
             ("kinds = [\"json\"]\njson_schema = '{\"$ref\": \"#\"}'", "$ref"),
             ("kinds = [\"xml\"]\njson_schema = '{}'", "json is not among"),
+            ("kinds = [\"json\"]\nxml_allowed = [\"a\"]", "xml is not among"),
+            ("kinds = [\"xml\"]\ncsv_columns = [\"a\"]", "csv is not among"),
+            ("kinds = [\"xml\"]\nxml_allowed = [\"a/@\"]", "names nothing"),
+            ("kinds = [\"csv\"]\ncsv_columns = [\" a\"]", "blanks"),
             ("kinds = [\"xml\"]\nbudget = { per = \"day\", parcels_max = 9 }", "intranet-extranet"),
             ("kinds = [\"jpeg\"]\njpeg_quality = 20", "jpeg_quality"),
         ] {
@@ -657,6 +735,22 @@ mod tests {
         }
         let closed = open.replace("\"object\"", "\"object\", \"additionalProperties\": false");
         assert!(rules("intranet-extranet", &closed).is_ok());
+    }
+
+    #[test]
+    fn a_type_that_leads_down_without_its_list_is_told_with_a_warning() {
+        let kinds = "kinds = [\"json\", \"xml\", \"csv\", \"pdf\"]";
+        let lists = "xml_allowed = [\"a\"]\ncsv_columns = [\"a\"]\njson_schema = '{\"type\": \"string\"}'";
+        for crossing in Crossing::ALL {
+            let lower = crossing.source() > crossing.target();
+            let open = rules(crossing.name(), kinds).expect("an edited file still loads");
+            let open = open.types().next().expect("a type");
+            assert_eq!(open.open_kinds(), if lower { &["json", "xml", "csv"][..] } else { &[] }, "{crossing}");
+            assert_eq!(open.told().contains("WARNING csv"), lower);
+            let closed = rules(crossing.name(), &format!("{kinds}\n{lists}")).expect("sound");
+            let closed = closed.types().next().expect("a type");
+            assert!(closed.open_kinds().is_empty() && !closed.told().contains("WARNING"), "{}", closed.told());
+        }
     }
 
     #[test]
@@ -726,6 +820,9 @@ mod tests {
             let rules = Rules::parse(&text).unwrap_or_else(|e| unreachable!("{path}: {e}"));
             assert_eq!(rules.crossing(), crossing);
             assert!(rules.type_names().count() >= 3, "{path}");
+            for parcel_type in rules.types() {
+                assert!(parcel_type.open_kinds().is_empty(), "{path}: {}", parcel_type.told());
+            }
         }
     }
 }

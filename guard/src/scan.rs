@@ -9,6 +9,7 @@
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::{self, AxisRun, Number, PairKind, Trail, Windows};
+use crate::sexagesimal;
 use crate::words;
 
 /// After this many hits a text is what it is; scanning on would only cost time.
@@ -163,6 +164,7 @@ struct Scan<'a> {
     axis_east: AxisRun,
     plain_east: AxisRun,
     local: Trail,
+    sexagesimal: sexagesimal::Rows,
     spaced_run: u32,
     spaced_run_max: u32,
     spaced_at: usize,
@@ -188,6 +190,7 @@ impl<'a> Scan<'a> {
             axis_east: AxisRun::new(),
             plain_east: AxisRun::new(),
             local: Trail::new(PairKind::Plain),
+            sexagesimal: sexagesimal::Rows::default(),
             spaced_run: 0,
             spaced_run_max: 0,
             spaced_at: 0,
@@ -454,6 +457,9 @@ impl<'a> Scan<'a> {
             self.hit("receiver-sentence", RuleClass::Structural, number.at);
         }
         let end = self.degrees(&number, end);
+        if number.whole <= 3 && self.sexagesimal.take(number.value, number.decimals) {
+            self.hit("coherent-pairs", RuleClass::Heuristic, number.at);
+        }
         // Most numbers fall into no window and have no key near: they only move the window on.
         let keyed = self.key.filter(|_| number.at - self.key_reach <= KEY_GAP_MAX).map(|key| self.name_of_value(key));
         if keyed.is_some() || self.listed.is_some() {

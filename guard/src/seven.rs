@@ -59,6 +59,7 @@ fn members(look: &mut Look, bytes: &[u8], at: &str, depth: u8) -> Result<(), &'s
             return Ok(false);
         }
         let kind = look.file(entry.name(), &out, &place(entry.name()), depth + 1);
+        look.named_as(entry.name(), kind, &place(entry.name()));
         look.stands_inside(kind, &place(entry.name()));
         Ok(true)
     };

@@ -103,6 +103,43 @@ pub(crate) fn quoted_cells(row: &str, divider: char) -> impl Iterator<Item = &st
     })
 }
 
+/// Has a table these columns and no other, in any order, and no row more cells than its header?
+///
+/// # Errors
+/// The first column, or the first row by its number, that is not listed.
+pub(crate) fn columns_of(text: &str, listed: &[String]) -> Result<(), String> {
+    if listed.is_empty() {
+        return Ok(());
+    }
+    let text = text.trim_start_matches('\u{feff}');
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    let divider = [',', '\t', ';', '|'].into_iter().find(|divider| header.contains(*divider)).unwrap_or(',');
+    let bare = |cell: &str| cell.trim().trim_matches('"').trim().to_owned();
+    let mut columns = 0;
+    if text.bytes().filter(|b| *b == b'"').count() % 2 == 1 {
+        return Err("\"".to_owned());
+    }
+    // Line ends inside quotes end no row.
+    let mut quoted = false;
+    let rows = text.split(|c: char| {
+        quoted ^= c == '"';
+        c == '\n' && !quoted
+    });
+    for (nth, row) in rows.filter(|row| !row.trim().is_empty()).enumerate() {
+        let cells = quoted_cells(row, divider);
+        if nth == 0 {
+            let cells: Vec<String> = cells.map(bare).collect();
+            columns = cells.len();
+            if let Some(other) = cells.into_iter().find(|cell| !listed.contains(cell)) {
+                return Err(if other.is_empty() { "row 1".to_owned() } else { other });
+            }
+        } else if cells.skip(columns).any(|cell| !cell.trim().is_empty()) {
+            return Err(format!("row {}", nth + 1));
+        }
+    }
+    Ok(())
+}
+
 /// What was proven of one table.
 type Proof = (&'static str, RuleClass);
 
@@ -203,6 +240,8 @@ fn mentions_axis(bytes: &[u8]) -> bool {
     (seen.has(Letters::X) && seen.has(Letters::Y))
         || (seen.has(Letters::EAST) && seen.has(Letters::NORTH))
         || (seen.has(Letters::LONGITUDE) && any(&["经", "經"]) && any(&["纬", "緯"]))
+        || (seen.has(Letters::LONGITUDE) && any(&["纵标", "縱標"]) && any(&["横标", "橫標"]))
+        || (seen.has(Letters::GEO) && any(&["ZZB", "zzb"]) && any(&["HZB", "hzb"]))
         || (seen.has(Letters::EASTWARD) && has("东向") && has("北向"))
         || (seen.has(Letters::NAMED) && any(&["坐标", "坐標", "坐 标", "图幅号"]))
         || (seen.has(Letters::N) && has_lone(bytes, b'N') && has_lone(bytes, b'E'))
@@ -226,18 +265,18 @@ impl Letters {
     const EAST: u16 = 1 << 6 | 1 << 7 | 1 << 8;
     /// Two letters of a latitude: la, wd, bw.
     const NORTH: u16 = 1 << 9 | 1 << 10 | 1 << 11;
-    /// 经, 經.
+    /// 经, 經; 纵, 縱.
     const LONGITUDE: u16 = 1 << 12;
     /// 东 of 东向.
     const EASTWARD: u16 = 1 << 13;
     /// 坐 of 坐标, 图 of 图幅号.
     const NAMED: u16 = 1 << 14;
 
-    /// Two letters of a geohash.
+    /// Two letters of a geohash; of ZZB and HZB.
     const GEO: u16 = 1 << 15;
 
     /// Pairs: the first bytes, the second bytes, the bit of the pair.
-    const PAIRS: [(&[u8], &[u8], u16); 13] = [
+    const PAIRS: [(&[u8], &[u8], u16); 14] = [
         (b"DCH", b"T", 1 << 3),
         (b"T", b"F", 1 << 4),
         (b"sS", b"tT", 1 << 5),
@@ -247,10 +286,11 @@ impl Letters {
         (b"lL", b"aA", 1 << 9),
         (b"wW", b"dD", 1 << 10),
         (b"bB", b"wW", 1 << 11),
-        (b"\xE7", b"\xBB\xB6", 1 << 12),
+        (b"\xE7", b"\xBB\xB6\xBA\xB8", 1 << 12),
         (b"\xE4", b"\xB8", 1 << 13),
         (b"\xE5", b"\x9D\x9B", 1 << 14),
         (b"eE", b"oO", 1 << 15),
+        (b"zZ", b"bB", 1 << 15),
     ];
     const ALONE: [u16; 256] = mark(mark(mark([0; 256], b"xX", Letters::X), b"yY", Letters::Y), b"N", Letters::N);
     const FIRST: [u16; 256] = {
@@ -637,7 +677,9 @@ fn local(points: &[(Written, Written)]) -> bool {
         points.iter().filter(|(a, b)| (metres(a) && metres(b)) || (kilometres(a) && kilometres(b))).collect();
     let is_fine = measured.iter().all(|(a, b)| a.decimals >= 3 && b.decimals >= 3);
     let good: Vec<_> = measured.iter().map(|(a, b)| (a.value, b.value)).collect();
-    if !is_fine && is_even(good.iter().map(|p| p.0)) && is_even(good.iter().map(|p| p.1)) {
+    // To the millimetre a measured line is uneven in its last digit, and a formula is not.
+    let slack = if is_fine { 1e-6 } else { 0.006 };
+    if is_even(good.iter().map(|p| p.0), slack) && is_even(good.iter().map(|p| p.1), slack) {
         return false;
     }
     if good.len() < LOCAL_POINTS_MIN || good.len() * 4 < points.len() * 3 {
@@ -652,16 +694,40 @@ fn local(points: &[(Written, Written)]) -> bool {
 }
 
 /// The same step from each value to the next: the axis of a chart, or a price that rises. No parcel has such corners.
-fn is_even(values: impl Iterator<Item = f64> + Clone) -> bool {
+fn is_even(values: impl Iterator<Item = f64> + Clone, slack: f64) -> bool {
     /// Three corners may lie on a line; six in equal steps do not.
     const VALUES_MIN: usize = 6;
     let mut steps = values.clone().zip(values.clone().skip(1)).map(|(a, b)| b - a);
-    values.count() >= VALUES_MIN && steps.next().is_some_and(|first| steps.all(|step| (step - first).abs() < 0.006))
+    values.count() >= VALUES_MIN && steps.next().is_some_and(|first| steps.all(|step| (step - first).abs() < slack))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_of_listed_columns_has_no_other_and_no_longer_rows() {
+        let listed = ["宗地代码", "用途", "note"].map(str::to_owned);
+        for good in [
+            "宗地代码,用途\r\n1,住宅\r\n",
+            "\u{feff}用途;宗地代码\n住宅;1\n",
+            "\n\"note\"\t用途\na\tb\t\t\n",
+            "note,用途\n\"a,b\nc,d,e\",x\n",
+            "note\na\n",
+        ] {
+            assert_eq!(columns_of(good, &listed), Ok(()), "{good}");
+        }
+        for (bad, told) in [
+            ("宗地代码,X坐标\n1,2\n", "X坐标"),
+            ("宗地代码,\n1,2\n", "row 1"),
+            ("宗地代码,用途\n1,住宅,4851490.419\n", "row 2"),
+            ("note,用途\n\"a,b\n1,2,3\n", "\""),
+            ("652901,1\n", "652901"),
+        ] {
+            assert_eq!(columns_of(bad, &listed), Err(told.to_owned()), "{bad}");
+        }
+        assert_eq!(columns_of("anything,at all\n", &[]), Ok(()));
+    }
     use crate::chance::Chance;
 
     /// By the words themselves.
@@ -810,6 +876,19 @@ mod tests {
     }
 
     #[test]
+    fn short_names_of_the_two_axes_are_headings() {
+        for header in ["点号,纵标,横标", "点号,ZZB,HZB"] {
+            assert_eq!(
+                rule(&format!("{header}\nJ1,34512.417,51203.882\nJ2,34530.221,51230.114\n")),
+                Some("axis-table")
+            );
+            assert_eq!(rule(&format!("{header}\nJ1,是,否\n")), None);
+        }
+        let steps: String = (0..30).map(|n| format!("{}.000,{}.000\n", 1_000 + n * 10, 2_000 + n * 10)).collect();
+        assert_eq!(rule(&format!("x,y\n{steps}")), None, "filled by a formula");
+    }
+
+    #[test]
     fn a_column_of_geohashes_is_a_column_of_places() {
         assert_eq!(rule("id,geohash\n1,wt3mb2k8u\n2,wt3mb2k8v"), Some("geohash"));
         assert_eq!(rule("id,geohash\n1,\n2,wt3mb2k8v"), Some("geohash"));
@@ -822,7 +901,9 @@ mod tests {
             (0..10).map(|n| format!("{n},{}.{fraction},{}.{fraction}\n", 1_200 + n, 3_000 + n)).collect::<String>()
         };
         assert_eq!(rule(&format!("宗地,DX,DY\n{}", rows("55"))), None);
-        assert_eq!(rule(&format!("宗地,DX,DY\n{}", rows("553"))), Some("local-grid"));
+        assert_eq!(rule(&format!("宗地,DX,DY\n{}", rows("553"))), None);
+        let measured = rows("553").replace("1203.553", "1203.554");
+        assert_eq!(rule(&format!("宗地,DX,DY\n{measured}")), Some("local-grid"), "uneven by a millimetre");
     }
 
     #[test]

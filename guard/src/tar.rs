@@ -66,6 +66,7 @@ pub(crate) fn look(look: &mut Look, bytes: &[u8], at: &str, depth: u8) {
         match header.kind {
             0 | b'0' | b'7' => {
                 let kind = look.file(&header.name, content, &place, depth + 1);
+                look.named_as(&header.name, kind, &place);
                 look.stands_inside(kind, &place);
             }
             // Long names and extended headers are texts like any other.

@@ -2,6 +2,7 @@
 
 use crate::finding::RuleClass;
 use crate::octets::tail;
+use crate::polyline;
 use crate::shape::Shapes;
 
 /// What must follow a word before it counts.
@@ -27,6 +28,14 @@ enum Behind {
     Comma,
     /// A quote, and then at least six letters and digits.
     Code,
+    /// A list of three codes or more that begin alike, each of seven letters and digits or more.
+    Codes,
+    /// `":` and a text that is a line in the letters of the maps of the web.
+    Polyline,
+    /// `":` or `="` and two numbers with four decimals: degrees of China, in either order.
+    Place,
+    /// A belt of 43 to 53 and two numbers behind it: metres east and north.
+    Zone,
     /// `":` and a text that is not empty; the word itself in capitals.
     Filled,
 }
@@ -56,6 +65,30 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("gpslongitude", "device-position", Behind::Value),
     ("westboundlongitude", "bounding-box", Behind::Markup),
     ("geohash", "geohash", Behind::Code),
+    ("geohashes", "geohash", Behind::Codes),
+    ("geohashs", "geohash", Behind::Codes),
+    ("geohash_list", "geohash", Behind::Codes),
+    ("geohashlist", "geohash", Behind::Codes),
+    ("polyline", "encoded-geometry", Behind::Polyline),
+    ("polylines", "encoded-geometry", Behind::Polyline),
+    ("encodedpolyline", "encoded-geometry", Behind::Polyline),
+    ("encoded_polyline", "encoded-geometry", Behind::Polyline),
+    ("overview_polyline", "encoded-geometry", Behind::Polyline),
+    ("encodedpath", "encoded-geometry", Behind::Polyline),
+    ("encoded_path", "encoded-geometry", Behind::Polyline),
+    ("points", "encoded-geometry", Behind::Polyline),
+    ("path", "encoded-geometry", Behind::Polyline),
+    ("shape", "encoded-geometry", Behind::Polyline),
+    ("location", "axis-pair", Behind::Place),
+    ("lnglat", "axis-pair", Behind::Place),
+    ("lonlat", "axis-pair", Behind::Place),
+    ("latlng", "axis-pair", Behind::Place),
+    ("latlon", "axis-pair", Behind::Place),
+    ("center", "axis-pair", Behind::Place),
+    ("centre", "axis-pair", Behind::Place),
+    ("centroid", "axis-pair", Behind::Place),
+    ("position", "axis-pair", Behind::Place),
+    ("utm", "grid-reference", Behind::Zone),
     ("point", "well-known-text", Behind::Points),
     ("linestring", "well-known-text", Behind::Points),
     ("polygon", "well-known-text", Behind::Points),
@@ -127,6 +160,10 @@ pub(crate) fn structural(word: &str, bytes: &[u8], start: usize, end: usize) -> 
         Behind::Bracket => rest.starts_with(b"[\"") || rest.starts_with(b"[ \"") || rest.starts_with(b"[\\\""),
         Behind::Comma => rest.first() == Some(&b',') && rest.iter().skip(1).take(12).any(u8::is_ascii_digit),
         Behind::Code => code_follows(rest),
+        Behind::Codes => codes_follow(rest),
+        Behind::Polyline => quoted_value(rest).is_some_and(polyline::stands_at),
+        Behind::Place => value_of_key(rest).is_some_and(place_follows),
+        Behind::Zone => zone_follows(rest),
         Behind::Filled => word.bytes().all(|b| b.is_ascii_uppercase()) && text_follows(rest),
     };
     holds.then_some((*rule, RuleClass::Structural))
@@ -228,6 +265,86 @@ fn code_follows(rest: &[u8]) -> bool {
         && !value.iter().take(length).any(|b| matches!(b, b'a' | b'i' | b'l' | b'o'))
 }
 
+/// What stands behind `":` or `="`, without its quotes and brackets.
+fn value_of_key(rest: &[u8]) -> Option<&[u8]> {
+    let gap = rest.iter().take(VALUE_GAP_MAX).take_while(|b| b" \t\r\n\"'\\:=[({".contains(b)).count();
+    let (before, value) = rest.split_at(gap);
+    (before.contains(&b':') || before.contains(&b'=')).then_some(value)
+}
+
+/// The same, of a text in quotes, from its first letter, which may be a bracket itself.
+fn quoted_value(rest: &[u8]) -> Option<&[u8]> {
+    let sign = crate::octets::head(rest, 4).iter().position(|b| matches!(b, b':' | b'='))?;
+    let value = tail(rest, sign + 1);
+    let gap = value.iter().take(VALUE_GAP_MAX).take_while(|b| **b == b'[' || b.is_ascii_whitespace()).count();
+    let is_quote = |b: &u8| matches!(b, b'"' | b'\'');
+    value.get(gap).is_some_and(is_quote).then(|| tail(value, gap + 1))
+}
+
+/// `"wtw3sjq", "wtw3sjr", "wtw3skp"`: cells over China near each other.
+fn codes_follow(rest: &[u8]) -> bool {
+    const ALIKE: usize = 3;
+    const CODES: usize = 3;
+    let is_code = |code: &[u8]| {
+        (7..=12).contains(&code.len())
+            && code.iter().all(|b| matches!(b, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z'))
+            && code.iter().any(u8::is_ascii_digit)
+            && matches!(code.first(), Some(b't' | b'w' | b'x' | b'y'))
+    };
+    let Some(list) = value_of_key(rest) else { return false };
+    let mut codes = crate::octets::head(list, 256)
+        .split(|b| !b.is_ascii_alphanumeric())
+        .filter(|code| !code.is_empty())
+        .take_while(|code| is_code(code));
+    let Some(first) = codes.next().and_then(|code| code.get(..ALIKE)) else { return false };
+    codes.filter(|code| code.starts_with(first)).take(CODES - 1).count() == CODES - 1
+}
+
+/// A number as it is written, its decimals, and what stands behind it.
+fn leading_number(text: &[u8]) -> Option<(f64, usize, &[u8])> {
+    let length = text.iter().take(24).take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+    let (number, rest) = text.split_at(length);
+    let number = std::str::from_utf8(number).ok()?;
+    let decimals = number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    Some((number.parse().ok()?, decimals, rest))
+}
+
+/// `121.4703,31.2347`: a longitude and a latitude of China.
+fn place_follows(value: &[u8]) -> bool {
+    const DECIMALS_MIN: usize = 4;
+    let Some((one, fine, rest)) = leading_number(value) else { return false };
+    let gap =
+        rest.iter().take(24).take_while(|b| matches!(b, b',' | b';' | b'"' | b'\\') || b.is_ascii_whitespace()).count();
+    let Some((other, finer, _)) = leading_number(tail(rest, gap)) else { return false };
+    let (north, east) = if one < other { (one, other) } else { (other, one) };
+    gap > 0 && fine.min(finer) >= DECIMALS_MIN && (3.8..=54.0).contains(&north) && (73.0..=135.1).contains(&east)
+}
+
+/// `UTM zone 51R, E 354112.35, N 3456220.87`.
+fn zone_follows(rest: &[u8]) -> bool {
+    const NUMBERS: usize = 3;
+    let text = crate::octets::head(rest, 96);
+    let mut numbers = [(0.0, 0); NUMBERS];
+    let (mut found, mut at) = (0, 0);
+    while let (Some(slot), Some(byte)) = (numbers.get_mut(found), text.get(at)) {
+        let number = if byte.is_ascii_digit() { leading_number(tail(text, at)) } else { None };
+        let Some((value, decimals, behind)) = number else {
+            at += 1;
+            continue;
+        };
+        *slot = (value, decimals);
+        found += 1;
+        at = text.len() - behind.len();
+    }
+    let [(zone, whole), (one, _), (other, _)] = numbers;
+    let (east, north) = if one < other { (one, other) } else { (other, one) };
+    found == NUMBERS
+        && whole == 0
+        && (43.0..=53.0).contains(&zone)
+        && (166_000.0..=834_000.0).contains(&east)
+        && (420_000.0..=5_990_000.0).contains(&north)
+}
+
 /// `8PJ54C8F+2X`: eight characters of the open location code, a plus, two or three more; over China.
 pub(crate) fn is_plus_code(bytes: &[u8], start: usize, plus: usize) -> bool {
     let letter = |b: &u8| b"23456789CFGHJMPQRVWX".contains(b);
@@ -312,6 +429,35 @@ mod tests {
         for text in
             [r#"{"ZDT":""}"#, r#"{"ZDT":null}"#, r#"{"ZDT": [], "a": "b"}"#, r#"{"zdt":"x"}"#, "the field ZDT: \"x\""]
         {
+            assert!(!hits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_under_their_keys_are_found_and_other_pairs_are_not() {
+        for text in [
+            r#"{"location":"121.4703,31.2347"}"#,
+            r#"{"lnglat": [121.4703, 31.2347]}"#,
+            r#"<a center="31.23470, 121.47031"/>"#,
+            r#"{"position" : "31.2347;121.4703"}"#,
+            "UTM zone 51R, E 354112.35, N 3456220.87",
+            "UTM 51 354112 3456220",
+            r#"{"geohashes":["wtw3sjq","wtw3sjr","wtw3skp"]}"#,
+            "geohash_list=wtw3sjq,wtw3sjr,wtw3skp",
+        ] {
+            assert!(hits(text), "{text}");
+        }
+        for text in [
+            r#"{"location":"121.47,31.23"}"#,
+            r#"{"center":"3.5000,12.2500"}"#,
+            r#"{"center":["50%","50%"],"position":"left"}"#,
+            "the center 121.4703,31.2347",
+            "UTM tags in links: utm_source 51, 354112",
+            "UTM 51 clicks 120, 3456220 views",
+            r#"{"geohashes":["wtw3sjq","dr5regw","u4pruyd"]}"#,
+            r#"{"geohashes":["wtw3sjq","wtw3sjr"]}"#,
+            r#"{"codes":["wtw3sjq","wtw3sjr","wtw3skp"]}"#,
+        ] {
             assert!(!hits(text), "{text}");
         }
     }

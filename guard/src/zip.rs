@@ -362,6 +362,10 @@ fn members(look: &mut Look, bytes: &[u8], entries: &[Entry], kind: Kind, at: &st
                 look.settings(kind == Kind::Odf && entry.name == "settings.xml");
                 let found = look.member_file(&entry.name, &content, &place, depth + 1, tolerated);
                 look.settings(false);
+                // Documents name their own parts as they like.
+                if kind == Kind::Zip && !packaged {
+                    look.named_as(&entry.name, found, &place);
+                }
                 if kind == Kind::Zip || !found.is_ingredient() {
                     look.stands_inside(found, &place);
                 }

@@ -116,7 +116,7 @@ fn a_review_result_is_stripped_and_then_crosses_as_stripped() {
         Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
     let message = message_with_points();
     let json =
-        br#"{"ywh": "1", "result": "ok", "geometry": {"type": "Point", "coordinates": [113.3477760, 23.1395638]}}"#;
+        br#"{"ywh": "1", "shjg": "ok", "geometry": {"type": "Point", "coordinates": [113.3477760, 23.1395638]}}"#;
     let drop = Drop::of("r", &[("m.xml", message.as_bytes()), ("r.json", json)]);
     let Judgement::Strip { mut parcel, files } = inspect(&question, drop) else { unreachable!("it can be stripped") };
     assert_eq!(files.len(), 2);
@@ -129,6 +129,59 @@ fn a_review_result_is_stripped_and_then_crosses_as_stripped() {
     let again = Question { stripped: true, ..question };
     let Judgement::Released(released) = inspect(&again, parcel) else { unreachable!("stripped is clean") };
     assert_eq!(released.verdict(), Verdict::Stripped);
+}
+
+#[test]
+fn what_a_route_carries_down_is_the_first_type_that_lists_all_of_it() {
+    let rules = shipped("intranet-extranet");
+    let types = ["review-result", "registration-message", "response-message", "table-export"];
+    for (file, content, word) in [
+        ("a.json", r#"{"ywh":"1","shjg":"合格","zdmj":"2846.50"}"#, "Released review-result"),
+        ("a.json", r#"{"BizMsgID":"652901261121000002","SuccessFlag":"0"}"#, "Released response-message"),
+        ("a.json", r#"{"ywh":"1","zb":"1"}"#, "refused schema-mismatch"),
+        ("a.json", r#"{"ywh":"1","geometry":null,"ZDT":""}"#, "Released review-result"),
+        ("a.xml", "<RespondMsg><BizMsgID>1</BizMsgID></RespondMsg>", "Released response-message"),
+        ("a.xml", "<Message><Head/><Data><QLF_QL_DYAQ YWH=\"1\"/></Data></Message>", "Released registration-message"),
+        ("a.xml", "<Message><Head/><Data><KTT_FW_H DJ=\"5\"/></Data></Message>", "refused schema-mismatch"),
+        ("a.xml", "<Message><Head/><Data><ZBXX><A/></ZBXX></Data></Message>", "Released review-result"),
+        ("a.xml", "<Message><Head/><Data><ZBXX><A>1</A></ZBXX></Data></Message>", "refused schema-mismatch"),
+        ("a.csv", "宗地代码,用途\n652901001001GB00018,071\n", "Released table-export"),
+        ("a.csv", "宗地代码,周长\n652901001001GB00018,71\n", "refused schema-mismatch"),
+    ] {
+        let drop = Drop::of(file, &[(file, content.as_bytes())]);
+        assert_eq!(ask(&rules, &types, Moment::Intake, false, drop), word, "{content}");
+    }
+    let types = types.map(name);
+    let question =
+        Question { rules: &rules, suite: Suite::Std, moment: Moment::Intake, types: &types, stripped: false };
+    let drop = Drop::of("a.csv", &[("a.csv", "宗地代码,周长\n1,2\n".as_bytes())]);
+    let Judgement::Refused { findings, .. } = inspect(&question, drop) else { unreachable!("it is refused") };
+    let told: Vec<_> = findings.iter().map(|f| (f.rule, f.at.as_str(), f.sample.as_str())).collect();
+    assert_eq!(told, [("schema-mismatch", "a.csv", "周长")], "what is not listed is named");
+}
+
+#[test]
+fn a_name_in_an_archive_that_says_another_kind_is_evidence() {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    let plain = &b"a plain text of a few words"[..];
+    let disagrees = |name: &str, content: &[u8]| {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("a member");
+        zip.write_all(content).expect("it is written");
+        let zip = zip.finish().expect("a zip").into_inner();
+        let mail = format!(
+            "From: a@b\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"x\"\n\n--x\n\
+             Content-Type: application/octet-stream; name=\"{name}\"\nContent-Transfer-Encoding: 8bit\n\n{}\n--x--\n",
+            String::from_utf8_lossy(content)
+        );
+        let told = |file: &str, bytes: &[u8]| detect(file, bytes).findings.iter().any(|f| f.rule == "name-disagrees");
+        (told("a.zip", &zip), content == plain && told("a.eml", mail.as_bytes()))
+    };
+    assert_eq!(disagrees("a.pdf", plain), (true, true));
+    assert_eq!(disagrees("a.jpg", png), (true, false));
+    for good in ["a.txt", "a.csv", "a", "a.unheard-of", "读我.TXT"] {
+        assert_eq!(disagrees(good, plain), (false, false), "{good}");
+    }
 }
 
 #[test]

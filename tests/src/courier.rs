@@ -15,9 +15,10 @@ use crate::programs::{programs, repository};
 use crate::traffic::{Kind, Lane, Traffic};
 
 /// What leaves the internal zone by ferry.
-pub const RESULTS: Lane = Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Form };
+pub const RESULTS: Lane =
+    Lane { from: "intranet", to: "extranet", route: "responses", ready: false, kind: Kind::Answer };
 /// The same, each a file of its own in the outbox: staged for a trip by a second name, and not copied.
-pub const LARGE_RESULTS: Lane = Lane { kind: Kind::LargeForm, ..RESULTS };
+pub const LARGE_RESULTS: Lane = Lane { kind: Kind::LargeAnswer, ..RESULTS };
 /// Bytes of a volume on which a few large results have room, beside a megabyte for its papers; with parity there is more
 /// beside them.
 const VOLUME_BYTES: &str = "2000000";

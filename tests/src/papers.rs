@@ -46,10 +46,19 @@ pub fn application_form(number: u32) -> String {
     )
 }
 
+/// What the upper level answers to a registration message.
+#[must_use]
+pub fn answer(number: u32) -> String {
+    format!(
+        "{{\n  \"BizMsgID\": \"652901261121{number:06}\",\n  \"SuccessFlag\": \"1\",\n  \"ResponseCode\": \"0000\",\n  \
+         \"ResponseInfo\": \"接收成功\"\n}}\n"
+    )
+}
+
 /// The same, padded until its bundle shares a segment with no other.
 #[must_use]
-pub fn large_form(number: u32) -> Vec<u8> {
-    let mut bytes = application_form(number).into_bytes();
+pub fn large_answer(number: u32) -> Vec<u8> {
+    let mut bytes = answer(number).into_bytes();
     bytes.resize(spool::SMALL_BYTES_MAX + 1, b'\n');
     bytes
 }

@@ -24,8 +24,10 @@ const WRONG: [&str; 5] = ["refused", "quarantined", "duplicate", "expired", "wit
 pub enum Kind {
     /// A small JSON form.
     Form,
+    /// An answer of the upper level.
+    Answer,
     /// The same, too large for a segment that bundles share: it is a file of its own, and staged for a trip by a second name.
-    LargeForm,
+    LargeAnswer,
     /// A folder: a form, a ticket and a note.
     Case,
     /// An XML message.
@@ -59,8 +61,8 @@ pub fn lanes(archive_bytes: usize) -> Vec<Lane> {
         lane("internet", "extranet", "own-files", true, Kind::Message),
         lane("extranet", "intranet", "registration", false, Kind::Message),
         lane("extranet", "intranet", "archives", false, Kind::Archive(archive_bytes)),
-        lane("intranet", "extranet", "responses", false, Kind::Form),
-        lane("intranet", "extranet", "responses", false, Kind::LargeForm),
+        lane("intranet", "extranet", "responses", false, Kind::Answer),
+        lane("intranet", "extranet", "responses", false, Kind::LargeAnswer),
     ]
 }
 
@@ -136,7 +138,8 @@ impl Traffic {
         let number = u32::try_from(self.parcels.len()).unwrap_or(u32::MAX);
         let (name, files) = match lane.kind {
             Kind::Form => one(format!("form-{number}.json"), papers::application_form(number).into_bytes()),
-            Kind::LargeForm => one(format!("large-{number}.json"), papers::large_form(number)),
+            Kind::Answer => one(format!("form-{number}.json"), papers::answer(number).into_bytes()),
+            Kind::LargeAnswer => one(format!("large-{number}.json"), papers::large_answer(number)),
             Kind::Message => one(format!("message-{number}.xml"), papers::registration_message(number).into_bytes()),
             Kind::Archive(most) => {
                 let most = most.max(200_000);

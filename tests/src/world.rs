@@ -441,8 +441,8 @@ impl<'a> World<'a> {
         push("review-results", "review-10.xml", result(10), Some(Fate::Stripped(number(10))));
         push("verdicts", "review-11.xml", result(11), Some(Fate::Stripped(number(11))));
         push("responses", "review-12.xml", result(12), Some(Fate::Refused));
-        push("responses", "answer-13.json", file(papers::application_form(number(13)).into_bytes()), None);
-        push("responses", "answer-14.json", file(papers::large_form(number(14))), None);
+        push("responses", "answer-13.json", file(papers::answer(number(13)).into_bytes()), None);
+        push("responses", "answer-14.json", file(papers::large_answer(number(14))), None);
         self.shuffle(&mut drops);
         drops
     }
