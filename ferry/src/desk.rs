@@ -109,6 +109,12 @@ pub(crate) struct Waiting {
     /// And how much.
     #[serde(default)]
     pub(crate) next_bytes: u64,
+    /// The trip that lapsed and that the next export is: it takes only what it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_again: Option<u64>,
+    /// Files that the export after it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) later_entries: Option<u64>,
     /// How long the first has waited.
     #[serde(default)]
     pub(crate) oldest_s: Option<u64>,

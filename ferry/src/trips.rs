@@ -25,6 +25,7 @@ impl Look {
             voice.line(&trip_line(voice, line));
         }
         if trips.is_empty() {
+            voice.object(&json!({"trips": 0}));
             voice.line(voice.language.pick("No trips yet.", "尚无批次。"));
         }
         Ok(())
@@ -57,14 +58,11 @@ impl Look {
         let language = voice.language;
         let trips = desk.trips().ok()?;
         let open: Vec<&TripLine> = trips.iter().filter(|line| next_step(voice, line).is_some()).collect();
-        let next = trips
-            .iter()
-            .filter(|line| line.direction == "out")
-            .map(|line| line.trip)
-            .max()
-            .unwrap_or(0)
-            .saturating_add(1);
         let (media, waiting) = (desk.media().ok()?, desk.waiting().ok().flatten());
+        let outward = trips.iter().filter(|line| line.direction == "out").map(|line| line.trip);
+        let new = outward.max().unwrap_or(0).saturating_add(1);
+        let again = waiting.as_ref().and_then(|waiting| waiting.next_again);
+        let next = again.unwrap_or(new);
         voice.object(&json!({
             "node": desk.node, "zone": desk.zone.name(), "ferry": desk.ferry.as_ref().map(|f| f.crossing.clone()),
             "next_trip": next, "open": open, "waiting": waiting, "media": media,
@@ -87,11 +85,19 @@ impl Look {
         }
         if let Some((waiting, files)) = waiting.as_ref().and_then(|waiting| Some((waiting, waiting.next_entries?))) {
             let amount = size(waiting.next_bytes);
-            voice.line(&say!(
-                language,
-                "for the next trip: {files} files, {amount}, which no trip under way carries",
-                "待下一批次：{files} 个文件，{amount}（不在进行中的批次内）"
-            ));
+            let later = waiting.later_entries.unwrap_or_default();
+            voice.line(&match waiting.next_again {
+                None => say!(
+                    language,
+                    "for the next trip: {files} files, {amount}, which no trip under way carries",
+                    "待下一批次：{files} 个文件，{amount}（不在进行中的批次内）"
+                ),
+                Some(trip) => say!(
+                    language,
+                    "the next export is trip {trip} again, which lapsed: {files} files, {amount}; {later} files wait for the one after it",
+                    "下一次导出为重办已失效的批次 {trip}：{files} 个文件，{amount}；另有 {later} 个文件待其后的批次"
+                ),
+            });
         }
         if let Some(waiting) = &waiting {
             let (entries, amount) = (waiting.entries, size(waiting.bytes));

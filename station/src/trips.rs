@@ -206,15 +206,40 @@ pub fn last_number(station: &Station) -> Result<u64, StationError> {
     Ok(station.spool.trips(crossing, Way::Out, 1)?.first().map_or(0, |trip| trip.trip))
 }
 
-/// What no open trip carries yet, of what waits for the ferry: files and bytes of the next.
-pub(crate) fn for_the_next(station: &Station, waiting: &[Entry]) -> Result<(u64, u64), StationError> {
-    let Some((crossing, _)) = outward(station) else { return Ok((0, 0)) };
+/// Of what waits for the ferry and no open trip carries: what the next export takes, and what it leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// The trip that lapsed and goes again before any new one; it takes only what it had.
+    pub(crate) again: Option<u64>,
+    /// Files of the next export.
+    pub(crate) files: u64,
+    /// And their bytes.
+    pub(crate) bytes: u64,
+    /// Files that wait for the export after it.
+    pub(crate) later: u64,
+}
+
+/// What the next export will carry.
+pub(crate) fn for_the_next(station: &Station, waiting: &[Entry]) -> Result<Next, StationError> {
+    let Some((crossing, _)) = outward(station) else { return Ok(Next::default()) };
     let mine = station.spool.trips(crossing, Way::Out, TRIPS_MAX)?;
     let open = mine.iter().filter(|trip| !trip.stage.is_over()).filter_map(|trip| paper(station, &trip.record));
     let travelling: BTreeSet<BundleId> =
         open.flat_map(|paper| paper.waybill.lines.into_iter().map(|line| line.id)).collect();
-    let next = waiting.iter().filter(|entry| !travelling.contains(&entry.id));
-    Ok(next.fold((0, 0), |(files, bytes), entry| (files + 1, entry.size.saturating_add(bytes))))
+    let lapsed = lapsed(station, &mine)?;
+    let earlier: Option<BTreeSet<BundleId>> = lapsed.as_ref().map(|lapsed| {
+        let paper = lapsed.known.as_ref().and_then(|trip| paper(station, &trip.record));
+        paper.into_iter().flat_map(|paper| paper.waybill.lines).map(|line| line.id).collect()
+    });
+    let mut next = Next { again: lapsed.map(|lapsed| lapsed.number), ..Next::default() };
+    for entry in waiting.iter().filter(|entry| !travelling.contains(&entry.id)) {
+        if earlier.as_ref().is_none_or(|earlier| earlier.contains(&entry.id)) {
+            (next.files, next.bytes) = (next.files + 1, next.bytes.saturating_add(entry.size));
+        } else {
+            next.later += 1;
+        }
+    }
+    Ok(next)
 }
 
 /// Trips with lower numbers that were staged and never confirmed: the far side wants them first.

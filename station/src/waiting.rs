@@ -228,9 +228,13 @@ pub fn queues(station: &Station, now: Timestamp) -> Result<Vec<Value>, StationEr
         if carrier == Carrier::Ferry
             && let Some(row) = rows.last_mut().and_then(Value::as_object_mut)
         {
-            let (files, bytes) = trips::for_the_next(station, &listed)?;
-            row.insert("next_entries".to_owned(), json!(files));
-            row.insert("next_bytes".to_owned(), json!(bytes));
+            let next = trips::for_the_next(station, &listed)?;
+            row.insert("next_entries".to_owned(), json!(next.files));
+            row.insert("next_bytes".to_owned(), json!(next.bytes));
+            if let Some(trip) = next.again {
+                row.insert("next_again".to_owned(), json!(trip));
+                row.insert("later_entries".to_owned(), json!(next.later));
+            }
         }
         let kind = if carrier == Carrier::Ferry { Kind::ReceiptsFerry } else { Kind::Receipts };
         let look = look_by_change(&layout.receipts(crossing), |_| true);

@@ -1441,3 +1441,26 @@ fn what_waits_for_the_next_trip_is_not_what_travels_already() {
     result(&office, &mut intranet, 2, &mut now);
     assert_eq!(next(&intranet, now), (json!(1), true));
 }
+
+#[test]
+fn while_a_trip_has_lapsed_the_next_export_is_told_as_that_trip_and_not_as_all_that_waits() {
+    let (office, mut now) = (Office::new(), START);
+    let mut intranet = office.intranet.open(now).unwrap();
+    result(&office, &mut intranet, 1, &mut now);
+    stage(&intranet, now);
+    let mut intranet = three_days_later(&office, intranet, &mut now);
+    (2..4).for_each(|number| result(&office, &mut intranet, number, &mut now));
+    let told = |running: &Running, now| {
+        let rows = station::waiting::queues(&running.station, now).unwrap();
+        let row = rows.into_iter().find(|row| row["queue"] == json!(format!("outbox {OUTWARD}"))).unwrap();
+        ["next_again", "next_entries", "later_entries"].map(|field| row[field].clone())
+    };
+    // Its result, and the papers for home that rode along.
+    assert_eq!(told(&intranet, now), [json!(1), json!(2), json!(2)]);
+    let again = export(&office, &intranet, &mut now);
+    assert_eq!((&again.details["trip"], &again.details["files"]), (&json!(1), &json!(2)), "as it was told");
+    // Once it is staged again, the next one is new and takes the rest.
+    assert_eq!(told(&intranet, now), [Value::Null, json!(2), Value::Null]);
+    let second = export(&office, &intranet, &mut now);
+    assert_eq!(second.details["trip"], json!(2));
+}
