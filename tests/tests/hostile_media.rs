@@ -887,7 +887,7 @@ fn a_medium_pulled_out_in_the_middle_of_any_command_is_told_and_the_same_command
     // Survey files come by media too.
     let case = stick.place.join("case-7");
     fs::create_dir(&case).unwrap();
-    (0..200).for_each(|n| fs::write(case.join(format!("point-{n}.dat")), vec![n as u8; 8_000]).unwrap());
+    (0..200_u8).for_each(|n| fs::write(case.join(format!("point-{n}.dat")), vec![n; 8_000]).unwrap());
     let inlet = scene.office.inlet("intranet", "review-results");
     let intake = |language: &str| {
         let words = [case.to_str().unwrap(), "--route", "review-results", "--lang", language];
