@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use protocol::{BundleId, Crossing};
 
+use crate::disk::is_unreadable;
 use crate::entry::{Entry, EntryKind};
 use crate::spool::{Spool, SpoolError, locked};
 
@@ -102,10 +103,11 @@ impl Arrivals {
     }
 
     /// Whole files from one folder elsewhere become complete, with one sync of both folders for all of them. None counts as
-    /// complete before that, and after an error each lies where it lay, or is gone where no sync of it can be believed.
+    /// complete before that. One that the disk does not give lies where it lay, and one of which no sync can be believed is
+    /// gone; either costs no other, and is told when those are complete. After any other error each lies where it lay.
     pub fn take_files(&self, files: &[Incoming]) -> Result<(), SpoolError> {
         let (disk, target) = (self.spool.disk(), self.spool.layout().complete(self.crossing));
-        let (mut turns, mut opened, mut going) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut turns, mut opened, mut going, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
         for Incoming { id, kind, path } in files {
             let at = |source| SpoolError::disk(path, source);
             if going.iter().any(|(same, _)| *same == path) {
@@ -115,19 +117,29 @@ impl Arrivals {
                 disk.remove_file(path).map_err(at)?;
                 continue;
             }
+            let file = match crate::disk::open_plain(path) {
+                Err(error) if is_unreadable(&error) => {
+                    failed.get_or_insert(at(error));
+                    continue;
+                }
+                other => other.map_err(at)?,
+            };
             turns.push(Turn::take(self.spool.busy(), self.crossing, *id)?);
-            opened.push(crate::disk::open_plain(path).map_err(at)?);
+            opened.push(file);
             going.push((path, self.complete_path(id, *kind)));
         }
-        let Some((first, _)) = going.first() else { return Ok(()) };
+        let Some((first, _)) = going.first() else { return failed.map_or(Ok(()), Err) };
         let folder = first.parent().unwrap_or(&target).to_owned();
         self.spool.room(0)?;
-        if let Err(error) = disk.sync_files(&opened) {
-            for (path, _) in &going {
+        let mut synced = disk.sync_files(&opened).into_iter();
+        going.retain(|(path, _)| match synced.next() {
+            Some(Err(error)) => {
                 let _gone = disk.remove_file(path);
+                failed.get_or_insert(SpoolError::disk(path, error));
+                false
             }
-            return Err(SpoolError::disk(&folder, error));
-        }
+            _ => true,
+        });
         let mut moved = Vec::new();
         let put = going.iter().try_for_each(|(path, to)| match disk.rename_new_unsynced(path, to) {
             Ok(()) => {
@@ -148,7 +160,7 @@ impl Arrivals {
         }
         drop(turns);
         self.spool.bell().ring();
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// A whole file from elsewhere becomes complete: moved, or copied and synced across file systems. One that is here

@@ -428,6 +428,14 @@ impl Disk {
         file.read_exact_at(into, offset)
     }
 
+    /// Fills as much of a buffer as the file gives at once.
+    pub(crate) fn read_some_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(power) = &self.power {
+            power.reads(file, offset, into.len())?;
+        }
+        file.read_at(into, offset)
+    }
+
     /// The same of a file whose reads no weather is about: only its own bad sectors.
     #[cfg(feature = "owner")]
     pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
@@ -516,9 +524,9 @@ impl Disk {
         self.sync_together(files, |file| self.sync_file(&File::open(file)?))
     }
 
-    /// The same with files that are open.
-    pub fn sync_files(&self, files: &[File]) -> io::Result<()> {
-        self.sync_together(files, |file| self.sync_file(file))
+    /// The same with files that are open, and what became of each: one that fails costs no other.
+    pub fn sync_files(&self, files: &[File]) -> Vec<io::Result<()>> {
+        self.sync_each(files, |file| self.sync_file(file))
     }
 
     fn sync_together<T: Sync>(&self, files: &[T], sync: impl Fn(&T) -> io::Result<()> + Sync) -> io::Result<()> {
@@ -526,24 +534,30 @@ impl Disk {
         if files.len() < SYNCS_TOGETHER_MIN || self.power.is_some() || self.fuse.is_some() {
             return files.iter().try_for_each(sync);
         }
+        self.sync_each(files, sync).into_iter().collect()
+    }
+
+    fn sync_each<T: Sync>(&self, files: &[T], sync: impl Fn(&T) -> io::Result<()> + Sync) -> Vec<io::Result<()>> {
+        if files.len() < SYNCS_TOGETHER_MIN || self.power.is_some() || self.fuse.is_some() {
+            return files.iter().map(sync).collect();
+        }
         let (share, sync) = (files.len().div_ceil(SYNCS_AT_ONCE), &sync);
         std::thread::scope(|scope| {
             let others: Vec<_> = files
                 .chunks(share)
                 .map(|share| {
                     let named = std::thread::Builder::new().name("sync".to_owned());
-                    (share, named.spawn_scoped(scope, move || share.iter().try_for_each(sync)))
+                    (share, named.spawn_scoped(scope, move || share.iter().map(sync).collect::<Vec<_>>()))
                 })
                 .collect();
             // All are waited for: an error must not leave one of them at work on files that are given up.
-            let done: Vec<io::Result<()>> = others
+            others
                 .into_iter()
-                .map(|(share, other)| match other {
+                .flat_map(|(share, other)| match other {
                     Ok(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                    Err(_) => share.iter().try_for_each(sync),
+                    Err(_) => share.iter().map(sync).collect(),
                 })
-                .collect();
-            done.into_iter().collect()
+                .collect()
         })
     }
 

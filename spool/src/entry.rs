@@ -8,12 +8,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use protocol::BundleId;
 use protocol::parcel::Priority;
+
+use crate::disk::Disk;
 
 /// What kind of sealed file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +62,12 @@ pub struct Entry {
 impl Entry {
     /// Its bytes. For an entry of an outbox ask [`crate::Outbox::content`], which knows where they are by now.
     pub fn open(&self) -> io::Result<Content> {
-        Ok(Content { file: File::open(&self.path)?, offset: self.offset, size: self.size, at: 0 })
+        self.open_on(&Disk::real())
+    }
+
+    pub(crate) fn open_on(&self, disk: &Disk) -> io::Result<Content> {
+        let file = File::open(&self.path)?;
+        Ok(Content { file, disk: disk.clone(), offset: self.offset, size: self.size, at: 0, notes: None })
     }
 
     pub(crate) fn outbox_name(&self) -> String {
@@ -96,13 +102,21 @@ impl Entry {
     }
 }
 
+/// Is told what of an entry the disk gave, and what it did not.
+pub(crate) trait Notes: std::fmt::Debug + Send + Sync {
+    /// Of this piece.
+    fn read(&self, at: u64, bytes: u64, failed: Option<&io::Error>);
+}
+
 /// The bytes of an entry, wherever they lie.
 #[derive(Debug)]
 pub struct Content {
     file: File,
+    disk: Disk,
     offset: u64,
     size: u64,
     at: u64,
+    notes: Option<Box<dyn Notes>>,
 }
 
 impl Content {
@@ -111,7 +125,19 @@ impl Content {
         if at.checked_add(into.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.file.read_exact_at(into, self.offset + at)
+        let read = self.disk.read_at(&self.file, into, self.offset + at);
+        self.note(at, into.len(), read.as_ref().err());
+        read
+    }
+
+    pub(crate) fn with_notes(self, notes: impl Notes + 'static) -> Content {
+        Content { notes: Some(Box::new(notes)), ..self }
+    }
+
+    fn note(&self, at: u64, bytes: usize, failed: Option<&io::Error>) {
+        if let Some(notes) = &self.notes {
+            notes.read(at, bytes as u64, failed);
+        }
     }
 }
 
@@ -120,9 +146,13 @@ impl Read for Content {
         let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
         let many = into.len().min(left);
         let Some(into) = into.get_mut(..many) else { return Ok(0) };
-        let read = self.file.read_at(into, self.offset + self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        let read = self.disk.read_some_at(&self.file, into, self.offset + self.at).and_then(|read| {
+            // A file that ends before its entry does: whoever copies it must not take that for the whole.
+            if read == 0 && many > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
+        });
+        self.note(self.at, *read.as_ref().unwrap_or(&many), read.as_ref().err());
+        self.at += *read.as_ref().unwrap_or(&0) as u64;
+        read
     }
 }
 

@@ -7,6 +7,7 @@
 //! recorded before, so an entry that a power cut brings back is only sent once more.
 
 mod segment;
+mod unread;
 
 pub(crate) use segment::Known;
 pub use segment::{SMALL_BYTES_MAX, Small};
@@ -22,8 +23,9 @@ use protocol::parcel::Priority;
 
 use crate::bell::Bell;
 use crate::disk::Disk;
-use crate::entry::{Content, Entry, EntryKind};
+use crate::entry::{Content, Entry, EntryKind, Notes};
 use crate::outbox::segment::Segments;
+use crate::outbox::unread::{Piece, Unread};
 use crate::spool::{SpoolError, locked};
 
 /// Entries that one listing gives: more than a medium can list, and still quick to copy.
@@ -52,6 +54,8 @@ struct Shelf {
     entries: BTreeMap<Place, Entry>,
     places: HashMap<BundleId, Place>,
     bytes: u64,
+    /// What the disk did not give.
+    unread: Unread,
 }
 
 pub(crate) struct Shelves {
@@ -194,14 +198,15 @@ impl Outbox {
         Ok(locked(&self.0.shelf).now_at(id))
     }
 
-    /// The bytes of an entry, wherever they are by now: one that was listed a while ago may have been moved.
+    /// The bytes of an entry, wherever they are by now: one that was listed a while ago may have been moved. What of them
+    /// the disk does not give is noted ([`Outbox::unread`]), whoever reads.
     ///
     /// # Errors
     /// [`std::io::ErrorKind::NotFound`] where it has left the outbox.
     pub fn content(&self, entry: &Entry) -> io::Result<Content> {
         let mut entry = entry.clone();
         loop {
-            match entry.open() {
+            match entry.open_on(&self.0.disk) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     let now = locked(&self.0.shelf).now_at(&entry.id).ok_or(error)?;
                     if now.path == entry.path {
@@ -209,9 +214,61 @@ impl Outbox {
                     }
                     entry = now;
                 }
-                opened => return opened,
+                Err(error) => {
+                    if unread::is_of_disk(&error) {
+                        self.not_read(&entry, 0, 1);
+                    }
+                    return Err(error);
+                }
+                Ok(content) => {
+                    let before = locked(&self.0.shelf).unread.of(&entry.id);
+                    return Ok(content.with_notes(Reader { outbox: self.clone(), id: entry.id, before }));
+                }
             }
         }
+    }
+
+    /// So many bytes of an entry could not be read from there on, under whatever name. One that has left the outbox is not
+    /// noted.
+    pub fn not_read(&self, entry: &Entry, at: u64, bytes: u64) {
+        let mut shelf = locked(&self.0.shelf);
+        if shelf.places.contains_key(&entry.id) && at < entry.size {
+            shelf.unread.note(entry.id, Piece { at, bytes: bytes.clamp(1, entry.size - at) });
+        }
+    }
+
+    /// Entries that stand here and that the disk did not give when somebody last read them, at most so many; and how many
+    /// there are.
+    #[must_use]
+    pub fn unread(&self, limit: usize) -> (Vec<Entry>, usize) {
+        let shelf = locked(&self.0.shelf);
+        (shelf.unread.ids().filter_map(|id| shelf.now_at(id)).take(limit).collect(), shelf.unread.len())
+    }
+
+    /// Did the disk not give this one when somebody last read it?
+    #[must_use]
+    pub fn is_unread(&self, id: &BundleId) -> bool {
+        locked(&self.0.shelf).unread.of(id).is_some()
+    }
+
+    /// Tries those again where they failed, until the first that fails again: what can be read is not noted any more. Says
+    /// whether none failed.
+    pub fn look_at_unread(&self) -> bool {
+        let turns = locked(&self.0.shelf).unread.turns();
+        for (id, piece) in turns {
+            let Some(entry) = locked(&self.0.shelf).now_at(&id) else { continue };
+            let tried =
+                entry.open_on(&self.0.disk).and_then(|content| piece.read(|into, at| content.read_exact_at(into, at)));
+            let mut shelf = locked(&self.0.shelf);
+            match tried {
+                Ok(()) => shelf.unread.forget(&id),
+                Err(_) => {
+                    shelf.unread.tried_in_vain(id);
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Is an entry a file of its own, and no part of a segment?
@@ -340,10 +397,49 @@ impl Outbox {
             return Ok(());
         }
         let standing: Vec<Entry> = shelf.entries.values().filter(within).cloned().collect();
-        segments.move_out(sparse, &standing).map_err(at)?.into_iter().for_each(|moved| shelf.put(moved));
+        let segment::Moved { moved, unread } = segments.move_out(sparse, &standing).map_err(at)?;
+        moved.into_iter().for_each(|moved| shelf.put(moved));
+        for left in unread {
+            shelf.unread.note(left.id, Piece { at: 0, bytes: left.size });
+        }
         drop(shelf);
         self.0.bell.ring();
         Ok(())
+    }
+}
+
+/// Whoever reads an entry of an outbox, as far as the outbox is told of it.
+struct Reader {
+    outbox: Outbox,
+    id: BundleId,
+    /// What was noted when it began.
+    before: Option<Piece>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("id", &self.id).field("before", &self.before).finish_non_exhaustive()
+    }
+}
+
+impl Notes for Reader {
+    fn read(&self, at: u64, bytes: u64, failed: Option<&io::Error>) {
+        match failed {
+            Some(error) if unread::is_of_disk(error) => {
+                let entry = locked(&self.outbox.0.shelf).now_at(&self.id);
+                if let Some(entry) = entry {
+                    self.outbox.not_read(&entry, at, bytes);
+                }
+            }
+            // Gone since, which costs nothing, or noted with another piece meanwhile, which stands.
+            None if self.before.is_some_and(|before| before.is_within(at, bytes)) => {
+                let mut shelf = locked(&self.outbox.0.shelf);
+                if shelf.unread.of(&self.id) == self.before {
+                    shelf.unread.forget(&self.id);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -374,6 +470,7 @@ impl Shelf {
             if self.places.get(&entry.id) == Some(&place) {
                 self.places.remove(&entry.id);
                 self.rounds.remove(&entry.id);
+                self.unread.forget(&entry.id);
             }
         }
     }

@@ -176,9 +176,9 @@ alarms! {
     /// Parcels that wait for a word after a restore.
     MayBeDuplicate = "may-be-duplicate", "ZONE-node list --state may-be-duplicate",
         "after a restore, parcels wait for an operator to say whether they were delivered before", "恢复后有投递件待操作员确认是否曾经交付";
-    /// A parcel that waits by the ledger and is in no outbox.
+    /// A parcel that waits by the ledger and is in no outbox, or cannot be read there.
     BundleMissing = "bundle-missing", "journalctl -u trilock-ZONE -p err -n 50",
-        "parcels on record as waiting are in no outbox: their bundles were lost by the disk", "审计账载明待发的投递件在发送队列中不存在：磁盘丢失了其密封包";
+        "bundles on record as waiting were lost by the disk, or cannot be read; all others go on", "审计账载明待发的密封包已被磁盘丢失或无法读取；其余照常传送";
     /// A ledger that did not verify.
     LedgerDamaged = "ledger-damaged", "ferry ledger verify --dir /var/lib/trilock/ZONE/ledger --trust /etc/trilock/trust",
         "a segment of the ledger is damaged and was set aside", "审计账分段损坏，已隔离";

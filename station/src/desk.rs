@@ -31,10 +31,19 @@ use crate::station::{Off, Station, StationError};
 use crate::trips::{self, Choice, Holds, Meant, Order, VolumeRead};
 use crate::{
     admission, backup, by_hand, disposal, held, housekeeping, key_life, last_day, receipts, release, report, reseal,
+    retries,
 };
 
 /// Requests answered in one step; the rest waits its turn.
 const REQUESTS_A_STEP: usize = 64;
+/// Requests that cannot be read and wait for a better moment: a desk has a handful of any kind.
+const UNREAD_REQUESTS_MAX: usize = 64;
+/// One that still cannot be read after this is refused: its person has asked again by then, or has gone.
+const UNREAD_MS_MAX: u64 = HOUR_MS;
+/// Where a request fails, in the list of what is tried again.
+const STAGE: &str = "desk";
+/// The day bounds replay of an old request file; answered ids are remembered by their answers until then.
+const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
 /// Names looked at in one step: a desk has a handful, and whoever floods it waits himself.
 const REQUESTS_LOOKED_AT_MAX: usize = 4_096;
 /// A request with all its arguments is far below this.
@@ -89,10 +98,15 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         let io = |cause| StationError::Io { path: folder.clone(), cause };
         let mut looked_at = 0;
         for path in waiting(&folder).map_err(io)? {
+            let item = retries::item_of(&path);
+            if !station.retries.is_due(&item, now) {
+                continue;
+            }
             // One that cannot be answered or cleared away must not keep everybody else's waiting: the desk is a folder
             // that people write in, so only what went counts.
             match answer_file(station, &path, own, now) {
-                Ok(()) => looked_at += 1,
+                Ok(true) => looked_at += 1,
+                Ok(false) => {}
                 Err(error) => first = first.or(Some(error)),
             }
             if looked_at >= REQUESTS_A_STEP {
@@ -101,6 +115,9 @@ pub fn step(station: &Station, now: Timestamp) -> Result<usize, StationError> {
         }
         done += looked_at;
     }
+    // What its person, or whoever tidies the desk, took away.
+    let places = [station.layout().desk_own(), station.layout().desk_requests()];
+    station.retries.forget(STAGE, |item| places.iter().any(|place| place.join(item).symlink_metadata().is_ok()));
     first.map_or(Ok(done), Err)
 }
 
@@ -126,7 +143,9 @@ fn waiting(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Result<(), StationError> {
+/// Did it come to an end? One that the disk does not give waits, and is tried again at a growing pause: what a person
+/// asked is not answered by what a bad sector makes of it. The others go on, also those that were laid after it.
+fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Result<bool, StationError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |cause| StationError::Io { path, cause }
@@ -134,9 +153,22 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
     let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(Digest::from_hex);
     if id.is_some_and(|id| station.layout().desk_answers().join(format!("{id}.json")).exists()) {
         // Answered before we died, or an old request laid down again: never acted on twice.
-        return station.spool.disk().remove_file(path).map_err(io(path));
+        return station.spool.disk().remove_file(path).map_err(io(path)).map(|()| true);
     }
-    let answer = match (id, read_small(path, REQUEST_BYTES_MAX)) {
+    let item = retries::item_of(path);
+    let read = station.spool.disk().read_plain(path, REQUEST_BYTES_MAX);
+    if let Err(error) = &read
+        && id.is_some()
+        && spool::disk::is_unreadable(error)
+        && may_wait(station, &item, now)
+    {
+        tracing::error!(request = item, %error, "a request at the desk cannot be read; it waits and is tried again");
+        station.retries.failed(STAGE, &item, error, now);
+        return Ok(false);
+    }
+    station.retries.done(&item);
+    let answer = match (id, read) {
+        (Some(_), Err(error)) if spool::disk::is_unreadable(&error) => Err(unreadable()),
         (Some(id), Ok(bytes)) => match admit(station, &id, &bytes, own, now) {
             Ok((request, role)) => carry_out(station, &request, role, &bytes, now)?,
             Err(refusal) => Err(refusal),
@@ -172,7 +204,21 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
         station.spool.disk().write(&target, &text).map_err(io(&target))?;
     }
     // A tree: somebody may have laid a folder under the name of a request.
-    station.spool.disk().remove_tree(path).map_err(io(path))
+    station.spool.disk().remove_tree(path).map_err(io(path)).map(|()| true)
+}
+
+/// May a request that cannot be read wait? Not for long, because what its person asked since then is done before it, and
+/// no more of them than a desk has.
+fn may_wait(station: &Station, item: &str, now: Timestamp) -> bool {
+    station.retries.of(item).map_or_else(
+        || station.retries.waiting_in(STAGE) < UNREAD_REQUESTS_MAX,
+        |failed| now.since(failed.since) <= UNREAD_MS_MAX,
+    )
+}
+
+fn unreadable() -> Refusal {
+    Refusal::new("unreadable", "the disk does not give this request, and will not", "磁盘始终无法读出该请求")
+        .with_remedy("ask again with the same command; look at the disk", "请重新执行同一命令；并检查磁盘")
 }
 
 /// Reads a small file out of a folder that a group may write: a link is not followed, a pipe not waited for, and no
@@ -216,8 +262,6 @@ fn admit(station: &Station, id: &Digest, bytes: &[u8], own: bool, now: Timestamp
     if request.id != *id || request.node != station.node || request.arguments.len() > ARGUMENTS_MAX {
         return Err(refuse("the request is for another node, or not the one its file name says"));
     }
-    // The day bounds replay of an old request file; answered ids are remembered by their answers until then.
-    const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
     if station.clock.may_end_things() && now.0.abs_diff(request.at.0) > OLDEST_MS {
         return Err(Refusal::new(
             "too-old",
@@ -735,8 +779,9 @@ fn no_such_route(station: &Station) -> Refusal {
         .with_remedy(&format!("one of: {names}"), &format!("可选：{names}"))
 }
 
-/// Files of an outbox in which a start could not read something are kept for whoever can, and the alarm stands. An operator
-/// says that nobody waits for them; they only get another name.
+/// Files of an outbox in which a start could not read something are kept for whoever can, and the alarm stands; so it does
+/// for bundles that cannot be read. An operator says that nobody waits for them: the files only get another name, and the
+/// parcels expire before their day, on record and told. What can be read again all the same still goes.
 fn set_kept_aside(station: &Station, request: &Request, now: Timestamp) -> Outcome {
     let why = reason(request);
     if why.is_empty() {
@@ -750,17 +795,25 @@ fn set_kept_aside(station: &Station, request: &Request, now: Timestamp) -> Outco
             "请加 --reason 原因：审计员在审计账中可见",
         )));
     }
-    if station.spool.kept_unread().is_empty() {
-        let refusal = Refusal::new("nothing-kept", "no file of an outbox is kept", "没有保留的发送队列文件");
+    let unread = crate::missing::unread_parcels(station)?;
+    if station.spool.kept_unread().is_empty() && unread.is_empty() {
+        let refusal = Refusal::new(
+            "nothing-kept",
+            "no file of an outbox is kept, and every bundle that waits can be read",
+            "没有保留的发送队列文件，待发密封包均可读取",
+        );
         return Ok(Err(Refusal { done: true, ..refusal }));
     }
     let mut record = Record::new(Event::RequestAnswered, now);
     record.person = Some(request.person.clone());
     station.spool.record(record, Local { name: Some(request.action.to_string()), labels: why })?;
+    for parcel in &unread {
+        housekeeping::expire(station, parcel, now)?;
+    }
     let (aside, left) = station.spool.set_kept_aside()?;
     crate::missing::look(station, now)?;
-    if aside > 0 {
-        return Ok(Ok(json!({ "aside": aside, "left": left })));
+    if aside > 0 || !unread.is_empty() {
+        return Ok(Ok(json!({ "aside": aside, "left": left, "expired": unread.len() })));
     }
     Ok(Err(Refusal::new(
         "still-waiting",

@@ -93,9 +93,10 @@ impl Housekeeping {
         // Each by itself: what one of them meets must not switch off the watch.
         let trips = trips::step(station, now).map(drop);
         let watched = watch(station, now);
+        let missed = missing::watch(station, now);
         let told = self.tell_rounds(station, now);
         self.queues = waiting::queues(station, now)?;
-        trips.and(watched).and(told)
+        trips.and(watched).and(missed).and(told)
     }
 
     fn mind(&mut self, station: &Station, now: Timestamp) -> Result<(), StationError> {

@@ -99,6 +99,12 @@ impl Retries {
         held.0.len() < WAITING_MAX || held.0.contains_key(item)
     }
 
+    /// How many wait for their next try at a stage.
+    #[must_use]
+    pub fn waiting_in(&self, stage: &str) -> usize {
+        self.held().0.values().filter(|failed| failed.stage == stage).count()
+    }
+
     /// It is dealt with, or gone.
     pub fn done(&self, item: &str) {
         self.held().0.remove(item);

@@ -316,6 +316,10 @@ fn write(station: &Station, path: &Path, plan: &SealPlan<'_>, drop: &Drop) -> Re
 /// For which neighbour an entry of an outbox is, by its own clear papers. Needed where several share a crossing.
 #[must_use]
 pub fn addressee(outbox: &spool::Outbox, entry: &spool::Entry) -> Option<Name> {
+    // Asked with every listing: what a bad disk does not give is tried again by whoever looks after it, at a pace.
+    if outbox.is_unread(&entry.id) {
+        return None;
+    }
     let mut content = outbox.content(entry).ok()?;
     match entry.kind {
         EntryKind::Bundle => bundle::peek(&mut content).ok().map(|envelope| envelope.target),

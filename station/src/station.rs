@@ -19,6 +19,7 @@ use crate::config::{BackupSettings, Config, Direction, FerrySettings, Hop, NodeS
 use crate::disposal::Disposed;
 use crate::exceptions::Exceptions;
 use crate::keyring::{Keyring, KeyringError, security};
+use crate::missing::Missing;
 use crate::outlets::Outlets;
 use crate::retries::Retries;
 use crate::rulebook::{RuleBook, RuleFileError};
@@ -207,6 +208,8 @@ pub struct Station {
     pub owed_batches: Mutex<Vec<std::path::PathBuf>>,
     /// Routes that an operator has switched off.
     switched_off: Mutex<BTreeMap<Name, Off>>,
+    /// What waits and the disk does not give.
+    pub(crate) missing: Missing,
 }
 
 /// Since when a route is off, and why.
@@ -333,6 +336,7 @@ impl Station {
             watches: Mutex::default(),
             neighbours: Mutex::default(),
             switched_off: Mutex::default(),
+            missing: Missing::default(),
         };
         if station.spool.was_damaged() {
             station.alarms.raise(now, Alarm::LedgerDamaged);

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, TryLockError};
@@ -37,6 +37,7 @@ use crate::config::{Carrier, Direction};
 use crate::desk::{REQUEST_BYTES_MAX, Refusal, read_small};
 use crate::disposal;
 use crate::last_day;
+use crate::missing;
 use crate::parallel::in_parallel;
 use crate::receipts;
 use crate::station::{Station, StationError};
@@ -749,7 +750,6 @@ fn lay_lines(
         // Gone since it was listed: a receipt came. Only what is there and cannot be read is told.
         if cause.kind() != std::io::ErrorKind::NotFound {
             tracing::error!(entry = %entry.id, %cause, "a bundle cannot be read and stays behind");
-            station.alarms.raise(now, Alarm::DiskError);
             unread.get_or_insert_with(|| io_at(&entry.path)(cause));
         }
         let path = laid_path(place, entry);
@@ -774,7 +774,13 @@ fn lay_lines(
     // By the second name: the first goes when a receipt comes.
     let digests = in_parallel(DIGESTS_AT_ONCE, &laid, |(entry, copied)| match copied {
         Some(digest) => Ok(*digest),
-        None => open_plain(&laid_path(place, entry)).and_then(|mut file| digest_of(station, &mut file)),
+        None => {
+            let mut file = open_plain(&laid_path(place, entry)).inspect_err(|_| outbox.not_read(entry, 0, 1))?;
+            digest_of(station, &mut file).inspect_err(|_| {
+                // What failed begins where the reading stands.
+                outbox.not_read(entry, file.stream_position().unwrap_or(0), COPIED_AT_ONCE as u64);
+            })
+        }
     });
     let mut lines = Vec::new();
     for ((entry, _), digest) in laid.iter().zip(digests) {
@@ -788,6 +794,9 @@ fn lay_lines(
         }
     }
     disk.sync_all(&unsynced).and_then(|()| disk.sync_dir(place)).map_err(io_at(place))?;
+    if unread.is_some() {
+        missing::watch(station, now)?;
+    }
     // Nothing waits is something else than nothing can be read.
     match unread.filter(|_| lines.is_empty() && !may_be_empty) {
         Some(error) => Err(error),

@@ -225,6 +225,12 @@ pub fn queues(station: &Station, now: Timestamp) -> Result<Vec<Value>, StationEr
         let oldest = listed.iter().map(|entry| moment_of(&entry.id)).min();
         let look = Look { entries: entries as u64, bytes, oldest, more: listed.len() < entries, unreadable: false };
         rows.push(by_id(format!("outbox {crossing}"), kind, Ok(look)));
+        let unread = station.missing.unread(crossing);
+        if unread > 0
+            && let Some(row) = rows.last_mut().and_then(Value::as_object_mut)
+        {
+            row.insert("unread".to_owned(), json!(unread));
+        }
         if carrier == Carrier::Ferry
             && let Some(row) = rows.last_mut().and_then(Value::as_object_mut)
         {

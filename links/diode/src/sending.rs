@@ -239,7 +239,9 @@ impl Run {
             Err(error) => {
                 // Not found: the entry has just left the outbox, and the next look at it retires the block.
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::error!(%error, block = %plan.id, "an entry of the outbox cannot be read; tried again with the next round");
+                    tracing::error!(%error, block = %plan.id, "an entry of the outbox cannot be read; those beside it go without it");
+                    // Noted by whoever read it, it is left out at the next look.
+                    self.scanned = Moment::ZERO;
                 }
                 self.open = None;
                 self.sender.unreadable(now, plan.id);
@@ -377,7 +379,11 @@ impl Run {
 }
 
 fn read_outbox(link: &Link) -> io::Result<(HashMap<BundleId, Entry>, Vec<Waiting>)> {
-    let entries = link.spool.outbox(link.crossing).entries().map_err(io::Error::other)?;
+    let outbox = link.spool.outbox(link.crossing);
+    let mut entries = outbox.entries().map_err(io::Error::other)?;
+    // One that the disk does not give would keep the block that it shares with others from being sent. It comes back as
+    // soon as the node, which tries it again, has read it.
+    entries.retain(|entry| !outbox.is_unread(&entry.id));
     let waiting = entries.iter().map(waiting).collect();
     Ok((entries.into_iter().map(|entry| (entry.id, entry)).collect(), waiting))
 }

@@ -1,6 +1,7 @@
 //! Both ends with real sockets, threads and spools, over the loopback. Nothing sleeps: the bell of the receiving spool
 //! is waited on, with an end.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use protocol::keys::{OpeningKey, SigningKey};
 use protocol::parcel::Priority;
 use protocol::trust::{KeyCard, Role, Use};
 use protocol::{BundleId, Crossing, Name, Suite, Timestamp, Trust, Zone};
-use spool::{EntryKind, Setup, Spool};
+use spool::{Disk, EntryKind, Fuse, Power, Setup, Spool};
 
 const CROSSING: Crossing = Crossing::ExtranetToIntranet;
 /// Far beyond what it takes, for machines under load.
@@ -28,7 +29,7 @@ struct Node {
     zone: Zone,
 }
 
-fn node(root: &Path, zone: Zone, suite: Suite) -> Node {
+fn node(root: &Path, zone: Zone, suite: Suite, disk: &Disk) -> Node {
     let name = Name::new(zone.name()).expect("a zone's word is a name");
     let key = SigningKey::generate(suite);
     let setup = || Setup {
@@ -36,7 +37,7 @@ fn node(root: &Path, zone: Zone, suite: Suite) -> Node {
         node: name.clone(),
         zone,
         key: key.clone().into(),
-        disk: spool::disk::Disk::real(),
+        disk: disk.clone(),
         routes: Vec::new(),
         crossings: vec![CROSSING],
         now: Timestamp(1_795_305_600_000),
@@ -69,7 +70,13 @@ struct Wire {
 
 impl Wire {
     fn new(root: &Path, suite: Suite) -> Wire {
-        let (outside, inside) = (node(root, Zone::Extranet, suite), node(root, Zone::Intranet, suite));
+        Wire::from(root, suite, &Disk::real())
+    }
+
+    /// With this disk under the sender.
+    fn from(root: &Path, suite: Suite, disk: &Disk) -> Wire {
+        let outside = node(root, Zone::Extranet, suite, disk);
+        let inside = node(root, Zone::Intranet, suite, &Disk::real());
         let trust = trust(&[&outside, &inside], suite);
         Wire { outside, inside, trust, suite }
     }
@@ -168,6 +175,33 @@ fn entries_of_all_sizes_arrive_bit_for_bit_and_are_announced() {
         sending.join();
         receiving.join();
     }
+}
+
+/// Small entries share a block, which cannot be cut without all of them.
+#[test]
+fn an_entry_that_the_disk_does_not_give_holds_up_none_of_its_block() {
+    let (root, graveyard) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let power = Power::on(graveyard.path(), 1).expect("a graveyard");
+    let wire = Wire::from(root.path(), Suite::Std, &Disk::with_power(power.clone(), Fuse::after(u64::MAX)));
+    let stop = Stop::new();
+    let receiving = wire.receive(here(), &stop);
+    let sent: Vec<BundleId> = (1..=9).map(|n| wire.drop_in(n, &content(n, 10_240), EntryKind::Bundle)).collect();
+    let outbox = wire.outside.spool.outbox(CROSSING);
+    let bad = outbox.find(&sent[4]).expect("a shelf").expect("it stands there");
+    power.spoil(&bad.path, 4_096).expect("it can be opened");
+    let sending = wire.send(receiving.address, &stop, |_| {});
+    let came: HashSet<BundleId> = wire.arrived(8).iter().map(|entry| entry.id).collect();
+    assert!(came.len() == 8 && !came.contains(&bad.id));
+    assert_eq!(outbox.unread(9), (vec![bad.clone()], 1));
+    // As the daemon does every few seconds.
+    outbox.look_at_unread();
+    assert!(outbox.is_unread(&bad.id));
+    power.heal();
+    outbox.look_at_unread();
+    assert!(wire.arrived(9).iter().any(|entry| entry.id == bad.id));
+    stop.raise();
+    sending.join();
+    receiving.join();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use protocol::trust::{KeyCard, Role, Use};
 use protocol::{BundleId, Crossing, Name, Suite, Timestamp, Trust, Zone};
 use quic_link::{Link, LinkStatus, Settings, Stop, run};
 use spool::disk::Disk;
-use spool::{EntryKind, Setup, Spool};
+use spool::{EntryKind, Fuse, Power, Setup, Spool};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const OUT: Crossing = Crossing::InternetToExtranet;
@@ -61,6 +61,10 @@ impl Running {
 
 impl Node {
     fn new(zone: Zone) -> Node {
+        Node::on(zone, Disk::real())
+    }
+
+    fn on(zone: Zone, disk: Disk) -> Node {
         let folder = tempfile::tempdir().unwrap();
         let name = Name::new(zone.name()).unwrap();
         let setup = Setup {
@@ -68,7 +72,7 @@ impl Node {
             node: name.clone(),
             zone,
             key: SigningKey::generate(Suite::Std).into(),
-            disk: Disk::real(),
+            disk,
             routes: Vec::new(),
             crossings: vec![OUT, BACK],
             now: Timestamp(1_795_305_600_000),
@@ -255,6 +259,31 @@ fn small_and_large_entries_cross_both_ways_and_receipts_leave_the_outbox() {
     // An entry has arrived before its `stored` is back.
     extranet.wait("the urgent entry is answered", || peer().entries_sent >= 202);
     assert!(peer().connected && peer().connections == 1, "{:?}", peer());
+}
+
+#[test]
+fn an_entry_that_the_disk_does_not_give_is_noted_and_the_others_cross() {
+    let graveyard = tempfile::tempdir().unwrap();
+    let power = Power::on(graveyard.path(), 1).unwrap();
+    let internet = Node::on(Zone::Internet, Disk::with_power(power.clone(), Fuse::after(u64::MAX)));
+    let extranet = Node::new(Zone::Extranet);
+    let contents: Vec<Vec<u8>> = (1..6).map(|seed| noise(700_000, seed)).collect();
+    let ids: Vec<BundleId> =
+        contents.iter().map(|content| internet.put(OUT, EntryKind::Bundle, Priority::Normal, content)).collect();
+    let outbox = internet.spool.outbox(OUT);
+    power.spoil(&outbox.find(&ids[1]).unwrap().unwrap().path, 300_000).unwrap();
+    let listener = extranet.link(extranet.trusting(&internet, &internet.name), &listening(&internet.name));
+    let dialler =
+        internet.link(internet.trusting(&extranet, &extranet.name), &dialling(&extranet.name, listener.address()));
+    extranet.wait("the others cross", || extranet.arrived(OUT) == 4);
+    extranet.wait("it is noted", || outbox.unread(9).1 == 1);
+    assert_eq!(outbox.unread(9).0[0].id, ids[1]);
+    assert!(!extranet.holds(OUT, &ids[1], &contents[1]));
+    power.heal();
+    extranet.wait("it goes on by itself", || extranet.holds(OUT, &ids[1], &contents[1]));
+    outbox.look_at_unread();
+    assert_eq!(outbox.unread(9), (Vec::new(), 0));
+    drop((dialler, listener));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //! A disk that loses bytes loses the frames whose heads they were and none beside them. A file in which a start cannot
 //! read something is removed only when the ledger says that nothing is missing.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, HashSet, btree_map};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use protocol::BundleId;
 use protocol::parcel::Priority;
 
-use crate::disk::{Disk, SyncClass};
+use crate::disk::{Disk, SyncClass, is_unreadable};
 use crate::entry::{Entry, EntryKind};
 
 /// A larger entry gets a file of its own: copying it into a segment would cost more than its sync.
@@ -83,6 +83,8 @@ struct Load {
     doubt: bool,
     /// An entry in it may be one whose record is lost: it is kept, whatever else is known.
     perhaps: bool,
+    /// What is left in it could not be read when it was to be moved: it is not tried with every entry that goes.
+    stuck: bool,
     /// The newest epoch of all that stands or stood in it: the process that wrote it was no older.
     epoch: u64,
 }
@@ -91,6 +93,14 @@ impl Load {
     fn is_kept(&self) -> bool {
         self.doubt || self.perhaps
     }
+}
+
+/// What became of a segment that was to be emptied.
+pub(crate) struct Moved {
+    /// Where the entries stand now.
+    pub(crate) moved: Vec<Entry>,
+    /// Those that could not be read, and stand where they stood.
+    pub(crate) unread: Vec<Entry>,
 }
 
 struct Open {
@@ -313,11 +323,14 @@ impl Segments {
         let Some(number) = number_of(&entry.path).filter(|number| self.loads.contains_key(number)) else {
             return Ok(None);
         };
-        let place = entry.offset.saturating_sub(HEAD_BYTES as u64);
-        match self.open.as_ref().filter(|open| open.number == number) {
-            Some(open) => self.disk.write_at(&open.file, &[WENT], place)?,
-            None => self.disk.write_at(&self.disk.open_write(&entry.path)?, &[WENT], place)?,
-        }
+        let place = head_of(entry);
+        let marked = match self.open.as_ref().filter(|open| open.number == number) {
+            Some(open) => self.disk.write_at(&open.file, &[WENT], place),
+            None => self.disk.open_write(&entry.path).and_then(|file| self.disk.write_at(&file, &[WENT], place)),
+        };
+        // Beside a bad sector a byte cannot be written, because the kernel must read the rest of its page. What allows the
+        // entry to go is on record, and a start that finds it standing asks there.
+        marked.or_else(|error| if is_unreadable(&error) { Ok(()) } else { Err(error) })?;
         self.count(entry, -1);
         let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
         let Some(load) = self.loads.get(&number).filter(|load| !load.is_kept()) else { return Ok(None) };
@@ -328,15 +341,36 @@ impl Segments {
             self.drop_file(number)?;
             return Ok(None);
         }
-        Ok((!is_open && load.bytes.saturating_mul(SPARSE) < load.end).then_some(number))
+        Ok((!is_open && !load.stuck && load.bytes.saturating_mul(SPARSE) < load.end).then_some(number))
     }
 
-    /// Moves what stands in a segment to the open one and removes the file. Answers where everything is now.
-    pub(crate) fn move_out(&mut self, number: u64, standing: &[Entry]) -> io::Result<Vec<Entry>> {
-        let group = standing.iter().map(read).collect::<io::Result<Vec<_>>>()?;
+    /// Moves what stands in a segment to the open one and removes the file. What cannot be read stays there, keeps the file
+    /// and no other entry, and is not tried again by this process. Answers where everything is now.
+    pub(crate) fn move_out(&mut self, number: u64, standing: &[Entry]) -> io::Result<Moved> {
+        let (mut group, mut unread) = (Vec::new(), Vec::new());
+        for entry in standing {
+            match read(&self.disk, entry) {
+                Ok(small) => group.push(small),
+                Err(error) if is_unreadable(&error) => unread.push(entry.clone()),
+                Err(error) => return Err(error),
+            }
+        }
         let moved = self.append(&group)?;
-        self.drop_file(number)?;
-        Ok(moved)
+        if unread.is_empty() {
+            self.drop_file(number)?;
+            return Ok(Moved { moved, unread });
+        }
+        let went = moved.iter().map(|entry| entry.id).collect::<HashSet<_>>();
+        let file = self.disk.open_write(&self.path(number)).ok();
+        for entry in standing.iter().filter(|entry| went.contains(&entry.id)) {
+            // Standing twice it is sent once more by a start that finds it here, and costs no more than that.
+            let _marked = file.as_ref().map(|file| self.disk.write_at(file, &[WENT], head_of(entry)));
+            self.count(entry, -1);
+        }
+        if let Some(load) = self.loads.get_mut(&number) {
+            load.stuck = true;
+        }
+        Ok(Moved { moved, unread })
     }
 
     fn drop_file(&mut self, number: u64) -> io::Result<()> {
@@ -344,6 +378,11 @@ impl Segments {
         self.loads.remove(&number);
         Ok(())
     }
+}
+
+/// Where the head of an entry's frame begins.
+fn head_of(entry: &Entry) -> u64 {
+    entry.offset.saturating_sub(HEAD_BYTES as u64)
 }
 
 fn fits(bytes: &[u8], small: &Small) -> bool {
@@ -467,9 +506,9 @@ fn parse(frame: &[u8; HEAD_BYTES], path: &Arc<Path>) -> Option<(bool, Entry)> {
 }
 
 /// An entry as it is to be appended elsewhere.
-fn read(entry: &Entry) -> io::Result<Small> {
+fn read(disk: &Disk, entry: &Entry) -> io::Result<Small> {
     let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0).min(SMALL_BYTES_MAX)];
-    entry.open()?.read_exact_at(&mut bytes, 0)?;
+    entry.open_on(disk)?.read_exact_at(&mut bytes, 0)?;
     let Entry { id, kind, priority, epoch, sequence, .. } = entry;
     Ok(Small { id: *id, kind: *kind, priority: *priority, epoch: *epoch, sequence: *sequence, bytes })
 }
@@ -491,7 +530,8 @@ mod tests {
 
     fn is(entry: &Entry, small: &Small) -> bool {
         let about = (entry.kind, entry.priority, entry.epoch, entry.sequence);
-        about == (small.kind, small.priority, small.epoch, small.sequence) && read(entry).unwrap().bytes == small.bytes
+        about == (small.kind, small.priority, small.epoch, small.sequence)
+            && read(&Disk::real(), entry).unwrap().bytes == small.bytes
     }
 
     fn within(known: &BTreeSet<BundleId>) -> impl Fn(&Entry) -> io::Result<Known> {
@@ -525,7 +565,7 @@ mod tests {
                     let within = |entry: &Entry| number_of(&entry.path) == Some(sparse);
                     let (left, rest): (Vec<Entry>, Vec<Entry>) = standing.into_iter().partition(within);
                     standing = rest;
-                    standing.extend(segments.move_out(sparse, &left)?);
+                    standing.extend(segments.move_out(sparse, &left)?.moved);
                 }
             }
         }
@@ -722,7 +762,7 @@ mod tests {
                     .filter(|other| other.sequence % 10 == 0 && number_of(&other.path) == Some(sparse))
                     .cloned()
                     .collect();
-                moved.extend(segments.move_out(sparse, &left).unwrap());
+                moved.extend(segments.move_out(sparse, &left).unwrap().moved);
             }
         }
         assert!(!moved.is_empty() && moved.iter().all(|entry| is(entry, &small(entry.sequence))));

@@ -480,3 +480,142 @@ fn a_bundle_that_nobody_can_read_is_kept_for_as_long_as_its_record_may_be_a_lost
     spool.outbox(HOP).stage(&[small(102, 9)]).unwrap();
     assert!(!path.exists(), "its number is not given again");
 }
+
+/// Entries of 20 KB, so that a page lies within one of them.
+fn medium(number: u8) -> Small {
+    Small { bytes: vec![number; 20_000], ..small(number, number.into()) }
+}
+
+fn read_whole(spool: &Spool, entry: &Entry) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut content = spool.outbox(HOP).content(entry)?;
+    std::io::Read::read_to_end(&mut content, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn entry_of(spool: &Spool, number: u8) -> Entry {
+    spool.outbox(HOP).find(&id(number)).unwrap().unwrap()
+}
+
+#[test]
+fn a_bundle_that_the_disk_does_not_give_is_noted_until_it_can_be_read_or_has_gone() {
+    let world = World::new();
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup).unwrap();
+    let outbox = spool.outbox(HOP);
+    let group: Vec<Small> = (1..5).map(medium).collect();
+    outbox.stage(&group).unwrap();
+    outbox.publish(&group.iter().map(|one| one.id).collect::<Vec<_>>());
+    let staged = spool.layout().sealing().join("large");
+    spool.disk().write(&staged, &vec![9; 600_000]).unwrap();
+    outbox.commit(&staged, &id(9), EntryKind::Bundle, Priority::Normal, 1, 9).unwrap();
+    let unread = || outbox.unread(10).0.into_iter().map(|entry| entry.id).collect::<Vec<_>>();
+    for number in [2, 9] {
+        let entry = entry_of(&spool, number);
+        power.spoil(&entry.path, entry.offset + 10_000).unwrap();
+        assert!(read_whole(&spool, &entry).is_err());
+    }
+    for number in [1, 3, 4] {
+        assert_eq!(read_whole(&spool, &entry_of(&spool, number)).unwrap(), medium(number).bytes);
+    }
+    assert_eq!((unread(), outbox.unread(1).0.len(), outbox.unread(1).1), (vec![id(2), id(9)], 1, 2));
+    // Bytes beside the bad place say nothing of it; a look asks the disk once until it fails.
+    outbox.content(&entry_of(&spool, 9)).unwrap().read_exact_at(&mut [0; 512], 500_000).unwrap();
+    let faults = power.faults();
+    for _ in 0..4 {
+        outbox.look_at_unread();
+    }
+    assert_eq!((unread(), power.faults() - faults), (vec![id(2), id(9)], 4));
+    // One can be read again: it has its turn though the other fails; what has gone is not noted any more.
+    power.heal();
+    let bad = entry_of(&spool, 2);
+    power.spoil(&bad.path, bad.offset + 10_000).unwrap();
+    outbox.look_at_unread();
+    outbox.look_at_unread();
+    assert_eq!(unread(), [id(2)]);
+    outbox.remove(&bad).unwrap();
+    assert_eq!(outbox.unread(10), (Vec::new(), 0));
+    // Whoever reads all of the place that failed knows that it can be read.
+    let large = entry_of(&spool, 9);
+    power.spoil(&large.path, 0).unwrap();
+    assert!(read_whole(&spool, &large).is_err());
+    power.heal();
+    assert_eq!((unread(), read_whole(&spool, &large).unwrap().len(), unread()), (vec![id(9)], 600_000, vec![]));
+}
+
+#[test]
+fn a_body_that_cannot_be_read_keeps_its_segment_and_no_other_entry_of_it() {
+    const ENTRIES: u8 = 60;
+    let world = World::new();
+    let spool = world.open();
+    let group: Vec<Small> = (1..=ENTRIES).map(medium).collect();
+    spool.outbox(HOP).stage(&group).unwrap();
+    for one in &group {
+        spool.record(accepted(one.id, one.id, one.epoch, one.sequence), Local::none()).unwrap();
+        spool.outbox(HOP).publish(&[one.id]);
+    }
+    drop(spool);
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup).unwrap();
+    let path = only_segment(&world);
+    let bad = entry_of(&spool, 55);
+    power.spoil(&path, bad.offset + 10_000).unwrap();
+    // Every one of them that goes is let go, and the rest is moved once.
+    for number in 1..50 {
+        spool.outbox(HOP).remove(&entry_of(&spool, number)).unwrap();
+    }
+    assert_eq!(power.faults(), 1, "one bad body is read once, however many entries go");
+    let left: BTreeSet<BundleId> = (50..=ENTRIES).map(id).collect();
+    assert_eq!(waiting(&spool), left);
+    for number in (50..=ENTRIES).filter(|number| *number != 55) {
+        let entry = entry_of(&spool, number);
+        assert!(*entry.path != *path && read_whole(&spool, &entry).unwrap() == medium(number).bytes);
+    }
+    assert_eq!((spool.outbox(HOP).unread(10), path.exists()), ((vec![bad.clone()], 1), true));
+    drop(spool);
+    // A start finds each once, and the one that could not be read is still where it was, for a better day.
+    let spool = world.open();
+    assert_eq!((waiting(&spool), read_whole(&spool, &bad).unwrap()), (left.clone(), medium(55).bytes));
+    drop(spool);
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup).unwrap();
+    // Beside a bad page no byte can be written either; the entry goes all the same.
+    power.spoil(&path, bad.offset - 43).unwrap();
+    spool.outbox(HOP).remove(&bad).unwrap();
+    assert!(!path.exists());
+    assert_eq!(waiting(&spool), left.into_iter().filter(|one| *one != id(55)).collect());
+}
+
+/// A sync that fails says nothing of the files beside it, which a person has carried here.
+#[test]
+fn of_many_files_that_arrive_together_only_those_that_the_disk_will_not_sync_are_lost() {
+    const FILES: u8 = 20;
+    let (mut some, mut all) = (0, 0);
+    for one_in in 3..30 {
+        let world = World::new();
+        let (setup, power) = powered(&world);
+        let spool = Spool::open(setup).unwrap();
+        let place = spool.layout().desk_incoming().join("trip");
+        spool.disk().create_dir_all(&place).unwrap();
+        let files: Vec<Incoming> = (1..=FILES)
+            .map(|number| {
+                let path = place.join(format!("{number}.bundle"));
+                spool.disk().write(&path, &[number; 100]).unwrap();
+                Incoming { id: id(number), kind: EntryKind::Bundle, path }
+            })
+            .collect();
+        power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in }));
+        let faults = power.faults();
+        let taken = spool.arrivals(HOP.back()).take_files(&files);
+        power.set_weather(None);
+        let faults = usize::try_from(power.faults() - faults).unwrap();
+        let complete = spool.arrivals(HOP.back()).completed().unwrap();
+        assert!(complete.iter().all(|entry| fs::read(&entry.path).unwrap() == [entry.id.0[15]; 100]));
+        let left = files.iter().filter(|file| file.path.exists()).count();
+        assert_eq!(taken.is_err(), faults > 0, "whoever asked is told");
+        assert!(complete.len() + left + faults >= usize::from(FILES), "one in {one_in}: a fault costs one file");
+        some += usize::from(taken.is_err() && !complete.is_empty());
+        all += usize::from(taken.is_ok() && complete.len() == usize::from(FILES));
+    }
+    assert!(some > 5 && all > 0, "{some} groups lost a file and {all} none");
+}

@@ -69,6 +69,15 @@ fn part(page: &mut Vec<String>, title: &str, mut lines: Vec<Vec<String>>, more: 
     }
 }
 
+/// What is normal in a queue, behind how much of it the disk does not give.
+fn normal(row: &Value, out: &Words) -> String {
+    let said = out.pick(row["normal_en"].as_str().unwrap_or_default(), row["normal_zh"].as_str().unwrap_or_default());
+    match number(row, "unread") {
+        0 => said.to_owned(),
+        unread => format!("{unread} {}; {said}", out.pick("CANNOT BE READ", "件无法读取")),
+    }
+}
+
 /// The page. `now_s` is when it is looked at; the snapshot says when it was written.
 pub(super) fn status(value: &Value, alive: bool, now_s: u64, out: &Words) -> String {
     let mut page = Vec::new();
@@ -117,8 +126,7 @@ pub(super) fn status(value: &Value, alive: bool, now_s: u64, out: &Words) -> Str
                 _ => out.pick("ok", "正常"),
             }
             .to_owned(),
-            out.pick(row["normal_en"].as_str().unwrap_or_default(), row["normal_zh"].as_str().unwrap_or_default())
-                .to_owned(),
+            normal(row, out),
         ]
     };
     let head = ["queue", "waits", "bytes", "oldest", "verdict", "what is normal"];
