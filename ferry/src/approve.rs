@@ -97,7 +97,9 @@ impl Approve {
         papers.check_approval(&bytes, &file, None)?;
         let disk = Disk::real();
         put(&disk, &place, &file, &bytes, DESK_FILE)?;
-        let answer = match desk.ask(&person, "approve", &[("trip", self.trip.to_string())], now, ASK_WAIT_MS) {
+        let about = [("trip", self.trip.to_string())];
+        let asked = voice.during(voice.waiting(), || desk.ask(&person, "approve", &about, now, ASK_WAIT_MS));
+        let answer = match asked {
             Err(DeskError::Refused(answer)) if new => {
                 // A signature the daemon refused must not lie beside those that count.
                 let path = place.join(APPROVALS).join(&file);
@@ -131,7 +133,7 @@ impl Approve {
 
     fn tell(&self, voice: Voice, person: &Person, have: u64, needed: u64) {
         let (trip, who) = (self.trip, &person.card.holder);
-        voice.object(&json!({"trip": trip, "person": who, "have": have, "needed": needed}));
+        voice.object(&json!({"code": "approved", "trip": trip, "person": who, "have": have, "needed": needed}));
         voice.line(&say!(
             voice.language,
             "trip {trip}: signed by {who}, {have} of {needed}",

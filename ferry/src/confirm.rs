@@ -318,7 +318,7 @@ fn read_back(
         first += span.size.div_ceil(SECTOR_BYTES as u64);
     }
     let rows = if whole { Rows::Parity } else { Rows::Both };
-    let found = parity::check(folder, parity, &index, spans, rows);
+    let found = parity::check(folder, parity, &index, spans, rows, bar);
     if found.is_clean() {
         // No sector is other than the index says, and yet a file is none of ours: it says why itself.
         return failed.map_or(Ok(()), |error| Err(MediumError::from(error).into()));

@@ -39,13 +39,16 @@ impl Dispose {
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ExceptError> {
         let desk = Desk::open(self.spool.as_deref())?;
         let person = self.key.open(voice.language.pick("passphrase", "口令"))?;
+        let ask = |action, arguments: &[_]| {
+            voice.during(voice.waiting(), || desk.ask(&person, action, arguments, now, ASK_WAIT_MS))
+        };
         let other = [("witness", &self.witness), ("operator", &self.operator)];
         let mut arguments = vec![("medium", self.medium_id.to_string()), ("reason", self.reason.clone())];
         arguments.extend(other.into_iter().filter_map(|(what, who)| Some((what, who.as_ref()?.to_string()))));
         if let Some(operator) = &self.operator {
             // The witness answers one word of the operator's, by its id: an answer to an earlier one completes nothing.
             let about = [("medium", self.medium_id.to_string()), ("operator", operator.to_string())];
-            let waiting = desk.ask(&person, "dispose-word", &about, now, ASK_WAIT_MS)?;
+            let waiting = ask("dispose-word", &about)?;
             let of = |what| waiting.details.get(what).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (word, said) = (of("word"), of("reason"));
             let at = waiting.details.get("at_ms").and_then(Value::as_u64).map(Timestamp).unwrap_or(now);
@@ -56,7 +59,7 @@ impl Dispose {
             ));
             arguments.push(("answers", word));
         }
-        let answer = desk.ask(&person, "dispose", &arguments, now, ASK_WAIT_MS)?;
+        let answer = ask("dispose", &arguments)?;
         voice.object(&serde_json::json!({ "medium": self.medium_id, "code": answer.code, "details": answer.details }));
         let (medium, own) = (&self.medium_id, &person.card.holder);
         let gone = answer.code == "disposed-already" || answer.details.get("disposed") == Some(&Value::Bool(true));

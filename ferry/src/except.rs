@@ -61,7 +61,7 @@ impl Except {
             ("reason", self.reason.clone()),
         ];
         let action = if self.revoke { "except-revoke" } else { "except" };
-        let answer = desk.ask(&person, action, &arguments, now, ASK_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(&person, action, &arguments, now, ASK_WAIT_MS))?;
         if self.revoke {
             let gone = answer.details.get("taken_back").and_then(serde_json::Value::as_u64).unwrap_or_default();
             voice.object(&serde_json::json!({ "taken_back": gone }));

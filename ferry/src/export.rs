@@ -269,7 +269,7 @@ impl Destination {
             }
             writer.prove_cut(&volumes)?;
             for (number, volume) in (1..=count).zip(&volumes) {
-                written.push(self.write_volume(&writer, (volume, number, count))?);
+                written.push(self.write_volume(voice, &writer, (volume, number, count))?);
             }
             bar.finish_and_clear();
         }
@@ -278,7 +278,7 @@ impl Destination {
         Ok(())
     }
 
-    fn write_volume(&self, writer: &Writer<'_>, volume: Numbered<'_>) -> Result<PathBuf, ExportError> {
+    fn write_volume(&self, voice: Voice, writer: &Writer<'_>, volume: Numbered<'_>) -> Result<PathBuf, ExportError> {
         let (_, number, count) = volume;
         match (&self.out, self.medium.get(usize::from(number) - 1), &self.iso) {
             (Some(out), ..) => {
@@ -294,7 +294,12 @@ impl Destination {
                 };
                 Ok(writer.write(volume, place).map_err(written)?)
             }
-            (_, _, Some(iso)) => write_iso(writer, volume, &image_of(iso, number, count)),
+            (_, _, Some(iso)) => write_iso(
+                writer,
+                volume,
+                &image_of(iso, number, count),
+                voice.language.pick("making the disc image", "制作光盘映像"),
+            ),
             _ => Err(ExportError::NoPlace),
         }
     }
@@ -441,7 +446,12 @@ fn filled(error: MediumError, disk: &Disk, place: &Path, needs: u64, written: u6
 
 /// Makes the folder beside the image, the image from the folder, and takes the folder away again. The rename of the image is
 /// the commit; a folder of the same waybill that an export left when it died is taken up.
-fn write_iso(writer: &Writer<'_>, volume: Numbered<'_>, iso: &Path) -> Result<PathBuf, ExportError> {
+fn write_iso(
+    writer: &Writer<'_>,
+    volume: Numbered<'_>,
+    iso: &Path,
+    image_word: &'static str,
+) -> Result<PathBuf, ExportError> {
     let disk = writer.disk;
     let beside = |end: &str| {
         let mut name = iso.as_os_str().to_owned();
@@ -455,6 +465,7 @@ fn write_iso(writer: &Writer<'_>, volume: Numbered<'_>, iso: &Path) -> Result<Pa
     disk.create_dir_all(&aside).map_err(|cause| write_error(&aside, cause))?;
     writer.write(volume, &aside)?;
     disk.remove_tree(&image).map_err(|cause| write_error(&image, cause))?;
+    writer.bar.set_message(image_word);
     let (trip, (_, number, count)) = (writer.papers.waybill.trip, volume);
     let label = if count == 1 { format!("TRILOCK_{trip}") } else { format!("TRILOCK_{trip}_{number}") };
     let done = Command::new("xorriso")

@@ -64,7 +64,7 @@ impl Fetch {
         let mut arguments = vec![("from", day(from)), ("to", day(to)), ("format", format.name().to_owned())];
         arguments.extend(acts.person.iter().map(|person| ("person", person.to_string())));
         arguments.extend(acts.medium.iter().map(|medium| ("medium", medium.to_string())));
-        let answer = desk.ask(&person, ACTION, &arguments, now, CARRY_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(&person, ACTION, &arguments, now, CARRY_WAIT_MS))?;
         let lack = |field| DeskError::Answer { action: ACTION, field };
         let word = |field| answer.details.get(field).and_then(|value| value.as_str()).ok_or(lack(field));
         let (lines, stated) = (number(&answer, ACTION, "lines")?, number(&answer, ACTION, "bytes")?);

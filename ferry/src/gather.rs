@@ -276,14 +276,14 @@ impl Gathering<'_> {
 
     /// 10.3.8. All volumes are here: what came in parts is verified as a whole, and nothing of the waybill is missing.
     fn close(&self, copies: &Folder) -> Result<(), GatherError> {
-        let quiet = ProgressBar::hidden();
         // Files that came whole on this volume were verified a moment ago; the others lay in the desk meanwhile.
         let here = self.layout.names(self.papers);
         for line in &self.papers.waybill.lines {
             if here.contains(&line_file_name(line)) {
                 continue;
             }
-            let whole = read_line(copies, line, self.papers.signed.suite, &quiet, &mut |_| Ok(()));
+            self.bar.inc_length(line.size);
+            let whole = read_line(copies, line, self.papers.signed.suite, self.bar, &mut |_| Ok(()));
             let proven = whole.map_err(GatherError::from).and_then(|()| self.prove_line(copies, line));
             if let Err(error) = proven {
                 // The volumes promised it and do not hold it: what counted as gathered did not.

@@ -47,7 +47,7 @@ impl Held {
 
     fn show(&self, desk: &Desk, person: &Person, voice: Voice, now: Timestamp) -> Result<(), FetchError> {
         let asked = [("parcel", self.parcel.clone())];
-        let held = desk.ask(person, "held", &asked, now, ASK_WAIT_MS)?.details;
+        let held = voice.during(voice.waiting(), || desk.ask(person, "held", &asked, now, ASK_WAIT_MS))?.details;
         voice.object(&held);
         let word = |of: &Value, key: &str| shown(of.get(key).and_then(Value::as_str).unwrap_or("-").as_ref());
         let (name, route, crossing) = (word(&held, "name"), word(&held, "route"), word(&held, "crossing"));
@@ -69,7 +69,7 @@ impl Held {
     ) -> Result<(), FetchError> {
         let reason = self.reason.clone().unwrap_or_default();
         let asked = [("parcel", self.parcel.clone()), ("reason", reason)];
-        let answer = desk.ask(person, TAKE, &asked, now, CARRY_WAIT_MS)?;
+        let answer = voice.during(voice.waiting(), || desk.ask(person, TAKE, &asked, now, CARRY_WAIT_MS))?;
         let lack = |field| DeskError::Answer { action: TAKE, field };
         let word = |field| answer.details.get(field).and_then(Value::as_str).ok_or(lack(field));
         let (stated, file) = (number(&answer, TAKE, "bytes")?, PathBuf::from(word("file")?));

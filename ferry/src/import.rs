@@ -175,7 +175,7 @@ impl Import {
         };
         let nothing_new = trips.is_empty();
         if nothing_new {
-            voice.object(&json!({"trips": 0}));
+            voice.object(&json!({"code": "nothing-new", "trips": 0}));
             voice.line(language.pick("Nothing new on this medium.", "介质上没有未导入的批次。"));
         }
         if nothing_new && repeated.is_empty() && others.is_empty() {
@@ -357,7 +357,8 @@ impl Import {
             let _ = disk.remove_tree(&aside);
         }
         copied?;
-        put_in_place(disk, &papers.bytes, approvals, &aside, place)?;
+        let syncing = voice.language.pick("making it durable", "落盘");
+        voice.during(syncing, || put_in_place(disk, &papers.bytes, approvals, &aside, place))?;
         // An earlier export of the trip may have begun in volumes.
         let volumes = incoming.join(format!(".vol-{}-{trip}", papers.waybill.crossing));
         Ok(disk.remove_tree(&volumes).map_err(|cause| write_error(&volumes, cause))?)
@@ -385,7 +386,9 @@ impl Teller<'_> {
             let bill = &papers.waybill;
             arguments.extend([("crossing", bill.crossing.to_string()), ("medium", bill.medium.to_string())]);
         }
-        let told = self.desk.ask(self.person, "turned-away", &arguments, self.now, TELL_WAIT_MS);
+        let told = self.voice.during(self.voice.waiting(), || {
+            self.desk.ask(self.person, "turned-away", &arguments, self.now, TELL_WAIT_MS)
+        });
         if let Err(error) = &told {
             let language = self.voice.language;
             self.voice.warn(&say!(
@@ -671,7 +674,7 @@ fn alarm(voice: Voice, unlisted: &[String]) {
     }
     let count = unlisted.len();
     let named = unlisted.get(..NAMED_MAX).unwrap_or(unlisted);
-    voice.object(&json!({"alarm": "not-on-waybill", "count": count, "names": named}));
+    voice.object(&json!({"code": "not-on-waybill", "alarm": "not-on-waybill", "count": count, "names": named}));
     voice.warn(&say!(
         voice.language,
         "the medium holds {count} things that are on no waybill; they were not opened:",

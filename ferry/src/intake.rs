@@ -18,6 +18,7 @@ use protocol::suite::Digest;
 use protocol::trust::Role;
 use protocol::{Name, Signed, Suite, Zone};
 use serde_json::json;
+use spool::desk::{answer_name, request_name};
 use spool::disk::Disk;
 
 use crate::aside::{self, Aside, Left};
@@ -152,6 +153,7 @@ impl Intake {
         if let Some((paper, request, aside)) = begun(&name, &route, &inlet, &place, &papers)? {
             return finish(voice, &desk, &disk, (&paper, &request), aside, &place, &papers);
         }
+        put_aside_unused(voice, &desk, (&name, &route), &papers)?;
         are_free(&place, &papers)?;
         // Not before: what was signed and not yet set belongs to the same command again.
         aside::sweep(&disk, &inlet);
@@ -195,6 +197,47 @@ impl Intake {
     }
 }
 
+/// The signature of this intake, without its listing and with nothing aside: it died before its folder was set, and another
+/// intake swept that. Nobody was asked with it, for a listing lies there by then; it is kept under another name all the same.
+fn put_aside_unused(
+    voice: Voice,
+    desk: &Desk,
+    (name, route): (&str, &Name),
+    papers: &[PathBuf; 2],
+) -> Result<(), IntakeError> {
+    let [listing, signature] = papers;
+    if is_there(listing) || !is_there(signature) {
+        return Ok(());
+    }
+    let Some((_, request)) = signed_before(name, route, signature)? else { return Ok(()) };
+    let asked = desk.layout.desk_requests().join(request_name(&request.id));
+    if is_there(&asked) || is_there(&desk.layout.desk_answers().join(answer_name(&request.id))) {
+        return Ok(());
+    }
+    let mut unused = signature.as_os_str().to_owned();
+    unused.push(format!(".unused-{}", request.id.to_string().chars().take(12).collect::<String>()));
+    let unused = PathBuf::from(unused);
+    Disk::real().rename_new(signature, &unused).map_err(|cause| write_error(&unused, cause))?;
+    let shown = shown(unused.as_os_str());
+    voice.warn(&say!(
+        voice.language,
+        "an intake of this name was signed and interrupted, and what it had copied was cleared away since; it begins anew. Its signature is {shown} now: keep it",
+        "同名提交签名后中断，已复制内容其后被清除，现重新开始。原签名已改名为 {shown}，请保存"
+    ));
+    Ok(())
+}
+
+/// The request that lies signed beside a listing, where it is of the same intake.
+fn signed_before(name: &str, route: &Name, signature: &Path) -> Result<Option<(Vec<u8>, Request)>, IntakeError> {
+    let bytes = folder::read_file(signature, SIGNATURE_BYTES_MAX)?;
+    let request = Signed::parse::<Request>(&bytes).and_then(|signed| signed.read_unverified::<Request>());
+    let same = |request: &Request| {
+        let is = |word: &str, wanted: &str| request.argument(word) == Some(wanted);
+        request.action.as_str() == "intake" && is("name", name) && is("route", route.as_str())
+    };
+    Ok(request.ok().filter(same).map(|request| (bytes, request)))
+}
+
 /// The intake of this name and listing that died after it was signed.
 fn begun(
     name: &str,
@@ -206,13 +249,7 @@ fn begun(
     if !is_there(&papers[1]) {
         return Ok(None);
     }
-    let bytes = folder::read_file(&papers[1], SIGNATURE_BYTES_MAX)?;
-    let request = Signed::parse::<Request>(&bytes).and_then(|signed| signed.read_unverified::<Request>());
-    let same = |request: &Request| {
-        let is = |word: &str, wanted: &str| request.argument(word) == Some(wanted);
-        request.action.as_str() == "intake" && is("name", name) && is("route", route.as_str())
-    };
-    let Some(request) = request.ok().filter(same) else { return Ok(None) };
+    let Some((bytes, request)) = signed_before(name, route, &papers[1])? else { return Ok(None) };
     match Aside::left(inlet, &request.id) {
         Left::Nothing => Ok(None),
         Left::Held => Err(IntakeError::Running { place: place.to_owned() }),
@@ -235,8 +272,11 @@ fn finish(
     let mut files = Vec::new();
     look(&copied, "", 0, &mut 0, &mut files)?;
     let reading = voice.language.pick("reading back what was copied", "回读已复制内容");
-    let sums = || files.iter().map(|file| sum(&copied, &file.path)).collect::<Result<Vec<_>, _>>();
-    let digests = voice.during(reading, sums)?;
+    let bar = voice.bar(files.iter().map(|file| file.bytes).sum(), reading.to_owned());
+    let read = |file: &Found| sum(&copied, &file.path).inspect(|_| bar.inc(file.bytes));
+    let digests = files.iter().map(read).collect::<Result<Vec<_>, _>>();
+    bar.finish_and_clear();
+    let digests = digests?;
     let text = listing_of(&files, &digests);
     let stands = || folder::read_file(&papers[0], text.len()).is_ok_and(|bytes| bytes == text.as_bytes());
     let signed = request.argument("listing") == Some(&Suite::Std.digest(text.as_bytes()).to_string());
@@ -269,7 +309,7 @@ fn tell(voice: Voice, place: &Path, papers: &[PathBuf; 2], who: &Name, (files, d
     let (language, total) = (voice.language, files.iter().map(|file| file.bytes).sum());
     let (count, amount, to, list) = (files.len(), size(total), place.display(), papers[0].display());
     voice.object(&json!({
-        "inlet": place, "listing": papers[0], "signature": papers[1], "operator": who, "bytes": total,
+        "code": "taken-in", "inlet": place, "listing": papers[0], "signature": papers[1], "operator": who, "bytes": total,
         "files": files.iter().zip(digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
     }));
     voice.line(&say!(language, "{count} files, {amount} -> {to}", "{count} 个文件，{amount} -> {to}"));

@@ -22,6 +22,7 @@ use crate::folder::{Folder, FolderError, Item, Kind};
 use crate::keyfile::Person;
 use crate::papers::{APPROVAL_SUFFIX, APPROVALS, Papers, PapersError, WAYBILL};
 use crate::parity::{self, Parity, ParityError};
+use crate::presence::Presence;
 use crate::volume::{Cut, Layout, Plan, PlanError, VOLUME, VolumeError, cut_name, cut_span, piece};
 use crate::words::shown;
 
@@ -278,6 +279,7 @@ impl Writer<'_> {
         let trip = papers.waybill.trip;
         let ours = medium.join(OURS);
         let place = ours.join(trip.to_string());
+        let present = Presence::of(medium);
         let failed = |path: &Path, cause| MediumError::Copy(write_error(path, cause));
         if place.symlink_metadata().is_ok() {
             // The same trip again: left where it is whole, written anew where it is not, never written over where it is another.
@@ -311,6 +313,11 @@ impl Writer<'_> {
         self.fill(volume, shape.as_ref(), &aside)?;
         // One sync for all: thousands of files, each synced by itself, take a stick minutes.
         disk.sync_file_system(&aside).map_err(|cause| failed(&aside, cause))?;
+        // Under a medium that was unmounted meanwhile lies a folder of this machine's disk, and takes what is left.
+        if present.is_some_and(|present| present.is_gone()) {
+            disk.remove_tree(&aside).map_err(|cause| failed(&aside, cause))?;
+            return Err(MediumError::NoMedium { path: medium.to_owned() });
+        }
         disk.remove_tree(&place).map_err(|cause| failed(&place, cause))?;
         disk.rename(&aside, &place).map_err(|cause| failed(&place, cause))?;
         Ok(place)

@@ -548,7 +548,14 @@ pub(crate) enum Rows {
 }
 
 /// Holds the sectors of a medium against the index. `spans` are the pieces on it.
-pub(crate) fn check(medium: &Folder, parity: Parity<'_>, index: &Index, spans: &[Span], rows: Rows) -> Found {
+pub(crate) fn check(
+    medium: &Folder,
+    parity: Parity<'_>,
+    index: &Index,
+    spans: &[Span],
+    rows: Rows,
+    bar: &ProgressBar,
+) -> Found {
     let shape = parity.shape;
     let parts: Vec<Span> = files(shape)
         .map(|(name, bytes)| Span { name, file_bytes: bytes, offset: 0, size: bytes, digest: None })
@@ -559,6 +566,8 @@ pub(crate) fn check(medium: &Folder, parity: Parity<'_>, index: &Index, spans: &
     }
     let mut found = Found { index: index.lost, ..Found::default() };
     let mut missing: BTreeMap<u64, u64> = BTreeMap::new();
+    let all: u64 = both.iter().map(|(_, _, sectors)| sectors).sum();
+    bar.inc_length(all.saturating_mul(SECTOR_BYTES as u64));
     for (row, base, sectors) in &mut both {
         let mut bad = Vec::new();
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -571,6 +580,7 @@ pub(crate) fn check(medium: &Folder, parity: Parity<'_>, index: &Index, spans: &
                     bad.push(place);
                     *missing.entry(shape.place(place).0).or_default() += 1;
                 }
+                bar.inc(bytes.len() as u64);
             }
         }
         found.damage.extend(damage(row, bad.into_iter()).into_values());

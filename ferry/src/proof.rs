@@ -335,11 +335,18 @@ fn of_waybill(bytes: Vec<u8>, trust: &Trust, language: Language) -> Proof {
     );
     let (trip, source, at, files, amount) = (bill.trip, &bill.source, bill.at, bill.lines.len(), size(papers.total()));
     let key = who(trust, &papers.signed.signer);
-    proof.holds.push(say!(
-        language,
-        "trip {trip} of {source}: {files} files, {amount}, signed by {key} at {at}",
-        "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
-    ));
+    proof.holds.push(match files {
+        0 => say!(
+            language,
+            "trip {trip} of {source}: an empty waybill, nothing more comes under this number; signed by {key} at {at}",
+            "{source} 的批次 {trip}：空运单，该编号下不再运送任何内容；由 {key} 于 {at} 签名"
+        ),
+        _ => say!(
+            language,
+            "trip {trip} of {source}: {files} files, {amount}, signed by {key} at {at}",
+            "{source} 的批次 {trip}：{files} 个文件，{amount}，由 {key} 于 {at} 签名"
+        ),
+    });
     proof.holds.push(stated_sentence(&stated, language));
     let what = language.pick("the waybill", "运单");
     proof.ask(trust, what, (papers.signed.signer, bill.at), &[], language);

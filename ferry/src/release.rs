@@ -40,7 +40,10 @@ impl Release {
         let parcel = ("parcel", self.parcel.clone());
         let reason = ("reason", self.reason.clone());
         let days = ("days", self.days.to_string());
-        let held = desk.ask(&person, "held", std::slice::from_ref(&parcel), now, ASK_WAIT_MS)?.details;
+        let ask = |action, arguments: &[_]| {
+            voice.during(voice.waiting(), || desk.ask(&person, action, arguments, now, ASK_WAIT_MS))
+        };
+        let held = ask("held", std::slice::from_ref(&parcel))?.details;
         let findings = held.get("findings").and_then(Value::as_array).cloned().unwrap_or_default();
         let word = |finding: &Value, key: &str| finding.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
         for finding in &findings {
@@ -55,10 +58,10 @@ impl Release {
             for (rule, file) in named {
                 let crossing = ("crossing", word(&held, "crossing"));
                 let arguments = [("rule", rule), ("file", file), crossing, days.clone(), reason.clone()];
-                desk.ask(&person, "except", &arguments, now, ASK_WAIT_MS)?;
+                ask("except", &arguments)?;
             }
         }
-        let answer = desk.ask(&person, "release", &[parcel, days, reason], now, ASK_WAIT_MS)?;
+        let answer = ask("release", &[parcel, days, reason])?;
         let released = answer.details.get("released").and_then(Value::as_bool).unwrap_or_default();
         voice.object(&json!({ "parcel": self.parcel, "released": released, "findings": findings }));
         voice.line(&if released {

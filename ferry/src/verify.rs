@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use protocol::bundle;
 use protocol::suite::Digest;
 use protocol::tree::root_of_reader;
@@ -20,6 +21,7 @@ use crate::folder::{Folder, FolderError, Kind};
 use crate::journeys::{Journeys, Parcel};
 use crate::medium::{OURS, strangers, trip_number};
 use crate::papers::{APPROVALS, Papers, WAYBILL};
+use crate::presence::Presence;
 use crate::proof::{self, Proof, Stamp, What};
 use crate::trustdir::{self, TrustDirError};
 use crate::volume::Layout;
@@ -54,6 +56,9 @@ pub(crate) enum VerifyError {
     /// Something failed; it was said which.
     #[error("{failed} of {checked} objects failed")]
     Failed { failed: usize, checked: usize, first: String, cause: String },
+    /// A medium that is no longer in: what was not read of it says nothing about it.
+    #[error("{} was pulled out after {checked} objects", path.display())]
+    PulledOut { path: PathBuf, checked: usize },
     /// The account.
     #[error("the report {}: {cause}", path.display())]
     Report { path: PathBuf, cause: std::io::Error },
@@ -124,9 +129,10 @@ impl Verify {
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), VerifyError> {
         let language = voice.language;
         let trust = trustdir::read(&self.trust)?;
+        let before: Vec<Presence> = self.paths.iter().filter_map(|path| Presence::of(path)).collect();
         let mut walk = Walk::default();
         for path in &self.paths {
-            walk.named(path)?;
+            walk.named(path).map_err(|error| pulled_out(&before, 0).err().unwrap_or(error))?;
         }
         if walk.targets.is_empty() && walk.refused.is_empty() {
             return Err(VerifyError::Nothing { passed_over: walk.passed_over });
@@ -142,6 +148,10 @@ impl Verify {
                 let suite = target.trip.and_then(|trip| walk.trips.get(trip)).and_then(|trip| trip.suite);
                 proof::of_file(&target.path, &trust, suite, language, &bar)
             });
+            // Of a medium that is gone nobody can say what is wrong with the file.
+            if proofs.iter().any(|proof| proof.failure.is_some()) {
+                self.still_in(&before, rows.len())?;
+            }
             for (target, mut proof) in some.iter().zip(proofs) {
                 let trip = target.trip.and_then(|trip| walk.trips.get_mut(trip));
                 if let (Some(trip), Some(name)) = (trip, target.path.file_name().and_then(|name| name.to_str())) {
@@ -155,12 +165,19 @@ impl Verify {
             }
             targets = later;
         }
+        if !walk.refused.is_empty() {
+            self.still_in(&before, rows.len())?;
+        }
         for (path, cause) in &walk.refused {
             rows.push(self.tell(voice, &bar, path, &Proof::failed(What::Unknown, cause.clone()), &mut page)?);
         }
         for trip in &walk.trips {
+            bar.set_message(language.pick("holding against the waybill", "与运单核对"));
             let (mut holds, mut notes) = (Vec::new(), Vec::new());
-            let failure = trip.check(&trust, language, &mut holds, &mut notes).err();
+            let failure = trip.check(&trust, language, &bar, &mut holds, &mut notes).err();
+            if failure.is_some() {
+                self.still_in(&before, rows.len())?;
+            }
             let proof = Proof { holds, notes, failure, ..Proof::failed(What::Waybill, String::new()) };
             let row = self.tell(voice, &bar, &trip.path, &proof, &mut page)?;
             rows.push(Row { what: "trip", ..row });
@@ -168,6 +185,16 @@ impl Verify {
         bar.finish_and_clear();
         let parcels = compare(voice, journeys, self.delivered, &mut rows, &mut page).map_err(|e| self.unwritten(e))?;
         sum_up(voice, &rows, parcels, walk.passed_over, page).map_err(|e| self.unwritten(e))?
+    }
+
+    /// A medium that was pulled out ends it, and an account that was begun is none.
+    fn still_in(&self, before: &[Presence], checked: usize) -> Result<(), VerifyError> {
+        let gone = pulled_out(before, checked);
+        if let (Err(_), Some(report)) = (&gone, &self.report) {
+            // The same command writes it anew; a half of one that stays is the lesser evil.
+            let _left = spool::Disk::real().remove_file(report);
+        }
+        gone
     }
 
     /// The page of the account, where one is asked for.
@@ -186,7 +213,7 @@ impl Verify {
     fn tell(
         &self,
         voice: Voice,
-        bar: &indicatif::ProgressBar,
+        bar: &ProgressBar,
         path: &Path,
         proof: &Proof,
         page: &mut Option<Page>,
@@ -196,7 +223,7 @@ impl Verify {
             page.object(&shown_path, proof).map_err(|e| self.unwritten(e))?;
         }
         voice.object(&json!({
-            "path": shown_path, "what": proof.what.word(), "ok": proof.failure.is_none(), "cause": proof.failure,
+            "code": if proof.failure.is_none() { "proven" } else { "failed" }, "path": shown_path, "what": proof.what.word(), "ok": proof.failure.is_none(), "cause": proof.failure,
             "checked": proof.holds, "notes": proof.notes, "facts": proof.facts,
         }));
         if !self.brief && !voice.json {
@@ -219,6 +246,7 @@ impl Trip {
         &self,
         trust: &Trust,
         language: Language,
+        bar: &ProgressBar,
         holds: &mut Vec<String>,
         notes: &mut Vec<String>,
     ) -> Result<(), String> {
@@ -244,11 +272,16 @@ impl Trip {
             line.map_or(Ok(()), |line| self.check_line(&papers.waybill, line, language))?;
         }
         // 10.3.7, 10.3.8
-        check_parts(&folder, &papers, &layout, trust).map_err(|(name, cause)| format!("{name}: {cause}"))?;
+        check_parts(&folder, &papers, &layout, trust, bar).map_err(|(name, cause)| format!("{name}: {cause}"))?;
         let (files, number, count) = (papers.waybill.lines.len(), layout.number, layout.count);
         let (pieces, parts) = (layout.pieces.len(), layout.pieces.iter().filter(|piece| piece.part > 0).count());
         let whole = pieces - parts;
         holds.push(match count {
+            1 if files == 0 => say!(
+                language,
+                "trip {trip}: its waybill is empty and nothing else lies here; its number lets the next trip pass",
+                "批次 {trip}：运单为空，此处无其他文件；其编号使后一批次得以导入"
+            ),
             1 => say!(
                 language,
                 "trip {trip}: all {files} files of the waybill are there and equal to it",
@@ -375,13 +408,19 @@ impl Walk {
 }
 
 /// Parts of large bundles are what their volume says; where all of one lie here, it is proven as a whole.
-fn check_parts(folder: &Folder, papers: &Papers, layout: &Layout, trust: &Trust) -> Result<(), (String, String)> {
-    let quiet = indicatif::ProgressBar::hidden();
+fn check_parts(
+    folder: &Folder,
+    papers: &Papers,
+    layout: &Layout,
+    trust: &Trust,
+    bar: &ProgressBar,
+) -> Result<(), (String, String)> {
     let suite = papers.signed.suite;
     let mut bundles: BTreeMap<u64, Vec<Span>> = BTreeMap::new();
     for piece in layout.pieces.iter().filter(|piece| piece.part > 0) {
         let span = layout.span(papers, piece);
-        read_span(folder, &span, suite, &quiet, &mut |_| Ok(())).map_err(|e| (span.name.clone(), e.to_string()))?;
+        bar.inc_length(span.size);
+        read_span(folder, &span, suite, bar, &mut |_| Ok(())).map_err(|e| (span.name.clone(), e.to_string()))?;
         bundles.entry(piece.line).or_default().push(span);
     }
     for (place, parts) in bundles {
@@ -412,6 +451,12 @@ fn check_parts(folder: &Folder, papers: &Papers, layout: &Layout, trust: &Trust)
         }
     }
     Ok(())
+}
+
+/// Is everything that was named still where it was?
+fn pulled_out(before: &[Presence], checked: usize) -> Result<(), VerifyError> {
+    let gone = before.iter().find(|medium| medium.is_gone());
+    gone.map_or(Ok(()), |gone| Err(VerifyError::PulledOut { path: gone.path().to_owned(), checked }))
 }
 
 /// `TRILOCK/<number>`: what lies there came by a trip, and only its waybill says what all of it is.
@@ -528,6 +573,7 @@ fn sum_up(
     let failed: Vec<&Row> = rows.iter().filter(|row| row.failure.is_some()).collect();
     let notes: usize = rows.iter().map(|row| row.notes).sum();
     voice.object(&json!({
+        "code": if failed.is_empty() { "verified" } else { "failed" },
         "summary": {"checked": rows.len(), "failed": failed.len(), "parcels": parcels, "notes": notes, "passed_over": passed_over},
     }));
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

@@ -167,6 +167,32 @@ fn a_copy_that_died_is_swept_by_the_next_intake_and_one_that_runs_is_not() {
     assert_eq!(stage.in_inlet(), [alive.as_str(), "case-7"]);
 }
 
+/// Signed, and killed before its folder was set: to another intake into the same inlet it looks like one that nobody signed.
+#[test]
+fn an_intake_whose_copy_another_one_swept_begins_anew_and_keeps_the_signature_that_nobody_was_asked_with() {
+    let stage = Stage::new("intake-swept-signed");
+    let aside = stage.killed_while_it_asks();
+    let request = fs::read_dir(stage.spool.join("desk/requests")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(request).unwrap();
+    fs::remove_file(stage.office.dir.join("list")).unwrap();
+    let first = fs::read(stage.office.dir.join("list.sig")).unwrap();
+    fs::rename(&aside, stage.inlet.join(aside.file_name().unwrap().to_str().unwrap().replace(".set-", ".tmp-")))
+        .unwrap();
+    let _node = stage.daemon();
+    stage.run(0, "other");
+    assert_eq!(stage.in_inlet(), ["case-7"], "the other one swept it");
+    fs::remove_dir_all(stage.inlet.join("case-7")).unwrap();
+    let said = stage.run(0, "list");
+    assert!(said.contains("list.sig.unused-"), "{said}");
+    stage.is_done("list");
+    let kept: Vec<PathBuf> = fs::read_dir(&stage.office.dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept = kept.iter().find(|path| path.to_string_lossy().contains("list.sig.unused-")).unwrap();
+    assert_eq!(fs::read(kept).unwrap(), first, "a signature is never lost");
+    // A signature beside its listing is of an intake that was asked: that one stands.
+    fs::remove_dir_all(stage.inlet.join("case-7")).unwrap();
+    assert!(stage.run(1, "list").contains("already"));
+}
+
 #[test]
 fn intakes_killed_anywhere_end_as_one_drop_with_its_papers() {
     let stage = Stage::new("intake-anywhere");

@@ -8,9 +8,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use protocol::Signed;
 use protocol::Suite;
-use protocol::waybill::LineKind;
-use world::{Daemon, Office, PASSPHRASE, expect, json_lines};
+use protocol::waybill::{LineKind, Waybill};
+use world::{Daemon, Office, PASSPHRASE, expect, json_lines, stranger};
 
 struct Stage {
     office: Office,
@@ -585,4 +586,65 @@ fn a_trip_that_the_node_refused_is_not_wiped_and_one_that_it_took_before_is() {
     fs::create_dir(stage.trip()).unwrap();
     stage.import_and_wipe(0);
     assert!(!stage.trip().exists());
+}
+
+/// A trip that lapsed and of which nothing is left goes again under its number with no lines.
+#[test]
+fn an_empty_waybill_goes_the_whole_way_and_is_told_as_one_by_ferry_and_by_a_stranger() {
+    let stage = Stage::new("empty", Suite::Std);
+    stage.export();
+    fs::remove_dir_all(stage.trip()).unwrap();
+    let staged = stage.inner.layout.desk_trips().join("17");
+    let bytes = fs::read(staged.join("waybill")).unwrap();
+    let bill: Waybill = Signed::parse::<Waybill>(&bytes).unwrap().read_unverified().unwrap();
+    let empty = Signed::make(&stage.office.intranet, &Waybill { lines: Vec::new(), ..bill });
+    for entry in sealed_in(&staged) {
+        fs::remove_file(entry).unwrap();
+    }
+    fs::write(staged.join("waybill"), empty.to_bytes()).unwrap();
+    let again = ["reexport", "--spool", stage.inner.spool(), "--key", &stage.operator, "--trip", "17", "--medium"];
+    let slip = ["--slip", stage.office.dir.to_str().unwrap()];
+    assert!(expect(0, &[&again[..], &[stage.medium()], &slip].concat()).contains("trip 17: 0 files"));
+    stage.approve(0, &stage.first);
+    stage.approve(0, &stage.second);
+    stage.confirm(0);
+
+    // On its medium, and as it is kept in evidence.
+    let evidence = stage.office.dir.join("evidence");
+    fs::create_dir_all(&evidence).unwrap();
+    fs::copy(staged.join("waybill"), evidence.join(format!("{}.waybill", empty.digest()))).unwrap();
+    let medium = expect(0, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
+    assert!(medium.contains("its waybill is empty and nothing else lies here"), "{medium}");
+    let kept = expect(0, &["verify", evidence.to_str().unwrap(), "--trust", stage.office.trust_path()]);
+    assert!(kept.contains("an empty waybill, nothing more comes under this number"), "{kept}");
+    for place in [stage.medium(), evidence.to_str().unwrap()] {
+        if let Some((holds, words)) = stranger(place, stage.office.trust_path()) {
+            assert!(holds && words.contains("empty waybill"), "{words}");
+        }
+    }
+    // What lies beside it is no part of it.
+    fs::write(stage.trip().join("0123456789abcdef0123456789abcdef.bundle"), b"MZ").unwrap();
+    expect(1, &["verify", stage.medium(), "--trust", stage.office.trust_path()]);
+    fs::remove_file(stage.trip().join("0123456789abcdef0123456789abcdef.bundle")).unwrap();
+    assert!(stage.import(0).contains("trip 17 from intranet: imported. 0 files"));
+}
+
+#[test]
+fn the_overview_names_a_trip_that_lapsed_as_the_next_with_what_it_takes_and_what_it_leaves() {
+    let stage = Stage::new("lapsed", Suite::Std);
+    let queue = |more: &str| {
+        let row = format!(
+            r#"{{"queue": "outbox intranet-extranet", "entries": 3, "bytes": 5000, "next_entries": 1, "next_bytes": 2000{more}}}"#
+        );
+        fs::write(stage.inner.layout.status().join("status.json"), format!(r#"{{"queues": [{row}]}}"#)).unwrap();
+        let trips = r#"[{"trip": 1, "direction": "out", "state": "expired"}, {"trip": 2, "direction": "out", "state": "expired"}]"#;
+        fs::write(stage.inner.layout.status().join("trips.json"), trips).unwrap();
+        expect(0, &["--spool", stage.inner.spool()])
+    };
+    let said = queue(r#", "next_again": 1, "later_entries": 2"#);
+    assert!(said.contains("the next trip is 1,"), "{said}");
+    assert!(said.contains("the next export is trip 1 again, which lapsed: 1 files"), "{said}");
+    assert!(said.contains("2 files wait for the one after it") && !said.contains("for the next trip:"), "{said}");
+    let said = queue("");
+    assert!(said.contains("the next trip is 3,") && said.contains("for the next trip: 1 files"), "{said}");
 }

@@ -55,7 +55,8 @@ impl Said {
         for word in words {
             assert!(self.text.contains(word), "\"{word}\" is not said: {}", self.text);
         }
-        assert!(exit == 0 || self.text.contains("what to do: "), "a refusal says what to do: {}", self.text);
+        let remedy = ["what to do: ", "处理办法: "].iter().any(|words| self.text.contains(words));
+        assert!(exit == 0 || remedy, "a refusal says what to do: {}", self.text);
     }
 }
 
@@ -88,8 +89,13 @@ impl Running {
     /// Holds the command as soon as it has begun its work on files, which shows by a folder that it makes aside, lets
     /// something happen, and lets it go on. Not caught where it was through before.
     fn caught(&mut self, aside: &Path, happens: impl FnOnce()) -> bool {
+        self.caught_when(|_| fs::read_dir(aside).is_ok_and(|files| files.count() > 1), happens)
+    }
+
+    /// The same, as soon as something shows that it is where it should be.
+    fn caught_when(&mut self, shows: impl Fn(u32) -> bool, happens: impl FnOnce()) -> bool {
         while self.child.try_wait().unwrap().is_none() {
-            if fs::read_dir(aside).is_ok_and(|files| files.count() > 1) {
+            if shows(self.child.id()) {
                 self.signal(Signal::STOP);
                 happens();
                 self.signal(Signal::CONT);
@@ -107,8 +113,8 @@ impl Running {
 }
 
 impl Scene {
-    /// A trip of the intranet, exported, countersigned and confirmed on a medium, and nothing imported.
-    fn new() -> Scene {
+    /// Results wait at the intranet, and nothing was exported.
+    fn waiting() -> Scene {
         let root = tempfile::Builder::new().prefix("trilock-media-").tempdir_in(ground()).unwrap();
         // Rewritable, and used on the other side's way in.
         let register = "[[ferry.medium]]\nid = \"stick-0007\"\ndirection = \"in\"\n";
@@ -119,7 +125,12 @@ impl Scene {
             fs::create_dir(folder).unwrap();
         }
         fs::write(canary.join("untouched"), "as it was").unwrap();
-        let scene = Scene { office, good, canary, root };
+        Scene { office, good, canary, root }
+    }
+
+    /// A trip of the intranet, exported, countersigned and confirmed on a medium, and nothing imported.
+    fn new() -> Scene {
+        let scene = Scene::waiting();
         scene.export(&scene.good, "disc-0001").is(0, &["trip 1: 30"]);
         let medium = scene.good.to_str().unwrap();
         for person in ["approver-li", "approver-zhao"] {
@@ -134,15 +145,14 @@ impl Scene {
         let out = fs::File::create(&log).unwrap();
         let key = self.office.root.join("people").join(format!("{person}.key.pem"));
         let bounded = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\"");
-        let child = Command::new("sh")
-            .args(["-c", &bounded])
-            .arg(program("ferry"))
-            .args([command, "--spool"])
-            .arg(self.office.spool(node))
-            .arg("--key")
-            .arg(key)
-            .arg("--passphrase-file")
-            .arg(self.office.root.join("passphrase"))
+        let mut bounded_one = Command::new("sh");
+        bounded_one.args(["-c", &bounded]).arg(program("ferry")).arg(command);
+        // An auditor has no desk and no key.
+        if command != "verify" {
+            bounded_one.arg("--spool").arg(self.office.spool(node)).arg("--key").arg(key);
+            bounded_one.arg("--passphrase-file").arg(self.office.root.join("passphrase"));
+        }
+        let child = bounded_one
             .args(arguments)
             .current_dir(self.root.path())
             .env("LANG", "C")
@@ -698,4 +708,207 @@ fn tree(scene: &Scene, kind: &str, image: &Path, place: &Path, noise: &mut Noise
         }
     }
     println!("{kind}: {mounted} broken trees could be mounted, exits {ends:?}");
+}
+
+/// A rewritable medium that is pulled out of its drive and put in again as it was at that moment.
+struct Stick {
+    image: PathBuf,
+    place: PathBuf,
+    disk: Ext4,
+    mounted: Option<Volume>,
+}
+
+impl Stick {
+    fn new(folder: &Path) -> Stick {
+        let (image, place) = (folder.join("stick.img"), folder.join("stick"));
+        let disk = Ext4 { bytes: 64 << 20, features: "", options: "rw" };
+        let mounted = Some(Volume::ext4(&image, &place, &disk).unwrap());
+        Stick { image, place, disk, mounted }
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.image.with_extension("kept")
+    }
+
+    /// The drive is there and empty: what was not written yet never will be.
+    fn pull(&self) {
+        let words = ["--sparse=always".as_ref(), self.image.as_os_str()];
+        run("cp", &[&words[..], &[self.kept().as_os_str()]].concat()).unwrap();
+        let device = format!("/dev/{}", self.mounted.as_ref().unwrap().device().unwrap());
+        fs::OpenOptions::new().write(true).open(&self.image).unwrap().set_len(0).unwrap();
+        run("losetup", &["-c".as_ref(), device.as_ref()]).unwrap();
+    }
+
+    /// Nothing of it is in memory then.
+    fn put_in(&mut self) {
+        drop(self.mounted.take());
+        if self.kept().exists() {
+            fs::rename(self.kept(), &self.image).unwrap();
+        }
+        self.mounted = Some(Volume::again(&self.image, &self.place, &self.disk).unwrap());
+    }
+}
+
+/// Does a process hold a file of the medium open whose name ends so?
+fn holds_open(pid: u32, medium: &Path, end: &str) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let files = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    files.into_iter().any(|file| file.starts_with(medium) && file.to_string_lossy().ends_with(end))
+}
+
+/// What a node tells of trip 1 by a snapshot that it took after now.
+fn state_of(scene: &Scene, node: &str) -> String {
+    let status = scene.office.spool(node).join("status");
+    let written = || fs::metadata(status.join("status.json")).and_then(|about| about.modified()).ok();
+    let since = Instant::now();
+    // The one that it may be writing began before.
+    for _ in 0..2 {
+        let before = written();
+        while written() == before {
+            assert!(since.elapsed() < WITHIN, "{node} writes no snapshot");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+    let trips: serde_json::Value = serde_json::from_slice(&fs::read(status.join("trips.json")).unwrap()).unwrap();
+    trips[0]["state"].as_str().unwrap_or("none").to_owned()
+}
+
+const PULLED_EN: [&str; 3] = ["the medium at", "was pulled out", "put the same medium in again and repeat the command"];
+const PULLED_ZH: [&str; 3] = ["处的介质已被拔出", "请重新插入同一介质并重复该命令", "不会重复计入"];
+
+/// Runs a command twice, in both languages, and pulls its medium out in the middle of it each time; puts it in again.
+fn pulled_in(
+    stick: &mut Stick,
+    start: impl Fn(&str) -> Running,
+    shows: impl Fn(&Path, u32) -> bool,
+    nothing_happened: impl Fn(),
+) {
+    for (language, words) in [("zh", PULLED_ZH), ("en", PULLED_EN)] {
+        let mut tries = 0;
+        let said = loop {
+            tries += 1;
+            assert!(tries <= 20, "the command was never caught at its work");
+            let whole = stick.image.with_extension("whole");
+            drop(stick.mounted.take());
+            fs::copy(&stick.image, &whole).unwrap();
+            stick.put_in();
+            let mut running = start(language);
+            let caught = running.caught_when(|pid| shows(&stick.place, pid), || stick.pull());
+            let said = running.ended();
+            if caught {
+                stick.put_in();
+                break said;
+            }
+            drop(stick.mounted.take());
+            fs::rename(&whole, &stick.image).unwrap();
+        };
+        said.is(3, &words);
+        nothing_happened();
+    }
+}
+
+#[test]
+fn a_medium_pulled_out_in_the_middle_of_any_command_is_told_and_the_same_command_goes_on_with_it() {
+    let folder = match volume::ground("pulled") {
+        Ok(folder) => folder,
+        Err(why) => return println!("SKIPPED: no medium can be mounted here, none was pulled out: {why}"),
+    };
+    let mut scene = Scene::waiting();
+    let mut stick = Stick::new(folder.path());
+    let place = stick.place.to_str().unwrap().to_owned();
+    let trust = scene.office.root.join("extranet/trust").to_str().unwrap().to_owned();
+
+    let export = |language: &str| {
+        let words = ["--medium-id", "disc-0001", "--carrier", "carrier-sun", "--medium", &place, "--lang", language];
+        scene.start("operator-ma", "intranet", "export", &words)
+    };
+    let begun = |place: &Path, _| fs::read_dir(place.join("TRILOCK/.tmp-1")).is_ok_and(|files| files.count() > 20);
+    pulled_in(&mut stick, export, begun, || assert_eq!(state_of(&scene, "intranet"), "staged"));
+    assert!(!stick.place.join("TRILOCK/1").exists(), "a trip is on a medium whole or not at all");
+
+    // Unmounted when all but the last papers lie on it: what is below the mount point is no medium.
+    let unmounted = (0..20).any(|_| {
+        let mut running = export("en");
+        let all = |_| fs::read_dir(stick.place.join("TRILOCK/.tmp-1")).is_ok_and(|files| files.count() > DROPS);
+        let caught = running.caught_when(all, || run("umount", &["-l".as_ref(), stick.place.as_os_str()]).unwrap());
+        let said = running.ended();
+        // Its name leads nowhere now.
+        stick.mounted = None;
+        if caught {
+            said.is(3, &PULLED_EN);
+            assert!(!stick.place.join("TRILOCK/1").exists(), "no trip is written beside the medium");
+            fs::remove_dir_all(stick.place.join("TRILOCK")).ok();
+        }
+        stick.put_in();
+        fs::remove_dir_all(stick.place.join("TRILOCK/1")).ok();
+        caught
+    });
+    assert!(unmounted, "ferry was not caught at its last files");
+    export("en").ended().is(0, &["trip 1: 30", "taken up", "written"]);
+
+    for person in ["approver-li", "approver-zhao"] {
+        scene.office.ferry_as(person, "intranet", "approve", &["--trip", "1"]).unwrap();
+    }
+    let confirm = |language: &str| {
+        scene.start("operator-ma", "intranet", "confirm", &["--trip", "1", "--medium", &place, "--lang", language])
+    };
+    let reads = |place: &Path, pid| holds_open(pid, place, ".bundle");
+    pulled_in(&mut stick, confirm, reads, || assert_eq!(state_of(&scene, "intranet"), "approved"));
+    confirm("en").ended().is(0, &["trip 1: confirmed. 30"]);
+
+    let verify =
+        |language: &str| scene.start("", "", "verify", &[&place, "--trust", &trust, "--brief", "--lang", language]);
+    pulled_in(&mut stick, verify, reads, || ());
+    verify("en").ended().is(0, &[&format!("  {:<12} {:>9} {:>8}", "bundle", DROPS, 0)]);
+
+    let import = |language: &str| {
+        let words = ["--medium", &place, "--trust", &trust, "--wipe", "--lang", language];
+        scene.start("operator-chen", "extranet", "import", &words)
+    };
+    let incoming = scene.office.spool("extranet").join("desk/incoming/.tmp-intranet-extranet-1");
+    let copies = |_: &Path, _| fs::read_dir(&incoming).is_ok_and(|files| files.count() > 20);
+    pulled_in(&mut stick, import, copies, || scene.nothing_came_in());
+
+    // Taken in, and pulled out while its files are overwritten: all that is left is to remove them.
+    let sorted: Vec<PathBuf> = {
+        let mut names = bundles(&stick.place.join("TRILOCK/1"));
+        names.sort();
+        names
+    };
+    let wiped = |_: &Path, _| fs::read(&sorted[0]).map_or(true, |bytes| bytes.first() == Some(&0));
+    pulled_in(&mut stick, import, wiped, || assert_eq!(state_of(&scene, "extranet"), "imported"));
+    import("en").ended().is(0, &["trip 1", "removed from the medium"]);
+    assert!(!stick.place.join("TRILOCK/1").exists(), "nothing of the trip is left on the medium");
+    let all = scene.office.await_that(WITHIN, |office| {
+        (tests::twins::names(&office.outlet("extranet", "responses")).len() == DROPS).then_some(())
+    });
+    assert!(all.is_some(), "every result is delivered once");
+
+    // Survey files come by media too.
+    let case = stick.place.join("case-7");
+    fs::create_dir(&case).unwrap();
+    (0..200_u8).for_each(|n| fs::write(case.join(format!("point-{n}.dat")), vec![n; 8_000]).unwrap());
+    let inlet = scene.office.inlet("intranet", "review-results");
+    let intake = |language: &str| {
+        let words = [case.to_str().unwrap(), "--route", "review-results", "--lang", language];
+        scene.start("operator-ma", "intranet", "intake", &words)
+    };
+    let copies = |_: &Path, _| {
+        let asides = fs::read_dir(&inlet).into_iter().flatten().flatten().map(|entry| entry.path());
+        asides.into_iter().any(|aside| fs::read_dir(aside).is_ok_and(|files| files.count() > 20))
+    };
+    let papers = || {
+        fs::read_dir(scene.root.path())
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("intake-"))
+    };
+    pulled_in(&mut stick, intake, copies, || {
+        // But where the node puts what it takes.
+        let left = fs::read_dir(&inlet).unwrap().flatten().filter(|entry| entry.file_name() != ".claimed");
+        assert_eq!(left.count(), 0, "nothing is left in the inlet");
+        assert_eq!(papers().count(), 0, "nobody signed what was not copied");
+    });
+    intake("en").ended().is(0, &["200 files"]);
+    assert_eq!(papers().count(), 2);
 }

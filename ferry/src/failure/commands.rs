@@ -16,7 +16,7 @@ use crate::verify::VerifyError;
 use crate::words::{Language, say, shown};
 
 use super::things::{self, copy, desk, folder, key, medium};
-use super::{DISK, Failure, REFUSED, USAGE, failure};
+use super::{DISK, Failure, REFUSED, USAGE, failure, pulled_out};
 
 pub(super) fn keygen(error: &KeygenError, l: Language) -> Failure {
     match error {
@@ -518,6 +518,15 @@ pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
             say!(l, "{failed} of {checked} objects failed; first {first}: {cause}", "{checked} 个对象中 {failed} 个失败；首个 {first}：{cause}"),
             l.pick("an unknown key wants its card in the trust folder; anything else is damage or forgery: keep it and report it", "若为未知密钥，请补公钥卡；其他情况为损坏或伪造，请保全并上报"),
         ),
+        VerifyError::PulledOut { path, checked } => {
+            let read = failure(
+                DISK,
+                "pulled-out",
+                say!(l, "{checked} objects were told before", "此前已报告 {checked} 个对象"),
+                "",
+            );
+            pulled_out(path, read, l)
+        }
         VerifyError::Report { path, cause } => {
             let p = path.display();
             failure(DISK, "report", say!(l, "the report {p}: {cause}", "报告 {p}：{cause}"), l.pick("name a new file in a folder that may be written to", "请指定可写目录中的新文件"))
