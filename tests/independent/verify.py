@@ -176,6 +176,8 @@ class Run:
         elif what == "receipt":
             self.parcels.setdefault(proven["parcel"], []).append((row, proven["statement"], [], None))
             self.receipts.setdefault(proven["parcel"], []).append(proven)
+        elif what == "waybill" and not proven["lines"]:
+            row["said"] = "an empty waybill: nothing more comes under its number"
         elif what == "receipt batch":
             self.beside += [(row, receipt) for receipt in proven["told"]]
         row["proven"], row["data"] = proven, data if what == "ledger head" else None
@@ -412,7 +414,7 @@ def heads_of(rows, ledgers, node):
 
 
 def shown(row):
-    return {key: row[key] for key in ("path", "what", "ok", "cause", "notes")}
+    return {key: row[key] for key in ("path", "what", "ok", "cause", "notes", "said") if key in row}
 
 
 def vectors(folder):

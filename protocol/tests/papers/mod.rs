@@ -723,6 +723,13 @@ mod make {
         vec![
             ("waybill-ok", "waybill", "ok", "A trip of two files.", sign(node, &bill())),
             (
+                "waybill-empty-ok",
+                "waybill",
+                "ok",
+                "A trip of no file: it says that nothing more comes under its number.",
+                sign(node, &Waybill { lines: Vec::new(), ..bill() }),
+            ),
+            (
                 "waybill-by-another-node",
                 "waybill",
                 "wrong-signer waybill",
