@@ -22,6 +22,7 @@ pub mod rig;
 pub mod samples;
 pub mod seals;
 pub mod stripping;
+pub mod surveyor;
 pub mod traffic;
 pub mod twins;
 pub mod volume;

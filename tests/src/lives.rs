@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::courier::Courier;
 use crate::office::Office;
 use crate::papers::Noise;
+use crate::surveyor::Surveyor;
 
 /// A daemon is killed so long after it was ready, in milliseconds, where a test sets nothing else.
 const DAEMON_MS: (u64, u64) = (20, 400);
@@ -49,6 +50,7 @@ pub struct Lives {
     pub slowest_start: Duration,
     lives: BTreeMap<&'static str, Life>,
     command_dies: Option<Instant>,
+    intake_dies: Option<Instant>,
 }
 
 impl Lives {
@@ -69,6 +71,7 @@ impl Lives {
             slowest_start: Duration::ZERO,
             lives,
             command_dies: None,
+            intake_dies: None,
         }
     }
 
@@ -137,6 +140,21 @@ impl Lives {
                 *self.kills.entry(format!("ferry {}", step.command())).or_default() += 1;
             }
             self.command_dies = None;
+        }
+        Ok(())
+    }
+
+    /// The same for whoever takes survey files in.
+    pub fn survey(&mut self, surveyor: &mut Surveyor) -> io::Result<()> {
+        if !surveyor.is_running() {
+            surveyor.start(&self.office)?;
+            let dies = self.killing && self.noise.below(3) < 2;
+            self.intake_dies = dies.then(|| Instant::now() + Duration::from_millis(self.noise.below(self.command_ms)));
+        } else if self.intake_dies.is_some_and(|dies| Instant::now() >= dies) {
+            if surveyor.kill()? {
+                *self.kills.entry("ferry intake".to_owned()).or_default() += 1;
+            }
+            self.intake_dies = None;
         }
         Ok(())
     }

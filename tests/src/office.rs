@@ -283,7 +283,19 @@ impl Office {
 
     /// `ferry` as a person, started and not waited for; what it says goes to `<root>/ferry.log`.
     pub fn ferry_start(&self, person: &str, node: &str, command: &str, arguments: &[&str]) -> io::Result<Child> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.root.join("ferry.log"))?;
+        self.ferry_start_to("ferry.log", person, node, command, arguments)
+    }
+
+    /// The same with a log of its own.
+    pub fn ferry_start_to(
+        &self,
+        log: &str,
+        person: &str,
+        node: &str,
+        command: &str,
+        arguments: &[&str],
+    ) -> io::Result<Child> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.root.join(log))?;
         Command::new(self.wishes.programs.join("ferry"))
             .args([command, "--spool"])
             .arg(self.spool(node))

@@ -12,6 +12,7 @@ use crate::courier::{Courier, Step};
 use crate::lives::Lives;
 use crate::office::Office;
 use crate::papers::Noise;
+use crate::surveyor::Surveyor;
 use crate::traffic::Traffic;
 use crate::twins::names;
 
@@ -69,6 +70,8 @@ pub struct Ordeal {
     pub traffic: Traffic,
     /// The people.
     pub courier: Courier,
+    /// Whoever takes survey files in, where anybody does.
+    pub surveyor: Option<Surveyor>,
     /// Which daemons run.
     pub nodes: &'static [&'static str],
     /// Once nobody is killed any more everything comes to rest within this.
@@ -85,7 +88,7 @@ impl Ordeal {
         rest: Duration,
     ) -> Result<Ordeal, Fault> {
         let (lives, courier) = (Lives::new(office, seed), Courier::default());
-        let mut ordeal = Ordeal { lives, traffic, courier, nodes, rest };
+        let mut ordeal = Ordeal { lives, traffic, courier, surveyor: None, nodes, rest };
         ordeal.start_all()?;
         Ok(ordeal)
     }
@@ -107,6 +110,10 @@ impl Ordeal {
         none(self.traffic.wrong.clone(), Fault::Wrong)?;
         none(self.traffic.again.iter().map(|(name, ..)| name.clone()).collect(), Fault::Twice)?;
         none(self.courier.failed.clone(), Fault::Command)?;
+        if let Some(surveyor) = &mut self.surveyor {
+            surveyor.advance(&self.lives.office).map_err(harness)?;
+            none(surveyor.wrong.clone(), Fault::Command)?;
+        }
         std::thread::park_timeout(LOOK);
         Ok(())
     }
@@ -123,6 +130,9 @@ impl Ordeal {
                 next_drop = Instant::now() + pause(&mut self.lives.noise);
             }
             self.lives.work(&mut self.courier).map_err(harness)?;
+            if let Some(surveyor) = &mut self.surveyor {
+                self.lives.survey(surveyor).map_err(harness)?;
+            }
         }
         self.lives.killing = false;
         Ok(())
@@ -132,6 +142,15 @@ impl Ordeal {
     pub fn come_to_rest(&mut self) -> Result<(), Fault> {
         self.lives.killing = false;
         let until = Instant::now() + self.rest;
+        while let Some(surveyor) = self.surveyor.as_mut().filter(|surveyor| surveyor.is_owed()) {
+            if !surveyor.is_running() {
+                surveyor.start(&self.lives.office).map_err(harness)?;
+            }
+            self.look()?;
+            if Instant::now() > until {
+                return Err(Fault::Command(vec!["an intake comes to no end".to_owned()]));
+            }
+        }
         while !self.traffic.outstanding().is_empty() || self.courier.step() != Step::Export || self.courier.is_running()
         {
             self.look()?;
