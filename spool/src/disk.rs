@@ -428,7 +428,25 @@ impl Disk {
         file.read_exact_at(into, offset)
     }
 
-    /// The same of a file whose reads no weather is about: only its own bad sectors.
+    /// As many bytes as there are at a place in the file, as one read gives them: those in front of a page that the disk
+    /// does not read, and an error only where that page is the first.
+    pub fn read_some(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(power) = &self.power else { return file.read_at(into, offset) };
+        let left = usize::try_from(file.metadata()?.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let many = left.min(into.len());
+        let many = match power.reads(file, offset, many) {
+            Err(error) if is_unreadable(&error) => {
+                let page = usize::try_from(PAGE_BYTES - offset % PAGE_BYTES).unwrap_or(usize::MAX).min(many);
+                power.reads(file, offset, page)?;
+                page
+            }
+            done => done.map(|()| many)?,
+        };
+        let (into, _) = into.split_at_mut(many);
+        file.read_at(into, offset)
+    }
+
+    /// [`Disk::read_at`] of a file whose reads no weather is about: only its own bad sectors.
     #[cfg(feature = "owner")]
     pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
         self.power.as_ref().map_or(Ok(()), |power| power.reads_sectors(file, offset, into.len()))?;
