@@ -428,15 +428,16 @@ impl Disk {
         file.read_exact_at(into, offset)
     }
 
-    /// Fills as much of a buffer as the file gives at once.
-    pub(crate) fn read_some_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        if let Some(power) = &self.power {
-            power.reads(file, offset, into.len())?;
-        }
+    /// As many bytes as there are at a place in the file, as one read gives them: those in front of a page that the disk
+    /// does not read, and an error only where that page is the first.
+    pub fn read_some(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(power) = &self.power else { return file.read_at(into, offset) };
+        let many = power.reads_some(file, offset, into.len())?;
+        let (into, _) = into.split_at_mut(many.min(into.len()));
         file.read_at(into, offset)
     }
 
-    /// The same of a file whose reads no weather is about: only its own bad sectors.
+    /// [`Disk::read_at`] of a file whose reads no weather is about: only its own bad sectors.
     #[cfg(feature = "owner")]
     pub(crate) fn read_sectors(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
         self.power.as_ref().map_or(Ok(()), |power| power.reads_sectors(file, offset, into.len()))?;

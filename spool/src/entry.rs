@@ -146,7 +146,7 @@ impl Read for Content {
         let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
         let many = into.len().min(left);
         let Some(into) = into.get_mut(..many) else { return Ok(0) };
-        let read = self.disk.read_some_at(&self.file, into, self.offset + self.at).and_then(|read| {
+        let read = self.disk.read_some(&self.file, into, self.offset + self.at).and_then(|read| {
             // A file that ends before its entry does: whoever copies it must not take that for the whole.
             if read == 0 && many > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
         });

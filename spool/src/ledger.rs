@@ -40,7 +40,7 @@ use crate::spool::{SpoolError, locked};
 
 /// Records that one sync serves. More would let one slow group hold everybody up; they wait for the next.
 const GROUP_MAX: usize = 1_024;
-const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// A checkpoint that could not be read, kept for whoever looks into it.
 const CHECKPOINT_DAMAGED: &str = "checkpoint.damaged";
 const ABOUT: &str = "ledger.json";
@@ -636,7 +636,7 @@ impl Writer {
 
     /// Syncs the levels, then writes the note that says so.
     fn checkpoint(&mut self, node: &Name, key: &Signatory) -> io::Result<()> {
-        if let Err(error) = self.levels.sync() {
+        if let Err(error) = self.levels.sync(self.checkpointed) {
             self.poisoned = Some(error.to_string());
             return Err(error);
         }
@@ -766,10 +766,12 @@ fn recover(
     let unread = root.as_ref().is_err_and(is_unreadable);
     let agrees = checkpoint.is_none_or(|head| on_disk >= promised && root.is_ok_and(|root| root == head.root));
     let start = if agrees && own { promised } else { 0 };
-    let stands = agrees && levels.reset(start).is_ok();
+    // What a failed sync has left is right as far as it can be read, and nothing more is written into it.
+    let cut = levels.is_cut(promised);
+    let stands = agrees && !cut && levels.reset(start).is_ok();
     let known = if stands && !levels.is_none() { on_disk } else { on_disk.max(levels.leaves_aside()) };
     let ground = Ground { disk, dir, suite, checkpoint, start, known, believed: agrees || unread };
-    let (wanted, told) = (levels.is_to_be_renewed(), levels.is_bare());
+    let (wanted, told) = (levels.is_to_be_renewed(), cut);
     let in_place = |levels: &mut Levels| {
         levels.reset(start).map_err(at)?;
         rebuild(&ground, levels)?;

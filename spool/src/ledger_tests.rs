@@ -358,3 +358,138 @@ fn records_whose_leaves_are_gone_too_are_reported_where_the_tree_above_them_stan
     assert_eq!(reported(&spool), vec![Range { from: before.size - 9, to: before.size - 9 }]);
     assert!(spool.was_damaged());
 }
+
+/// One way in which a ledger is harmed: under a node at work or while it is down.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    /// Another record in its place, with a checksum that fits.
+    Changed,
+    /// One that its checksum does not fit.
+    Flipped,
+    Removed,
+    /// It and its neighbour have changed places.
+    Reordered,
+    TailCut,
+    Leaf,
+    Inner,
+    LevelGone,
+    CheckpointGone,
+    CheckpointGarbled,
+}
+
+impl World {
+    fn harm(&self, harm: Harm, at: u64, spool_head: u64) {
+        let index = if matches!(harm, Harm::TailCut) { spool_head - 1 } else { at };
+        let one = self.segments().into_iter().rfind(|one| one.first <= index).unwrap();
+        let bytes = fs::read(&one.path).unwrap();
+        let mut frames = segment::Frames::new(&bytes, one.first);
+        let mut ends = vec![segment::header(one.first).len()];
+        while frames.next().is_some() {
+            ends.push(frames.position());
+        }
+        let place = (index - one.first) as usize;
+        let frame = |place: usize| bytes[ends[place]..ends[place + 1]].to_vec();
+        let with = |from: usize, to: usize, middle: &[u8]| {
+            let whole = [&bytes[..ends[from]], middle, &bytes[ends[to]..]].concat();
+            fs::OpenOptions::new().write(true).open(&one.path).unwrap().set_len(whole.len() as u64).unwrap();
+            fs::OpenOptions::new().write(true).open(&one.path).unwrap().write_all_at(&whole, 0).unwrap();
+        };
+        match harm {
+            Harm::Changed => {
+                let mut other = Record::new(Event::ConfigLoaded, NOW);
+                other.bytes = Some(100_000);
+                with(place, place + 1, &segment::frame(&other.to_bytes(), b""));
+            }
+            Harm::Flipped => self.flip(&one.path, ends[place] as u64 + 20),
+            Harm::Removed => with(place, place + 1, b""),
+            Harm::Reordered => with(place, place + 2, &[frame(place + 1), frame(place)].concat()),
+            Harm::TailCut => with(place, place + 1, b""),
+            Harm::Leaf => self.flip(&self.at("level-0"), at * 32),
+            Harm::Inner => self.flip(&self.at("level-2"), at / 4 * 32),
+            Harm::LevelGone => fs::remove_file(self.at("level-3")).unwrap(),
+            Harm::CheckpointGone => fs::remove_file(self.at("checkpoint")).unwrap(),
+            Harm::CheckpointGarbled => fs::write(self.at("checkpoint"), b"trilock/internet-1\nmany\n").unwrap(),
+        }
+    }
+}
+
+/// What was found of a harm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sight {
+    Nothing,
+    /// On record as lost: the record itself.
+    Lost,
+    /// It and the one behind it.
+    LostBoth,
+    /// It and all behind it in its segment.
+    LostBehind,
+    /// The last one.
+    LostLast,
+    /// The tree or the checkpoint was made anew, and somebody is told.
+    Told,
+    /// A digest was written anew from what stands below it.
+    Mended,
+}
+
+/// What `ferry ledger verify` says of the same harms is in `ferry/tests/audit.rs`.
+#[test]
+fn every_harm_is_found_by_the_next_start_or_by_the_scrub() {
+    use Sight::{Lost, LostBehind, LostBoth, LostLast, Mended, Nothing, Told};
+    // At start, which looks at little below the checkpoint; by the scrub's first pass after it; by a pass under a node at work.
+    let rows = [
+        (Harm::Changed, [Nothing, Lost, Lost]),
+        (Harm::Flipped, [Nothing, Lost, Lost]),
+        (Harm::Removed, [Nothing, LostBehind, LostBehind]),
+        (Harm::Reordered, [Nothing, LostBoth, LostBoth]),
+        (Harm::TailCut, [LostLast, Nothing, LostLast]),
+        (Harm::Leaf, [Nothing, Mended, Mended]),
+        (Harm::Inner, [Nothing, Mended, Mended]),
+        // A node at work has the file open.
+        (Harm::LevelGone, [Told, Nothing, Nothing]),
+        // Written again by whoever finds none: it says nothing that the records do not. A neighbour's head does.
+        (Harm::CheckpointGone, [Nothing, Nothing, Nothing]),
+        (Harm::CheckpointGarbled, [Told, Nothing, Nothing]),
+    ];
+    for (harm, expected) in rows {
+        let mut found = Vec::new();
+        for running in [false, true] {
+            let world = World::new(Suite::Std);
+            let spool = world.open();
+            fill(&spool, 0, 300).unwrap();
+            pass(&spool);
+            let before = spool.head();
+            let firsts: Vec<u64> = world.segments().iter().map(|one| one.first).collect();
+            let (at, end) = (firsts[2] + 3, firsts[3] - 1);
+            assert!(end > at + 1 && before.size > 300);
+            let at_work = Some(spool).filter(|_| running);
+            world.harm(harm, at, before.size);
+            let mut known = 0;
+            let mut look = |spool: &Spool, told: bool, mended: u64| {
+                let lost = reported(spool).get(known).copied();
+                known = reported(spool).len();
+                match lost.map(|lost| (lost.from, lost.to)) {
+                    Some((from, to)) if (from, to) == (before.size - 1, before.size - 1) => LostLast,
+                    Some((from, to)) if (from, to) == (at, at) => Lost,
+                    Some((from, to)) if (from, to) == (at, at + 1) => LostBoth,
+                    Some((from, to)) if (from, to) == (at, end) => LostBehind,
+                    Some(other) => panic!("{harm:?}: {other:?} of {at} to {end}"),
+                    None if mended > 0 => Mended,
+                    None if told => Told,
+                    None => Nothing,
+                }
+            };
+            let spool = at_work.unwrap_or_else(|| {
+                let spool = world.open();
+                found.push(look(&spool, spool.was_damaged(), 0));
+                spool
+            });
+            let done = pass(&spool);
+            found.push(look(&spool, done.unsound, done.mended));
+            drop(spool);
+            let spool = world.open();
+            grew(&spool, &before);
+            assert_eq!((pass(&spool).damaged, pass(&spool).mended), (0, 0), "{harm:?} is found once");
+        }
+        assert_eq!(found, expected, "{harm:?}");
+    }
+}

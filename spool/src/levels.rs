@@ -3,9 +3,19 @@
 //! only at checkpoints: what is above the last checkpoint is computed anew from the records when the ledger is opened.
 //!
 //! **A tree that is begun anew**, because the disk cannot read all of this one, grows in `level-<k>.new` while the old one
-//! stays where it is: a leaf whose record is lost stands nowhere else. Only when it is whole and synced it takes the old
-//! one's place, level 0 last, so that at every moment one of the two can be begun with. What was there is `level-<k>.damaged`
-//! then. The mark [`RENEW`] asks the next start for it, and stays until somebody was told.
+//! stays where it is: a leaf whose record is lost stands nowhere else, and where that leaf is lost too the digests above it.
+//! Only when it is whole and synced it takes the old one's place, from the highest level down, each by a rename over the old
+//! file, and level 0 last. So at every moment each level is whole under its name, the old one or the new, and both say the
+//! same wherever they can be read. What was there is `level-<k>.damaged` then. The mark [`RENEW`] asks the next start for
+//! it, and stays until somebody was told.
+//!
+//! **After a failed sync** no later sync of the same files can be believed: the kernel may have dropped what it could not
+//! write, and say yes the next time. The next start must begin the tree anew in other files, and it may look up in these
+//! whatever it needs: what it reads there, right or not, is only believed where all of it gives the checkpoint's root, and it
+//! is written and synced elsewhere before anything is signed over it. It is told by the one digest that can be spared: the
+//! level that holds nothing but the root of the largest subtree below the checkpoint goes ([`Levels::is_cut`]). The two below
+//! it give it again. A name can still be removed on a disk that takes no bytes any more; that the removal is not durable
+//! does not matter, since after a power cut a sync of what the disk still has is honest again.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +27,7 @@ use protocol::tree;
 
 use crate::disk::{Disk, is_unreadable};
 
-const DIGEST_BYTES: u64 = 32;
+pub(crate) const DIGEST_BYTES: u64 = 32;
 /// The suffix of levels that could not be read everywhere.
 const ASIDE: &str = "damaged";
 /// The suffix of levels that are to take the place of those.
@@ -27,7 +37,7 @@ const RENEW: &str = "renew-levels";
 /// Stands for a digest that nobody knows any more: its record cannot be read, nor what the tree said of it.
 pub(crate) const UNKNOWN: Digest = protocol::der_types::Octets([0; 32]);
 /// A ledger of 2^40 records would take a century at 300 a second.
-const LEVELS_MAX: u32 = 40;
+pub(crate) const LEVELS_MAX: u32 = 40;
 
 /// The tree up to a size.
 pub(crate) struct Levels {
@@ -171,9 +181,11 @@ impl Levels {
         self.files.is_empty()
     }
 
-    /// Are all levels but the lowest gone? So a failed sync leaves them.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.files.len() == 1
+    /// Is the highest level gone that a checkpoint over so many leaves needs? So a failed sync leaves them.
+    pub(crate) fn is_cut(&self, promised: u64) -> bool {
+        // All but the lowest: so an earlier program left them.
+        let levels = self.files.len();
+        promised > 1 && (levels == 1 || levels == promised.ilog2() as usize)
     }
 
     /// Has somebody asked for a new tree, or has one been begun of which nobody was told yet?
@@ -217,7 +229,9 @@ impl Levels {
         self.files.iter().try_for_each(|file| self.disk.sync_data(file))?;
         for level in (0..LEVELS_MAX).rev() {
             let (path, new) = (self.path(level), self.new_path(level));
-            if path.exists() {
+            if level > 0 && new.exists() && path.exists() {
+                self.keep_aside(&path);
+            } else if path.exists() {
                 self.disk.rename(&path, &path.with_extension(ASIDE))?;
             }
             if new.exists() {
@@ -228,8 +242,17 @@ impl Levels {
         Ok(())
     }
 
-    /// A process died while one tree took the place of the other. Only where level 0 was on its way the new one is whole
-    /// everywhere else.
+    /// Gives a level a second name, for whoever looks into what happened: another file is about to be renamed over it. Where
+    /// the file system gives no second names nothing is kept, and nothing is lost by that: whatever could be read of it stands
+    /// in the other one.
+    fn keep_aside(&self, path: &Path) {
+        let aside = path.with_extension(ASIDE);
+        let _kept = self.disk.remove_file(&aside).and_then(|()| self.disk.link_unsynced(path, &aside));
+    }
+
+    /// A process died while one tree took the place of the other. Of a level that is not in its place by then the old file
+    /// still stands there, and is begun with again. But for level 0, whose old file is moved away first: only there a leaf of a
+    /// tree before may stand, and where it has no name the new one is whole and everything else in its place.
     fn finish_taking_place(&self) -> io::Result<()> {
         let (path, new) = (self.path(0), self.new_path(0));
         if !path.exists() && new.exists() { self.disk.rename(&new, &path) } else { self.forget_new() }
@@ -267,7 +290,21 @@ impl Levels {
 
     /// The root over the first `size` leaves, all of which must be written.
     pub(crate) fn root_at(&self, size: u64) -> io::Result<Digest> {
-        ledger::root(self.suite, size, &mut |level, index| self.read(level, index))
+        ledger::root(self.suite, size, &mut |level, index| self.read_or_join(level, index))
+    }
+
+    /// A digest as it lies on disk; of a level that a failed sync took away, as the two below give it.
+    fn read_or_join(&self, level: u32, index: u64) -> io::Result<Digest> {
+        match level.checked_sub(1) {
+            Some(below) if self.files.len() == level as usize => {
+                let (left, right) = (self.read(below, index * 2)?, self.read(below, index * 2 + 1)?);
+                if left == UNKNOWN || right == UNKNOWN {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(tree::node(self.suite, &left, &right))
+            }
+            _ => self.read(level, index),
+        }
     }
 
     /// Goes back (or forward, where the disk has it) to a size that is trusted.
@@ -337,14 +374,23 @@ impl Levels {
     /// Syncs every level; afterwards a checkpoint over this size may be written.
     ///
     /// # Errors
-    /// No later sync of these files can be believed. All but the leaves go, which may be known nowhere else, and the next
-    /// opening begins the tree anew in other files.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// No later sync of these files can be believed, and the next opening begins the tree anew in other files.
+    pub(crate) fn sync(&self, checkpointed: u64) -> io::Result<()> {
         self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
-            for level in (1..LEVELS_MAX).take(self.files.len()) {
-                let _gone = self.disk.remove_file(&self.path(level));
-            }
+            // Without a checkpoint every digest is computed and written again anyway.
+            let Some(level) = checkpointed.checked_ilog2().filter(|level| *level > 0) else { return };
+            let _told = match self.below(level) {
+                true => self.disk.remove_file(&self.path(level)),
+                // It may be what is left to say what stands there: where the disk takes the mark, that says it as well.
+                false => self.ask_for_new(),
+            };
         })
+    }
+
+    /// Can the first digest of a level be computed from the two below it?
+    fn below(&self, level: u32) -> bool {
+        let known = |index| self.read(level - 1, index).is_ok_and(|digest| digest != UNKNOWN);
+        known(0) && known(1)
     }
 
     /// Leaves.

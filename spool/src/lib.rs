@@ -65,6 +65,8 @@ mod arrivals;
 #[cfg(feature = "owner")]
 mod bell;
 #[cfg(feature = "owner")]
+mod carried;
+#[cfg(feature = "owner")]
 mod changes;
 #[cfg(feature = "owner")]
 mod entry;
@@ -122,6 +124,7 @@ pub use crate::{
     acts::{Act, ActAt, ActFilter, TripOnRecord, TripStage, Way},
     arrivals::{Arrivals, Begin, Incoming, Partial},
     bell::Bell,
+    carried::{Carried, Holding},
     entry::{Content, Entry, EntryKind},
     evidence::Kept,
     gaps::Seen,

@@ -3,10 +3,12 @@
 
 use protocol::Name;
 use protocol::ledger::{Event, Record};
-use protocol::receipt::Head;
+use protocol::receipt::{Head, Range};
 use protocol::suite::Digest;
 use protocol::witness::{LINKS_MAX, Stated};
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
+
+use crate::carried::reports;
 
 /// "stated <peer>", "held <peer>", "witnessed <peer>": a turn and heads; "lost": a number of records.
 const NEIGHBOURS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("neighbours");
@@ -74,7 +76,8 @@ pub(crate) fn apply(txn: &WriteTransaction, record: &Record) -> Result<(), redb:
         Event::NumberTaken => "held",
         Event::HeadWitnessed => "witnessed",
         Event::LedgerDamaged => {
-            if let Some((from, to)) = record.sequence.zip(record.through) {
+            // Of the log before nobody counts turns any more.
+            if let Some(Range { from, to }) = reports(record) {
                 let mut table = txn.open_table(NEIGHBOURS)?;
                 let mut row = table.get(LOST)?.map(|row| Row::read(row.value())).unwrap_or_default();
                 row.turn = row.turn.saturating_add(to.saturating_sub(from).saturating_add(1));

@@ -147,7 +147,26 @@ impl Power {
         self.reads_sectors(file, at, bytes)
     }
 
-    /// The same, whatever the weather.
+    /// How many of so many bytes one read gives: those in front of a bad page.
+    pub(crate) fn reads_some(&self, file: &File, at: u64, bytes: usize) -> io::Result<usize> {
+        self.allows(Effect::Read)?;
+        let mut machine = self.machine();
+        if machine.spoiled.is_empty() || bytes == 0 {
+            return Ok(bytes);
+        }
+        let (inode, last) = (file.metadata()?.ino(), at + bytes as u64 - 1);
+        let first = machine.spoiled.range((inode, at / PAGE_BYTES)..=(inode, last / PAGE_BYTES)).next();
+        let Some((_, page)) = first.map(|(place, _)| *place) else { return Ok(bytes) };
+        match usize::try_from((page * PAGE_BYTES).saturating_sub(at)) {
+            Ok(before) if before > 0 => Ok(before),
+            _ => {
+                machine.faults += 1;
+                Err(rustix::io::Errno::IO.into())
+            }
+        }
+    }
+
+    /// The same as [`Power::reads`], whatever the weather.
     pub(crate) fn reads_sectors(&self, file: &File, at: u64, bytes: usize) -> io::Result<()> {
         let mut machine = self.machine();
         if machine.spoiled.is_empty() || bytes == 0 {

@@ -11,16 +11,17 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use protocol::ledger::{self, Local, Record};
+use protocol::ledger::{Local, NOTE_BYTES_MAX, Record};
 use protocol::receipt::Head;
 use protocol::signer::Signatory;
-use protocol::suite::{Digest, Suite};
+use protocol::suite::Suite;
 use protocol::{Name, Timestamp};
 
+use crate::carried::{Carried, Holding};
 use crate::disk::Disk;
 use crate::layout::{CLAIMED, Layout};
-use crate::ledger::{FORMER, Ledger, STARTS, Sizes};
-use crate::segment::{self, Found, Frames};
+use crate::ledger::{CHECKPOINT, FORMER, Ledger, STARTS, Sizes, suite_of_ledger};
+use crate::segment::{self, Found, Frames, Health};
 use crate::spool::{SpoolError, take_lock};
 use crate::version;
 
@@ -165,10 +166,39 @@ impl Restoring {
         Ok(bytes)
     }
 
-    /// Size and root of the old log, computed from its records; records that were lost to damage before keep the leaf
-    /// that the backup has of them.
-    pub fn old_head(&self, suite: Suite) -> Result<Head, SpoolError> {
-        head_of(&self.former(), self.log, suite)
+    /// What the old log gives, where `named` is the head that it should have. Its levels are written anew where they are not
+    /// what they were, and a segment with records that are lost is set aside, so that this log is verified like any other.
+    pub fn old_ledger(&self, suite: Suite, named: &Head) -> Result<Holding, SpoolError> {
+        let dir = self.former();
+        let at = |source| SpoolError::disk(&dir, source);
+        // A ledger keeps the suite it was begun in, whatever its node signs in today.
+        let suite = suite_of_ledger(&dir).unwrap_or(suite);
+        let holding = Carried::of(&dir).map_err(at)?.mended(&self.disk, suite, named)?;
+        let segments = segment::list(&dir).map_err(at)?;
+        let mut end = holding.head.size;
+        for one in segments.iter().rev() {
+            let lost = holding.lost.iter().any(|range| range.from < end && range.to >= one.first);
+            let sealed = dir.join(segment::name(one.first, Health::Sealed));
+            if lost && one.health != Health::Sealed && !sealed.exists() {
+                self.disk.rename(&one.path, &sealed).map_err(at)?;
+            }
+            end = one.first;
+        }
+        // The end of the last one counts as a write that was never acknowledged, unless another says where it ended.
+        let last = segment::list(&dir).map_err(at)?.pop();
+        if !holding.lost.is_empty() && last.is_none_or(|last| last.health != Health::Sound) {
+            let next = dir.join(segment::name(holding.head.size, Health::Sound));
+            self.disk.write(&next, &segment::header(holding.head.size)).map_err(at)?;
+        }
+        Ok(holding)
+    }
+
+    /// The note over the old log that lies in the backup.
+    pub fn old_checkpoint(&self) -> Result<String, SpoolError> {
+        let path = self.former().join(CHECKPOINT);
+        let bytes = crate::disk::read_plain(&path, NOTE_BYTES_MAX as u64);
+        let bytes = bytes.map_err(|source| SpoolError::disk(&path, source))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Hands every readable record of the old logs to `take`.
@@ -246,72 +276,6 @@ fn first_file(dir: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// The head of a log that is not open, from its records.
-fn head_of(dir: &Path, log: u64, suite: Suite) -> Result<Head, SpoolError> {
-    let at = |source| SpoolError::disk(dir, source);
-    let kept = File::open(dir.join("level-0")).ok();
-    let leaf_of = |index: u64| {
-        let mut leaf = Digest::default();
-        let read = kept.as_ref().map(|file| std::os::unix::fs::FileExt::read_exact_at(file, &mut leaf.0, index * 32));
-        read.and_then(Result::ok).map(|()| leaf)
-    };
-    let lost = |index: u64| SpoolError::LedgerLost { path: dir.to_owned(), promised: index + 1, readable: index };
-    let mut tree = Peaks { suite, peaks: Vec::new(), size: 0 };
-    for one in segment::list(dir).map_err(at)? {
-        let bytes = segment::load(&one.path).map_err(at)?;
-        while tree.size < one.first {
-            tree.push(leaf_of(tree.size).ok_or_else(|| lost(tree.size))?);
-        }
-        for found in Frames::new(&bytes, one.first) {
-            match found {
-                Found::Record(stored) if stored.index == tree.size => {
-                    let own = ledger::leaf(suite, &stored.bytes);
-                    let sound = one.health == segment::Health::Sound;
-                    tree.push(if sound { own } else { leaf_of(stored.index).unwrap_or(own) });
-                }
-                Found::Unreadable { index } if index == tree.size => {
-                    tree.push(leaf_of(index).ok_or_else(|| lost(index))?);
-                }
-                _ => {}
-            }
-        }
-    }
-    // A damaged end: the leaves say how far it went.
-    while let Some(leaf) = leaf_of(tree.size) {
-        tree.push(leaf);
-    }
-    Ok(Head { log, size: tree.size, root: tree.root() })
-}
-
-/// The tree of the ledger, without its inner nodes.
-struct Peaks {
-    suite: Suite,
-    peaks: Vec<(u64, Digest)>,
-    size: u64,
-}
-
-impl Peaks {
-    fn push(&mut self, leaf: Digest) {
-        self.size += 1;
-        let mut merged = (1_u64, leaf);
-        while let Some((leaves, left)) = self.peaks.pop() {
-            if leaves != merged.0 {
-                self.peaks.push((leaves, left));
-                break;
-            }
-            merged = (leaves * 2, protocol::tree::node(self.suite, &left, &merged.1));
-        }
-        self.peaks.push(merged);
-    }
-    fn root(&self) -> Digest {
-        let mut right = self.peaks.iter().rev().map(|(_, digest)| *digest);
-        match right.next() {
-            None => self.suite.digest(&[]),
-            Some(last) => right.fold(last, |right, left| protocol::tree::node(self.suite, &left, &right)),
-        }
-    }
 }
 
 /// The epoch above everything that a lost disk may have used: above what is known of it, above the clock, and a day

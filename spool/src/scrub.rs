@@ -10,11 +10,12 @@ use std::fs::File;
 use std::io;
 
 use protocol::Timestamp;
-use protocol::ledger::{self, Event};
+use protocol::ledger;
 use protocol::receipt::{Head, Range};
 use protocol::suite::Digest;
 use protocol::tree;
 
+use crate::carried::reports;
 use crate::disk::is_unreadable;
 use crate::ledger::{Damage, Ledger};
 use crate::levels::Levels;
@@ -187,10 +188,8 @@ impl Scrub {
                 {
                     let leaf = match found {
                         Found::Record(stored) => {
-                            if stored.record.event == Event::LedgerDamaged
-                                && let Some((from, to)) = stored.record.sequence.zip(stored.record.through)
-                            {
-                                self.reported.insert(from, to);
+                            if let Some(range) = reports(&stored.record) {
+                                self.reported.insert(range.from, range.to);
                             }
                             Some(ledger::leaf(ledger.suite, &stored.bytes))
                         }

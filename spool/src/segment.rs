@@ -64,22 +64,24 @@ pub struct Segment {
 pub fn list(ledger: &Path) -> io::Result<Vec<Segment>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(ledger)? {
-        let path = entry?.path();
-        let Some((stem, suffix)) =
-            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
-        else {
-            continue;
-        };
-        let health = Health::ALL.into_iter().find(|health| health.suffix() == suffix);
-        let first = if stem.len() == 16 { u64::from_str_radix(stem, 16).ok() } else { None };
-        if let (Some(health), Some(first)) = (health, first) {
-            found.push(Segment { first, health, path });
-        }
+        found.extend(named(&entry?.path()));
     }
-    // Of a segment that was set aside before anything of it could be read, and the one that begins at the same record, the
-    // one in use is the last.
-    found.sort_by_key(|segment| (segment.first, segment.health == Health::Sound));
+    found.sort_by_key(order);
     Ok(found)
+}
+
+/// The segment that a path names.
+pub(crate) fn named(path: &Path) -> Option<Segment> {
+    let (stem, suffix) = path.file_name()?.to_str()?.split_once('.')?;
+    let health = Health::ALL.into_iter().find(|health| health.suffix() == suffix)?;
+    let first = u64::from_str_radix(stem, 16).ok().filter(|_| stem.len() == 16)?;
+    Some(Segment { first, health, path: path.to_owned() })
+}
+
+/// Their order. Of a segment that was set aside before anything of it could be read, and the one that begins at the same
+/// record, the one in use is the last.
+pub(crate) fn order(one: &Segment) -> (u64, bool) {
+    (one.first, one.health == Health::Sound)
 }
 
 /// The file name of a segment.

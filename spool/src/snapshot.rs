@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
+use std::iter;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -20,6 +21,7 @@ use protocol::Crossing;
 use protocol::ledger::Checkpoint;
 use protocol::receipt::Head;
 
+use crate::carried::level_of;
 use crate::disk::Frozen;
 use crate::layout::CLAIMED;
 use crate::spool::{Spool, SpoolError};
@@ -196,10 +198,10 @@ impl Lister<'_> {
         for one in segment::list(&layout.ledger())? {
             self.file(&one.path, Some(frozen))?;
         }
-        for path in entries(&layout.ledger())?
-            .into_iter()
-            .filter(|path| ["level-0", "ledger.json"].iter().chain(&ledger::STARTS).any(|name| path.ends_with(name)))
-        {
+        for path in entries(&layout.ledger())?.into_iter().filter(|path| {
+            level_of(path).is_some()
+                || iter::once(&"ledger.json").chain(&ledger::STARTS).any(|name| path.ends_with(name))
+        }) {
             self.file(&path, Some(frozen))?;
         }
         Ok(())

@@ -1127,16 +1127,30 @@ impl<'a> LostThrough<'a> {
             // Found by this start, and not on record yet.
             return Ok(Some(self.newest));
         }
-        if segments.iter().all(|one| one.health == Health::Sound) {
+        let mut all_sound = segments.iter().all(|one| one.health == Health::Sound);
+        // What a restore brought back was staged under the logs before.
+        for (_, dir) in crate::ledger::former(&self.ledger.dir)? {
+            let segments = crate::segment::list(&dir).map_err(|source| SpoolError::disk(&dir, source))?;
+            all_sound &= segments.iter().all(|one| one.health == Health::Sound);
+        }
+        if all_sound {
             return Ok(None);
         }
         let (mut epoch, mut through) = (0, None);
+        let log = self.ledger.log();
+        let mut take = |record: &Record| match record.event {
+            Event::EpochStarted => epoch = epoch.max(record.epoch.unwrap_or(0)),
+            // A restore found it: any of what it brought back may be on none of the records that are left.
+            Event::LedgerDamaged if record.head.is_some() => through = through.max(log.checked_sub(1)),
+            Event::LedgerDamaged if record.sequence.is_some() => through = through.max(Some(epoch)),
+            _ => {}
+        };
+        self.ledger.read_former(&mut |_, stored| {
+            take(&stored.record);
+            Ok(())
+        })?;
         self.ledger.read_from(0, &mut |stored| {
-            match stored.record.event {
-                Event::EpochStarted => epoch = epoch.max(stored.record.epoch.unwrap_or(0)),
-                Event::LedgerDamaged if stored.record.sequence.is_some() => through = Some(epoch),
-                _ => {}
-            }
+            take(&stored.record);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(through.or(Some(self.newest)))

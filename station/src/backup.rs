@@ -18,13 +18,14 @@ use protocol::bundle::BundleError;
 use protocol::id::new_id;
 use protocol::keys::{self, SealingKey};
 use protocol::ledger::{Event, Local, Record};
+use protocol::receipt::{Head, Range};
 use protocol::signer::Signatory;
 use protocol::trust::{TrustError, Use};
 use protocol::{Digest, Name, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spool::disk::{PAGE_BYTES, is_unreadable};
-use spool::{Item, Spool, SpoolError};
+use spool::{Carried, Disk, Holding, Item, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::{Clock, is_due};
@@ -124,6 +125,20 @@ pub struct Good {
     /// Files in it of which the disk did not read everything: zeros stand there, or the file is not in it.
     #[serde(default)]
     pub spoiled: u64,
+    /// Records of the ledger in it that are lost: nobody can read them, or they are not what the tree says.
+    #[serde(default)]
+    pub records_lost: u64,
+    /// Why nothing can be restored from it, where that is so: its ledger does not give the head that its checkpoint names.
+    #[serde(default)]
+    pub not_restorable: Option<String>,
+}
+
+impl Good {
+    /// Is there nothing wrong with what is in it?
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.spoiled == 0 && self.not_restorable.is_none()
+    }
 }
 
 /// What was written, before it is read back.
@@ -133,8 +148,10 @@ struct Written {
     files: u64,
     left_out: u64,
     spoiled: u64,
-    /// The ledger's size.
-    records: u64,
+    /// The head that the ledger in it must have.
+    head: Head,
+    /// What its records and its tree give.
+    holding: Holding,
 }
 
 /// How it stands with backups: `status/backup.json`.
@@ -220,7 +237,7 @@ impl Job {
         told("running", None, before.good.clone())?;
         match self.make(&clock) {
             Ok(good) => {
-                self.alarms.stands(clock(), Alarm::BackupFailed, good.spoiled > 0);
+                self.alarms.stands(clock(), Alarm::BackupFailed, !good.is_whole());
                 told("done", None, Some(good.clone()))?;
                 tracing::info!(file = %good.file.display(), bytes = good.bytes, records = good.records, took_ms = good.took_ms, "backup made and read back");
                 Ok(good)
@@ -271,24 +288,31 @@ impl Job {
         let now = clock();
         let mut record = Record::new(Event::BackupMade, now);
         record.digest = Some(verified.digest);
-        record.through = Some(written.records);
+        record.through = Some(written.head.size);
         record.bytes = Some(verified.bytes);
         self.spool.record(record, Local::none())?;
-        // One with holes must not be the reason why a whole one goes.
-        if written.spoiled == 0 {
-            self.prune(settings, &target, now)?;
+        let not_restorable = not_restorable(&written);
+        if let Some(words) = &not_restorable {
+            tracing::error!(file = %target.display(), words, "nothing can be restored from this backup; older ones are kept");
         }
-        Ok(Good {
+        let good = Good {
             file: target,
             at_ms: at.0,
             bytes: verified.bytes,
-            records: written.records,
+            records: written.head.size,
             files: written.files,
             took_ms: now.since(at),
             digest: verified.digest.to_string(),
             left_out: written.left_out,
             spoiled: written.spoiled,
-        })
+            records_lost: count(&written.holding.lost),
+            not_restorable,
+        };
+        // One with holes must not be the reason why a whole one goes.
+        if good.is_whole() {
+            self.prune(settings, &good.file, now)?;
+        }
+        Ok(good)
     }
 
     /// Writes and syncs.
@@ -311,16 +335,23 @@ impl Job {
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         let writer = BackupWriter::begin(&plan, out).map_err(sealed)?;
         let mut archive =
-            Archive { tar: tar::Builder::new(writer), files: 0, gone: 0, spoiled: 0, at, stop: &self.stop };
+            Archive { tar: tar::Builder::new(writer), files: 0, gone: 0, spoiled: 0, at, stop: &self.stop, disk };
         archive.bytes(Path::new("ledger/checkpoint"), snapshot.checkpoint.as_bytes()).map_err(io)?;
         self.config_into(&mut archive).map_err(io)?;
-        snapshot.each(|item| archive.item(&item))?;
+        let mut ledger = Carried::default();
+        snapshot.each(|item| {
+            let zeros = archive.item(&item)?;
+            ledger.take(&item, &zeros);
+            Ok::<(), BackupError>(())
+        })?;
         let (files, left_out, spoiled) = (archive.files, archive.gone + snapshot.left_out, archive.spoiled);
         let writer = archive.tar.into_inner().map_err(io)?;
         let (out, digest, _) = writer.finish().map_err(sealed)?;
         let file = out.into_inner().map_err(|error| io(error.into_error()))?;
         disk.sync_file(&file).map_err(io)?;
-        Ok(Written { digest, files, left_out, spoiled, records: snapshot.head.size })
+        // As a restore will: whoever seals it cannot open it again.
+        let holding = ledger.holds(disk, self.spool.ledger_suite(), &snapshot.head)?;
+        Ok(Written { digest, files, left_out, spoiled, head: snapshot.head, holding })
     }
 
     /// Config, rules and cards: what a new machine needs besides the keys. No file that holds a private key is among
@@ -353,7 +384,10 @@ impl Job {
         let file = File::open(path).map_err(io)?;
         // Advice only: where the kernel keeps the pages all the same, the sync has told of errors.
         let _advice = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, UntilStopped { file, stop: &self.stop });
+        let mut input = BufReader::with_capacity(
+            BUFFER_BYTES,
+            UntilStopped { file, at: 0, disk: self.spool.disk(), stop: &self.stop },
+        );
         let verified = backup::verify(&mut input, &self.trust).map_err(|cause| {
             if self.stop.load(Ordering::SeqCst) {
                 BackupError::Stopped
@@ -416,6 +450,43 @@ impl Job {
     }
 }
 
+/// Says why no restore of it can come to its end, where that is so.
+fn not_restorable(written: &Written) -> Option<String> {
+    let (found, named) = (&written.holding.head, &written.head);
+    (found != named).then(|| missing(&written.holding, named))
+}
+
+/// What a ledger lacks that does not give the head that is named.
+pub(crate) fn missing(holding: &Holding, named: &Head) -> String {
+    let (found, size) = (holding.head.size, named.size);
+    if found != size {
+        return format!("its ledger has {found} records, its checkpoint names {size}");
+    }
+    if holding.unknown.is_empty() {
+        return format!(
+            "the root over its {size} records is not the checkpoint's, and no record is known to be lost: one of them was changed, or a digest of one that is lost"
+        );
+    }
+    let lost = ranges(&holding.unknown);
+    format!("records {lost} cannot be read, and neither can enough of the tree above them")
+}
+
+/// How many records.
+pub(crate) fn count(ranges: &[Range]) -> u64 {
+    ranges.iter().map(|range| range.to.saturating_sub(range.from).saturating_add(1)).sum()
+}
+
+/// In words, the first few.
+pub(crate) fn ranges(all: &[Range]) -> String {
+    const SHOWN: usize = 8;
+    let one = |range: &Range| {
+        if range.from == range.to { range.from.to_string() } else { format!("{}-{}", range.from, range.to) }
+    };
+    let shown: Vec<String> = all.iter().take(SHOWN).map(one).collect();
+    let more = all.len().saturating_sub(SHOWN);
+    shown.join(", ") + &if more == 0 { String::new() } else { format!(" and {more} more stretches") }
+}
+
 fn holds_private_key(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"PRIVATE KEY-----";
     bytes.windows(MARK.len()).any(|window| window == MARK)
@@ -448,6 +519,7 @@ struct Archive<'a, W: Write> {
     spoiled: u64,
     at: Timestamp,
     stop: &'a AtomicBool,
+    disk: &'a Disk,
 }
 
 impl<W: Write> Archive<'_, W> {
@@ -466,7 +538,8 @@ impl<W: Write> Archive<'_, W> {
         self.tar.append_data(&mut header, path, bytes)
     }
 
-    fn item(&mut self, item: &Item) -> Result<(), BackupError> {
+    /// Answers for which of its pages zeros were written.
+    fn item(&mut self, item: &Item) -> Result<Vec<u64>, BackupError> {
         use io::ErrorKind::{InvalidData, NotFound};
         if self.stop.load(Ordering::SeqCst) {
             return Err(BackupError::Stopped);
@@ -474,17 +547,17 @@ impl<W: Write> Archive<'_, W> {
         let io = |cause| BackupError::Io { path: item.source.clone(), cause };
         if item.folder {
             let mut header = self.header(tar::EntryType::Directory, 0, 0o700);
-            return self.tar.append_data(&mut header, &item.path, io::empty()).map_err(io);
+            return self.tar.append_data(&mut header, &item.path, io::empty()).map_err(io).map(|()| Vec::new());
         }
         let file = match open_listed(item) {
             Err(error) if is_unreadable(&error) => {
                 self.spoil(item);
-                return Ok(());
+                return Ok(Vec::new());
             }
             // What stands there now is another thing than was listed: a link, a pipe.
             Err(error) if matches!(error.kind(), NotFound | InvalidData) => {
                 self.gone += 1;
-                return Ok(());
+                return Ok(Vec::new());
             }
             other => other.map_err(io)?,
         };
@@ -494,14 +567,15 @@ impl<W: Write> Archive<'_, W> {
             self.header(tar::EntryType::Regular, bytes, if meta.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
         header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
         self.files += 1;
-        let mut content = Exactly { file: UntilStopped { file, stop: self.stop }, left: bytes, at: 0, spoiled: false };
+        let file = UntilStopped { file, at: 0, disk: self.disk, stop: self.stop };
+        let mut content = Exactly { file, left: bytes, at: 0, zeros: Vec::new() };
         self.tar
             .append_data(&mut header, &item.path, &mut content)
             .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })?;
-        if content.spoiled {
+        if !content.zeros.is_empty() {
             self.spoil(item);
         }
-        Ok(())
+        Ok(content.zeros)
     }
 
     /// One bad sector must not end every backup just when the disk dies: the rest is what a backup is for.
@@ -539,7 +613,8 @@ struct Exactly<R> {
     file: R,
     left: u64,
     at: u64,
-    spoiled: bool,
+    /// The pages that were filled.
+    zeros: Vec<u64>,
 }
 
 impl<R: Read + Seek> Read for Exactly<R> {
@@ -556,7 +631,10 @@ impl<R: Read + Seek> Read for Exactly<R> {
                 let page = out.iter_mut().take(usize::try_from(page).unwrap_or(usize::MAX));
                 let filled = page.map(|byte| *byte = 0).count();
                 self.file.seek(SeekFrom::Start(self.at + filled as u64))?;
-                self.spoiled = true;
+                let page = self.at / PAGE_BYTES;
+                if self.zeros.last() != Some(&page) {
+                    self.zeros.push(page);
+                }
                 filled
             }
             other => other?,
@@ -569,6 +647,8 @@ impl<R: Read + Seek> Read for Exactly<R> {
 /// A file that a daemon on its way out reads no further: a backup is gigabytes, and systemd waits for seconds.
 struct UntilStopped<'a> {
     file: File,
+    at: u64,
+    disk: &'a Disk,
     stop: &'a AtomicBool,
 }
 
@@ -577,13 +657,16 @@ impl Read for UntilStopped<'_> {
         if self.stop.load(Ordering::SeqCst) {
             return Err(io::Error::other("stopped"));
         }
-        self.file.read(out)
+        let read = self.disk.read_some(&self.file, out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
 impl Seek for UntilStopped<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
     }
 }
 
@@ -637,7 +720,8 @@ pub(crate) fn snapshot(station: &Station, now: Timestamp) -> Value {
     let Some(settings) = &station.backups.settings else { return json!({ "state": "not set up" }) };
     let good = state.good.map(|good| {
         let age_h = now.since(Timestamp(good.at_ms)) / HOUR_MS;
-        json!({ "file": good.file, "age_h": age_h, "bytes": good.bytes, "records": good.records, "took_ms": good.took_ms, "spoiled": good.spoiled })
+        json!({ "file": good.file, "age_h": age_h, "bytes": good.bytes, "records": good.records, "took_ms": good.took_ms, "spoiled": good.spoiled,
+            "records_lost": good.records_lost, "not_restorable": good.not_restorable })
     });
     json!({ "state": state.state, "error": state.error, "last_good": good, "overdue_after_h": settings.overdue_h })
 }
@@ -661,7 +745,7 @@ mod tests {
         let path = root.path().join("node.backup");
         std::fs::write(&path, [7; 64]).unwrap();
         let stop = AtomicBool::new(false);
-        let mut reading = UntilStopped { file: File::open(&path).unwrap(), stop: &stop };
+        let mut reading = UntilStopped { file: File::open(&path).unwrap(), at: 0, disk: &Disk::real(), stop: &stop };
         let mut piece = [0; 8];
         assert_eq!(reading.read(&mut piece).unwrap(), 8);
         stop.store(true, Ordering::SeqCst);
@@ -694,7 +778,7 @@ mod tests {
         for (bad, buffer) in [(0, 512), (1, 512), (1, 4096), (2, 5000), (2, 100_000)] {
             let bytes = vec![7; 3 * 4096];
             let file = Worn(io::Cursor::new(bytes.clone()), bad);
-            let mut content = Exactly { file, left: 3 * PAGE_BYTES, at: 0, spoiled: false };
+            let mut content = Exactly { file, left: 3 * PAGE_BYTES, at: 0, zeros: Vec::new() };
             let (mut all, mut piece) = (Vec::new(), vec![0; buffer]);
             loop {
                 match content.read(&mut piece).unwrap() {
@@ -704,7 +788,7 @@ mod tests {
             }
             let mut wanted = bytes;
             wanted[bad as usize * 4096..][..4096].fill(0);
-            assert!(all == wanted && content.spoiled, "page {bad} by {buffer} bytes");
+            assert!(all == wanted && content.zeros == [bad], "page {bad} by {buffer} bytes");
         }
     }
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use protocol::backup::{self, BackupReader, Verified};
 use protocol::bundle::BundleError;
 use protocol::keys::{self, OpeningKey, SigningKey};
-use protocol::ledger::{Event, Local, Record};
+use protocol::ledger::{Checkpoint, Event, Local, Record};
 use protocol::parcel::VERSION;
-use protocol::receipt::Head;
+use protocol::receipt::{Head, Range};
 use protocol::trust::{Role, Use};
 use protocol::witness::LogStart;
 use protocol::{Name, ParcelId, Signed, Timestamp, Trust};
@@ -23,6 +23,7 @@ use spool::restore::{Restoring, Succession, epoch_above};
 use spool::{STATE_VERSION, Setup, SpoolError};
 use zeroize::Zeroizing;
 
+use crate::backup::{count, missing, ranges};
 use crate::losses::Losses;
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -79,10 +80,16 @@ pub enum RestoreError {
         path: PathBuf,
     },
     /// The records do not make the ledger that the backup's head names.
-    #[error("the ledger in the backup has {} records, its head names {}, and their roots differ or their numbers do", found.size, named.size)]
+    #[error(
+        "nothing can be restored from this backup: {missing}; restore an older one, and keep the old disk and this backup for whoever can read more of them"
+    )]
     OtherLedger {
-        /// From the records.
-        found: Head,
+        /// What of it is lost.
+        missing: String,
+    },
+    /// The note over the ledger in it is another than its head names, or none.
+    #[error("the checkpoint in the backup is not over the {} records that its head names", named.size)]
+    OtherCheckpoint {
         /// From the head.
         named: Head,
     },
@@ -124,6 +131,8 @@ pub struct Restored {
     pub told: Losses,
     /// Parcels that were here after the backup.
     pub lost: Vec<Record>,
+    /// Records of the old log that are lost, reported by it before or not.
+    pub records_lost: Vec<Range>,
 }
 
 /// Restores.
@@ -139,9 +148,13 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     let (files, bytes) = unpack(plan, &mut restoring)?;
     // What was not in the backup because it was empty, and the modes of what apps and people share.
     spool::create(plan.setup)?;
-    let found = restoring.old_head(old.suite)?;
-    if found != old.ledger {
-        return Err(RestoreError::OtherLedger { found, named: old.ledger });
+    let note = Checkpoint::parse_unverified(&restoring.old_checkpoint()?);
+    if !note.is_ok_and(|note| note.node == *node && note.head == old.ledger) {
+        return Err(RestoreError::OtherCheckpoint { named: old.ledger });
+    }
+    let holding = restoring.old_ledger(old.suite, &old.ledger)?;
+    if holding.head != old.ledger {
+        return Err(RestoreError::OtherLedger { missing: missing(&holding, &old.ledger) });
     }
 
     let mut known: BTreeSet<ParcelId> = BTreeSet::new();
@@ -166,7 +179,14 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     begun.head = Some(old.ledger);
     begun.epoch = Some(log);
     begun.trip = Some(plan.last_trip).filter(|trip| *trip > 0);
-    let records = std::iter::once(begun).chain(lost.iter().cloned()).map(|record| (record, Local::none()));
+    // The log before takes no record any more of what nobody had found by then.
+    let unreported = holding.unreported.iter().map(|range| {
+        let mut record = Record::new(Event::LedgerDamaged, now);
+        (record.sequence, record.through, record.head) = (Some(range.from), Some(range.to), Some(old.ledger));
+        record
+    });
+    let records = std::iter::once(begun).chain(unreported).chain(lost.iter().cloned());
+    let records = records.map(|record| (record, Local::none()));
     let succession = Succession {
         key: &plan.setup.key,
         log,
@@ -175,7 +195,7 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
         state_version: old.state_version,
     };
     restoring.finish(&succession)?;
-    Ok(Restored { backup: verified, files, bytes, log, told, lost })
+    Ok(Restored { backup: verified, files, bytes, log, told, lost, records_lost: holding.lost })
 }
 
 /// Who signs: a card of an operator in the trust folder.
@@ -265,6 +285,8 @@ impl Restored {
             "papers": self.told.proven,
             "papers_passed_over": self.told.passed_over,
             "records_lost_at_least": self.told.lost_records(&old.ledger),
+            "ledger_records_lost": count(&self.records_lost),
+            "ledger_lost": ranges(&self.records_lost),
             "lost": self.lost.len(),
             "lost_parcels": rows,
         })

@@ -14,7 +14,7 @@ use protocol::ledger::{Event, Local, Record};
 use protocol::parcel::{Label, VERSION};
 use protocol::request::Request;
 use protocol::{Crossing, ParcelId, Signed, Suite, Timestamp, Zone};
-use spool::{Disk, Filter, Fuse, SpoolError, State};
+use spool::{Disk, Filter, Fuse, Power, SpoolError, State};
 use station::backup::{Good, Job};
 use station::restore::{RestoreError, RestorePlan, Restored, restore};
 use tests::twins::{Member, Running, START, found, name, names};
@@ -575,6 +575,89 @@ fn a_backup_made_while_parcels_flow_loses_none_that_was_accepted_before_it() {
     assert!(odd.is_empty(), "{odd:?}");
     assert_eq!(states.len(), CASES as usize);
     assert!(restored.lost.len() < CASES as usize, "some were in the backup, {dropped_before} were dropped by then");
+}
+
+/// A node with a few hundred records, on a machine whose disk begins to die: one page of the ledger's segment, and the
+/// first of so many levels of its tree.
+fn on_a_dying_disk(member: &Member, now: Timestamp) -> (Running, Power) {
+    let grave = member.root.join("grave");
+    fs::create_dir_all(&grave).unwrap();
+    let power = Power::on(&grave, 1).unwrap();
+    let running = member.open_with(Disk::with_power(power.clone(), Fuse::after(u64::MAX)), now).unwrap();
+    for n in 0..400 {
+        running.station.spool.record(Record::new(Event::ConfigLoaded, now.plus_ms(n)), Local::none()).unwrap();
+    }
+    (running, power)
+}
+
+fn spoil(member: &Member, power: &Power, levels: std::ops::Range<u32>) {
+    let ledger = member.layout().ledger();
+    power.spoil(&ledger.join("0000000000000000.seg"), 4096).unwrap();
+    levels.for_each(|level| power.spoil(&ledger.join(format!("level-{level}")), 0).unwrap());
+}
+
+fn has_failed(running: &Running) -> bool {
+    running.station.alarms.standing().iter().any(|row| row.0.code() == "backup-failed")
+}
+
+#[test]
+fn a_backup_of_a_ledger_that_lost_records_and_their_leaves_is_restored_and_says_which() {
+    let office = office();
+    let extranet = &office.extranet;
+    let (to, power) = on_a_dying_disk(extranet, START);
+    let whole = back_up(&to, START);
+    assert_eq!((whole.spoiled, whole.records_lost, whole.not_restorable.clone()), (0, 0, None));
+    assert!(!has_failed(&to));
+    spoil(extranet, &power, 0..1);
+    // So late that an older one would go, were this one whole.
+    let now = START.plus_ms(40 * 24 * HOUR_MS);
+    let good = back_up(&to, now);
+    assert!(good.spoiled >= 2 && good.records_lost > 100 && good.not_restorable.is_none(), "{good:?}");
+    assert!(has_failed(&to) && whole.file.exists());
+    drop(to);
+    wipe(extranet);
+    let restored = restore_from(&office, extranet, &good.file, &[], Disk::real(), now).unwrap();
+    let (old, lost) = (restored.backup.head.ledger, &restored.records_lost);
+    assert_eq!(old.size, good.records);
+    assert_eq!(lost.iter().map(|range| range.to - range.from + 1).sum::<u64>(), good.records_lost);
+    let told = restored.to_json(now);
+    assert_eq!(told["ledger_records_lost"], good.records_lost);
+    assert!(told["ledger_lost"].as_str().unwrap().contains(&lost[0].from.to_string()), "{told}");
+    // The log before takes no record any more; the new one says what was lost of it, and none of its own.
+    let to = extranet.open(now).unwrap();
+    let records = to.station.spool.records(0, 100).unwrap();
+    let said: Vec<_> = records.iter().filter(|stored| stored.record.event == Event::LedgerDamaged).collect();
+    let ranges = said.iter().map(|stored| (stored.record.sequence.unwrap(), stored.record.through.unwrap()));
+    assert!(ranges.eq(lost.iter().map(|range| (range.from, range.to))));
+    assert!(said.iter().all(|stored| stored.record.head == Some(old)));
+    assert!(to.station.spool.scrub().unwrap().unreadable.is_empty());
+    assert!(!to.station.spool.was_damaged());
+}
+
+#[test]
+fn a_backup_whose_ledger_gives_another_head_is_kept_told_and_takes_no_older_one_with_it() {
+    let office = office();
+    let extranet = &office.extranet;
+    let (to, power) = on_a_dying_disk(extranet, START);
+    let whole = back_up(&to, START);
+    spoil(extranet, &power, 0..9);
+    let now = START.plus_ms(40 * 24 * HOUR_MS);
+    let bad = back_up(&to, now);
+    let words = bad.not_restorable.clone().unwrap();
+    assert!(words.contains("records ") && words.contains("cannot be read"), "{words}");
+    assert!(has_failed(&to) && whole.file.exists() && bad.file.exists());
+    let shown = station::backup::read_state(&to.station.spool).good.unwrap();
+    assert_eq!(shown.not_restorable, bad.not_restorable);
+    drop(to);
+    wipe(extranet);
+    let refused = restore_from(&office, extranet, &bad.file, &[], Disk::real(), now);
+    match refused {
+        Err(error @ RestoreError::OtherLedger { .. }) => assert!(error.to_string().contains(&words), "{error}"),
+        other => panic!("{:?}", other.map(|restored| restored.files)),
+    }
+    // It is simply run again with the older one.
+    restore_from(&office, extranet, &whole.file, &[], Disk::real(), now).unwrap();
+    extranet.open(now).unwrap();
 }
 
 /// Seconds that a backup and a restore take, printed. `TRILOCK_SOAK=1` makes 10 GiB and a million records of it,

@@ -1,6 +1,6 @@
 //! Two neighbours who hold each other to their ledgers: whatever is lost or reordered on the way, and whoever starts
 //! again in between, a ledger that only grows is proven, and one that was put back to an older state is found out.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as a test does")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as a test does")]
 #![allow(clippy::disallowed_methods, reason = "a test puts disks back as an administrator with a bad day would")]
 
 use std::fs;
@@ -339,4 +339,64 @@ fn a_ledger_that_cannot_be_read_for_a_while_is_no_contradiction() {
         assert_eq!(count(&a, Event::HeadContradicted) + count(&b, Event::HeadContradicted), 0);
         assert_eq!(witness::status(&b).unwrap()[0]["unproven_heads"], 0);
     }
+}
+
+/// Another record with a checksum that fits stands where one of the first hundreds stood: only its leaf would tell.
+fn change_a_record(segment: &Path) {
+    let mut bytes = fs::read(segment).unwrap();
+    let mut frames = spool::segment::Frames::new(&bytes, 0);
+    (0..100).for_each(|_| drop(frames.next()));
+    let from = frames.position();
+    let Some(spool::segment::Found::Record(stored)) = frames.next() else { unreachable!("a record a place") };
+    let other = Record { at: Timestamp(stored.record.at.0 ^ 1), ..stored.record };
+    let (frame, end) = (spool::segment::frame(&other.to_bytes(), b""), frames.position());
+    assert_eq!(frame.len(), end - from);
+    bytes[from..end].copy_from_slice(&frame);
+    fs::write(segment, bytes).unwrap();
+}
+
+#[test]
+fn a_tree_that_no_start_can_make_anew_keeps_papers_back_and_sends_the_node_round_in_no_circle() {
+    let two = Two::new(Suite::Std);
+    let power = Power::on(tempfile::tempdir_in(two.dir.path()).unwrap().keep().as_path(), 1).unwrap();
+    let disk = Disk::with_power(power.clone(), Fuse::after(u64::MAX));
+    let (a, b) = (two.open_on(INTERNET, disk.clone()), two.open(EXTRANET));
+    (0..3).for_each(|_| send(&a, &b));
+    let record = |n: u64| (Record::new(Event::ConfigLoaded, NOW.plus_ms(n)), Local::none());
+    // The end of every level that is spoiled lies behind its first page, which a disk must still be able to write.
+    a.spool.record_all((0..2_200).map(record).collect()).unwrap();
+    a.spool.write_checkpoint().unwrap();
+    drop(a);
+    let ledger = two.nodes[INTERNET].root.join("ledger");
+    change_a_record(&ledger.join("0000000000000000.seg"));
+    (0..5).for_each(|level| power.spoil(&ledger.join(format!("level-{level}")), 0).unwrap());
+    let a = two.open_on(INTERNET, disk.clone());
+    assert!(!a.spool.cannot_renew_tree(), "nobody has tried");
+    let refused = |a: &Station, after_ms: u64| match batch_at(a, &b.node, NOW.plus_ms(after_ms)) {
+        Err(StationError::Spool(error)) => error,
+        other => panic!("a paper left: {other:?}"),
+    };
+    assert!(matches!(refused(&a, 0), SpoolError::Disk { .. }));
+    assert!(matches!(refused(&a, spool::UNREAD_MS), SpoolError::Poisoned { .. }), "one fresh start is tried");
+    drop(a);
+    for start in 0..2 {
+        let a = two.open_on(INTERNET, disk.clone());
+        assert!(a.spool.cannot_renew_tree(), "start {start}");
+        for after in [0, 1, 2, 10] {
+            let error = refused(&a, after * spool::UNREAD_MS);
+            assert!(matches!(error, SpoolError::Disk { .. }), "start {start}, another would end no better: {error}");
+        }
+        assert!(a.alarms.standing().iter().any(|(alarm, ..)| *alarm == Alarm::LedgerDamaged));
+        // Everything else goes on.
+        let before = a.spool.head().size;
+        a.spool.record(Record::new(Event::ConfigLoaded, NOW), Local::none()).unwrap();
+        send(&b, &a);
+        assert!(a.spool.head().size > before + 1);
+    }
+    assert!(!alarmed(&b));
+    // The disk reads it again one day.
+    power.heal();
+    let a = two.open_on(INTERNET, disk);
+    send(&a, &b);
+    assert!(!alarmed(&a) && !alarmed(&b));
 }

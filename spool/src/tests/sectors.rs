@@ -2,6 +2,7 @@
 //! because it could not be read.
 
 use super::*;
+use crate::carried::level_of;
 use crate::disk::PAGE_BYTES;
 
 fn small(number: u8, sequence: u64) -> Small {
@@ -618,4 +619,190 @@ fn of_many_files_that_arrive_together_only_those_that_the_disk_will_not_sync_are
         all += usize::from(taken.is_ok() && complete.len() == usize::from(FILES));
     }
     assert!(some > 5 && all > 0, "{some} groups lost a file and {all} none");
+}
+
+/// One bad sector each in the first segment and in the lowest levels of the tree: records are lost, and so are their leaves.
+fn lose_records_and_leaves(world: &World, power: &Power, levels: u32) {
+    power.spoil(&world.segments().remove(0).path, PAGE_BYTES).unwrap();
+    (0..levels).for_each(|number| power.spoil(&level(world, number), 0).unwrap());
+}
+
+fn ask_for_new_tree(world: &World) {
+    fs::write(world.dir.path().join("ledger/renew-levels"), b"").unwrap();
+}
+
+/// The files of the ledger as a backup has them: zeros stand for a page that cannot be read.
+fn backed_up(spool: &Spool) -> (Head, String, Vec<(std::path::PathBuf, Vec<u8>)>, Holding) {
+    let (snapshot, mut carried, mut files) = (spool.snapshot().unwrap(), Carried::default(), Vec::new());
+    snapshot
+        .each(|item| {
+            if item.path.starts_with("ledger") && !item.folder {
+                let file = fs::File::open(&item.source).unwrap();
+                let mut bytes = vec![0; item.bytes.unwrap_or(file.metadata().unwrap().len()) as usize];
+                spool.disk().read_around(&file, &mut bytes, 0).unwrap();
+                carried.take(&item, &[]);
+                files.push((item.path, bytes));
+            }
+            Ok::<(), SpoolError>(())
+        })
+        .unwrap();
+    let holding = carried.holds(spool.disk(), spool.ledger_suite(), &snapshot.head).unwrap();
+    (snapshot.head, snapshot.checkpoint.clone(), files, holding)
+}
+
+/// What a restore elsewhere finds, in a folder of its own.
+fn put_back(
+    files: &[(std::path::PathBuf, Vec<u8>)],
+    head: &Head,
+) -> (tempfile::TempDir, crate::restore::Restoring, Holding) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Name::new("internet-1").unwrap();
+    let mut restoring = crate::restore::Restoring::begin(dir.path(), &node, head.log, &Disk::real()).unwrap();
+    for (path, bytes) in files {
+        restoring.file(path, &mut &bytes[..], 0, false).unwrap();
+    }
+    let holding = restoring.old_ledger(Suite::Std, head).unwrap();
+    (dir, restoring, holding)
+}
+
+#[test]
+fn a_backup_of_a_node_that_lost_records_and_their_leaves_gives_its_head_and_names_them() {
+    // What the node noticed before, and what nobody did; how many levels of the tree have a bad sector.
+    for (noticed, levels) in [(false, 1), (true, 1), (false, 2), (true, 2), (false, 8)] {
+        let world = World::new();
+        many_records_by(&world, 8 << 10);
+        let (setup, power) = powered(&world);
+        let open = || Spool::open(setup.clone()).unwrap();
+        let before = if noticed { None } else { Some(open()) };
+        lose_records_and_leaves(&world, &power, levels);
+        ask_for_new_tree(&world);
+        let spool = before.unwrap_or_else(open);
+        assert_eq!(!damaged(&spool).is_empty(), noticed);
+        let (head, _, files, holding) = backed_up(&spool);
+        assert!(!holding.lost.is_empty() && !holding.unknown.is_empty(), "{holding:?}");
+        assert_eq!(holding.unreported.is_empty(), noticed, "{holding:?}");
+        assert_eq!(holding.head == head, levels < 8, "{levels} levels: {holding:?}");
+        let (dir, _restoring, found) = put_back(&files, &head);
+        assert_eq!(found, holding, "{levels} levels");
+        if levels == 8 {
+            continue;
+        }
+        // What is put back is whole by itself: the damage stands in its files' names, and zeros stand for nothing.
+        let former = dir.path().join("ledger/former/1");
+        let again = Carried::of(&former).unwrap().holds(&Disk::real(), Suite::Std, &head).unwrap();
+        assert_eq!(again, holding, "{levels} levels");
+        let segments = crate::segment::list(&former).unwrap();
+        assert_eq!((segments[0].health, segments.last().unwrap().health), (Health::Sealed, Health::Sound));
+        // As they were carried before: without the levels above, nothing says what the leaves were.
+        let old: Vec<_> = files.into_iter().filter(|(path, _)| level_of(path).is_none_or(|level| level == 0)).collect();
+        assert_ne!(put_back(&old, &head).2.head, head);
+    }
+}
+
+#[test]
+fn a_backup_from_before_the_levels_were_carried_is_restored_where_every_leaf_is_known() {
+    let world = World::new();
+    many_records_by(&world, 8 << 10);
+    let (setup, power) = powered(&world);
+    let spool = Spool::open(setup).unwrap();
+    power.spoil(&world.segments().remove(0).path, PAGE_BYTES).unwrap();
+    let (head, _, files, _) = backed_up(&spool);
+    let old: Vec<_> = files.into_iter().filter(|(path, _)| level_of(path).is_none_or(|level| level == 0)).collect();
+    let (_dir, _restoring, found) = put_back(&old, &head);
+    assert_eq!((found.head, found.unknown.len(), found.lost.is_empty()), (head, 0, false));
+}
+
+#[test]
+fn a_leaf_or_a_record_that_was_changed_keeps_no_backup_from_its_head_where_the_tree_says_which_of_them() {
+    for spoiled in ["record", "leaf"] {
+        let world = World::new();
+        many_records_by(&world, 8 << 10);
+        let spool = world.open();
+        if spoiled == "record" {
+            // With a checksum that fits: only the tree knows.
+            let path = world.segments().remove(0).path;
+            let mut bytes = fs::read(&path).unwrap();
+            let was = arrived(id(9), 9).to_bytes();
+            let place = bytes.windows(was.len()).position(|window| window == was).unwrap() - 12;
+            let frame = crate::segment::frame(&arrived(id(9), 8).to_bytes(), b"");
+            bytes[place..place + frame.len()].copy_from_slice(&frame);
+            fs::write(&path, bytes).unwrap();
+        } else {
+            let mut bytes = fs::read(level(&world, 0)).unwrap();
+            bytes[9 * 32] ^= 1;
+            fs::write(level(&world, 0), bytes).unwrap();
+        }
+        let (head, _, files, holding) = backed_up(&spool);
+        assert_eq!((holding.head, holding.lost.len()), (head, usize::from(spoiled == "record")), "{spoiled}");
+        assert_eq!(put_back(&files, &head).2, holding, "{spoiled}");
+    }
+}
+
+#[test]
+fn a_failed_sync_of_the_tree_costs_no_digest_above_a_leaf_that_is_lost() {
+    for (fault, cut, levels) in
+        [(Fault::Unsynced, false, 1), (Fault::Unsynced, true, 2), (Fault::Broken, false, 2), (Fault::Broken, true, 1)]
+    {
+        let world = World::new();
+        let before = many_records_by(&world, 8 << 10);
+        let (setup, power) = powered(&world);
+        lose_records_and_leaves(&world, &power, levels);
+        ask_for_new_tree(&world);
+        let spool = Spool::open(setup.clone()).unwrap();
+        assert!(is_proven(&spool, &before));
+        let lost = spool.scrub().unwrap().unreadable;
+        spool.record(arrived(id(251), 251), Local::none()).unwrap();
+        power.set_weather(Some(Weather { fault, one_in: 1 }));
+        assert!(spool.write_checkpoint().is_err());
+        power.set_weather(None);
+        drop(spool);
+        if cut {
+            power.cut().unwrap();
+        }
+        for start in 0..2 {
+            let spool = Spool::open(setup.clone()).unwrap();
+            assert!(is_proven(&spool, &before), "{fault:?}, start {start}");
+            assert!(spool.parcel(&id(251)).unwrap().is_some(), "{fault:?}");
+            assert_eq!(spool.scrub().unwrap().unreadable, lost, "{fault:?}, start {start}");
+            // What is signed from here on is durable: the files whose sync failed are not those it is over.
+            spool.write_checkpoint().unwrap();
+            drop(spool);
+            power.cut().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_start_that_dies_anywhere_while_one_tree_takes_the_others_place_loses_nothing_that_only_the_tree_knew() {
+    let first = World::new();
+    let before = many_records_by(&first, 8 << 10);
+    for levels in [1, 3] {
+        for effects in 0.. {
+            let world = like(&first);
+            let (setup, power) = powered(&world);
+            lose_records_and_leaves(&world, &power, levels);
+            ask_for_new_tree(&world);
+            let until = |effects: u64| {
+                let fuse = Fuse::after(effects);
+                let disk = Disk::with_power(power.clone(), fuse.clone());
+                Spool::open(Setup { disk, ..setup.clone() }).is_ok() && !fuse.burnt()
+            };
+            let lived = until(effects);
+            // And the next one too, sooner or later.
+            until(effects / 2 + 3);
+            until(effects + 1);
+            if effects % 2 == 1 {
+                power.cut().unwrap();
+            }
+            for start in 0..2 {
+                let spool = Spool::open(setup.clone()).unwrap_or_else(|error| panic!("{levels}, {effects}: {error}"));
+                assert!(is_proven(&spool, &before), "{levels} levels, {effects} effects, start {start}");
+                assert!(!spool.scrub().unwrap().unreadable.is_empty());
+            }
+            if lived {
+                assert!(effects > 60, "{effects}");
+                break;
+            }
+        }
+    }
 }

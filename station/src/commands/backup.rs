@@ -64,7 +64,7 @@ pub(super) fn backup<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> E
         Ok(good) => {
             out.result(&json!(good), || {
                 format!(
-                    "{}: {}\n  {} {}, {} {}, {} {}{}{}",
+                    "{}: {}\n  {} {}, {} {}, {} {}{}{}{}{}",
                     out.pick("backup made, read back and verified", "备份已完成并回读校验"),
                     good.file.display(),
                     good.bytes,
@@ -96,7 +96,25 @@ pub(super) fn backup<L: Links>(config: &Config<L>, zone: Zone, out: &Words) -> E
                             ),
                             good.spoiled
                         )
-                    }
+                    },
+                    if good.records_lost == 0 {
+                        String::new()
+                    } else {
+                        format!(
+                            "\n  {}: {}",
+                            out.pick("records of the ledger that are lost", "审计账中已丢失的记录"),
+                            good.records_lost
+                        )
+                    },
+                    good.not_restorable.as_ref().map_or_else(String::new, |words| {
+                        format!(
+                            "\n  {}: {words}",
+                            out.pick(
+                                "NOTHING CAN BE RESTORED FROM IT, older backups are kept; see backup-failed in docs/operations.md",
+                                "此备份无法恢复，旧备份均已保留；参见 docs/operations.md 的 backup-failed"
+                            )
+                        )
+                    })
                 )
             });
             Exit::Done
@@ -261,6 +279,17 @@ fn told(value: &Value, out: &Words) -> String {
             number("records_lost_at_least"),
         ),
     ];
+    if number("ledger_records_lost") > 0 {
+        lines.push(format!(
+            "{}: {} ({})",
+            out.pick(
+                "records of the old log that cannot be read any more; what they told is not known here",
+                "旧账段中已无法读取的记录，其内容本节点不再知晓"
+            ),
+            number("ledger_records_lost"),
+            value.get("ledger_lost").and_then(Value::as_str).unwrap_or_default(),
+        ));
+    }
     for row in value.get("lost_parcels").and_then(Value::as_array).into_iter().flatten() {
         lines.push(format!("  {row}"));
     }
