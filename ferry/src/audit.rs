@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Event, leaf};
@@ -21,6 +21,9 @@ const DIGEST_BYTES: u64 = 32;
 const LEVELS_MAX: u32 = 40;
 /// A segment closes at 16 MiB, some 50,000 records; a hole larger than the largest segment is a missing file.
 const HOLE_RECORDS_MAX: u64 = 1 << 22;
+
+/// Stands in a level where nobody knows the digest any more: the record is lost, and its leaf with it.
+const UNKNOWN: Digest = protocol::der_types::Octets([0; 32]);
 
 /// A level of the tree on disk, read beside the records.
 struct Level {
@@ -42,8 +45,12 @@ impl Level {
             return None;
         }
         let mut digest = [0; 32];
-        self.file.read_exact(&mut digest).ok()?;
         self.next = index.saturating_add(1);
+        if self.file.read_exact(&mut digest).is_err() {
+            // A bad sector costs what stands in it.
+            self.file.seek(SeekFrom::Start(self.next.saturating_mul(DIGEST_BYTES))).ok()?;
+            return None;
+        }
         Some(protocol::der_types::Octets(digest))
     }
 }
@@ -107,10 +114,10 @@ impl Tree {
             }
             (None, kept) => {
                 self.unreadable = self.unreadable.saturating_add(1);
-                if kept.is_none() {
+                if kept.is_none_or(|kept| kept == UNKNOWN) {
                     self.lost.get_or_insert(index);
                 }
-                kept.unwrap_or_default()
+                kept.unwrap_or(UNKNOWN)
             }
         };
         if let Some(stored) = stored
@@ -126,11 +133,16 @@ impl Tree {
                 self.peaks.push((before, left));
                 break;
             }
-            digest = node(self.suite, &left, &digest);
             leaves = leaves.saturating_mul(2);
             level = level.saturating_add(1);
             let place = (self.size >> level).saturating_sub(1);
             let kept = self.levels.get_mut(level).and_then(|kept| kept.read(place));
+            if left == UNKNOWN || digest == UNKNOWN {
+                // What stands above a leaf that is gone can only be looked up. The root says whether it was right.
+                digest = kept.unwrap_or(UNKNOWN);
+                continue;
+            }
+            digest = node(self.suite, &left, &digest);
             if kept.is_some_and(|kept| kept != digest) {
                 self.level_differs.get_or_insert((u32::try_from(level).unwrap_or(LEVELS_MAX), place));
             }
@@ -170,6 +182,10 @@ pub(crate) struct Audit {
     pub(crate) leaves: u64,
     /// Records that the ledger itself reports as lost.
     pub(crate) reported: u64,
+    /// Records of the log before that it does, after a restore that found them lost.
+    pub(crate) reported_before: u64,
+    /// The head that its first record names: of the log before.
+    begun: Option<Head>,
     /// Times of the first and last record.
     pub(crate) first_at: Option<Timestamp>,
     pub(crate) last_at: Option<Timestamp>,
@@ -192,7 +208,16 @@ impl Audit {
         // Before the records: a node at work writes them first.
         let trees: Vec<Tree> = suites.iter().map(|suite| Tree::new(dir, *suite)).collect();
         let leaves = trees.first().and_then(|tree| tree.levels.first()).map_or(0, |level| level.digests);
-        let mut audit = Audit { trees, size: 0, leaves, reported: 0, first_at: None, last_at: None };
+        let mut audit = Audit {
+            trees,
+            size: 0,
+            leaves,
+            reported: 0,
+            reported_before: 0,
+            begun: None,
+            first_at: None,
+            last_at: None,
+        };
         let mut heads = heads.iter().peekable();
         let mut meet = |trees: &mut [Tree], size: u64| {
             let held = heads.next_if(|(at, _)| **at == size).map(|(_, held)| held);
@@ -205,12 +230,20 @@ impl Audit {
             }
             meet(&mut audit.trees, index.saturating_add(1));
             if let Some(record) = stored.map(|stored| stored.record) {
+                if index == 0 {
+                    audit.begun = record.head.filter(|_| record.event == Event::LogBegun);
+                }
                 audit.first_at = audit.first_at.or(Some(record.at));
                 audit.last_at = Some(record.at);
                 if record.event == Event::LedgerDamaged
                     && let Some((from, to)) = record.sequence.zip(record.through)
                 {
-                    audit.reported = audit.reported.saturating_add(to.saturating_sub(from).saturating_add(1));
+                    let many = to.saturating_sub(from).saturating_add(1);
+                    if record.head.is_none() {
+                        audit.reported = audit.reported.saturating_add(many);
+                    } else if record.head == audit.begun {
+                        audit.reported_before = audit.reported_before.saturating_add(many);
+                    }
                 }
             }
             Ok(())

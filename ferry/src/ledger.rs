@@ -202,9 +202,13 @@ impl LedgerVerify {
         let trust = self.trust.as_deref().map(trustdir::read).transpose()?;
         let mut before: Option<Log> = None;
         let (mut here, mut named) = (BTreeSet::new(), BTreeSet::new());
-        for dir in logs(&self.dir)? {
-            let log = self.check_log(dir, trust.as_ref(), voice, tells)?;
+        let dirs = logs(&self.dir)?;
+        for (at, dir) in (1..).zip(&dirs) {
+            let log = self.check_log(dir.clone(), trust.as_ref(), voice, tells, at == dirs.len())?;
             follows(before.as_ref(), &log, trust.as_ref(), voice, tells)?;
+            if let Some(before) = &before {
+                is_reported(before, log.reported_before, voice)?;
+            }
             here.insert(log.head.log);
             named.extend(&log.others);
             before = Some(log);
@@ -223,7 +227,14 @@ impl LedgerVerify {
     }
 
     /// One log by itself.
-    fn check_log(&self, dir: PathBuf, trust: Option<&Trust>, voice: Voice, tells: bool) -> Result<Log, LedgerError> {
+    fn check_log(
+        &self,
+        dir: PathBuf,
+        trust: Option<&Trust>,
+        voice: Voice,
+        tells: bool,
+        is_last: bool,
+    ) -> Result<Log, LedgerError> {
         let language = voice.language;
         let broken = |cause: String| LedgerError::Broken { path: dir.clone(), cause };
         let own = dir.join(CHECKPOINT);
@@ -309,20 +320,22 @@ impl LedgerVerify {
                 "第 {index} 条记录的本地部分被改动"
             )));
         }
-        let unreadable = tree.unreadable;
-        if unreadable > audit.reported {
-            let lost = unreadable.saturating_sub(audit.reported);
-            return Err(broken(say!(
-                language,
-                "{lost} records cannot be read and no record reports their loss",
-                "有 {lost} 条记录无法读取，且账中无报告"
-            )));
+        let log = Log {
+            node: checkpoint.node.clone(),
+            head,
+            records: size,
+            others: heads.logs.clone(),
+            unreported: tree.unreadable.saturating_sub(audit.reported),
+            reported_before: audit.reported_before,
+            dir: dir.clone(),
+        };
+        if is_last {
+            is_reported(&log, 0, voice)?;
         }
         if tells {
             tell(voice, &checkpoint, signer, &audit, tree, &heads);
         }
-        let others = heads.logs;
-        Ok(Log { node: checkpoint.node.clone(), head, records: size, others, dir })
+        Ok(log)
     }
 }
 
@@ -399,7 +412,25 @@ struct Log {
     records: u64,
     /// Logs of which others hold heads.
     others: BTreeSet<u64>,
+    /// Lost records that no record of it reports; a restore that found them reports them in the log that follows.
+    unreported: u64,
+    /// Lost records of the log before that it reports.
+    reported_before: u64,
     dir: PathBuf,
+}
+
+/// Is every record that is lost on record as lost: in its own log, or by a restore in the one that follows?
+fn is_reported(log: &Log, later: u64, voice: Voice) -> Result<(), LedgerError> {
+    let lost = log.unreported.saturating_sub(later);
+    if lost == 0 {
+        return Ok(());
+    }
+    let cause = say!(
+        voice.language,
+        "{lost} records cannot be read and no record reports their loss",
+        "有 {lost} 条记录无法读取，且账中无报告"
+    );
+    Err(LedgerError::Broken { path: log.dir.clone(), cause })
 }
 
 /// The folders of all logs of a ledger, oldest first; the last is the one that is written to.

@@ -238,6 +238,12 @@ fn damage_in_the_tree_the_checkpoint_and_a_segment_that_was_set_aside_is_told_ap
             let text = bench.verify(1, &[]);
             assert!(text.contains(words), "{file}: {text}");
         }
+        // The tree is a cache where no record is lost.
+        bench.good.write(&bench.dir, &bench.office.intranet);
+        for file in ["level-3", "level-0"] {
+            fs::remove_file(bench.dir.join(file)).unwrap();
+            bench.verify(0, &[]);
+        }
         for spoiled in [&b""[..], b"trilock/intranet\n9\n", b"\xff"] {
             bench.good.write(&bench.dir, &bench.office.intranet);
             fs::write(bench.dir.join("checkpoint"), spoiled).unwrap();
@@ -259,8 +265,25 @@ fn damage_in_the_tree_the_checkpoint_and_a_segment_that_was_set_aside_is_told_ap
         sealed.spoiled.push(12);
         sealed.write(&bench.dir, &bench.office.intranet);
         assert!(bench.verify(1, &[]).contains("1 records cannot be read and no record reports their loss"));
-        // And in a segment that is in use nothing of the kind is believed.
+        // The leaf of one that is lost is gone as well, and the digest above it too: what stands above them is looked up.
         sealed.spoiled.pop();
+        sealed.write(&bench.dir, &bench.office.intranet);
+        for (level, index) in [(0, 5), (0, 6), (1, 2)] {
+            let path = bench.dir.join(format!("level-{level}"));
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[index * 32..][..32].fill(0);
+            fs::write(path, bytes).unwrap();
+            let text = bench.verify(0, &[]);
+            assert!(text.contains("3 records were lost to damage"), "level {level}: {text}");
+        }
+        // Another digest above it does not give the checkpoint's root.
+        let path = bench.dir.join("level-2");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[32..64].fill(7);
+        fs::write(path, bytes).unwrap();
+        let text = bench.verify(1, &[]);
+        assert!(text.contains("record 5 is the first that is not what it was"), "{text}");
+        // And in a segment that is in use nothing of the kind is believed.
         sealed.first_health = Health::Sound;
         sealed.write(&bench.dir, &bench.office.intranet);
         assert!(bench.verify(1, &[]).contains("a record was changed"));

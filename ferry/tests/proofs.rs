@@ -471,6 +471,11 @@ fn ferry_alone_prints_help_or_the_overview_and_a_named_spool_that_is_none_is_an_
 
 /// A log of two records that follows the five of `ledger`, as a restore leaves it.
 fn restored(office: &mut Office, dir: &Path, by: &str, role: Role) {
+    restored_with(office, dir, by, role, |_| None);
+}
+
+/// The same, with what else the new log says.
+fn restored_with(office: &mut Office, dir: &Path, by: &str, role: Role, more: impl Fn(Head) -> Option<Record>) {
     use protocol::witness::LogStart;
     const SECOND: u64 = 1_795_392_000;
     ledger(office, dir, 5);
@@ -499,11 +504,16 @@ fn restored(office: &mut Office, dir: &Path, by: &str, role: Role) {
     (begun.head, begun.epoch, begun.person) = (Some(old), Some(SECOND), Some(name(by)));
     let started = Record::new(Event::NodeStarted, start.at);
     let mut bytes = segment::header(0);
-    let records = [begun.to_bytes(), started.to_bytes()];
+    let mut records = vec![begun.to_bytes(), started.to_bytes()];
+    records.extend(more(old).map(|record| record.to_bytes()));
     records.iter().for_each(|record| bytes.extend(segment::frame(record, b"")));
     fs::write(dir.join(segment::name(0, Health::Sound)), bytes).unwrap();
-    let root = node(suite, &leaf(suite, &records[0]), &leaf(suite, &records[1]));
-    let note = Checkpoint { node: name("intranet"), head: Head { log: SECOND, size: 2, root } }.sign(&office.intranet);
+    let pair = node(suite, &leaf(suite, &records[0]), &leaf(suite, &records[1]));
+    let (size, root) = match records.get(2) {
+        None => (2, pair),
+        Some(third) => (3, node(suite, &pair, &leaf(suite, third))),
+    };
+    let note = Checkpoint { node: name("intranet"), head: Head { log: SECOND, size, root } }.sign(&office.intranet);
     fs::write(dir.join("checkpoint"), note).unwrap();
 }
 
@@ -542,6 +552,43 @@ fn a_log_that_follows_a_restore_names_the_head_of_the_old_one_under_an_operators
     expect(0, &arguments);
     fs::rename(dir.join("former"), office.dir.join("taken")).unwrap();
     assert!(expect(1, &arguments).contains("no log before it"));
+}
+
+#[test]
+fn what_a_restore_found_lost_of_the_log_before_is_reported_in_the_one_that_follows() {
+    // Which record it says is lost, of which log.
+    for (told, holds) in [(None, false), (Some((1, false)), false), (Some((1, true)), true)] {
+        let suite = Suite::Std;
+        let mut office = Office::new(&format!("ledger-lost-{holds}-{}", told.is_some()), suite);
+        let dir = office.dir.join("spool/ledger");
+        restored_with(&mut office, &dir, "operator-ma", Role::Operator, |old| {
+            let (lost, of_the_old) = told?;
+            let mut record = Record::new(Event::LedgerDamaged, Timestamp(1_795_305_600_000));
+            (record.sequence, record.through) = (Some(lost), Some(lost));
+            record.head = Some(old).filter(|_| of_the_old);
+            Some(record)
+        });
+        let former = dir.join("former/1");
+        let mut leaves = Vec::new();
+        for first in [0, 3] {
+            let bytes = fs::read(former.join(segment::name(first, Health::Sound))).unwrap();
+            for found in segment::Frames::new(&bytes, first) {
+                if let segment::Found::Record(stored) = found {
+                    leaves.extend(leaf(suite, &stored.bytes).0);
+                }
+            }
+        }
+        fs::write(former.join("level-0"), leaves).unwrap();
+        let (sound, sealed) = (segment::name(0, Health::Sound), segment::name(0, Health::Sealed));
+        let mut bytes = fs::read(former.join(&sound)).unwrap();
+        let second = segment::header(0).len() + (bytes.len() - segment::header(0).len()) / 3;
+        bytes[second + 20] ^= 1;
+        fs::write(former.join(sealed), bytes).unwrap();
+        fs::remove_file(former.join(sound)).unwrap();
+        let arguments = ["ledger", "verify", "--dir", dir.to_str().unwrap(), "--trust", office.trust_path()];
+        let text = expect(i32::from(!holds), &arguments);
+        assert_eq!(text.contains("1 records cannot be read and no record reports their loss"), !holds, "{text}");
+    }
 }
 
 #[test]

@@ -16,6 +16,8 @@ from der import whole
 RECORD_MAX, LOCAL_MAX, NOTE_MAX, SEGMENT_MAX = 4 << 10, 16 << 10, 1_024, 256 << 20
 SEGMENT = re.compile(r"([0-9a-f]{16})\.(seg|damaged|sealed)\Z")
 HOLE_MAX = 1 << 22
+# Stands where nobody knows a digest any more.
+UNKNOWN = bytes(32)
 
 
 def segments(folder):
@@ -157,10 +159,37 @@ def one_log(trust, folder, held):
     return {**found, "key": card}
 
 
+class Kept(Tree):
+    """The tree of a ledger. Above a leaf that nobody knows any more (32 zeros) stands what the levels keep."""
+
+    def __init__(self, suite, folder):
+        super().__init__(suite)
+        self.folder = folder
+        self.levels = {}
+
+    def kept(self, level, index):
+        if level not in self.levels:
+            path = os.path.join(self.folder, f"level-{level}")
+            self.levels[level] = read(path, 1 << 40) if os.path.exists(path) else b""
+        return self.levels[level][32 * index : 32 * index + 32] or UNKNOWN
+
+    def digest(self, digest):
+        level, index = 0, self.size
+        while self.stack and self.stack[-1][0] == level:
+            left = self.stack.pop()[1]
+            level, index = level + 1, index >> 1
+            if UNKNOWN in (left, digest):
+                digest = self.kept(level, index)
+            else:
+                digest = h(self.suite, b"\x01" + left + digest)
+        self.stack.append((level, digest))
+        self.size += 1
+
+
 def in_suite(suite, folder, told, held):
     """12.3.1 to 12.3.6, in one suite."""
     # 12.3.1
-    tree, reported, unreadable, first, roots = Tree(suite), 0, 0, None, {}
+    tree, reported, before, unreadable, first, roots = Kept(suite, folder), 0, 0, 0, None, {}
     kept = os.path.join(folder, "level-0")
     leaves = read(kept, 1 << 40) if os.path.exists(kept) else b""
     found = segments(folder)
@@ -175,7 +204,7 @@ def in_suite(suite, folder, told, held):
         leaf = h(suite, b"\x00" + record) if record is not None else None
         if leaf is None or (aside and stands and stands != leaf):
             unreadable += 1
-            tree.digest(stands or bytes(32))
+            tree.digest(stands or UNKNOWN)
         elif stands and stands != leaf:
             raise Refused("record", str(index))
         else:
@@ -198,7 +227,11 @@ def in_suite(suite, folder, told, held):
                 if local and h(suite, local) != body["local"]:
                     raise Refused("local-part", str(tree.size))
                 if body["event"] == 36 and body["sequence"] is not None and body["through"] is not None:
-                    reported += body["through"] - body["sequence"] + 1
+                    lost = body["through"] - body["sequence"] + 1
+                    if body["head"] is None:
+                        reported += lost
+                    elif first["event"] == 49 and body["head"] == first["head"]:
+                        before += lost
             push(one[0] if one else None, aside)
         # A torn tail of the newest segment is a write that never was acknowledged.
         if not whole_segment and place + 1 < len(found) and found[place + 1][0] < tree.size:
@@ -217,9 +250,8 @@ def in_suite(suite, folder, told, held):
     # 12.3.6
     if len(leaves) // 32 > tree.size:
         raise Refused("tail-cut", str(len(leaves) // 32))
-    if unreadable > reported:
-        raise Refused("unreported-loss", str(unreadable))
-    return {**told, "records": tree.size, "first": first}
+    unreported = max(unreadable - reported, 0)
+    return {**told, "records": tree.size, "first": first, "unreported": unreported, "reportsBefore": before}
 
 
 def folder(trust, path, held=None):
@@ -236,8 +268,13 @@ def folder(trust, path, held=None):
             raise Refused("disagree")
         if before is not None:
             follows(trust, log, before, found)
+            # 12.3.6: a restore reports what it found lost in the log that follows.
+            if before["unreported"] > found["reportsBefore"]:
+                raise Refused("unreported-loss", str(before["unreported"]))
         before = found
         out.append(found)
+    if before["unreported"]:
+        raise Refused("unreported-loss", str(before["unreported"]))
     missing = {log for (log, _) in held or {}} - {log["log"] for log in out}
     if missing:
         raise Refused("log-missing", str(min(missing)))
