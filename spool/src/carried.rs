@@ -297,9 +297,10 @@ fn bytes_of(disk: &Disk, part: &Part) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ledger segment of {length} bytes")));
     }
     let (mut bytes, _) = segment::read_from(disk, &file, 0, usize::try_from(length).map_err(io::Error::other)?)?;
+    let page_bytes = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
     for page in &part.spoiled {
         let from = usize::try_from(page.saturating_mul(PAGE_BYTES)).unwrap_or(usize::MAX);
-        bytes.iter_mut().skip(from).take(PAGE_BYTES as usize).for_each(|byte| *byte = 0);
+        bytes.iter_mut().skip(from).take(page_bytes).for_each(|byte| *byte = 0);
     }
     Ok(bytes)
 }
