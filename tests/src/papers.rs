@@ -218,6 +218,12 @@ pub fn review_result(number: u32) -> String {
     )
 }
 
+/// The same without its boundary points: what is left of it outside.
+#[must_use]
+pub fn review_result_without_points(number: u32) -> String {
+    review_result(number).lines().filter(|line| !line.contains("KTT_GY_JZD")).map(|line| format!("{line}\n")).collect()
+}
+
 /// A polygon shapefile (ESRI white paper, 1998): header and one ring.
 #[must_use]
 pub fn shapefile() -> Vec<u8> {

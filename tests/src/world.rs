@@ -813,8 +813,12 @@ impl<'a> World<'a> {
             };
             let Some(receiver) = &self.nodes[to].running else { return Ok(()) };
             let Some(sender) = &self.nodes[from].running else { return Ok(()) };
-            let content = sender.station.spool.outbox(crossing).content(&entry);
-            let offered = offer(&receiver.station.spool, crossing, &entry, content, part);
+            let content = match bytes_of(sender.station.spool.outbox(crossing).content(&entry)) {
+                // Left where it is, and tried again.
+                Err(_) if self.nodes[from].weather => continue,
+                content => content.map_err(words)?,
+            };
+            let offered = offer(&receiver.station.spool, crossing, &entry, &content, part);
             let Some(stored) = self.after(to, "the gateway", offered.map_err(StationError::from))? else {
                 return Ok(());
             };
@@ -843,7 +847,11 @@ impl<'a> World<'a> {
                 let round = self.rounds.entry(entry.id).or_default();
                 *round += 1;
                 outbox.went(&entry.id, *round, ONE_WAY_ROUNDS);
-                let bytes = Rc::new(bytes_of(outbox.content(&entry)).map_err(words)?);
+                let bytes = match bytes_of(outbox.content(&entry)) {
+                    // This round goes without it.
+                    Err(_) if self.nodes[EXTRANET].weather => continue,
+                    content => Rc::new(content.map_err(words)?),
+                };
                 for _ in 0..[0, 1, 1, 2][usize::try_from(self.noise.below(4)).unwrap_or(0)] {
                     sent.push(Flying { id: entry.id, kind: entry.kind, bytes: Rc::clone(&bytes) });
                 }
@@ -1564,17 +1572,15 @@ fn offer(
     spool: &spool::Spool,
     crossing: Crossing,
     entry: &Entry,
-    content: std::io::Result<spool::Content>,
+    content: &[u8],
     part: Option<u64>,
 ) -> Result<bool, SpoolError> {
     match spool.arrivals(crossing).begin(&entry.id, entry.kind, entry.size)? {
         Begin::Have => Ok(true),
         Begin::Partial(mut partial) => {
-            let bytes =
-                bytes_of(content).map_err(|source| SpoolError::Disk { path: entry.path.to_path_buf(), source })?;
-            let end = usize::try_from(part.unwrap_or(entry.size)).unwrap_or(bytes.len());
+            let end = usize::try_from(part.unwrap_or(entry.size)).unwrap_or(content.len());
             let from = usize::try_from(partial.offset()).unwrap_or(0);
-            if let Some(rest) = bytes.get(from..end) {
+            if let Some(rest) = content.get(from..end) {
                 partial.write(rest)?;
             }
             if partial.offset() < entry.size {

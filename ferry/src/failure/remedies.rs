@@ -119,6 +119,10 @@ fn by_code(code: &str) -> Option<(&'static str, &'static str)> {
         ),
         "by-hand-strip" => ("put it into the inlet of its route", "请投入该路由的入口目录"),
         "clock-trusted" => ("nothing to do", "无需处理"),
+        "unreadable" => (
+            "see to the disk under the spool (alarm disk-error), then ask again: nothing of this request was done",
+            "请先检修存转区所在磁盘（告警 disk-error），再重新申请：本次申请未作任何处理",
+        ),
         "disk-error" => (
             "look at the disk of the spool and at `ferry trips`, then ask again",
             "请检查存转区所在磁盘与 ferry trips，再重新申请",

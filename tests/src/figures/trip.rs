@@ -172,9 +172,8 @@ fn fill(office: &mut Office, ground: &Path, bundles: usize, bytes: usize) -> io:
     fs::create_dir_all(&aside)?;
     for number in 1..=bundles {
         let name = format!("review-{number}.xml");
-        // Another table than that of boundary points: nothing is to be taken out.
-        let text = papers::review_result(u32::try_from(number).unwrap_or(0)).replace("KTT_GY_JZD", "KTT_ZDXX");
-        let mut text = text.into_bytes();
+        // Nothing is to be taken out.
+        let mut text = papers::review_result_without_points(u32::try_from(number).unwrap_or(0)).into_bytes();
         text.resize(bytes, b'\n');
         fs::write(aside.join(&name), text)?;
         fs::rename(aside.join(&name), inlet.join(&name))?;
