@@ -11,7 +11,7 @@ use protocol::receipt::Head;
 use protocol::suite::Digest;
 use protocol::tree::node;
 use protocol::{Suite, Timestamp};
-use spool::segment::{self, Found, Frames, Health, Stored};
+use spool::segment::{self, Found, Frames, Health, KeptLeaves, Stored};
 
 use crate::heads::Held;
 use crate::ledger::LedgerError;
@@ -252,6 +252,11 @@ impl Audit {
     }
 }
 
+/// Is this the digest of a record, in either suite?
+pub(crate) fn is_leaf(digest: &Digest, record: &[u8]) -> bool {
+    Suite::ALL.into_iter().any(|suite| *digest == leaf(suite, record))
+}
+
 type OnRecord<'a> = dyn FnMut(u64, Option<Stored>, bool) -> Result<(), LedgerError> + 'a;
 
 /// Every record in order, and whether its segment was set aside; `None` for one that cannot be read. Gives how many
@@ -263,6 +268,8 @@ pub(crate) fn walk(dir: &Path, bar: &indicatif::ProgressBar, each: &mut OnRecord
     if segments.is_empty() {
         return Err(LedgerError::NoLedger { path: dir.to_owned() });
     }
+    let kept = KeptLeaves::of(dir);
+    let is_at = |place: u64, record: &[u8]| kept.leaf(place).is_some_and(|leaf| is_leaf(&leaf, record));
     let mut next = 0_u64;
     let last = segments.len().saturating_sub(1);
     for (at, segment) in segments.iter().enumerate() {
@@ -279,7 +286,7 @@ pub(crate) fn walk(dir: &Path, bar: &indicatif::ProgressBar, each: &mut OnRecord
         }
         let aside = segment.health != Health::Sound;
         let bytes = segment::load(&segment.path).map_err(|cause| read(&segment.path, cause))?;
-        for found in Frames::new(&bytes, segment.first) {
+        for found in Frames::new(&bytes, segment.first).known_by(&is_at) {
             match found {
                 Found::Record(stored) => {
                     each(stored.index, Some(*stored), aside)?;

@@ -14,8 +14,9 @@ use protocol::trust::Use;
 use protocol::waybill::{WAYBILL_BYTES_MAX, Waybill};
 use protocol::witness::HeadStatement;
 use protocol::{Name, Signed, Statement, Trust};
-use spool::segment::{self, Found, Frames};
+use spool::segment::{self, Found, Frames, KeptLeaves};
 
+use crate::audit::is_leaf;
 use crate::folder::{self, Folder, FolderError, Kind};
 use crate::ledger::LedgerError;
 
@@ -198,10 +199,12 @@ impl<'a> Heads<'a> {
     /// A neighbour's ledger: what it recorded as witnessed or held. Its own truth is another verification.
     fn neighbours_ledger(&mut self, dir: &Path) -> Result<(), LedgerError> {
         let read = |path: &Path, cause| LedgerError::Read { path: path.to_owned(), cause };
+        let kept = KeptLeaves::of(dir);
+        let is_at = |place: u64, record: &[u8]| kept.leaf(place).is_some_and(|leaf| is_leaf(&leaf, record));
         for one in segment::list(dir).map_err(|cause| read(dir, cause))? {
             let bytes = segment::load(&one.path).map_err(|cause| read(&one.path, cause))?;
             let path: Rc<Path> = Rc::from(one.path.as_path());
-            for found in Frames::new(&bytes, one.first) {
+            for found in Frames::new(&bytes, one.first).known_by(&is_at) {
                 let Found::Record(stored) = found else { continue };
                 let record = stored.record;
                 if record.event == Event::HeadWitnessed

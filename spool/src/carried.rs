@@ -251,16 +251,9 @@ impl Carried {
             }
             let aside = one.health != Health::Sound;
             let bytes = bytes_of(disk, part).map_err(at)?;
-            for found in Frames::new(&bytes, one.first) {
-                match found {
-                    Found::Record(stored) if stored.index == tree.size => {
-                        if let Some(range) = reports(&stored.record) {
-                            reported.insert(range.from, range.to);
-                        }
-                        tree.push(Some(ledger::leaf(suite, &stored.bytes)), aside).map_err(at)?;
-                    }
-                    Found::Unreadable { index } if index == tree.size => tree.push(None, aside).map_err(at)?,
-                    _ => {}
+            for (index, own) in leaves_of(&mut tree, &bytes, one.first, &mut reported) {
+                if index == tree.size {
+                    tree.push(own, aside).map_err(at)?;
                 }
             }
         }
@@ -287,6 +280,30 @@ pub(crate) fn reports(record: &ledger::Record) -> Option<Range> {
 /// Which level a file of a ledger is.
 pub(crate) fn level_of(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_prefix("level-")?.parse().ok().filter(|level| *level < LEVELS_MAX)
+}
+
+/// The digests of a segment's records by what they say, and none for those between that cannot be read.
+fn leaves_of(tree: &mut Growing<'_>, bytes: &[u8], first: u64, reported: &mut Ranges) -> Vec<(u64, Option<Digest>)> {
+    let suite = tree.suite;
+    let tree = std::cell::RefCell::new(tree);
+    let is_at = |place: u64, record: &[u8]| {
+        let known = tree.borrow_mut().known(0, place);
+        known.is_ok_and(|known| known == Some(ledger::leaf(suite, record)))
+    };
+    let mut leaves = Vec::new();
+    for found in Frames::new(bytes, first).known_by(&is_at) {
+        match found {
+            Found::Record(stored) => {
+                if let Some(range) = reports(&stored.record) {
+                    reported.insert(range.from, range.to);
+                }
+                leaves.push((stored.index, Some(ledger::leaf(suite, &stored.bytes))));
+            }
+            Found::Unreadable { index } => leaves.push((index, None)),
+            Found::Broken { .. } => {}
+        }
+    }
+    leaves
 }
 
 fn bytes_of(disk: &Disk, part: &Part) -> io::Result<Vec<u8>> {

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, SyncClass, is_unreadable};
 use crate::levels::{Levels, UNKNOWN};
-use crate::segment::{self, Found, Frames, Health, SEGMENT_BYTES, Segment, Stored};
+use crate::segment::{self, Found, Frames, Health, KeptLeaves, SEGMENT_BYTES, Segment, Stored};
 use crate::spool::{SpoolError, locked};
 
 /// Records that one sync serves. More would let one slow group hold everybody up; they wait for the next.
@@ -238,18 +238,13 @@ impl Ledger {
     ) -> Result<(), SpoolError> {
         for (log, dir) in former(&self.dir)? {
             let at = |source| SpoolError::disk(&dir, source);
-            let kept = File::open(dir.join("level-0")).ok();
-            let is_leaf = |stored: &Stored| {
-                let mut leaf = Digest::default();
-                let at = stored.index * 32;
-                let read = kept.as_ref().map(|f| std::os::unix::fs::FileExt::read_exact_at(f, &mut leaf.0, at));
-                read.is_some_and(|read| read.is_ok()) && leaf == ledger::leaf(self.suite, &stored.bytes)
-            };
+            let kept = KeptLeaves::of(&dir);
+            let is_at = |place: u64, record: &[u8]| kept.leaf(place) == Some(ledger::leaf(self.suite, record));
             for one in segment::list(&dir).map_err(at)? {
                 let (bytes, _) = segment::load_by(&self.disk, &one.path).map_err(at)?;
-                for found in Frames::new(&bytes, one.first) {
+                for found in Frames::new(&bytes, one.first).known_by(&is_at) {
                     if let Found::Record(stored) = found
-                        && (one.health == Health::Sound || is_leaf(&stored))
+                        && (one.health == Health::Sound || is_at(stored.index, &stored.bytes))
                     {
                         take(log, *stored)?;
                     }
@@ -543,7 +538,8 @@ impl Ledger {
                 continue;
             }
             let (one, bytes) = &self.load(one).map_err(at)?;
-            let mut frames = Frames::new(bytes, one.first);
+            let is_at = |place: u64, record: &[u8]| self.is_at(place, record);
+            let mut frames = Frames::new(bytes, one.first).known_by(&is_at);
             frames.skip_to(from);
             for found in frames {
                 if let Found::Record(stored) = found
@@ -589,8 +585,12 @@ impl Ledger {
 
     /// Out of a segment that was set aside only records whose digest stands in the tree are believed.
     pub(crate) fn is_leaf(&self, stored: &Stored) -> bool {
-        let writer = locked(&self.writer);
-        writer.levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, &stored.bytes))
+        self.is_at(stored.index, &stored.bytes)
+    }
+
+    /// Does the digest of a place say that this is its record?
+    pub(crate) fn is_at(&self, place: u64, record: &[u8]) -> bool {
+        locked(&self.writer).levels.read(0, place).is_ok_and(|leaf| leaf == ledger::leaf(self.suite, record))
     }
 
     /// Somebody is told now that the tree was computed anew.
@@ -822,7 +822,7 @@ fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
             continue;
         }
         let mut broken = false;
-        for (index, leaf) in leaves_of(ground, one, end).map_err(at)? {
+        for (index, leaf) in leaves_of(ground, levels, one, end).map_err(at)? {
             let kept = if index < known { levels.kept_leaf(index) } else { None };
             // Below the checkpoint the tree is right and the record is compared; above it the record is right.
             let leaf = match (leaf, kept) {
@@ -862,11 +862,19 @@ fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
 }
 
 /// The records of a segment by what they say, and none for those that must be there and cannot be read.
-fn leaves_of(ground: &Ground<'_>, one: &Segment, end: Option<u64>) -> io::Result<Vec<(u64, Option<Digest>)>> {
+fn leaves_of(
+    ground: &Ground<'_>,
+    levels: &Levels,
+    one: &Segment,
+    end: Option<u64>,
+) -> io::Result<Vec<(u64, Option<Digest>)>> {
     let (bytes, _) = segment::load_by(ground.disk, &one.path)?;
+    let is_at = |place: u64, record: &[u8]| {
+        place < ground.known && levels.kept_leaf(place) == Some(ledger::leaf(ground.suite, record))
+    };
     let mut next = one.first;
     let mut leaves: Vec<(u64, Option<Digest>)> = Vec::new();
-    for found in Frames::new(&bytes, one.first) {
+    for found in Frames::new(&bytes, one.first).known_by(&is_at) {
         match found {
             Found::Record(stored) => {
                 next = stored.index + 1;
@@ -891,10 +899,12 @@ fn damage(disk: &Disk, dir: &Path, levels: &Levels, suite: Suite) -> io::Result<
     for (place, one) in segments.iter().enumerate().filter(|(_, one)| one.health == Health::Damaged) {
         let end = segments.get(place + 1).map_or(levels.size(), |next| next.first);
         let (bytes, _) = segment::load_by(disk, &one.path)?;
+        let is_at =
+            |place: u64, record: &[u8]| levels.read(0, place).is_ok_and(|leaf| leaf == ledger::leaf(suite, record));
         let mut good = crate::ranges::Ranges::default();
-        for found in Frames::new(&bytes, one.first) {
+        for found in Frames::new(&bytes, one.first).known_by(&is_at) {
             if let Found::Record(stored) = found
-                && levels.read(0, stored.index).is_ok_and(|leaf| leaf == ledger::leaf(suite, &stored.bytes))
+                && is_at(stored.index, &stored.bytes)
             {
                 good.insert(stored.index, stored.index);
             }

@@ -359,6 +359,68 @@ fn records_whose_leaves_are_gone_too_are_reported_where_the_tree_above_them_stan
     assert!(spool.was_damaged());
 }
 
+/// A disk that loses a page gives zeros for it, or an error: what stood in it is lost, and nothing behind it.
+#[test]
+fn a_page_that_is_lost_costs_the_records_in_it_and_none_behind_it() {
+    const PAGED: Sizes = Sizes { segment_bytes: 32 << 10, checkpoint_records: 256, scrub_level: 6 };
+    for suite in Suite::ALL {
+        for (running, many) in [(true, 1), (false, 1), (true, 3)] {
+            let world = World::new(suite);
+            let open = || Spool::open_sized(world.setup(Disk::real()), PAGED).unwrap();
+            let spool = open();
+            fill(&spool, 0, 3_000).unwrap();
+            pass(&spool);
+            let before = spool.head();
+            let segments = world.segments();
+            assert!(segments.len() >= 3, "{}", segments.len());
+            let mut lost = crate::ranges::Ranges::default();
+            // The first page of one with its header, several of the next, the last of what was written.
+            let written = fs::read(&segments.last().unwrap().path).unwrap();
+            let last = written.iter().rposition(|byte| *byte != 0).unwrap() / 4_096;
+            for (one, pages) in [
+                (&segments[0], vec![0]),
+                (&segments[1], (0..many).map(|page| 2 + 2 * page).collect()),
+                (segments.last().unwrap(), vec![last]),
+            ] {
+                let bytes = fs::read(&one.path).unwrap();
+                let mut frames = segment::Frames::new(&bytes, one.first);
+                let mut from = 16;
+                while let Some(segment::Found::Record(stored)) = frames.next() {
+                    let to = frames.position();
+                    if pages.iter().any(|page| from < (page + 1) * 4_096 && page * 4_096 < to) {
+                        lost.insert(stored.index, stored.index);
+                    }
+                    from = to;
+                }
+                let file = fs::OpenOptions::new().write(true).open(&one.path).unwrap();
+                for page in pages {
+                    let many = 4_096.min(bytes.len() - page * 4_096);
+                    file.write_all_at(&vec![0; many], page as u64 * 4_096).unwrap();
+                }
+            }
+            let spool = if running {
+                spool
+            } else {
+                drop(spool);
+                open()
+            };
+            pass(&spool);
+            let lost: Vec<Range> = lost.iter().collect();
+            let mut told = reported(&spool);
+            told.sort_by_key(|range| range.from);
+            assert_eq!(told, lost, "running: {running}");
+            let many: u64 = lost.iter().map(|range| range.to - range.from + 1).sum();
+            assert_eq!(spool.records(0, 10_000).unwrap().len() as u64, spool.head().size - many);
+            grew(&spool, &before);
+            drop(spool);
+            let spool = open();
+            assert_eq!(reported(&spool).len(), lost.len(), "said once");
+            assert_eq!(spool.records(0, 10_000).unwrap().len() as u64, spool.head().size - many);
+            grew(&spool, &before);
+        }
+    }
+}
+
 /// One way in which a ledger is harmed: under a node at work or while it is down.
 #[derive(Clone, Copy, Debug)]
 enum Harm {

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use protocol::ledger::{Local, NOTE_BYTES_MAX, Record};
+use protocol::ledger::{self, Local, NOTE_BYTES_MAX, Record};
 use protocol::receipt::Head;
 use protocol::signer::Signatory;
 use protocol::suite::Suite;
@@ -21,7 +21,7 @@ use crate::carried::{Carried, Holding};
 use crate::disk::Disk;
 use crate::layout::{CLAIMED, Layout};
 use crate::ledger::{CHECKPOINT, FORMER, Ledger, STARTS, Sizes, suite_of_ledger};
-use crate::segment::{self, Found, Frames, Health};
+use crate::segment::{self, Found, Frames, Health, KeptLeaves};
 use crate::spool::{SpoolError, take_lock};
 use crate::version;
 
@@ -205,9 +205,14 @@ impl Restoring {
     pub fn records(&self, take: &mut dyn FnMut(&Record)) -> Result<(), SpoolError> {
         for (_, dir) in crate::ledger::former(&self.layout.ledger())? {
             let at = |source| SpoolError::disk(&dir, source);
+            let kept = KeptLeaves::of(&dir);
+            let is_at = |place: u64, record: &[u8]| {
+                let leaf = kept.leaf(place);
+                Suite::ALL.into_iter().any(|suite| leaf == Some(ledger::leaf(suite, record)))
+            };
             for one in segment::list(&dir).map_err(at)? {
                 let bytes = segment::load(&one.path).map_err(at)?;
-                for found in Frames::new(&bytes, one.first) {
+                for found in Frames::new(&bytes, one.first).known_by(&is_at) {
                     if let Found::Record(stored) = found {
                         take(&stored.record);
                     }

@@ -175,12 +175,14 @@ impl Scrub {
             let mut byte = known.unwrap_or(0);
             // From the start of the segment where the place is not known: after a start of the daemon, once.
             let mut at = if known.is_some() || index == one.first { index } else { one.first };
+            let is_at = |place: u64, record: &[u8]| ledger.is_at(place, record);
             while at < end {
                 let (bytes, lost) = segment::read_from(&ledger.disk, &file, byte, WINDOW_BYTES)?;
                 // What was set aside for it is not waited for again.
                 unread |= lost && one.health == Health::Sound;
                 let last = bytes.len() < WINDOW_BYTES;
-                let mut frames = if byte == 0 { Frames::new(&bytes, one.first) } else { Frames::amid(&bytes, at) };
+                let frames = if byte == 0 { Frames::new(&bytes, one.first) } else { Frames::amid(&bytes, at) };
+                let mut frames = frames.known_by(&is_at);
                 let before = at;
                 let mut used = 0;
                 while at < end
@@ -313,7 +315,8 @@ pub(crate) fn damage_of(ledger: &Ledger, one: &Segment) -> Result<Damage, SpoolE
     let end = segments.iter().map(|next| next.first).find(|first| *first > one.first);
     let end = end.unwrap_or_else(|| ledger.head().size);
     let mut good = Ranges::default();
-    for found in Frames::new(&segment::load_by(&ledger.disk, &one.path).map_err(at)?.0, one.first) {
+    let is_at = |place: u64, record: &[u8]| ledger.is_at(place, record);
+    for found in Frames::new(&segment::load_by(&ledger.disk, &one.path).map_err(at)?.0, one.first).known_by(&is_at) {
         if let Found::Record(stored) = found
             && ledger.is_leaf(&stored)
         {

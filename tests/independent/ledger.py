@@ -16,6 +16,8 @@ from der import whole
 RECORD_MAX, LOCAL_MAX, NOTE_MAX, SEGMENT_MAX = 4 << 10, 16 << 10, 1_024, 256 << 20
 SEGMENT = re.compile(r"([0-9a-f]{16})\.(seg|damaged|sealed)\Z")
 HOLE_MAX = 1 << 22
+# The smallest frame there can be, and what is spent at most on finding places again.
+FRAME_MIN, LOOKING_MAX = 20, 256 << 20
 # Stands where nobody knows a digest any more.
 UNKNOWN = bytes(32)
 
@@ -34,10 +36,10 @@ def frame(data, at):
     """The record and local part of the frame at a place, and where the next one begins; or None."""
     if at + 8 > len(data):
         return None
-    length, crc = struct.unpack_from(">II", data, at)
-    end = at + 8 + length
-    if length > 4 + RECORD_MAX + 32 + LOCAL_MAX or end > len(data) or length < 4:
+    length, (crc,) = length_at(data, at), struct.unpack_from(">I", data, at + 4)
+    if length is None or at + 8 + length > len(data):
         return None
+    end = at + 8 + length
     payload = data[at + 8 : end]
     if zlib.crc32(data[at : at + 4] + payload) != crc:
         return None
@@ -58,35 +60,127 @@ def frame(data, at):
     return record, read, local, end
 
 
-def frames(data, first):
+def frames(data, first, is_at):
     """Every record of a segment: its bytes, what they say, its local part; None for one that cannot be read. Then
-    whether the segment was read to its end."""
-    at = 16 if data.startswith(b"TRILOCKL" + struct.pack(">Q", first)) else None
-    out = []
-    while at is not None and at < len(data):
-        found = frame(data, at)
+    whether the segment was read to its end. `is_at` says whether a record is the one at a place, by its digest."""
+    headed = data.startswith(b"TRILOCKL" + struct.pack(">Q", first))
+    at, out, looking = 16 if headed else 0, [], [LOOKING_MAX]
+    while at < len(data) or not headed:
+        found = frame(data, at) if headed else None
         if found is not None:
             out.append(found[:3])
             at = found[3]
             continue
         # The length may still be right: then one record is lost, or a few in a row, and not the rest.
-        step, tries = at, 0
-        while tries <= 64 and step is not None and (step == at or frame(data, step) is None):
-            (length,) = struct.unpack_from(">I", data, step) if step + 4 <= len(data) else (2**32 - 1,)
-            step = step + 8 + length if length <= 4 + RECORD_MAX + 32 + LOCAL_MAX else None
-            tries += 1
-        if step is None or step >= len(data) or frame(data, step) is None:
+        index = first + len(out)
+        steps = by_length(data, at) if headed else None
+        if steps is None or not counts(data, steps[1], index + steps[0], is_at):
+            over = over_the_hole(data, at, index, 1 if headed else 0, is_at, looking)
+            if over is not None:
+                place, at = over
+                headed = True
+                out += [None] * (place - index)
+                continue
+        if steps is None:
             return out, False
-        (length,) = struct.unpack_from(">I", data, at)
         out.append(None)
+        at += 8 + length_at(data, at)
+    return out, True
+
+
+def by_length(data, at):
+    """The next whole record, if the lengths are right: how many frames on, and where."""
+    for steps in range(1, 65):
+        length = length_at(data, at)
+        if length is None:
+            return None
         at += 8 + length
-    return out, at is not None
+        if frame(data, at) is not None:
+            return steps, at
+    return None
+
+
+def counts(data, at, first, is_at):
+    """Is one of the 8 records from here on at its place, if the first has this one?"""
+    for place in range(first, first + 8):
+        found = frame(data, at)
+        if found is None:
+            return False
+        if is_at(place, found[0]):
+            return True
+        at = found[3]
+    return False
+
+
+def length_at(data, at):
+    """The length of the payload of the frame at a place, where there can be such a frame."""
+    if at + 4 > len(data):
+        return None
+    (length,) = struct.unpack_from(">I", data, at)
+    return length if FRAME_MIN - 8 <= length <= 4 + RECORD_MAX + 32 + LOCAL_MAX else None
+
+
+def over_the_hole(data, at, index, least, is_at, looking):
+    """12.3.2: the next whole record whose digest stands in level-0, and its place."""
+    for passed in range(1, 1 << 20):
+        if at + passed > len(data) or looking[0] < 0:
+            return None
+        length = length_at(data, at + passed)
+        if length is None:
+            continue
+        looking[0] -= 8 + length
+        found = frame(data, at + passed)
+        if found is None:
+            continue
+        most = max(passed // FRAME_MIN, 1)
+        looking[0] -= most * (8 + length)
+        if looking[0] < 0:
+            return None
+        best = None
+        for place in range(index + least, index + most + 1):
+            if is_at(place, found[0]):
+                fits = fitting(data, at + passed, place, is_at)
+                if best is None or fits > best[0]:
+                    best = (fits, place)
+        if best is not None:
+            return best[1], at + passed
+    return None
+
+
+def fitting(data, at, place, is_at):
+    """How many records in a row, at most 8, are those of these places."""
+    for many in range(8):
+        found = frame(data, at)
+        if found is None or not is_at(place + many, found[0]):
+            return many
+        at = found[3]
+    return 8
+
+
+def kept_leaves(folder):
+    """The digests of level-0, where there is one."""
+    path = os.path.join(folder, "level-0")
+    return read(path, 1 << 40) if os.path.exists(path) else b""
+
+
+def by_leaves(leaves, suites):
+    """Whether a record is the one at a place, by its digest."""
+    last = [None, ()]
+
+    def is_at(place, record):
+        # It is asked of one record for many places.
+        if last[0] != record:
+            last[:] = record, [h(suite, b"\x00" + record) for suite in suites]
+        return leaves[32 * place : 32 * place + 32] in last[1]
+
+    return is_at
 
 
 def records(folder):
     """What every record of a ledger's folder says that can be read. Whether the ledger holds is another question."""
+    is_at = by_leaves(kept_leaves(folder), (STD, GM))
     for first, _, entry in segments(folder):
-        for found in frames(read(os.path.join(folder, entry), SEGMENT_MAX), first)[0]:
+        for found in frames(read(os.path.join(folder, entry), SEGMENT_MAX), first, is_at)[0]:
             if found is not None:
                 yield found[1]
 
@@ -190,8 +284,8 @@ def in_suite(suite, folder, told, held):
     """12.3.1 to 12.3.6, in one suite."""
     # 12.3.1
     tree, reported, before, unreadable, first, roots = Kept(suite, folder), 0, 0, 0, None, {}
-    kept = os.path.join(folder, "level-0")
-    leaves = read(kept, 1 << 40) if os.path.exists(kept) else b""
+    leaves = kept_leaves(folder)
+    is_at = by_leaves(leaves, (suite,))
     found = segments(folder)
     if not found:
         raise Refused("no-ledger")
@@ -218,7 +312,7 @@ def in_suite(suite, folder, told, held):
             raise Refused("records-missing", str(tree.size))
         while tree.size < start:
             push(None, True)
-        stored, whole_segment = frames(read(os.path.join(folder, entry), SEGMENT_MAX), start)
+        stored, whole_segment = frames(read(os.path.join(folder, entry), SEGMENT_MAX), start, is_at)
         for one in stored:
             # 12.3.2, 12.3.3
             if one is not None:

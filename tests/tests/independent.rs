@@ -390,6 +390,59 @@ fn a_ledger_written_anew_falls_for_both_by_what_the_neighbours_ledger_witnessed(
     assert_eq!(both_of_ledger(&anew, &trust, &[text(&neighbour)]), [false, false], "it is not the one told of");
 }
 
+/// A page of a segment that reads as zeros, found by the node's scrub and reported: both come to the same records.
+#[test]
+fn a_ledger_that_lost_a_page_holds_for_both_once_it_is_reported() {
+    if stranger(&["--module", "/dev/null"]).is_none() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let trust = root.path().join("trust");
+    fs::create_dir(&trust).unwrap();
+    let (node, key) = (Name::new("internet").unwrap(), SigningKey::generate(Suite::Std));
+    let setup = Setup {
+        root: root.path().join("spool"),
+        node: node.clone(),
+        zone: Zone::Internet,
+        key: key.clone().into(),
+        disk: Disk::real(),
+        routes: Vec::new(),
+        crossings: Vec::new(),
+        now: Timestamp(1_795_348_800_000),
+        index_cache_bytes: 1 << 20,
+    };
+    spool::create(&setup).unwrap();
+    let card = KeyCard {
+        zone: Zone::Internet,
+        holder: node,
+        role: Role::Node,
+        usage: Use::Sign,
+        suite: Suite::Std,
+        from: "2026-11-21".to_owned(),
+        until: None,
+        spki: key.public().to_spki(),
+    };
+    fs::write(trust.join("std.pub.pem"), card.to_text()).unwrap();
+    let now = setup.now;
+    let spool = Spool::open(setup).unwrap();
+    for at in 0..400 {
+        spool.record(Record::new(Event::ConfigLoaded, Timestamp(now.0 + at)), Local::none()).unwrap();
+    }
+    spool.write_checkpoint().unwrap();
+    let ledger = root.path().join("spool/ledger");
+    let segment = spool::segment::list(&ledger).unwrap().remove(0).path;
+    let file = fs::OpenOptions::new().write(true).open(segment).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4_096], 4_096).unwrap();
+    assert_eq!(both_of_ledger(&ledger, &trust, &[]), [false, false], "lost, and nobody says so");
+    while spool.scrub_step(now).unwrap().passes == 0 {}
+    let lost = spool.scrubbed().damaged;
+    assert!((50..150).contains(&lost), "{lost} records of a page");
+    spool.write_checkpoint().unwrap();
+    assert_eq!(both_of_ledger(&ledger, &trust, &[]), [true, true], "reported");
+    let told = ferry(&["--json", "ledger", "verify", "--dir", text(&ledger), "--trust", text(&trust)]);
+    println!("{}", words(&told));
+}
+
 /// Do we, and does the stranger, believe a ledger, held against what others have of it?
 fn both_of_ledger(ledger: &Path, trust: &Path, evidence: &[&str]) -> [bool; 2] {
     let mut ours = vec!["ledger", "verify", "--dir", text(ledger), "--trust", text(trust)];
