@@ -680,6 +680,12 @@ fn with_id(parcel: ParcelId, joint: &str, name: &OsStr) -> OsString {
     full
 }
 
+/// Does the claim of a parcel stand in `.claimed` under this name?
+pub(crate) fn stands(claimed: &Path, parcel: ParcelId, name: &OsStr) -> bool {
+    let own = claimed.join(parcel.to_string()).join(name);
+    [claimed.join(with_id(parcel, ".", name)), own].iter().any(|place| fs::symlink_metadata(place).is_ok())
+}
+
 /// The id a name in `.claimed` begins with, and what follows it.
 fn split_id(name: &OsStr) -> Option<(ParcelId, &OsStr)> {
     let (id, rest) = name.as_bytes().split_at_checked(ID_CHARS)?;

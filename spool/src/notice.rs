@@ -315,14 +315,23 @@ fn original(disk: &Disk, names: &Path, parcel: &str, name: &OsStr) -> Result<OsS
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(at(error)),
     };
-    if name.to_str().is_some() {
-        return Ok(known.unwrap_or_else(|| name.to_owned()));
+    if let Some(known) = known {
+        return Ok(known);
     }
-    if known.as_deref() != Some(name) {
+    if name.to_str().is_none() {
         disk.create_dir_private(names).map_err(at)?;
         disk.write(&kept, name.as_bytes()).map_err(at)?;
     }
     Ok(name.to_owned())
+}
+
+/// Does a notice of this parcel stand under this name?
+pub(crate) fn stands(dir: &Path, name: &OsStr, parcel: ParcelId) -> bool {
+    let parcel = parcel.to_string();
+    NoticeState::ALL.into_iter().any(|state| {
+        let places = [None, Some(parcel.as_str())].map(|id| dir.join(file_name(name, id, state)));
+        places.iter().any(|place| parcel_of(place).as_deref() == Some(&parcel))
+    })
 }
 
 /// Writes the notice and removes the parcel's former one. A step on the way that is told late changes nothing. Where

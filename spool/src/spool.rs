@@ -998,6 +998,13 @@ impl Spool {
         notice::put(&self.0.disk, &self.0.layout.notices(route), &self.0.layout.names(), notice, first)
     }
 
+    /// Does a claim or a notice of a parcel say that this, byte for byte, was the name of its drop?
+    #[must_use]
+    pub fn was_dropped_as(&self, route: &Name, parcel: ParcelId, name: &OsStr) -> bool {
+        crate::inlet::stands(&self.0.layout.claimed(route), parcel, name)
+            || notice::stands(&self.0.layout.notices(route), name, parcel)
+    }
+
     /// A parcel was claimed under an id that was drawn a moment ago: no notice of it can stand.
     pub(crate) fn nobody_was_told_of(&self, parcel: ParcelId) {
         let mut untold = locked(&self.0.notices);

@@ -7,6 +7,8 @@
 //! receipts are recorded and passed on, and only evidence, notices and removals may be owed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use protocol::id::{moment_of, new_id};
@@ -20,7 +22,7 @@ use spool::{Entry, EntryKind, Notice, NoticeState, ParcelState, SMALL_BYTES_MAX,
 
 use crate::alarm::Alarm;
 use crate::clock::is_due;
-use crate::config::{Carrier, PeerSettings};
+use crate::config::{Carrier, NameEncoding, PeerSettings};
 use crate::desk::read_small;
 use crate::opening::waits_for_card;
 use crate::parallel::in_parallel;
@@ -849,7 +851,7 @@ pub(crate) fn notify(
     let claimed = moment_of(&state.parcel);
     let notice = Notice {
         parcel: state.parcel,
-        name: name.into(),
+        name: as_dropped(station, state, name),
         route: state.route.clone(),
         state: word,
         reason,
@@ -859,6 +861,19 @@ pub(crate) fn notify(
     };
     station.spool.notice(&state.route, &notice)?;
     Ok(())
+}
+
+/// A name of the ledger as its app wrote it. The spool keeps the bytes from the first notice to the last; before the first
+/// and behind the last, where a death has a word said out of turn, the claim or the notice that stands says it.
+fn as_dropped(station: &Station, state: &ParcelState, name: String) -> OsString {
+    if station.route(&state.route).is_some_and(|route| route.names == NameEncoding::Gb18030) {
+        let (bytes, _, unmappable) = encoding_rs::GB18030.encode(&name);
+        let bytes = OsString::from_vec(bytes.into_owned());
+        if !unmappable && bytes.to_str().is_none() && station.spool.was_dropped_as(&state.route, state.parcel, &bytes) {
+            return bytes;
+        }
+    }
+    name.into()
 }
 
 /// What a receiver is missing of ours is sent again: the entries still stand in the outbox, the link is told.

@@ -266,6 +266,17 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
+    /// One look of the stages that take what others sent, before the intake looks at what lies here.
+    pub fn take_in(&mut self, at: usize) -> Result<(), StationError> {
+        let reading = self.reading(at);
+        if let Some(machine) = &mut self.machines[at] {
+            let station = &machine.station;
+            machine.admission.step(station, station.clock.see(reading))?;
+            machine.receipts.step(station, station.clock.see(reading))?;
+        }
+        Ok(())
+    }
+
     /// Everything in an outbox crosses, but what the disk does not give: the link leaves that where it is.
     pub fn carry(&mut self, from: usize, to: usize) -> Result<(), StationError> {
         let (Some(source), Some(target)) = (&self.machines[from], &self.machines[to]) else { return Ok(()) };

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test makes and removes files as an administrator would")]
 
 use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -855,4 +856,92 @@ fn every_queue_of_a_node_is_in_its_status_with_what_is_normal() {
     pair.minutes(3).unwrap();
     let here = queues(&pair.status(HERE));
     assert!(here.iter().all(|row| row["verdict"] == "ok" && row["entries"] == 0), "{here:?}");
+}
+
+// ---- names that are not UTF-8 ----
+
+/// What the notices of a route are called, byte for byte, as far as they tell of a parcel.
+fn notices(root: &Path) -> Vec<Vec<u8>> {
+    let folder = root.join("internet/notices/forms");
+    let mut names: Vec<Vec<u8>> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_vec()).collect();
+    names.sort();
+    names
+}
+
+/// An app that writes GBK looks for its notice under the bytes that it wrote, whatever died on the way.
+#[test]
+fn a_drop_with_a_gbk_name_is_told_under_that_name_wherever_the_process_dies() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = pair(root.path(), "names = \"gb18030\"");
+    let (mut died, mut expected) = (0_u32, Vec::new());
+    for turn in 0_u32..2 {
+        // In the first round it dies between the drop and its first notice, in the second one while its end is told.
+        for effects in (0..).step_by(2) {
+            let dry = spool::Fuse::after(u64::MAX);
+            let restart = |pair: &mut Pair<'_>, disk: spool::Disk| {
+                pair.stop(HERE);
+                pair.disks[HERE] = disk;
+                pair.restart(HERE)
+            };
+            let name = [b"\xc9\xea\xc7\xeb-", format!("{turn}-{effects}.json").as_bytes()].concat();
+            let lay = |pair: &Pair<'_>| {
+                let inlet = pair.station(HERE).layout().inlet(&self::name("forms"));
+                let aside = root.path().join("aside.json");
+                fs::write(&aside, papers::application_form(turn * 10_000 + effects)).unwrap();
+                fs::rename(aside, inlet.join(std::ffi::OsStr::from_bytes(&name))).unwrap();
+            };
+            pair.joined = true;
+            let mut laid = turn == 1;
+            if laid {
+                lay(&pair);
+                // It is delivered there, and its receipt waits there.
+                pair.turn().unwrap();
+                pair.joined = false;
+                pair.pass_ms(60_000);
+                pair.turn().unwrap();
+                pair.joined = true;
+                pair.carry(THERE, HERE).unwrap();
+            }
+            pair.joined = false;
+            restart(&mut pair, spool::Disk::with_fuse(dry.clone())).unwrap();
+            let fuse = spool::Fuse::after(dry.used() + u64::from(effects));
+            if restart(&mut pair, spool::Disk::with_fuse(fuse.clone())).is_ok() {
+                if !laid {
+                    lay(&pair);
+                    laid = true;
+                }
+                let _dies = pair.turn();
+            }
+            let burnt = fuse.burnt();
+            restart(&mut pair, spool::Disk::real()).unwrap();
+            if !laid {
+                lay(&pair);
+            }
+            if turn == 0 {
+                // What it was told of by others comes before it looks at what it had claimed.
+                pair.carry(HERE, THERE).unwrap();
+                pair.take_in(THERE).unwrap();
+                pair.carry(THERE, HERE).unwrap();
+                pair.take_in(HERE).unwrap();
+            }
+            pair.joined = true;
+            for _ in 0..3 {
+                pair.pass_ms(60_000);
+                pair.turn().unwrap();
+            }
+            expected.push([&name[..], b".delivered.json"].concat());
+            died += u32::from(burnt);
+            if !burnt || effects >= 200 {
+                break;
+            }
+        }
+    }
+    let found = notices(root.path());
+    let other = |of: &[Vec<u8>], than: &[Vec<u8>]| -> Vec<String> {
+        of.iter().filter(|name| !than.contains(name)).map(|name| name.escape_ascii().to_string()).collect()
+    };
+    assert_eq!((other(&found, &expected), other(&expected, &found)), (vec![], vec![]));
+    assert_eq!(found.len(), expected.len());
+    assert!(died > 20, "{died}");
 }
