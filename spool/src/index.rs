@@ -202,6 +202,11 @@ impl Index {
         Ok(index)
     }
 
+    /// The next start makes it anew from the ledger; this process goes on with the file, which has no name any more.
+    pub(crate) fn is_to_be_made_anew(&self) -> Result<(), SpoolError> {
+        self.disk.remove_file(&self.path).map_err(|source| SpoolError::disk(&self.path, source))
+    }
+
     fn fault(&self, error: redb::Error) -> SpoolError {
         SpoolError::Index { path: self.path.clone(), cause: error.to_string() }
     }

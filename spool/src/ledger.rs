@@ -735,6 +735,8 @@ struct Ground<'a> {
     known: u64,
     /// Below the checkpoint the leaf is right and the record is compared.
     believed: bool,
+    /// But where nothing says which of them is right, the record is.
+    records_first: bool,
 }
 
 /// Brings levels and segments to one state: every record that was ever promised has its leaf.
@@ -770,7 +772,8 @@ fn recover(
     let cut = levels.is_cut(promised);
     let stands = agrees && !cut && levels.reset(start).is_ok();
     let known = if stands && !levels.is_none() { on_disk } else { on_disk.max(levels.leaves_aside()) };
-    let ground = Ground { disk, dir, suite, checkpoint, start, known, believed: agrees || unread };
+    let ground =
+        Ground { disk, dir, suite, checkpoint, start, known, believed: agrees || unread, records_first: false };
     let (wanted, told) = (levels.is_to_be_renewed(), cut);
     let in_place = |levels: &mut Levels| {
         levels.reset(start).map_err(at)?;
@@ -789,11 +792,20 @@ fn recover(
     if let Some(done) = done {
         return done.map(|()| false);
     }
-    levels.renew().map_err(at)?;
-    match rebuild(&Ground { start: 0, ..ground }, levels) {
-        Ok(()) => levels.take_place().map_err(at)?,
-        // Somebody asked for another tree, and none can be made: this one still does.
-        Err(SpoolError::LedgerLost { .. }) if stands => {
+    // Two rounds: what a failed sync or a cut of power left of level 0 may be wrong where nothing above it can be read.
+    let mut made = Ok(false);
+    for records_first in [false, true] {
+        let begun = levels.renew().map_err(at);
+        made = begun.and_then(|()| rebuild(&Ground { start: 0, records_first, ..ground }, levels));
+        if !matches!(made, Err(SpoolError::LedgerLost { .. })) {
+            break;
+        }
+        levels.give_up().map_err(at)?;
+    }
+    match made.and_then(|unknown| levels.sync_new().map(|()| unknown).map_err(at)) {
+        Ok(unknown) => levels.take_place(unknown).map_err(at)?,
+        // Another tree is asked for, and none can be made: this one still does.
+        Err(_) if stands => {
             levels.keep_old().map_err(at)?;
             in_place(levels)?;
         }
@@ -802,8 +814,9 @@ fn recover(
     Ok(wanted || !told)
 }
 
-/// Computes the tree from the records, and sets segments aside in which some are not what they were.
-fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
+/// Computes the tree from the records, and sets segments aside in which some are not what they were. Says whether it now has
+/// a leaf that nobody knows: another would have it as well.
+fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<bool, SpoolError> {
     let Ground { disk, dir, start, known, .. } = *ground;
     let at = |source| SpoolError::disk(dir, source);
     let promised = ground.checkpoint.map_or(0, |head| head.size);
@@ -815,33 +828,40 @@ fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
         disk.write(&path, b"").map_err(at)?;
         segments.insert(0, Segment { first: 0, health: Health::Damaged, path });
     }
-    let mut unknown = None;
+    let (mut unknown, mut aside) = (None, Vec::new());
     for (place, one) in segments.iter().enumerate() {
         let end = segments.get(place + 1).map(|next| next.first);
         if end.is_some_and(|end| end <= start) {
             continue;
         }
         let mut broken = false;
-        for (index, leaf) in leaves_of(ground, levels, one, end).map_err(at)? {
+        let leaves = leaves_of(ground, levels, one, end).map_err(at)?;
+        for &(index, leaf) in &leaves {
             let kept = if index < known { levels.kept_leaf(index) } else { None };
-            // Below the checkpoint the tree is right and the record is compared; above it the record is right.
+            // Below the checkpoint the tree is right and the record is compared; above it the record is right. A leaf is a
+            // digest like any other, and may be what is spoiled: the digest above them says which.
+            let beside = |leaf| levels.above(index, leaf, leaf_at(&leaves, index ^ 1));
             let leaf = match (leaf, kept) {
                 (Some(leaf), Some(kept)) if ground.believed && index < promised && leaf != kept => {
-                    broken = true;
-                    kept
+                    if beside(leaf) == Some(true) || (ground.records_first && beside(kept) != Some(true)) {
+                        leaf
+                    } else {
+                        broken = true;
+                        kept
+                    }
                 }
                 (Some(leaf), _) => leaf,
-                (None, Some(kept)) => {
+                (None, Some(kept)) if index >= promised || beside(kept) != Some(false) => {
                     broken = true;
                     kept
                 }
                 // Record and leaf are gone, but the tree above them may stand, and have the checkpoint's root.
-                (None, None) if index < promised => {
+                (None, _) if index < promised => {
                     broken = true;
                     unknown = unknown.or(Some(index));
                     UNKNOWN
                 }
-                (None, None) => return Err(lost(index)),
+                (None, _) => return Err(lost(index)),
             };
             if index == levels.size() {
                 levels.push(leaf);
@@ -849,16 +869,27 @@ fn rebuild(ground: &Ground<'_>, levels: &mut Levels) -> Result<(), SpoolError> {
         }
         levels.flush().map_err(at)?;
         if broken && one.health == Health::Sound {
-            let aside = dir.join(segment::name(one.first, Health::Damaged));
-            disk.rename(&one.path, &aside).map_err(at)?;
+            aside.push(one);
         }
     }
     let readable = unknown.unwrap_or(levels.size());
     match ground.checkpoint {
-        Some(_) if levels.size() < promised => Err(lost(readable.min(levels.size()))),
-        Some(head) if levels.root_at(promised).map_err(at)? != head.root => Err(lost(readable)),
-        _ => Ok(()),
+        Some(_) if levels.size() < promised => return Err(lost(readable.min(levels.size()))),
+        Some(head) if levels.root_at(promised).map_err(at)? != head.root => return Err(lost(readable)),
+        _ => {}
     }
+    // Only now: what a wrong leaf says of a record is no reason.
+    for one in aside {
+        disk.rename(&one.path, &dir.join(segment::name(one.first, Health::Damaged))).map_err(at)?;
+    }
+    Ok(unknown.is_some())
+}
+
+/// The digest of a record by what it says, out of those of one segment.
+fn leaf_at(leaves: &[(u64, Option<Digest>)], index: u64) -> Option<Digest> {
+    let (first, _) = leaves.first()?;
+    let place = usize::try_from(index.checked_sub(*first)?).ok()?;
+    leaves.get(place).filter(|(at, _)| *at == index)?.1
 }
 
 /// The records of a segment by what they say, and none for those that must be there and cannot be read.

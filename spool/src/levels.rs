@@ -212,21 +212,34 @@ impl Levels {
         self.reset(0)
     }
 
-    /// Goes on with the old tree: the new one did not come to what was signed.
-    pub(crate) fn keep_old(&mut self) -> io::Result<()> {
-        self.files = self.old.take().unwrap_or_default();
-        self.cannot_renew = true;
+    /// Goes back to the old tree: the new one did not come to what was signed.
+    pub(crate) fn give_up(&mut self) -> io::Result<()> {
+        if let Some(old) = self.old.take() {
+            self.files = old;
+        }
         self.forget_new()
     }
 
-    /// Was the tree to be begun anew at this start, in vain?
+    /// Goes on with the old tree: none can be made anew, for want of a digest or of room.
+    pub(crate) fn keep_old(&mut self) -> io::Result<()> {
+        self.cannot_renew = true;
+        self.give_up()
+    }
+
+    /// Was the tree to be begun anew at this start, and none came of it, or none that proves everything?
     pub(crate) fn cannot_renew(&self) -> bool {
         self.cannot_renew
     }
 
-    /// The new tree, all of it written, takes the old one's place.
-    pub(crate) fn take_place(&mut self) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| self.disk.sync_data(file))?;
+    /// Syncs a tree that is to take the place of another.
+    pub(crate) fn sync_new(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(|file| self.disk.sync_data(file))
+    }
+
+    /// The new tree, all of it written and synced, takes the old one's place. Where it has a leaf that nobody knows, no other
+    /// would prove more.
+    pub(crate) fn take_place(&mut self, unknown: bool) -> io::Result<()> {
+        self.cannot_renew = unknown;
         for level in (0..LEVELS_MAX).rev() {
             let (path, new) = (self.path(level), self.new_path(level));
             if level > 0 && new.exists() && path.exists() {
@@ -273,6 +286,18 @@ impl Levels {
     pub(crate) fn kept_leaf(&self, index: u64) -> Option<Digest> {
         let aside = || self.aside.as_ref().and_then(|file| self.known(file, index));
         self.kept(0, index).or_else(aside)
+    }
+
+    /// Does the digest that lay above a leaf and the one beside it say that it is right? Beside it stands what the record there
+    /// says, or what lay on disk. None where nothing is known.
+    pub(crate) fn above(&self, index: u64, leaf: Digest, beside: Option<Digest>) -> Option<bool> {
+        let above = self.kept(1, index / 2)?;
+        let mut known = [beside, self.kept(0, index ^ 1)].into_iter().flatten().peekable();
+        known.peek()?;
+        Some(known.any(|beside| {
+            let (left, right) = if index & 1 == 0 { (leaf, beside) } else { (beside, leaf) };
+            above == tree::node(self.suite, &left, &right)
+        }))
     }
 
     /// A digest as it lay on disk before.

@@ -251,6 +251,11 @@ impl Outbox {
         locked(&self.0.shelf).unread.of(id).is_some()
     }
 
+    /// Nobody waits for this one any more: that it could not be read is forgotten until somebody tries again.
+    pub fn no_matter(&self, id: &BundleId) {
+        locked(&self.0.shelf).unread.forget(id);
+    }
+
     /// Tries those again where they failed, until the first that fails again: what can be read is not noted any more. Says
     /// whether none failed.
     pub fn look_at_unread(&self) -> bool {

@@ -466,8 +466,16 @@ impl Spool {
             spool.record(Record::new(Event::LedgerDamaged, now), Local::none())?;
         }
         for one in &wrong.damage {
+            if one.records.is_empty() {
+                // It could not be read a moment ago, and can be: it stays aside, and somebody looks at the disk.
+                spool.record(Record::new(Event::LedgerDamaged, now), Local::none())?;
+            }
             spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
+        }
+        if wrong.damage.iter().any(|one| !one.records.is_empty()) {
+            // What the disk did not give at this start it may give at the next, which then looks at all of it.
+            spool.0.index.is_to_be_made_anew()?;
         }
         spool.withdraw_left_over(now)?;
         let mut started = Record::new(Event::EpochStarted, now);
@@ -887,6 +895,12 @@ impl Spool {
     }
 
     /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
+    /// Up to which epoch records of this ledger are lost, where any are: of what a process of that time left behind nobody can
+    /// say that it was never recorded. Reads the whole ledger where a segment of it was set aside.
+    pub fn lost_through(&self) -> Result<Option<u64>, SpoolError> {
+        LostThrough::new(&self.0.ledger, self.epoch()).look()
+    }
+
     fn withdraw_left_over(&self, now: Timestamp) -> Result<(), SpoolError> {
         let left = self.0.index.book(&self.0.ledger, |book| book.left_over())?;
         let mut held: HashMap<Crossing, std::collections::HashSet<(u64, u64)>> = HashMap::new();
@@ -1131,8 +1145,8 @@ impl<'a> LostThrough<'a> {
         let at = |source| SpoolError::disk(&self.ledger.dir, source);
         let segments = crate::segment::list(&self.ledger.dir).map_err(at)?;
         if segments.iter().any(|one| one.health == Health::Damaged) {
-            // Found by this start, and not on record yet.
-            return Ok(Some(self.newest));
+            // Found by this start, and not on record yet. Which processes' records they were nobody can say.
+            return Ok(Some(u64::MAX));
         }
         let mut all_sound = segments.iter().all(|one| one.health == Health::Sound);
         // What a restore brought back was staged under the logs before.
@@ -1143,13 +1157,19 @@ impl<'a> LostThrough<'a> {
         if all_sound {
             return Ok(None);
         }
-        let (mut epoch, mut through) = (0, None);
+        let (mut through, mut lost, mut told) = (None, false, false);
         let log = self.ledger.log();
         let mut take = |record: &Record| match record.event {
-            Event::EpochStarted => epoch = epoch.max(record.epoch.unwrap_or(0)),
+            // Whatever was lost before it is of a process before it; the record that names that one may be lost as well.
+            Event::EpochStarted if std::mem::take(&mut lost) => {
+                through = through.max(record.epoch.and_then(|epoch| epoch.checked_sub(1)));
+            }
             // A restore found it: any of what it brought back may be on none of the records that are left.
             Event::LedgerDamaged if record.head.is_some() => through = through.max(log.checked_sub(1)),
-            Event::LedgerDamaged if record.sequence.is_some() => through = through.max(Some(epoch)),
+            Event::LedgerDamaged => {
+                told = true;
+                lost |= record.sequence.is_some();
+            }
             _ => {}
         };
         self.ledger.read_former(&mut |_, stored| {
@@ -1160,7 +1180,10 @@ impl<'a> LostThrough<'a> {
             take(&stored.record);
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(through.or(Some(self.newest)))
+        if lost {
+            through = through.max(Some(self.newest));
+        }
+        Ok(through.or((!told).then_some(self.newest)))
     }
 }
 

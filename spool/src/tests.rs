@@ -313,7 +313,7 @@ fn a_torn_tail_is_cut_and_the_ledger_goes_on() {
 fn damaged(spool: &Spool) -> Vec<(u64, u64)> {
     let records = spool.records(0, 10_000).unwrap();
     let damaged = records.iter().filter(|stored| stored.record.event == Event::LedgerDamaged);
-    damaged.map(|stored| (stored.record.sequence.unwrap(), stored.record.through.unwrap())).collect()
+    damaged.filter_map(|stored| stored.record.sequence.zip(stored.record.through)).collect()
 }
 
 #[test]

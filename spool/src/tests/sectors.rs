@@ -232,6 +232,89 @@ fn bundles_whose_records_the_ledger_lost_are_kept_when_the_index_is_made_anew() 
     assert_eq!(world.open().kept_unread(), [path]);
 }
 
+/// Records that a start could not read, those of its process's beginning among them, are read again by the next.
+#[test]
+fn records_that_could_not_be_read_for_a_moment_cost_no_bundle_of_their_time() {
+    for index_is_behind in [true, false] {
+        let world = World::new();
+        drop(world.open());
+        let spool = Spool::open(Setup { now: Timestamp(world.setup().now.0 + 60_000), ..world.setup() }).unwrap();
+        let (epoch, _) = spool.next_number(HOP).unwrap();
+        let group: Vec<Small> = (1..20).map(|number| Small { epoch, ..small(number, number.into()) }).collect();
+        spool.outbox(HOP).stage(&group).unwrap();
+        for one in &group {
+            spool.record(accepted(one.id, one.id, epoch, one.sequence), Local::none()).unwrap();
+        }
+        for n in 100..200 {
+            spool.record(arrived(id(n), n.into()), Local::none()).unwrap();
+        }
+        spool.write_checkpoint().unwrap();
+        drop(spool);
+        if index_is_behind {
+            fs::remove_file(world.dir.path().join("index/index.redb")).unwrap();
+        }
+        let path = only_segment(&world);
+        let whole = fs::read(&path).unwrap();
+        let (mut setup, power) = powered(&world);
+        setup.now = Timestamp(setup.now.0 + 120_000);
+        let records = world.segments().pop().unwrap().path;
+        assert!(fs::metadata(&records).unwrap().len() > 3 * PAGE_BYTES);
+        (0..2).for_each(|page| power.spoil(&records, page * PAGE_BYTES).unwrap());
+        let spool = Spool::open(setup.clone()).unwrap();
+        assert!(!damaged(&spool).is_empty() && spool.lost_through().unwrap().is_some_and(|through| epoch <= through));
+        drop(spool);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        power.heal();
+        for _ in 0..2 {
+            let spool = Spool::open(setup.clone()).unwrap();
+            assert!(waiting(&spool).into_iter().eq((1..20).map(id)), "index behind: {index_is_behind}");
+            assert!(spool.kept_unread().is_empty());
+        }
+    }
+}
+
+/// What the disk did not give at the first reading of a start, and gave at the second: nothing is lost, and what a later
+/// process leaves half done is known for what it is.
+#[test]
+fn a_ledger_segment_that_was_set_aside_whole_puts_nothing_in_doubt() {
+    let world = World::new();
+    drop(world.open());
+    let one = world.segments().pop().unwrap();
+    fs::rename(&one.path, one.path.with_extension("damaged")).unwrap();
+    let spool = world.open();
+    assert!(spool.was_damaged());
+    assert_eq!(spool.lost_through().unwrap(), None);
+    let (epoch, sequence) = spool.next_number(HOP).unwrap();
+    spool.outbox(HOP).stage(&[Small { epoch, ..small(100, sequence) }]).unwrap();
+    drop(spool);
+    let spool = world.open();
+    assert!(!spool.was_damaged() && spool.kept_unread().is_empty() && waiting(&spool).is_empty());
+}
+
+/// A leaf is a digest like any other: what a failed sync or a cut of power left of it says nothing against its record.
+#[test]
+fn a_leaf_that_is_spoiled_makes_no_record_a_lost_one_when_the_tree_is_begun_anew() {
+    // The leaf; the one beside it as well; and what stands above them.
+    for spoiled in
+        [&[(0, 100)][..], &[(0, 101)], &[(0, 100), (0, 101)], &[(0, 100), (1, 50)], &[(0, 100), (0, 101), (1, 50)]]
+    {
+        for byte in [0, 31] {
+            let world = World::new();
+            let before = many_records(&world);
+            for (number, index) in spoiled {
+                let mut bytes = fs::read(level(&world, *number)).unwrap();
+                bytes[index * 32 + byte] ^= 1;
+                fs::write(level(&world, *number), bytes).unwrap();
+            }
+            ask_for_new_tree(&world);
+            let spool = world.open();
+            assert!(is_proven(&spool, &before), "{spoiled:?}");
+            assert_eq!((damaged(&spool), spool.scrub().unwrap().unreadable), (vec![], vec![]), "{spoiled:?}");
+            assert!(world.segments().iter().all(|one| one.health == Health::Sound), "{spoiled:?}");
+        }
+    }
+}
+
 /// A world like another one, on files of its own.
 fn like(world: &World) -> World {
     fn copy(from: &Path, to: &Path) {
