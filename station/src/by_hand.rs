@@ -406,6 +406,7 @@ pub(crate) fn turn_out(station: &Station, now: Timestamp) -> Result<(), StationE
 }
 
 fn turn_out_all(station: &Station, unread: &mut BTreeSet<BundleId>, now: Timestamp) -> Result<(), StationError> {
+    let lost = LostRecords::default();
     for peer in &station.peers {
         let crossing = Crossing::between(station.zone, peer.zone);
         let Some(crossing) = crossing.filter(|crossing| leads_out(*crossing)) else { continue };
@@ -421,13 +422,17 @@ fn turn_out_all(station: &Station, unread: &mut BTreeSet<BundleId>, now: Timesta
             if ours {
                 continue;
             }
+            let listed = outbox.find(&id)?.filter(|listed| *listed.path == *path);
+            if lost.hides(station, listed.as_ref().map(|listed| listed.epoch))? {
+                waits_for_its_record(station, unread, &id, &path, now);
+                continue;
+            }
             tracing::error!(%id, %crossing, "what stands in the outbox is not on record; it is held and does not leave");
             station.alarms.raise(now, Alarm::NotAuthentic);
-            let listed = outbox.find(&id)?.filter(|listed| *listed.path == *path);
             admission::hold(station, &path, Some(id), Reason::NotAuthentic, Some(crossing), now)?;
             listed.map_or(Ok(()), |listed| outbox.remove(&listed))?;
         }
-        turn_out_of_segments(station, crossing, unread, now)?;
+        turn_out_of_segments(station, crossing, unread, &lost, now)?;
     }
     Ok(())
 }
@@ -447,11 +452,44 @@ fn waits_unproven(unread: &mut BTreeSet<BundleId>, id: &BundleId, path: &Path, c
     unread.insert(*id);
 }
 
+/// Up to which epoch records are lost; asked for once, and only where something stands that none names.
+#[derive(Default)]
+struct LostRecords(std::cell::OnceCell<Option<u64>>);
+
+impl LostRecords {
+    /// May the record of an entry of this epoch be among them? One of which the epoch is not known counts as any.
+    fn hides(&self, station: &Station, epoch: Option<u64>) -> Result<bool, StationError> {
+        let through = match self.0.get() {
+            Some(through) => *through,
+            None => *self.0.get_or_init({
+                let through = station.spool.lost_through()?;
+                move || through
+            }),
+        };
+        Ok(through.is_some_and(|through| epoch.is_none_or(|epoch| epoch <= through)))
+    }
+}
+
+/// Its record may be one that the ledger lost: it is not turned out for that. It stays, and on no trip, until a start finds
+/// the record again.
+fn waits_for_its_record(
+    station: &Station,
+    unread: &mut BTreeSet<BundleId>,
+    id: &BundleId,
+    path: &Path,
+    now: Timestamp,
+) {
+    tracing::error!(%id, path = %path.display(), "the record of this entry may be one that the ledger lost; it stays, and on no trip");
+    station.alarms.raise(now, Alarm::LedgerDamaged);
+    unread.insert(*id);
+}
+
 /// The same of what shares a file with others: there any record that names it has it listed, and a refusal is one.
 fn turn_out_of_segments(
     station: &Station,
     crossing: Crossing,
     unread: &mut BTreeSet<BundleId>,
+    lost: &LostRecords,
     now: Timestamp,
 ) -> Result<(), StationError> {
     let (outbox, disk) = (station.spool.outbox(crossing), station.spool.disk());
@@ -474,6 +512,10 @@ fn turn_out_of_segments(
             }
         }
         if entry.kind == EntryKind::Receipts && is_batch_of_ours(station, &entry.id, &bytes) {
+            continue;
+        }
+        if lost.hides(station, Some(entry.epoch))? {
+            waits_for_its_record(station, unread, &entry.id, &entry.path, now);
             continue;
         }
         tracing::error!(id = %entry.id, %crossing, "what stands in the outbox is not on record; it is held and does not leave");

@@ -20,7 +20,7 @@ const LOOKED_MAX: usize = 10_000;
 const NAMED_MAX: usize = 20;
 /// Between its record and its outbox a bundle is in neither for a moment: only older ones are missing.
 const SETTLED_MS: u64 = 10 * 60 * 1000;
-/// Unreadable entries of one outbox whose parcels are asked for: where there are more, somebody waits for one of them.
+/// Unreadable entries of one outbox that are named at once; the next ones when these are dealt with.
 const ASKED_MAX: usize = 1_000;
 
 /// What was found missing at the last looks.
@@ -118,15 +118,22 @@ fn tell(station: &Station, crossing: Crossing, unread: &[Entry], all: usize) {
 /// Entries of an outbox that cannot be read and are waited for, and how many: a parcel that has expired, or was confirmed,
 /// is waited for no more.
 fn unread_of(station: &Station, crossing: Crossing) -> Result<(Vec<Entry>, usize), StationError> {
-    let (entries, all) = station.spool.outbox(crossing).unread(ASKED_MAX);
-    let (asked, mut waited_for) = (entries.len(), Vec::new());
+    let outbox = station.spool.outbox(crossing);
+    let (entries, mut all) = outbox.unread(usize::MAX);
+    let mut waited_for = Vec::new();
     for entry in entries {
         if entry.kind != EntryKind::Bundle || parcel_of(station, &entry)?.is_none_or(|state| is_waiting(state.state)) {
             waited_for.push(entry);
+            if waited_for.len() == ASKED_MAX {
+                break;
+            }
+        } else {
+            // Not asked about again until somebody tries to read it again.
+            outbox.no_matter(&entry.id);
+            all = all.saturating_sub(1);
         }
     }
-    let over = asked - waited_for.len();
-    Ok((waited_for, all - over.min(all)))
+    Ok((waited_for, all))
 }
 
 fn parcel_of(station: &Station, entry: &Entry) -> Result<Option<ParcelState>, StationError> {

@@ -470,6 +470,11 @@ pub fn stage(
     let (mut chosen, mut others, mut left_out, mut total) = (Vec::new(), false, false, 0_u64);
     let unproven = crate::by_hand::still_unproven(station, now)?;
     for entry in outbox.entries()?.into_iter().filter(|entry| !unproven.contains(&entry.id)) {
+        if entry.kind == EntryKind::Bundle && arrived(station, &entry.id)? {
+            // It passed on, and only its evidence or its removal is owed. A trip of such entries alone would be settled before
+            // anybody carried it, and the other side would wait for its number.
+            continue;
+        }
         others |= !travelling.contains(&entry.id.to_string());
         if !goes(&entry) {
             continue;
@@ -1272,9 +1277,9 @@ pub fn import(
     let _turn = station.trips.lock().unwrap_or_else(PoisonError::into_inner);
     let paper = Brought::open(station, &place(station, crossing, Way::In, number));
     let taken = take(station, crossing, number, paper.as_ref(), person, asked, now)?;
-    // Where a file is missing it is not turned away: ferry brings it again.
+    // Where a file of a known waybill is missing it is not turned away: ferry brings it again.
     if let Err(refusal) = &taken
-        && refusal.code != FILE_MISSING
+        && (refusal.code != FILE_MISSING || paper.is_none())
     {
         let mut refused = Record::new(Event::TripRefused, now);
         (refused.trip, refused.crossing, refused.person) = (Some(number), Some(crossing), Some(person.clone()));
@@ -1283,6 +1288,14 @@ pub fn import(
         station.spool.record(refused, Local::none())?;
     }
     Ok(taken)
+}
+
+fn is_missing() -> Refusal {
+    Refusal::new(
+        FILE_MISSING,
+        "a file of the waybill is not in the desk; run ferry import again with the medium",
+        "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
+    )
 }
 
 fn take(
@@ -1295,11 +1308,16 @@ fn take(
     now: Timestamp,
 ) -> Result<Result<(Trip, Order), Refusal>, StationError> {
     let Some(Brought { waybill, digest, place, .. }) = paper else {
-        return Ok(Err(Refusal::new(
-            "not-authentic",
-            "the waybill does not verify against the trust folder",
-            "运单未通过验证",
-        )));
+        let laid = self::place(station, crossing, Way::In, number).join(WAYBILL);
+        let is_gone = std::fs::symlink_metadata(laid).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        return Ok(Err(match is_gone {
+            // A process before this one found that something is missing, and died before it said so.
+            true => is_missing(),
+            false => {
+                let words = "the waybill does not verify against the trust folder";
+                Refusal::new("not-authentic", words, "运单未通过验证")
+            }
+        }));
     };
     if waybill.trip != number
         || waybill.crossing != crossing
@@ -1417,11 +1435,7 @@ fn take_lines(
             // Without its waybill the trip counts as not laid, and ferry copies all of it again.
             let paper = place.join(WAYBILL);
             station.spool.disk().remove_file(&paper).map_err(io_at(&paper))?;
-            return Ok(Err(Refusal::new(
-                FILE_MISSING,
-                "a file of the waybill is not in the desk; run ferry import again with the medium",
-                "运单所列文件不在办理台，请放入介质后重新执行 ferry import",
-            )));
+            return Ok(Err(is_missing()));
         };
         incoming.push((meta.is_file() && meta.len() == line.size, line.digest, Incoming { id: line.id, kind, path }));
     }

