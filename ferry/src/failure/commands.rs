@@ -7,7 +7,7 @@ use crate::fetch::FetchError;
 use crate::gather::{GatherError, lost_words};
 use crate::import::ImportError;
 use crate::inspect::InspectError;
-use crate::intake::IntakeError;
+use crate::intake::{IntakeError, Standing};
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
 use crate::rules::RulesError;
@@ -624,13 +624,51 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 l.pick("check --inlet, or --spool and --route", "请核对 --inlet，或 --spool 与 --route"),
             )
         }
-        IntakeError::Exists { path } => {
+        IntakeError::Exists { path, what: Standing::Same } => {
             let p = path.display();
             failure(
                 REFUSED,
                 "exists",
-                say!(l, "{p} is in the inlet already", "投递口中已有 {p}"),
-                l.pick("wait until the node has taken it, or use --name", "请等节点取走，或用 --name 换名"),
+                say!(
+                    l,
+                    "{p} is in the inlet already, and it is the very content of the medium; its listing lies elsewhere",
+                    "投递口中已有 {p}，且与介质内容完全相同；其清单在别处"
+                ),
+                l.pick(
+                    "do nothing: the node takes it. Taken in under another name it would be there twice",
+                    "无需操作：节点将取走。换名再次提交会造成重复",
+                ),
+            )
+        }
+        IntakeError::Exists { path, what } => {
+            let p = path.display();
+            let remedy = match what {
+                Standing::InTheWay => l.pick(
+                    "an intake of this name was signed before and waits for the place: wait until the node has taken what stands there, and run the same command again",
+                    "此名的提交此前已签名，正等待该位置：请等节点取走现有内容，再重复同一命令",
+                ),
+                _ => l.pick(
+                    "it holds other content than the medium: wait until the node has taken it, or use --name",
+                    "其内容与介质不同：请等节点取走，或用 --name 换名",
+                ),
+            };
+            failure(REFUSED, "exists", say!(l, "{p} is in the inlet already", "投递口中已有 {p}"), remedy)
+        }
+        IntakeError::Unknown { listing, request } => {
+            let p = listing.display();
+            failure(
+                REFUSED,
+                "intake-unknown",
+                say!(
+                    l,
+                    "what is on the medium was signed before ({p}), and what the node answered to request {request} is not known any more: answers are kept for two days",
+                    "介质内容此前已签名（{p}），节点对请求 {request} 的答复已不可查：答复仅保留两天"
+                ),
+                &say!(
+                    l,
+                    "do not take it in again yet: ask whoever reads the node's records whether request {request} and a drop of this name stand there. Only where no drop came of it: keep {p} and its .sig, and name another with --listing",
+                    "请勿立即再次提交：请向节点记录的查阅人核实请求 {request} 及同名投递件是否在案。确认没有投递件后，再保存 {p} 及其 .sig，并用 --listing 指定其他文件名"
+                ),
             )
         }
         IntakeError::Zone { node, zone } => failure(
@@ -660,8 +698,8 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 "listing-exists",
                 say!(
                     l,
-                    "{p} is there already: the listing of another intake, or its signature",
-                    "已有 {p}：另一次提交的清单或签名"
+                    "{p} is there already: the listing of another intake, or its signature; it is not of what is on the medium",
+                    "已有 {p}：另一次提交的清单或签名，与介质内容不符"
                 ),
                 l.pick(
                     "keep it with its .sig, and name another with --listing; nothing was put into the inlet",
