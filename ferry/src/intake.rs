@@ -19,7 +19,7 @@ use protocol::suite::Digest;
 use protocol::trust::Role;
 use protocol::{Name, Signed, Suite, Zone};
 use serde_json::json;
-use spool::desk::{answer_name, request_name};
+use spool::desk::{Answer, answer_name, request_name};
 use spool::disk::Disk;
 
 use crate::aside::{self, Aside, Left};
@@ -82,12 +82,18 @@ pub(crate) enum IntakeError {
     /// Signed and asked before, and nothing says any more what became of it.
     #[error("{} was signed before for the same content, and the node's answer to request {request} is not there", listing.display())]
     Unknown { listing: PathBuf, request: Digest },
+    /// Another intake was signed and is not in its place: what it copied may be this very content.
+    #[error("{} was signed and is not in its place", aside.display())]
+    Stuck { aside: PathBuf, request: Digest, name: Option<String>, on_record: bool },
     /// Asked, and nobody knows the answer.
     #[error("request {request} was not answered ({cause}); what was copied stays in {}", aside.display())]
     Unanswered { request: Digest, aside: PathBuf, place: PathBuf, cause: Box<DeskError> },
     /// On record, and not in its place.
     #[error("the intake is on record, and {} could not become {}: {cause}", aside.display(), place.display())]
     NotLaid { aside: PathBuf, place: PathBuf, cause: std::io::Error },
+    /// In its place, without the marker that this inlet waits for.
+    #[error("the drop {} is in its place, and its marker {} could not be laid: {cause}", place.display(), marker.display())]
+    NotMarked { place: PathBuf, marker: PathBuf, cause: std::io::Error },
     /// Another command works on the very same intake.
     #[error("another command is at work on {}", place.display())]
     Running { place: PathBuf },
@@ -171,6 +177,7 @@ impl Intake {
         if ended(voice, &desk, &disk, &source, (&name, &route), &place, &papers)? {
             return Ok(());
         }
+        nothing_is_stuck(&desk, &inlet)?;
         put_aside_unused(voice, &desk, (&name, &route), &papers)?;
         if is_there(&place) {
             let what = if same(voice, &source, &place) { Standing::Same } else { Standing::Other };
@@ -251,14 +258,33 @@ fn ended(
     if request.argument("listing") != Some(&Suite::Std.digest(text.as_bytes()).to_string()) {
         return Err(IntakeError::OldListing { path: papers[0].clone() });
     }
-    if !answer.is_some_and(|answer| answer.done) {
+    if !answer.as_ref().is_some_and(|answer| answer.done) {
         return Err(IntakeError::Unknown { listing: papers[0].clone(), request: request.id });
     }
     if !is_there(&papers[0]) {
         write_paper(disk, &papers[0], text.as_bytes())?;
     }
+    // It died between its rename and its marker. Where the node has taken the drop, a marker would wait for another one.
+    if let Some(marker) = answer.as_ref().and_then(|answer| marker_of(answer, place))
+        && is_there(place)
+        && !is_there(&marker)
+    {
+        lay_marker(disk, place, &marker)?;
+    }
     tell(voice, place, papers, &request.person, (&files, &digests), true);
     Ok(true)
+}
+
+/// An intake of which the papers lie elsewhere is not passed by: what is taken in beside it may be the same content, and its
+/// own raw copy would stay in the inlet, seen by nobody.
+fn nothing_is_stuck(desk: &Desk, inlet: &Path) -> Result<(), IntakeError> {
+    let Some((request, aside)) = aside::stuck(inlet) else { return Ok(()) };
+    let asked = desk.layout.desk_requests().join(request_name(&request));
+    let bytes = folder::read_file(&asked, SIGNATURE_BYTES_MAX).ok();
+    let said = bytes.and_then(|bytes| Signed::parse::<Request>(&bytes).ok()?.read_unverified::<Request>().ok());
+    let name = said.and_then(|said| said.argument("name").filter(|name| check_path(name).is_ok()).map(str::to_owned));
+    let on_record = desk.answered(&request)?.is_some_and(|answer| answer.done);
+    Err(IntakeError::Stuck { aside, request, name, on_record })
 }
 
 fn passed_over(cause: std::io::Error) -> std::io::Result<()> {
@@ -471,11 +497,11 @@ fn put(
     let aside = aside.path();
     use spool::desk::DeskError::CannotAsk;
     match desk.put(paper, CARRY_WAIT_MS) {
-        Ok(_) => disk.rename_new(aside, place).map_err(|cause| IntakeError::NotLaid {
-            aside: aside.to_owned(),
-            place: place.to_owned(),
-            cause,
-        }),
+        Ok(answer) => {
+            let not_laid = |cause| IntakeError::NotLaid { aside: aside.to_owned(), place: place.to_owned(), cause };
+            disk.rename_new(aside, place).map_err(not_laid)?;
+            marker_of(&answer, place).map_or(Ok(()), |marker| lay_marker(disk, place, &marker))
+        }
         // An earlier run may have asked: a request that is too old by now may be on record all the same.
         Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) if may_forget(&no, again) => {
             forget(disk, aside, papers);
@@ -490,9 +516,28 @@ fn put(
     }
 }
 
+/// The marker that the node's inlet waits for behind a drop, where it says that it does.
+fn marker_of(answer: &Answer, place: &Path) -> Option<PathBuf> {
+    let suffix = answer.details.get("marker").and_then(serde_json::Value::as_str)?;
+    let mut name = place.file_name()?.to_str()?.to_owned();
+    name.push_str(suffix);
+    (!name.contains('/') && check_path(&name).is_ok()).then(|| place.with_file_name(name))
+}
+
+/// After the drop, and a new file each time: the node does not believe a marker that stood before its drop.
+fn lay_marker(disk: &Disk, place: &Path, marker: &Path) -> Result<(), IntakeError> {
+    let aside = marker.with_file_name(format!(".tmp-ferry-{}", hex(&random::<6>())));
+    let laid = disk.write(&aside, b"").and_then(|()| disk.set_mode(&aside, DESK_FILE));
+    laid.and_then(|()| disk.rename(&aside, marker)).map_err(|cause| {
+        let _gone = disk.remove_file(&aside);
+        IntakeError::NotMarked { place: place.to_owned(), marker: marker.to_owned(), cause }
+    })
+}
+
 fn may_forget(no: &DeskError, again: bool) -> bool {
     match no {
-        DeskError::Refused(answer) => answer.code != "too-old",
+        // On a first run nothing can be on record.
+        DeskError::Refused(answer) => !again || answer.code != "too-old",
         _ => !again,
     }
 }

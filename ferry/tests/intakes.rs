@@ -173,6 +173,74 @@ fn an_intake_whose_answer_the_node_no_longer_keeps_is_not_made_again_unasked() {
 }
 
 #[test]
+fn an_inlet_that_waits_for_a_marker_gets_one_behind_the_drop_and_none_where_the_drop_is_gone() {
+    let stage = Stage::new("intake-marked");
+    let _node = stage.daemon();
+    let inlet = stage.inlet.with_file_name("marked");
+    fs::create_dir_all(&inlet).unwrap();
+    fs::write(inlet.join("case-7.ready"), b"of an earlier drop").unwrap();
+    let mut marked = stage.arguments("list");
+    marked.iter_mut().filter(|word| *word == "survey").for_each(|word| "marked".clone_into(word));
+    let run = || expect(0, &marked.iter().map(String::as_str).collect::<Vec<_>>());
+    let names = || fs::read_dir(&inlet).unwrap().map(|entry| entry.unwrap().file_name()).count();
+    run();
+    assert!(inlet.join("case-7").is_dir() && fs::read(inlet.join("case-7.ready")).unwrap().is_empty());
+    assert_eq!(names(), 2);
+    // Killed between the two.
+    fs::remove_file(inlet.join("case-7.ready")).unwrap();
+    assert!(run().contains("already taken in"));
+    assert!(inlet.join("case-7.ready").is_file());
+    // The node has taken both.
+    fs::remove_file(inlet.join("case-7.ready")).unwrap();
+    fs::remove_dir_all(inlet.join("case-7")).unwrap();
+    run();
+    assert_eq!(names(), 0);
+}
+
+/// After a power cut the operator stands in another folder, and the default of the listing is another.
+#[test]
+fn nothing_is_taken_in_beside_an_intake_that_was_signed_and_is_not_in_its_place() {
+    let stage = Stage::new("intake-stuck");
+    let aside = stage.killed_while_it_asks();
+    let node = stage.daemon();
+    let id = aside.file_name().unwrap().to_str().unwrap().trim_start_matches(".set-ferry-").to_owned();
+    let answer = node.layout.desk_answers().join(format!("{id}.json"));
+    let began = Instant::now();
+    while !answer.exists() {
+        assert!(began.elapsed() < PATIENCE, "the node never answered");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let said = stage.run(1, "elsewhere");
+    assert!(said.contains(&id) && said.contains("has it on record") && said.contains("mv -nT"), "{said}");
+    assert_eq!(stage.in_inlet(), [format!(".set-ferry-{id}")], "nothing went in beside it");
+    assert!(!stage.office.dir.join("elsewhere.sig").exists(), "nobody signed");
+    fs::remove_file(answer).unwrap();
+    let said = stage.run(1, "elsewhere");
+    assert!(said.contains(&id) && said.contains("not answered") && !said.contains("mv -nT"), "{said}");
+    // One that another command is at work on is not stuck.
+    let held = fs::File::open(&aside).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut other = stage.arguments("other");
+    other.extend(["--name".to_owned(), "case-8".to_owned()]);
+    expect(0, &other.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::remove_dir_all(stage.inlet.join("case-8")).unwrap();
+    drop(held);
+    stage.run(0, "list");
+    stage.is_done("list");
+}
+
+#[test]
+fn a_first_intake_that_the_node_finds_too_old_leaves_nothing_and_says_to_mend_the_clocks() {
+    let stage = Stage::new("intake-late");
+    let _node = stage.daemon();
+    let mut late = stage.arguments("list");
+    late.extend(["--name".to_owned(), "late".to_owned()]);
+    let said = expect(1, &late.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("set the clocks"), "{said}");
+    assert!(stage.in_inlet().is_empty() && !stage.office.dir.join("list.sig").exists(), "{:?}", stage.in_inlet());
+}
+
+#[test]
 fn what_stands_in_the_inlet_is_told_from_other_content_of_its_name() {
     let stage = Stage::new("intake-stands");
     let _node = stage.daemon();

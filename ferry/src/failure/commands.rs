@@ -654,6 +654,37 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
             };
             failure(REFUSED, "exists", say!(l, "{p} is in the inlet already", "投递口中已有 {p}"), remedy)
         }
+        IntakeError::Stuck { aside, request, name, on_record } => {
+            let (a, inlet) = (aside.display(), aside.parent().unwrap_or(aside).display());
+            let who = name.as_deref().map(|name| shown(name.as_ref())).unwrap_or_else(|| "NAME".to_owned());
+            let remedy = if *on_record {
+                say!(
+                    l,
+                    "run the command again that was interrupted, where its listing and .sig lie (look for intake-*.sig) or with the same --listing: it goes on by itself. Where those are lost, and only then: `mv -nT {a} {inlet}/NAME` lets it appear, and it must not be taken in again",
+                    "请在其清单与 .sig 所在目录（查找 intake-*.sig）或以相同的 --listing 重复被中断的命令，即自动续办。仅当两者均已丢失时：执行 mv -nT {a} {inlet}/NAME 使其出现，且不得再次提交"
+                )
+            } else {
+                say!(
+                    l,
+                    "run the command again that was interrupted ({who}), where its listing and .sig lie (look for intake-*.sig) or with the same --listing: it goes on by itself. Where those are lost, and only then: tell the security officer of request {request}, remove {a}, and take the folder in again",
+                    "请在其清单与 .sig 所在目录（查找 intake-*.sig）或以相同的 --listing 重复被中断的命令（{who}），即自动续办。仅当两者均已丢失时：向安全管理员报告请求 {request}，删除 {a}，再重新提交"
+                )
+            };
+            let state = match on_record {
+                true => l.pick("the node has it on record", "节点已登记"),
+                false => l.pick("the node has not answered it with yes", "节点尚未答复同意"),
+            };
+            failure(
+                REFUSED,
+                "intake-stuck",
+                say!(
+                    l,
+                    "an earlier intake, request {request}, was signed and is not in its place: what it copied lies in {a}, and {state}; nothing else goes into this inlet before it",
+                    "此前有一次提交（请求 {request}）已签名但未就位：已复制内容在 {a}，{state}；在其处理之前本投递口不接受其他提交"
+                ),
+                &remedy,
+            )
+        }
         IntakeError::Unknown { listing, request } => {
             let p = listing.display();
             failure(
@@ -780,6 +811,22 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                     l,
                     "everything is whole in {from}: once nothing else stands at {to}, `mv -nT {from} {to}`",
                     "内容完整保留在 {from}：待 {to} 无其他内容后执行 mv -nT {from} {to}"
+                ),
+            )
+        }
+        IntakeError::NotMarked { place, marker, cause } => {
+            let (p, m) = (place.display(), marker.display());
+            failure(
+                DISK,
+                "not-marked",
+                say!(
+                    l,
+                    "{p} is in the inlet and on record, and the marker {m}, which the node waits for, could not be laid: {cause}",
+                    "{p} 已在投递口并已登记，但节点所等待的标记 {m} 未能写入：{cause}"
+                ),
+                l.pick(
+                    "run the same command again: it lays the marker, and nothing goes in twice",
+                    "请重复同一命令：将补写标记，不会重复放入",
                 ),
             )
         }
