@@ -474,6 +474,25 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
                 ),
             )
         }
+        ImportError::NoTrips { medium, trips } => {
+            let p = shown(medium.as_os_str());
+            let some = trips.iter().take(TRIPS_NAMED_MAX).map(|trip| format!("TRILOCK/{trip}"));
+            let list = some.collect::<Vec<_>>().join(", ");
+            let count = trips.len();
+            failure(
+                REFUSED,
+                "no-trip",
+                say!(
+                    l,
+                    "{count} folders on the medium at {p} are named as trips and hold no waybill and nothing sealed: {list}; everything else on it was dealt with",
+                    "{p} 处介质上有 {count} 个目录以批次号命名，但其中没有运单和密封文件：{list}；介质上其余内容均已处理"
+                ),
+                l.pick(
+                    "after `ferry import --wipe` that is what others had put there: look at it, and remove the folder yourself; after no wipe the papers were taken away: tell the security officer",
+                    "执行过 ferry import --wipe 的，其中为他人放入的内容：请查看后自行删除目录；未执行过清除的，说明单据被取走：请报告安全管理员",
+                ),
+            )
+        }
         ImportError::NotWiped { trip, cause } => {
             let told = medium(cause, l);
             let sentence = told.sentence;
@@ -502,6 +521,9 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ),
     }
 }
+
+/// Folders that are named in one sentence.
+const TRIPS_NAMED_MAX: usize = 8;
 
 pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
     match error {
