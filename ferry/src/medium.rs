@@ -184,9 +184,7 @@ impl Medium {
             name == VOLUME || SEALED.iter().any(|part| name.contains(part))
         };
         let items = folder.list(TRIP_ITEMS_MAX);
-        lacks(&folder)
-            && COPIES.iter().all(|name| copy_lacks(name))
-            && items.is_ok_and(|items| !items.iter().any(sealed))
+        lacks(&folder) && COPIES.iter().all(copy_lacks) && items.is_ok_and(|items| !items.iter().any(sealed))
     }
 
     /// The folder of one trip with its papers; the papers are read, not yet proven.

@@ -182,7 +182,7 @@ fn an_inlet_that_waits_for_a_marker_gets_one_behind_the_drop_and_none_where_the_
     let mut marked = stage.arguments("list");
     marked.iter_mut().filter(|word| *word == "survey").for_each(|word| "marked".clone_into(word));
     let run = || expect(0, &marked.iter().map(String::as_str).collect::<Vec<_>>());
-    let names = || fs::read_dir(&inlet).unwrap().map(|entry| entry.unwrap().file_name()).count();
+    let names = || fs::read_dir(&inlet).unwrap().count();
     run();
     assert!(inlet.join("case-7").is_dir() && fs::read(inlet.join("case-7.ready")).unwrap().is_empty());
     assert_eq!(names(), 2);
