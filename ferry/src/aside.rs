@@ -92,6 +92,16 @@ pub(crate) fn sweep(disk: &Disk, inlet: &Path) -> usize {
         .count()
 }
 
+/// The first, by id, of those that were signed, are not in their place, and that no command is at work on.
+pub(crate) fn stuck(inlet: &Path) -> Option<(Digest, PathBuf)> {
+    let entries = std::fs::read_dir(inlet).ok()?;
+    let signed = entries.filter_map(Result::ok).map(|entry| entry.path()).filter_map(|path| {
+        let id = path.file_name()?.to_str()?.strip_prefix(SET).and_then(Digest::from_hex)?;
+        Some((id, path))
+    });
+    signed.filter(|(_, path)| matches!(hold(path), Some(Ok(_held)))).min_by(|(_, one), (_, other)| one.cmp(other))
+}
+
 /// None where there is no such folder; an error where somebody holds it.
 fn hold(path: &Path) -> Option<Result<File, rustix::io::Errno>> {
     let folder = path.symlink_metadata().is_ok_and(|about| about.is_dir());

@@ -279,6 +279,12 @@ impl Desk {
         Ok(Paper { id: request.id, bytes: Signed::make_by(&*person.key, &request)?.to_bytes() })
     }
 
+    /// What the node said to a request before, as long as it keeps that.
+    pub(crate) fn answered(&self, request: &Digest) -> Result<Option<Answer>, DeskError> {
+        let name = spool::desk::answer_name(request);
+        read_json_or_nothing(&self.layout.desk_answers().join(name))
+    }
+
     /// Asks with it.
     pub(crate) fn put(&self, paper: &Paper, wait_ms: u64) -> Result<Answer, DeskError> {
         let answer = spool::desk::ask(&self.layout, &paper.id, &paper.bytes, wait_ms)?;

@@ -79,6 +79,9 @@ pub(crate) enum ImportError {
     /// A medium on which nothing can be removed, and that was to be wiped.
     #[error("nothing can be removed from the medium at {}", path.display())]
     Fixed { path: PathBuf },
+    /// Everything else was done; these folders are named as trips and are none.
+    #[error("{} of the numbered folders on the medium are no trips", trips.len())]
+    NoTrips { medium: PathBuf, trips: Vec<u64> },
     /// What is in the node, and not yet gone from the medium.
     #[error("trip {trip} is imported, and not all of it is gone from the medium: {cause}")]
     NotWiped { trip: u64, cause: Box<MediumError> },
@@ -143,7 +146,6 @@ pub(crate) struct Import {
 impl Import {
     /// Takes in each trip in turn; the first that fails ends it, because trips have an order.
     pub(crate) fn run(&self, voice: Voice, now: Timestamp) -> Result<(), ImportError> {
-        let language = voice.language;
         if self.wipe && wipe::is_fixed(&self.medium) {
             return Err(ImportError::Fixed { path: self.medium.clone() });
         }
@@ -151,8 +153,39 @@ impl Import {
         let trust = trustdir::read(&self.trust)?;
         let medium = Medium::open(&self.medium)?;
         let (on_medium, mut others) = medium.trips()?;
-        others.extend(medium.beside());
+        let (beside, clutter) = medium.beside_and_clutter();
+        others.extend(beside);
         alarm(voice, &others);
+        if !clutter.is_empty() {
+            let list = clutter.join(", ");
+            voice.line(&say!(
+                voice.language,
+                "left by a file system or its machine, not opened: {list}",
+                "文件系统或其主机自动留下的内容，未打开：{list}"
+            ));
+        }
+        let empty =
+            |trip: u64| medium.folder(trip).is_ok_and(|it| it.first(1).is_ok_and(|(items, _)| items.is_empty()));
+        // What is empty was wiped by somebody who died before the last step: the next wipe takes it.
+        let passed = |trip: &u64| self.trip.is_none() && medium.is_no_trip(*trip) && !(self.wipe && empty(*trip));
+        let (strange, on_medium): (Vec<u64>, Vec<u64>) = on_medium.into_iter().partition(passed);
+        self.work(voice, now, (&desk, &trust, &medium), on_medium, &others)?;
+        if strange.is_empty() {
+            Ok(())
+        } else {
+            Err(ImportError::NoTrips { medium: self.medium.clone(), trips: strange })
+        }
+    }
+
+    fn work(
+        &self,
+        voice: Voice,
+        now: Timestamp,
+        (desk, trust, medium): (&Desk, &Trust, &Medium),
+        on_medium: Vec<u64>,
+        others: &[String],
+    ) -> Result<(), ImportError> {
+        let language = voice.language;
         let mut repeated = Vec::new();
         let trips = match self.trip {
             Some(trip) => vec![trip],
@@ -162,7 +195,7 @@ impl Import {
                 let known = desk.trips()?;
                 // Numbers count by crossing. What cannot be read is not done: its failure must be heard.
                 let done = |trip: u64| {
-                    let papers = medium.folder(trip).and_then(|folder| copies::waybill(&folder, trip, &trust));
+                    let papers = medium.folder(trip).and_then(|folder| copies::waybill(&folder, trip, trust));
                     let crossing = papers.map(|papers| papers.waybill.crossing.to_string()).unwrap_or_default();
                     let same =
                         |line: &&TripLine| line.trip == trip && line.direction == "in" && line.crossing == crossing;
@@ -182,7 +215,7 @@ impl Import {
             return Ok(());
         }
         let person = self.key.open(language.pick("passphrase", "口令"))?;
-        let teller = Teller { voice, desk: &desk, trust: &trust, medium: &medium, person: &person, now };
+        let teller = Teller { voice, desk, trust, medium, person: &person, now };
         if !others.is_empty() {
             teller.tell("not-on-waybill", None, others.len());
         }
@@ -199,10 +232,10 @@ impl Import {
                     teller.tell(code, Some(*trip), 1);
                 }
             };
-            let known = self.wipe && Self::was_imported(&desk, &trust, &medium, *trip).inspect_err(told)?;
-            if known || self.take(voice, &desk, &trust, &medium, &person, *trip, now).inspect_err(told)? {
+            let known = self.wipe && Self::was_imported(desk, trust, medium, *trip).inspect_err(told)?;
+            if known || self.take(voice, desk, trust, medium, &person, *trip, now).inspect_err(told)? {
                 if self.wipe {
-                    clear(voice, &trust, &medium, *trip)?;
+                    clear(voice, trust, medium, *trip)?;
                 }
             } else if self.wipe && later == 0 {
                 voice.warn(language.pick(
@@ -419,6 +452,7 @@ fn clear(voice: Voice, trust: &Trust, medium: &Medium, trip: u64) -> Result<(), 
     let (files, bytes, amount, left) = (wiped.files, wiped.bytes, size(wiped.bytes), &wiped.left);
     voice.object(&json!({
         "trip": trip, "code": "wiped", "files": files, "bytes": bytes, "secure": false,
+        "not_overwritten": wiped.not_overwritten,
         "left": left.get(..NAMED_MAX).unwrap_or(left),
     }));
     voice.line(&say!(
@@ -426,6 +460,14 @@ fn clear(voice: Voice, trust: &Trust, medium: &Medium, trip: u64) -> Result<(), 
         "trip {trip}: {files} files removed from the medium, {amount} overwritten once. Flash and SSDs may keep older blocks: this is no secure deletion.",
         "批次 {trip}：已从介质删除 {files} 个文件，{amount} 已覆写一次。闪存和固态盘可能保留旧数据块：这不是安全擦除。"
     ));
+    if wiped.not_overwritten > 0 {
+        let count = wiped.not_overwritten;
+        voice.warn(&say!(
+            language,
+            "{count} of them were removed and not overwritten, or not to their end: what they hold has another name on this medium, or it had no room to be written over. It is still there: destroy the medium before a witness (`ferry dispose`), or keep it as one that holds the trip",
+            "其中 {count} 个仅删除了文件名，未覆写或未完全覆写：其内容在介质上另有文件名，或介质无空间可写。内容仍在：请在见证下销毁介质（ferry dispose），或按仍存有该批次的介质保管"
+        ));
+    }
     if !left.is_empty() {
         let (count, place) = (left.len(), shown(medium.place(trip).as_os_str()));
         voice.warn(&say!(

@@ -6,7 +6,8 @@
 //! Why it may die anywhere: what was copied lies aside under the id of its request, which stands in the signature beside the
 //! listing. Without a signature nobody was asked, and the next intake takes the folder away. With one, the same command goes
 //! on: what lies aside is held against the signed listing, the same request is put again (the node records it once), and the
-//! rename is the commit.
+//! rename is the commit. Where nothing lies aside any more and the node's answer says done, the rename was done: the same
+//! command holds the medium against what was signed, says so, and puts nothing there a second time.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use protocol::suite::Digest;
 use protocol::trust::Role;
 use protocol::{Name, Signed, Suite, Zone};
 use serde_json::json;
-use spool::desk::{answer_name, request_name};
+use spool::desk::{Answer, answer_name, request_name};
 use spool::disk::Disk;
 
 use crate::aside::{self, Aside, Left};
@@ -65,7 +66,7 @@ pub(crate) enum IntakeError {
     NoInlet { path: PathBuf },
     /// There is one of that name.
     #[error("{} is in the inlet already", path.display())]
-    Exists { path: PathBuf },
+    Exists { path: PathBuf, what: Standing },
     /// Only in the internal zone.
     #[error("{node} is a node of the {zone}; survey files are taken in inside the internal zone alone")]
     Zone { node: Name, zone: Zone },
@@ -78,12 +79,21 @@ pub(crate) enum IntakeError {
     /// What lies in an inlet becomes a parcel.
     #[error("the listing {} would lie in an inlet", path.display())]
     ListingInInlet { path: PathBuf },
+    /// Signed and asked before, and nothing says any more what became of it.
+    #[error("{} was signed before for the same content, and the node's answer to request {request} is not there", listing.display())]
+    Unknown { listing: PathBuf, request: Digest },
+    /// Another intake was signed and is not in its place: what it copied may be this very content.
+    #[error("{} was signed and is not in its place", aside.display())]
+    Stuck { aside: PathBuf, request: Digest, name: Option<String>, on_record: bool },
     /// Asked, and nobody knows the answer.
     #[error("request {request} was not answered ({cause}); what was copied stays in {}", aside.display())]
     Unanswered { request: Digest, aside: PathBuf, place: PathBuf, cause: Box<DeskError> },
     /// On record, and not in its place.
     #[error("the intake is on record, and {} could not become {}: {cause}", aside.display(), place.display())]
     NotLaid { aside: PathBuf, place: PathBuf, cause: std::io::Error },
+    /// In its place, without the marker that this inlet waits for.
+    #[error("the drop {} is in its place, and its marker {} could not be laid: {cause}", place.display(), marker.display())]
+    NotMarked { place: PathBuf, marker: PathBuf, cause: std::io::Error },
     /// Another command works on the very same intake.
     #[error("another command is at work on {}", place.display())]
     Running { place: PathBuf },
@@ -93,6 +103,17 @@ pub(crate) enum IntakeError {
     /// It changed under our hands.
     #[error("{} had {stated} bytes and gave {found}", path.display())]
     Changed { path: PathBuf, stated: u64, found: u64 },
+}
+
+/// What stands where the drop would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Something else of the same name.
+    Other,
+    /// What is on the medium.
+    Same,
+    /// Something else, in the way of an intake that was signed before.
+    InTheWay,
 }
 
 /// `ferry intake`.
@@ -153,7 +174,15 @@ impl Intake {
         if let Some((paper, request, aside)) = begun(&name, &route, &inlet, &place, &papers)? {
             return finish(voice, &desk, &disk, (&paper, &request), aside, &place, &papers);
         }
+        if ended(voice, &desk, &disk, &source, (&name, &route), &place, &papers)? {
+            return Ok(());
+        }
+        nothing_is_stuck(&desk, &inlet)?;
         put_aside_unused(voice, &desk, (&name, &route), &papers)?;
+        if is_there(&place) {
+            let what = if same(voice, &source, &place) { Standing::Same } else { Standing::Other };
+            return Err(IntakeError::Exists { path: place, what });
+        }
         are_free(&place, &papers)?;
         // Not before: what was signed and not yet set belongs to the same command again.
         aside::sweep(&disk, &inlet);
@@ -192,9 +221,99 @@ impl Intake {
         });
         let (digests, paper) = written.inspect_err(|_| forget(&disk, aside.path(), &[]))?;
         voice.during(voice.waiting(), || put(&desk, &disk, &paper, &aside, &place, (&papers, false)))?;
-        tell(voice, &place, &papers, &person.card.holder, (&files, &digests));
+        tell(voice, &place, &papers, &person.card.holder, (&files, &digests), false);
         Ok(())
     }
+}
+
+/// The same intake, with nothing aside any more: the answer of the node says whether it came to its end. Where it did, what
+/// is on the medium is held against what was signed: other content under the same name was not taken in.
+fn ended(
+    voice: Voice,
+    desk: &Desk,
+    disk: &Disk,
+    source: &Folder,
+    (name, route): (&str, &Name),
+    place: &Path,
+    papers: &[PathBuf; 2],
+) -> Result<bool, IntakeError> {
+    if !is_there(&papers[1]) {
+        return Ok(false);
+    }
+    let Some((_, request)) = signed_before(name, route, &papers[1])? else { return Ok(false) };
+    let answer = desk.answered(&request.id)?;
+    match &answer {
+        // It died while it took back what was refused: nothing of it is on record.
+        Some(answer) if !answer.done && answer.code != "too-old" => {
+            for path in papers {
+                disk.remove_file(path).or_else(passed_over).map_err(|cause| write_error(path, cause))?;
+            }
+            return Ok(false);
+        }
+        None if !is_there(&papers[0]) => return Ok(false),
+        _ => {}
+    }
+    let (files, digests) = read_all(voice, source, voice.language.pick("reading the medium", "读取介质内容"))?;
+    let text = listing_of(&files, &digests);
+    if request.argument("listing") != Some(&Suite::Std.digest(text.as_bytes()).to_string()) {
+        return Err(IntakeError::OldListing { path: papers[0].clone() });
+    }
+    if !answer.as_ref().is_some_and(|answer| answer.done) {
+        return Err(IntakeError::Unknown { listing: papers[0].clone(), request: request.id });
+    }
+    if !is_there(&papers[0]) {
+        write_paper(disk, &papers[0], text.as_bytes())?;
+    }
+    // It died between its rename and its marker. Where the node has taken the drop, a marker would wait for another one.
+    if let Some(marker) = answer.as_ref().and_then(|answer| marker_of(answer, place))
+        && is_there(place)
+        && !is_there(&marker)
+    {
+        lay_marker(disk, place, &marker)?;
+    }
+    tell(voice, place, papers, &request.person, (&files, &digests), true);
+    Ok(true)
+}
+
+/// An intake of which the papers lie elsewhere is not passed by: what is taken in beside it may be the same content, and its
+/// own raw copy would stay in the inlet, seen by nobody.
+fn nothing_is_stuck(desk: &Desk, inlet: &Path) -> Result<(), IntakeError> {
+    let Some((request, aside)) = aside::stuck(inlet) else { return Ok(()) };
+    let asked = desk.layout.desk_requests().join(request_name(&request));
+    let bytes = folder::read_file(&asked, SIGNATURE_BYTES_MAX).ok();
+    let said = bytes.and_then(|bytes| Signed::parse::<Request>(&bytes).ok()?.read_unverified::<Request>().ok());
+    let name = said.and_then(|said| said.argument("name").filter(|name| check_path(name).is_ok()).map(str::to_owned));
+    let on_record = desk.answered(&request)?.is_some_and(|answer| answer.done);
+    Err(IntakeError::Stuck { aside, request, name, on_record })
+}
+
+fn passed_over(cause: std::io::Error) -> std::io::Result<()> {
+    if cause.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(cause) }
+}
+
+/// Does a drop that stands in the inlet hold what is on the medium? One that the node takes meanwhile is not known to.
+fn same(voice: Voice, source: &Folder, place: &Path) -> bool {
+    let listed = |folder: &Folder| {
+        let mut files = Vec::new();
+        look(folder, "", 0, &mut 0, &mut files).ok().map(|()| files)
+    };
+    let Ok(drop) = Folder::open(place) else { return false };
+    let (Some(here), Some(there)) = (listed(source), listed(&drop)) else { return false };
+    let facts = |files: &[Found]| files.iter().map(|file| (file.path.clone(), file.bytes)).collect::<Vec<_>>();
+    let what = voice.language.pick("comparing with the inlet", "与投递口内容比对");
+    let read = |folder: &Folder| read_all(voice, folder, what).ok().map(|(files, sums)| listing_of(&files, &sums));
+    facts(&here) == facts(&there) && read(source).is_some_and(|text| read(&drop) == Some(text))
+}
+
+/// Every file below a folder, and its digest.
+fn read_all(voice: Voice, folder: &Folder, what: &'static str) -> Result<(Vec<Found>, Vec<Digest>), IntakeError> {
+    let mut files = Vec::new();
+    look(folder, "", 0, &mut 0, &mut files)?;
+    let bar = voice.bar(files.iter().map(|file| file.bytes).sum(), what.to_owned());
+    let read = |file: &Found| sum(folder, &file.path).inspect(|_| bar.inc(file.bytes));
+    let digests = files.iter().map(read).collect::<Result<Vec<_>, _>>();
+    bar.finish_and_clear();
+    Ok((files, digests?))
 }
 
 /// The signature of this intake, without its listing and with nothing aside: it died before its folder was set, and another
@@ -253,7 +372,9 @@ fn begun(
     match Aside::left(inlet, &request.id) {
         Left::Nothing => Ok(None),
         Left::Held => Err(IntakeError::Running { place: place.to_owned() }),
-        Left::Here(_) if is_there(place) => Err(IntakeError::Exists { path: place.to_owned() }),
+        Left::Here(_) if is_there(place) => {
+            Err(IntakeError::Exists { path: place.to_owned(), what: Standing::InTheWay })
+        }
         Left::Here(aside) => Ok(Some((Paper { id: request.id, bytes }, request, aside))),
     }
 }
@@ -269,14 +390,8 @@ fn finish(
     papers: &[PathBuf; 2],
 ) -> Result<(), IntakeError> {
     let copied = Folder::open(aside.path())?;
-    let mut files = Vec::new();
-    look(&copied, "", 0, &mut 0, &mut files)?;
     let reading = voice.language.pick("reading back what was copied", "回读已复制内容");
-    let bar = voice.bar(files.iter().map(|file| file.bytes).sum(), reading.to_owned());
-    let read = |file: &Found| sum(&copied, &file.path).inspect(|_| bar.inc(file.bytes));
-    let digests = files.iter().map(read).collect::<Result<Vec<_>, _>>();
-    bar.finish_and_clear();
-    let digests = digests?;
+    let (files, digests) = read_all(voice, &copied, reading)?;
     let text = listing_of(&files, &digests);
     let stands = || folder::read_file(&papers[0], text.len()).is_ok_and(|bytes| bytes == text.as_bytes());
     let signed = request.argument("listing") == Some(&Suite::Std.digest(text.as_bytes()).to_string());
@@ -288,7 +403,7 @@ fn finish(
         write_paper(disk, &papers[0], text.as_bytes())?;
     }
     voice.during(voice.waiting(), || put(desk, disk, paper, &aside, place, (papers, true)))?;
-    tell(voice, place, papers, &request.person, (&files, &digests));
+    tell(voice, place, papers, &request.person, (&files, &digests), false);
     Ok(())
 }
 
@@ -305,13 +420,28 @@ fn sum(top: &Folder, path: &str) -> Result<Digest, FolderError> {
     }
 }
 
-fn tell(voice: Voice, place: &Path, papers: &[PathBuf; 2], who: &Name, (files, digests): (&[Found], &[Digest])) {
+fn tell(
+    voice: Voice,
+    place: &Path,
+    papers: &[PathBuf; 2],
+    who: &Name,
+    (files, digests): (&[Found], &[Digest]),
+    before: bool,
+) {
     let (language, total) = (voice.language, files.iter().map(|file| file.bytes).sum());
     let (count, amount, to, list) = (files.len(), size(total), place.display(), papers[0].display());
     voice.object(&json!({
         "code": "taken-in", "inlet": place, "listing": papers[0], "signature": papers[1], "operator": who, "bytes": total,
+        "before": before,
         "files": files.iter().zip(digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
     }));
+    if before {
+        voice.line(&say!(
+            language,
+            "already taken in: what is on the medium was signed, is on record and went into the inlet before. Do nothing; do not take it in under another name",
+            "此前已提交：介质内容已签名、已登记并已放入投递口。无需操作，请勿换名再次提交"
+        ));
+    }
     voice.line(&say!(language, "{count} files, {amount} -> {to}", "{count} 个文件，{amount} -> {to}"));
     voice.line(&say!(language, "digests  {list}  (keep it inside this zone)", "摘要清单  {list}（不得离开本区）"));
     voice.line(&say!(
@@ -367,11 +497,11 @@ fn put(
     let aside = aside.path();
     use spool::desk::DeskError::CannotAsk;
     match desk.put(paper, CARRY_WAIT_MS) {
-        Ok(_) => disk.rename_new(aside, place).map_err(|cause| IntakeError::NotLaid {
-            aside: aside.to_owned(),
-            place: place.to_owned(),
-            cause,
-        }),
+        Ok(answer) => {
+            let not_laid = |cause| IntakeError::NotLaid { aside: aside.to_owned(), place: place.to_owned(), cause };
+            disk.rename_new(aside, place).map_err(not_laid)?;
+            marker_of(&answer, place).map_or(Ok(()), |marker| lay_marker(disk, place, &marker))
+        }
         // An earlier run may have asked: a request that is too old by now may be on record all the same.
         Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) if may_forget(&no, again) => {
             forget(disk, aside, papers);
@@ -386,9 +516,28 @@ fn put(
     }
 }
 
+/// The marker that the node's inlet waits for behind a drop, where it says that it does.
+fn marker_of(answer: &Answer, place: &Path) -> Option<PathBuf> {
+    let suffix = answer.details.get("marker").and_then(serde_json::Value::as_str)?;
+    let mut name = place.file_name()?.to_str()?.to_owned();
+    name.push_str(suffix);
+    (!name.contains('/') && check_path(&name).is_ok()).then(|| place.with_file_name(name))
+}
+
+/// After the drop, and a new file each time: the node does not believe a marker that stood before its drop.
+fn lay_marker(disk: &Disk, place: &Path, marker: &Path) -> Result<(), IntakeError> {
+    let aside = marker.with_file_name(format!(".tmp-ferry-{}", hex(&random::<6>())));
+    let laid = disk.write(&aside, b"").and_then(|()| disk.set_mode(&aside, DESK_FILE));
+    laid.and_then(|()| disk.rename(&aside, marker)).map_err(|cause| {
+        let _gone = disk.remove_file(&aside);
+        IntakeError::NotMarked { place: place.to_owned(), marker: marker.to_owned(), cause }
+    })
+}
+
 fn may_forget(no: &DeskError, again: bool) -> bool {
     match no {
-        DeskError::Refused(answer) => answer.code != "too-old",
+        // On a first run nothing can be on record.
+        DeskError::Refused(answer) => !again || answer.code != "too-old",
         _ => !again,
     }
 }
@@ -408,7 +557,7 @@ fn is_there(path: &Path) -> bool {
 /// Neither the drop nor its papers may stand in the place of earlier ones.
 fn are_free(place: &Path, papers: &[PathBuf]) -> Result<(), IntakeError> {
     if is_there(place) {
-        return Err(IntakeError::Exists { path: place.to_owned() });
+        return Err(IntakeError::Exists { path: place.to_owned(), what: Standing::Other });
     }
     match papers.iter().find(|path| is_there(path)) {
         Some(path) => Err(IntakeError::OldListing { path: path.clone() }),

@@ -41,6 +41,18 @@ pub(crate) const BESIDE_MAX: usize = 4096;
 /// Files on a medium: whoever reads it at the other end is another account on another machine.
 pub(crate) const MEDIUM_FILE: u32 = 0o644;
 const MEDIUM_FOLDER: u32 = 0o755;
+/// Folders that systems lay on every stick by themselves. Shown, and no alarm: nothing of it is read here either.
+const CLUTTER: [&str; 7] = [
+    "System Volume Information",
+    "$RECYCLE.BIN",
+    "lost+found",
+    ".Trashes",
+    ".fseventsd",
+    ".Spotlight-V100",
+    ".Trash-1000",
+];
+/// What the names of sealed files and of their parity have in them.
+const SEALED: [&str; 4] = [".bundle", ".receipts", "parity", "sectors"];
 /// What is wrong with a medium.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MediumError {
@@ -149,6 +161,30 @@ impl Medium {
         let mut names: Vec<_> = items.iter().filter(|item| item.name != OURS).map(described).collect();
         names.extend(more.then(|| format!("(> {BESIDE_MAX})")));
         names
+    }
+
+    /// The same in two: what no system lays there by itself, and what one does.
+    pub(crate) fn beside_and_clutter(&self) -> (Vec<String>, Vec<String>) {
+        let clutter = |name: &String| CLUTTER.iter().any(|one| name.eq_ignore_ascii_case(&format!("{one}/")));
+        let (clutter, beside) = self.beside().into_iter().partition(clutter);
+        (beside, clutter)
+    }
+
+    /// Is a numbered folder no trip: without a waybill in any copy, and without anything sealed? A wipe leaves it so where
+    /// somebody else had put a file into it. What cannot be read is not known to be none.
+    pub(crate) fn is_no_trip(&self, trip: u64) -> bool {
+        let Ok(folder) = self.folder(trip) else { return false };
+        let lacks = |folder: &Folder| folder.file(WAYBILL).is_err_and(|error| error.is_missing());
+        let copy_lacks = |name: &&str| match folder.sub(*name) {
+            Ok(copy) => lacks(&copy),
+            Err(error) => error.is_missing(),
+        };
+        let sealed = |item: &Item| {
+            let name = item.name.to_string_lossy();
+            name == VOLUME || SEALED.iter().any(|part| name.contains(part))
+        };
+        let items = folder.list(TRIP_ITEMS_MAX);
+        lacks(&folder) && COPIES.iter().all(copy_lacks) && items.is_ok_and(|items| !items.iter().any(sealed))
     }
 
     /// The folder of one trip with its papers; the papers are read, not yet proven.

@@ -34,8 +34,18 @@ pub(crate) struct Wiped {
     pub(crate) files: u64,
     /// Bytes that were overwritten before.
     pub(crate) bytes: u64,
+    /// Files of which only the name went: what they held has another name somewhere, or the medium had no room to be
+    /// written over.
+    pub(crate) not_overwritten: u64,
     /// What is none of ours and stays.
     pub(crate) left: Vec<String>,
+}
+
+impl Wiped {
+    fn count(&mut self, whole: bool, bytes: u64) {
+        self.bytes += bytes;
+        self.not_overwritten += u64::from(!whole);
+    }
 }
 
 /// Can nothing be removed from the medium? A disc is not overwritten, whatever its drive would do.
@@ -88,10 +98,11 @@ impl Wipe<'_> {
         let failed = |cause| write_error(&self.folder.path().join(name), cause);
         let overwrites = file.metadata().map_err(failed)?.nlink() == 1;
         self.disk.remove_file(&self.folder.held(name)).map_err(failed)?;
+        let written = if overwrites { self.overwrite(name, self.folder, &file, bytes)? } else { 0 };
         if overwrites {
-            wiped.bytes += self.overwrite(name, self.folder, &file, bytes)?;
             self.disk.sync_file(&file).map_err(failed)?;
         }
+        wiped.count(overwrites && written == bytes, written);
         wiped.files += 1;
         Ok(())
     }
@@ -116,9 +127,9 @@ impl Wipe<'_> {
                 opened => opened,
             };
             if let Some((file, bytes)) = there(opened)? {
-                if file.metadata().is_ok_and(|about| about.nlink() == 1) {
-                    wiped.bytes += self.overwrite(name, folder, &file, bytes)?;
-                }
+                let alone = file.metadata().is_ok_and(|about| about.nlink() == 1);
+                let written = if alone { self.overwrite(name, folder, &file, bytes)? } else { 0 };
+                wiped.count(alone && written == bytes, written);
                 found.push(name);
             }
         }

@@ -279,6 +279,24 @@ fn a_shortened_waybill_file_or_a_missing_one_is_said_before_it_is_read() {
 }
 
 #[test]
+fn what_systems_leave_on_every_stick_is_shown_and_no_alarm() {
+    let stage = Stage::new("clutter", Suite::Std);
+    stage.ready();
+    for folder in ["System Volume Information", "$Recycle.Bin", "lost+found", ".Trashes"] {
+        fs::create_dir(stage.medium.join(folder)).unwrap();
+    }
+    let text = stage.import(0);
+    let told = stage.outer.layout.status().join("turned-away");
+    assert!(text.contains("lost+found") && !text.contains("on no waybill") && !told.exists(), "{text}");
+    // Nothing new, nothing to tell: nobody is asked for a key. A file of such a name is what somebody put there.
+    fs::remove_dir(stage.medium.join("lost+found")).unwrap();
+    fs::write(stage.medium.join("lost+found"), b"MZ").unwrap();
+    let text = stage.import(0);
+    assert!(text.contains("1 things that are on no waybill"), "{text}");
+    assert!(fs::read_to_string(told).unwrap().contains("not-on-waybill"));
+}
+
+#[test]
 fn links_and_strangers_on_a_medium_are_listed_and_never_followed() {
     let stage = Stage::new("strangers", Suite::Std);
     stage.ready();
@@ -539,6 +557,7 @@ fn what_is_imported_is_wiped_off_a_medium_where_it_can_be_and_nobody_calls_that_
     let text = stage.import_and_wipe(0);
     assert!(text.contains("trip 17 from intranet: imported"), "{text}");
     assert!(text.contains("overwritten once") && text.contains("no secure deletion"), "{text}");
+    assert!(text.contains("1 of them were removed and not overwritten"), "{text}");
     assert!(!stage.trip().exists());
     assert_eq!(fs::read(&kept).unwrap(), before);
     assert_eq!(fs::read(stage.medium.join("holiday.jpg")).unwrap(), b"somebody's");
@@ -563,6 +582,26 @@ fn a_wipe_follows_no_link_and_leaves_what_others_put_into_the_folder() {
     assert!(stage.trip().join("link").is_symlink() && stage.trip().join("approvals/folder.approval").is_symlink());
     assert!(sealed_in(&stage.trip()).iter().all(|path| path.ends_with("virus.exe")), "{:?}", sealed_in(&stage.trip()));
     assert!(!stage.trip().join("waybill").exists() && !stage.trip().join("copy-3").exists());
+}
+
+#[test]
+fn what_a_wipe_left_of_a_trip_stops_no_other_trip_on_the_medium_and_is_told_at_the_end() {
+    let stage = Stage::new("wipe-left", Suite::Std);
+    stage.ready();
+    let left = stage.medium.join("TRILOCK/16");
+    fs::create_dir_all(left.join("copy-2/approvals")).unwrap();
+    fs::write(left.join("copy-2/approvals/note.txt"), b"a note").unwrap();
+    fs::write(left.join("holiday.jpg"), b"somebody's").unwrap();
+    let text = stage.import(1);
+    assert!(text.contains("trip 17 from intranet: imported"), "{text}");
+    assert!(text.contains("TRILOCK/16") && text.contains("everything else on it was dealt with"), "{text}");
+    let text = stage.import_and_wipe(1);
+    assert!(!stage.trip().exists() && text.contains("TRILOCK/16"), "{text}");
+    assert_eq!(fs::read(left.join("holiday.jpg")).unwrap(), b"somebody's");
+    // A trip that lost its waybill and holds sealed files is one: it is heard as that.
+    fs::write(left.join("00112233445566778899aabbccddeeff.bundle"), b"sealed").unwrap();
+    let text = stage.import(3);
+    assert!(!text.contains("everything else"), "{text}");
 }
 
 #[test]

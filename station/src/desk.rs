@@ -23,7 +23,7 @@ use spool::extract::Wanted;
 use spool::{Act, ActAt, ActFilter, Kept};
 
 use crate::alarm::Alarm;
-use crate::config::RouteSettings;
+use crate::config::{IntakeWord, RouteSettings};
 use crate::exceptions::Word;
 use crate::export::{self, ExportError};
 use crate::housekeeping::DAY_MS;
@@ -563,14 +563,18 @@ fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) 
         return Ok(Err(missing("name, route, listing (64 hex digits), files, bytes")));
     };
     let begins_here = |route: &&RouteSettings| route.intake.is_some() && route.path.first() == Some(&station.node);
-    if !station.zone.may_hold_coordinates() || station.route(&route).filter(begins_here).is_none() {
+    let inlet = station.route(&route).filter(begins_here);
+    if !station.zone.may_hold_coordinates() || inlet.is_none() {
         return Ok(Err(Refusal::new(
             "no-inlet",
             "survey files are brought to an inlet of the internal zone; no route of that name has one here",
             "权籍成果只能提交到业务内网的投递口；本节点没有该路由的投递口",
         )));
     }
-    let done = Ok(Ok(json!({ "listing": listing.to_string() })));
+    // Whoever lays the drop lays the marker behind it, where this inlet waits for one.
+    let marked = inlet.is_some_and(|route| route.intake == Some(IntakeWord::Ready));
+    let marker = marked.then_some(crate::intake::MARKER_SUFFIX);
+    let done = Ok(Ok(json!({ "listing": listing.to_string(), "marker": marker })));
     if was_recorded(station, request, |record| record.bytes == Some(bytes))? {
         return done;
     }

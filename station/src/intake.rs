@@ -27,6 +27,8 @@ use crate::parallel::{in_parallel, in_shares};
 use crate::sealing::{self, Papers, Ready, Why};
 use crate::station::{Station, StationError};
 
+/// What a `ready` inlet's marker has behind the name of its drop.
+pub(crate) const MARKER_SUFFIX: &str = ".ready";
 /// Drops of one group: their syncs are shared, and a route holds up another, or a signal to stop, for no longer.
 const GROUP_MAX: usize = 64;
 /// Bytes of one group, unless one drop alone has more: small ones are sealed in memory.
@@ -149,7 +151,7 @@ impl Intake {
             let (Some(word), Some(hop)) = (route.intake, station.next_hop(route)) else { continue };
             let mode = match word {
                 IntakeWord::Rename => IntakeMode::Rename,
-                IntakeWord::Ready => IntakeMode::Ready { suffix: ".ready".to_owned() },
+                IntakeWord::Ready => IntakeMode::Ready { suffix: MARKER_SUFFIX.to_owned() },
                 IntakeWord::Settle => IntakeMode::Settle { quiet_ms: u64::from(route.settle_s) * 1000 },
             };
             intake.closed.push(Closed { route: route.clone(), hop, mode });

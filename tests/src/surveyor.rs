@@ -1,5 +1,5 @@
-//! A person who takes survey files in, one folder after the other, by `ferry intake` into an inlet whose drops wait for a
-//! marker: so nobody takes a drop away, and each is compared with its medium, its listing and its signature. A command that
+//! A person who takes survey files in, one folder after the other, by `ferry intake` into an inlet whose drops must
+//! be still for weeks: so nobody takes a drop away, and each is compared with its medium, its listing and its signature. A command that
 //! was killed is run again.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use protocol::{Signed, Suite};
 use crate::office::Office;
 use crate::papers::Noise;
 
-/// The route; in the config of the internal zone its drops wait for a marker.
+/// The route; in the config of the internal zone its drops must be still for weeks.
 pub const ROUTE: &str = "review-results";
 /// Files of a folder, in two folders of it: enough that a copy can be killed in its middle.
 const FILES: u64 = 24;
@@ -80,10 +80,8 @@ impl Surveyor {
         let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() else { return Ok(()) };
         self.child = None;
         let said = fs::read_to_string(office.root.join("intake.log"))?;
-        // It was killed behind its last step.
-        let known = self.repeated && said.contains("is in the inlet already");
         let (case, inlet) = (self.case(office), office.inlet("intranet", ROUTE));
-        if !status.success() && !known {
+        if !status.success() {
             self.wrong.push(format!("ferry intake of {}: {status}: {said}", case.display()));
             return Ok(());
         }

@@ -82,10 +82,14 @@ fn exports_confirmations_and_imports_that_are_killed_lose_double_and_half_mark_n
         round_every_s: 1,
     };
     let office = Office::found(folder.path(), wishes, Ok).unwrap();
-    // A drop without its marker stays where it is, to be looked at.
+    // A drop that is not yet still for long enough stays where it is, to be looked at.
     let config = office.config("intranet");
     let text = std::fs::read_to_string(&config).unwrap();
     let (before, after) = text.split_once(ROUTE).unwrap();
-    std::fs::write(config, format!("{before}{ROUTE}{}", after.replacen("\"rename\"", "\"ready\"", 1))).unwrap();
+    std::fs::write(
+        config,
+        format!("{before}{ROUTE}{}", after.replacen("\"rename\"", "\"settle\"\nsettle_s = 4_000_000", 1)),
+    )
+    .unwrap();
     run(office, seed, kills).unwrap();
 }

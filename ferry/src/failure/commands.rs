@@ -7,7 +7,7 @@ use crate::fetch::FetchError;
 use crate::gather::{GatherError, lost_words};
 use crate::import::ImportError;
 use crate::inspect::InspectError;
-use crate::intake::IntakeError;
+use crate::intake::{IntakeError, Standing};
 use crate::keygen::KeygenError;
 use crate::ledger::LedgerError;
 use crate::rules::RulesError;
@@ -474,6 +474,25 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
                 ),
             )
         }
+        ImportError::NoTrips { medium, trips } => {
+            let p = shown(medium.as_os_str());
+            let some = trips.iter().take(TRIPS_NAMED_MAX).map(|trip| format!("TRILOCK/{trip}"));
+            let list = some.collect::<Vec<_>>().join(", ");
+            let count = trips.len();
+            failure(
+                REFUSED,
+                "no-trip",
+                say!(
+                    l,
+                    "{count} folders on the medium at {p} are named as trips and hold no waybill and nothing sealed: {list}; everything else on it was dealt with",
+                    "{p} 处介质上有 {count} 个目录以批次号命名，但其中没有运单和密封文件：{list}；介质上其余内容均已处理"
+                ),
+                l.pick(
+                    "after `ferry import --wipe` that is what others had put there: look at it, and remove the folder yourself; after no wipe the papers were taken away: tell the security officer",
+                    "执行过 ferry import --wipe 的，其中为他人放入的内容：请查看后自行删除目录；未执行过清除的，说明单据被取走：请报告安全管理员",
+                ),
+            )
+        }
         ImportError::NotWiped { trip, cause } => {
             let told = medium(cause, l);
             let sentence = told.sentence;
@@ -502,6 +521,9 @@ pub(super) fn import(error: &ImportError, l: Language) -> Failure {
         ),
     }
 }
+
+/// Folders that are named in one sentence.
+const TRIPS_NAMED_MAX: usize = 8;
 
 pub(super) fn verify(error: &VerifyError, l: Language) -> Failure {
     match error {
@@ -624,13 +646,82 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 l.pick("check --inlet, or --spool and --route", "请核对 --inlet，或 --spool 与 --route"),
             )
         }
-        IntakeError::Exists { path } => {
+        IntakeError::Exists { path, what: Standing::Same } => {
             let p = path.display();
             failure(
                 REFUSED,
                 "exists",
-                say!(l, "{p} is in the inlet already", "投递口中已有 {p}"),
-                l.pick("wait until the node has taken it, or use --name", "请等节点取走，或用 --name 换名"),
+                say!(
+                    l,
+                    "{p} is in the inlet already, and it is the very content of the medium; its listing lies elsewhere",
+                    "投递口中已有 {p}，且与介质内容完全相同；其清单在别处"
+                ),
+                l.pick(
+                    "do nothing: the node takes it. Taken in under another name it would be there twice",
+                    "无需操作：节点将取走。换名再次提交会造成重复",
+                ),
+            )
+        }
+        IntakeError::Exists { path, what } => {
+            let p = path.display();
+            let remedy = match what {
+                Standing::InTheWay => l.pick(
+                    "an intake of this name was signed before and waits for the place: wait until the node has taken what stands there, and run the same command again",
+                    "此名的提交此前已签名，正等待该位置：请等节点取走现有内容，再重复同一命令",
+                ),
+                _ => l.pick(
+                    "it holds other content than the medium: wait until the node has taken it, or use --name",
+                    "其内容与介质不同：请等节点取走，或用 --name 换名",
+                ),
+            };
+            failure(REFUSED, "exists", say!(l, "{p} is in the inlet already", "投递口中已有 {p}"), remedy)
+        }
+        IntakeError::Stuck { aside, request, name, on_record } => {
+            let (a, inlet) = (aside.display(), aside.parent().unwrap_or(aside).display());
+            let who = name.as_deref().map(|name| shown(name.as_ref())).unwrap_or_else(|| "NAME".to_owned());
+            let remedy = if *on_record {
+                say!(
+                    l,
+                    "run the command again that was interrupted, where its listing and .sig lie (look for intake-*.sig) or with the same --listing: it goes on by itself. Where those are lost, and only then: `mv -nT {a} {inlet}/NAME` lets it appear, and it must not be taken in again",
+                    "请在其清单与 .sig 所在目录（查找 intake-*.sig）或以相同的 --listing 重复被中断的命令，即自动续办。仅当两者均已丢失时：执行 mv -nT {a} {inlet}/NAME 使其出现，且不得再次提交"
+                )
+            } else {
+                say!(
+                    l,
+                    "run the command again that was interrupted ({who}), where its listing and .sig lie (look for intake-*.sig) or with the same --listing: it goes on by itself. Where those are lost, and only then: tell the security officer of request {request}, remove {a}, and take the folder in again",
+                    "请在其清单与 .sig 所在目录（查找 intake-*.sig）或以相同的 --listing 重复被中断的命令（{who}），即自动续办。仅当两者均已丢失时：向安全管理员报告请求 {request}，删除 {a}，再重新提交"
+                )
+            };
+            let state = match on_record {
+                true => l.pick("the node has it on record", "节点已登记"),
+                false => l.pick("the node has not answered it with yes", "节点尚未答复同意"),
+            };
+            failure(
+                REFUSED,
+                "intake-stuck",
+                say!(
+                    l,
+                    "an earlier intake, request {request}, was signed and is not in its place: what it copied lies in {a}, and {state}; nothing else goes into this inlet before it",
+                    "此前有一次提交（请求 {request}）已签名但未就位：已复制内容在 {a}，{state}；在其处理之前本投递口不接受其他提交"
+                ),
+                &remedy,
+            )
+        }
+        IntakeError::Unknown { listing, request } => {
+            let p = listing.display();
+            failure(
+                REFUSED,
+                "intake-unknown",
+                say!(
+                    l,
+                    "what is on the medium was signed before ({p}), and what the node answered to request {request} is not known any more: answers are kept for two days",
+                    "介质内容此前已签名（{p}），节点对请求 {request} 的答复已不可查：答复仅保留两天"
+                ),
+                &say!(
+                    l,
+                    "do not take it in again yet: ask whoever reads the node's records whether request {request} and a drop of this name stand there. Only where no drop came of it: keep {p} and its .sig, and name another with --listing",
+                    "请勿立即再次提交：请向节点记录的查阅人核实请求 {request} 及同名投递件是否在案。确认没有投递件后，再保存 {p} 及其 .sig，并用 --listing 指定其他文件名"
+                ),
             )
         }
         IntakeError::Zone { node, zone } => failure(
@@ -660,8 +751,8 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 "listing-exists",
                 say!(
                     l,
-                    "{p} is there already: the listing of another intake, or its signature",
-                    "已有 {p}：另一次提交的清单或签名"
+                    "{p} is there already: the listing of another intake, or its signature; it is not of what is on the medium",
+                    "已有 {p}：另一次提交的清单或签名，与介质内容不符"
                 ),
                 l.pick(
                     "keep it with its .sig, and name another with --listing; nothing was put into the inlet",
@@ -742,6 +833,22 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                     l,
                     "everything is whole in {from}: once nothing else stands at {to}, `mv -nT {from} {to}`",
                     "内容完整保留在 {from}：待 {to} 无其他内容后执行 mv -nT {from} {to}"
+                ),
+            )
+        }
+        IntakeError::NotMarked { place, marker, cause } => {
+            let (p, m) = (place.display(), marker.display());
+            failure(
+                DISK,
+                "not-marked",
+                say!(
+                    l,
+                    "{p} is in the inlet and on record, and the marker {m}, which the node waits for, could not be laid: {cause}",
+                    "{p} 已在投递口并已登记，但节点所等待的标记 {m} 未能写入：{cause}"
+                ),
+                l.pick(
+                    "run the same command again: it lays the marker, and nothing goes in twice",
+                    "请重复同一命令：将补写标记，不会重复放入",
                 ),
             )
         }

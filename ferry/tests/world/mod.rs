@@ -429,7 +429,9 @@ impl Answering {
             "intake" if self.trust.cards().any(|card| card.holder == request.person && card.role != Role::Operator) => {
                 (false, "role", json!({}))
             }
-            "intake" => (true, "done", json!({})),
+            "intake" if request.argument("name") == Some("late") => (false, "too-old", json!({})),
+            "intake" if request.argument("route") == Some("marked") => (true, "done", json!({"marker": ".ready"})),
+            "intake" => (true, "done", json!({"marker": null})),
             _ => (false, "unknown-action", json!({})),
         }
     }
