@@ -203,7 +203,8 @@ fn outline(kind: Kind, bytes: &[u8], schema: &Schema) -> Option<Outlined> {
         return Some(Outlined { keeps: stranger.is_none(), labels: Vec::new(), stranger });
     }
     let labels = label::of_json(&text, &schema.labels);
-    Some(Outlined { keeps: schema.takes_json(&text), labels, stranger: None })
+    let stranger = schema.misfit(&text).map(|at| at.chars().take(label::NAME_CHARS_MAX).collect());
+    Some(Outlined { keeps: stranger.is_none(), labels, stranger })
 }
 
 /// Looks at one file by itself, wherever it comes from.

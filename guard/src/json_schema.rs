@@ -15,6 +15,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::blanks::Blanks;
 use crate::xml::PICTURE_FIELDS;
 
 /// Bytes of one schema. A national message has some dozens of fields.
@@ -99,61 +100,65 @@ impl JsonSchema {
         }
     }
 
-    /// Does a text that is known to be JSON keep to it?
-    pub(crate) fn fits_text(&self, text: &str) -> bool {
-        serde_json::from_str::<Strict>(text.trim_start_matches('\u{feff}')).is_ok_and(|Strict(value)| self.fits(&value))
+    /// Where a text that is known to be JSON does not keep to it: the way there, of names only. `None` where it does.
+    pub(crate) fn misfit(&self, text: &str) -> Option<String> {
+        let Ok(Strict(value)) = serde_json::from_str::<Strict>(text.trim_start_matches('\u{feff}')) else {
+            return Some("a name twice".to_owned());
+        };
+        let at = self.misfit_of(&value, &mut Blanks::default())?;
+        Some(if at.is_empty() { "/".to_owned() } else { at })
     }
 
-    fn fits(&self, value: &Value) -> bool {
+    fn misfit_of(&self, value: &Value, blanks: &mut Blanks) -> Option<String> {
         let typed = self.types.is_empty() || self.types.iter().any(|kind| is_of(value, kind));
         let listed = self.one_of.as_ref().is_none_or(|list| list.contains(value));
-        typed
-            && listed
-            && match value {
-                Value::Object(members) => self.fits_object(members),
-                Value::Array(items) => {
-                    within(items.len() as u64, self.min_items, self.max_items)
-                        && self.items.as_ref().is_none_or(|schema| items.iter().all(|item| schema.fits(item)))
-                }
-                Value::String(text) => {
-                    within(text.chars().count() as u64, self.min_length, self.max_length)
-                        && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-                }
-                Value::Number(number) => number.as_f64().is_some_and(|number| {
-                    self.minimum.is_none_or(|least| number >= least) && self.maximum.is_none_or(|most| number <= most)
-                }),
-                Value::Null | Value::Bool(_) => true,
-            }
+        let here = |fits: bool| (!fits).then(String::new);
+        here(typed && listed).or_else(|| match value {
+            Value::Object(members) => self.misfit_among(members, blanks),
+            Value::Array(items) => here(within(items.len() as u64, self.min_items, self.max_items)).or_else(|| {
+                let schema = self.items.as_ref()?;
+                let misfits =
+                    items.iter().enumerate().filter_map(|(nth, item)| Some((nth, schema.misfit_of(item, blanks)?)));
+                misfits.map(|(nth, inside)| format!("/{nth}{inside}")).next()
+            }),
+            Value::String(text) => here(
+                within(text.chars().count() as u64, self.min_length, self.max_length)
+                    && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text)),
+            ),
+            Value::Number(number) => here(number.as_f64().is_some_and(|number| {
+                self.minimum.is_none_or(|least| number >= least) && self.maximum.is_none_or(|most| number <= most)
+            })),
+            Value::Null | Value::Bool(_) => None,
+        })
     }
 
-    fn fits_object(&self, members: &Map<String, Value>) -> bool {
-        self.required.iter().all(|name| members.contains_key(name))
-            && members.iter().all(|(name, value)| match (self.properties.get(name), &self.additional) {
-                (Some(schema), _) => schema.fits(value),
-                (None, Others::Each(schema)) => schema.fits(value),
-                (None, Others::Anything) => true,
+    fn misfit_among(&self, members: &Map<String, Value>, blanks: &mut Blanks) -> Option<String> {
+        if let Some(name) = self.required.iter().find(|name| !members.contains_key(*name)) {
+            return Some(format!("/{name}"));
+        }
+        members.iter().find_map(|(name, value)| {
+            let inside = match (self.properties.get(name), &self.additional) {
+                (Some(schema), _) => schema.misfit_of(value, blanks),
+                (None, Others::Each(schema)) => schema.misfit_of(value, blanks),
+                (None, Others::Anything) => None,
                 // A strip leaves shells behind, and takes nothing more for their sake.
-                (None, Others::Nothing) => is_shell(name, value),
-            })
+                (None, Others::Nothing) => (!is_shell(name, value, blanks)).then(String::new),
+            };
+            inside.map(|inside| format!("/{name}{inside}"))
+        })
     }
 }
 
 /// Is this what a strip leaves of a member: nothing, in a list or object nothing but that, or a picture's empty field?
-fn is_shell(name: &str, value: &Value) -> bool {
-    !could_be_a_value(name)
+fn is_shell(name: &str, value: &Value, blanks: &mut Blanks) -> bool {
+    blanks.take(name)
         && match value {
             Value::Null => true,
             Value::String(text) => text.is_empty() && PICTURE_FIELDS.contains(&name),
-            Value::Array(items) => items.iter().all(|item| is_shell(name, item)),
-            Value::Object(members) => members.iter().all(|(name, value)| is_shell(name, value)),
+            Value::Array(items) => items.iter().all(|item| is_shell(name, item, blanks)),
+            Value::Object(members) => members.iter().all(|(name, value)| is_shell(name, value, blanks)),
             Value::Bool(_) | Value::Number(_) => false,
         }
-}
-
-/// A name with so many digits may be a number in disguise.
-pub(crate) fn could_be_a_value(name: &str) -> bool {
-    const DIGITS_MAX: usize = 4;
-    name.chars().filter(|c| c.is_numeric()).count() > DIGITS_MAX
 }
 
 fn within(count: u64, least: Option<u64>, most: Option<u64>) -> bool {
@@ -329,25 +334,25 @@ mod tests {
             (r#"{"additionalProperties":{"type":"string"}}"#, r#"{"a":"1"}"#, r#"{"a":1}"#),
         ] {
             let schema = schema(text);
-            assert!(schema.fits_text(good), "{text} {good}");
-            assert!(!schema.fits_text(bad), "{text} {bad}");
+            assert!(schema.misfit(good).is_none(), "{text} {good}");
+            assert!(schema.misfit(bad).is_some(), "{text} {bad}");
         }
     }
 
     #[test]
     fn a_name_that_stands_twice_keeps_to_no_schema() {
         let schema = schema(r#"{"properties":{"a":{"type":"string"}},"additionalProperties":false}"#);
-        assert!(schema.fits_text(r#"{"a":"x"}"#));
-        assert!(!schema.fits_text(r#"{"a":4851490.4193,"a":"x"}"#));
-        assert!(!schema.fits_text(r#"{"a":"x","\u0061":"y"}"#));
-        assert!(!schema.fits_text("{\"a\":\"x\"} 1"), "something behind it");
+        assert!(schema.misfit(r#"{"a":"x"}"#).is_none());
+        assert!(schema.misfit(r#"{"a":4851490.4193,"a":"x"}"#).is_some());
+        assert!(schema.misfit(r#"{"a":"x","\u0061":"y"}"#).is_some());
+        assert!(schema.misfit("{\"a\":\"x\"} 1").is_some(), "something behind it");
     }
 
     #[test]
     fn what_a_strip_has_emptied_may_stay_behind_in_a_closed_schema() {
         let schema = schema(r#"{"properties":{"a":{"type":"string"}},"additionalProperties":false}"#);
         for shell in [r#"{"a":"x","geometry":null}"#, r#"{"ZDT":""}"#, r#"{"jzd":[{},{"b":null}]}"#, r#"{"jzd":{}}"#] {
-            assert!(schema.fits_text(shell), "{shell}");
+            assert!(schema.misfit(shell).is_none(), "{shell}");
         }
         for full in [
             r#"{"zb":0}"#,
@@ -357,8 +362,10 @@ mod tests {
             r#"{"jzd":[{},1]}"#,
             r#"{"4851490":""}"#,
             r#"{"b":{"485149":null}}"#,
+            r#"{"x3451":null,"v2417":null,"y5120":null}"#,
+            r#"{"三四五一二点四一七":null}"#,
         ] {
-            assert!(!schema.fits_text(full), "{full}");
+            assert!(schema.misfit(full).is_some(), "{full}");
         }
     }
 

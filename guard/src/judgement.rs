@@ -364,7 +364,7 @@ pub fn inspect_by<P: Parcel>(
     }
     // By names and kinds it could be each of these; it is the first whose schema it keeps to.
     let mut found = None;
-    let mut strangers = Vec::new();
+    let mut strangers: Vec<(Finding, Vec<&str>)> = Vec::new();
     for nth in could_be {
         if nth > 0 {
             inspected.outlined.clear();
@@ -385,13 +385,20 @@ pub fn inspect_by<P: Parcel>(
                 found = Some((parcel_type, verdict, labels));
                 break;
             }
-            Err(Mismatch::Schema(stranger)) => strangers.extend(stranger),
+            Err(Mismatch::Schema(Some(stranger))) => match strangers.iter_mut().find(|(known, _)| *known == stranger) {
+                Some((_, types)) => types.push(parcel_type.name.as_str()),
+                None => strangers.push((stranger, vec![parcel_type.name.as_str()])),
+            },
+            Err(Mismatch::Schema(None)) => {}
             Err(Mismatch::Other(reason)) => return refused(parcel, reason, Vec::new()),
         }
     }
     let Some((parcel_type, verdict, labels)) = found else {
-        strangers.truncate(FINDINGS_MAX);
-        return refused(parcel, Reason::SchemaMismatch, strangers);
+        let told = strangers
+            .into_iter()
+            .take(FINDINGS_MAX)
+            .map(|(stranger, types)| Finding { at: format!("{} ({})", stranger.at, types.join(", ")), ..stranger });
+        return refused(parcel, Reason::SchemaMismatch, told.collect());
     };
     // The invariant once more, whatever the rules above made of it: the last line before the proof is made.
     let clean = !inspected.has_coordinates() && !inspected.has_obstacles();

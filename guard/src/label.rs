@@ -6,7 +6,7 @@ use protocol::Name;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::json_schema::could_be_a_value;
+use crate::blanks::Blanks;
 use crate::rules::{LabelRule, Schema};
 
 /// Labels of one parcel; an index key each.
@@ -41,7 +41,7 @@ impl Outline {
 }
 
 /// So much of a name that is not listed is told.
-const NAME_CHARS_MAX: usize = 64;
+pub(crate) const NAME_CHARS_MAX: usize = 64;
 
 /// What a type lists of elements and attributes: by their bare names, which are most of them, and by their paths.
 struct Allowed<'a> {
@@ -85,6 +85,7 @@ struct Follower<'a> {
     allowed: Allowed<'a>,
     /// Depth of the element that is not listed, in which nothing may stand.
     shell: Option<usize>,
+    blanks: Blanks,
 }
 
 impl Follower<'_> {
@@ -95,7 +96,7 @@ impl Follower<'_> {
         if self.shell.is_none() && !self.allowed.lists(path, start) {
             self.shell = Some(path.len());
         }
-        if self.shell.is_some() && could_be_a_value(name) {
+        if self.shell.is_some() && !self.blanks.take(name) {
             return Some(name.to_owned());
         }
         start.attributes().with_checks(false).flatten().find_map(|attribute| {
@@ -105,16 +106,54 @@ impl Follower<'_> {
             }
             let local = attribute.key.local_name();
             let key: &str = local.as_ref();
-            let is_empty = attribute.value.trim().is_empty() && !could_be_a_value(key);
-            let listed = self.shell.is_none() && self.allowed.lists_attribute(key, path, start);
             let told = || if self.shell.is_some() { name.to_owned() } else { format!("{name}/@{key}") };
-            (!is_empty && !listed).then(told)
+            if is_of_the_schema(whole) {
+                return (!self.blanks.take_text(&attribute.value)).then(told);
+            }
+            let listed = self.shell.is_none() && self.allowed.lists_attribute(key, path, start);
+            let fits = if listed {
+                fits_code(key, &attribute.value)
+            } else {
+                attribute.value.trim().is_empty() && self.blanks.take(key)
+            };
+            (!fits).then(told)
         })
     }
 
     fn close(&mut self, depth: usize) {
         self.shell = self.shell.filter(|at| *at < depth);
     }
+
+    /// Text, an entity or what else stands in the element `name`: is it out of place there?
+    fn is_strange(&self, name: &str, text: &str) -> bool {
+        !text.trim().is_empty() && (self.shell.is_some() || !fits_code(name, text))
+    }
+}
+
+/// What XML Schema itself has on any element, by the prefix that everybody gives it.
+fn is_of_the_schema(key: &str) -> bool {
+    matches!(key, "xsi:schemaLocation" | "xsi:noNamespaceSchemaLocation" | "xsi:nil" | "xsi:type")
+}
+
+fn is_of_a_style(words: &str) -> bool {
+    words.split_whitespace().next() == Some("xml-stylesheet")
+}
+
+/// Codes of parcels and of units have a national form, and what stands under their names has it: 19 places, or 28 with
+/// the unit behind it. A number with a point is none. Several may stand there, and words such as 无.
+fn fits_code(name: &str, value: &str) -> bool {
+    const CODES: [&str; 5] = ["BDCDYH", "ZDDM", "ZHDM", "ParcelID", "EstateNum"];
+    if !CODES.contains(&name) || !value.chars().any(char::is_numeric) {
+        return true;
+    }
+    let bare: String = value.chars().filter(|c| !c.is_whitespace()).collect();
+    bare.split([',', '，', '、', ';', '；']).filter(|code| !code.is_empty()).all(|code| {
+        let form = |nth: usize, c: char| match nth {
+            12 | 13 | 19 => c.is_ascii_uppercase(),
+            _ => c.is_ascii_digit(),
+        };
+        matches!(code.len(), 19 | 28) && code.chars().enumerate().all(|(nth, c)| form(nth, c))
+    })
 }
 
 /// Walks a message that is known to be well-formed.
@@ -126,7 +165,7 @@ pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
         stranger: None,
         labels: Vec::new(),
     };
-    let mut follower = Allowed::of(schema).map(|allowed| Follower { allowed, shell: None });
+    let mut follower = Allowed::of(schema).map(|allowed| Follower { allowed, shell: None, blanks: Blanks::default() });
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     loop {
@@ -144,10 +183,11 @@ pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
                     follower.close(path.len().saturating_sub(1));
                     None
                 }
-                Event::Text(text) if follower.shell.is_some() && !text.trim().is_empty() => Some(here()),
-                Event::CData(_) | Event::GeneralRef(_) if follower.shell.is_some() => Some(here()),
-                Event::Comment(_) => Some("<!--".to_owned()),
-                Event::PI(_) => Some("<?".to_owned()),
+                Event::Text(text) if follower.is_strange(&here(), text) => Some(here()),
+                Event::CData(text) if follower.is_strange(&here(), text) => Some(here()),
+                Event::GeneralRef(_) if follower.is_strange(&here(), "&1") => Some(here()),
+                Event::Comment(text) if !follower.blanks.take_text(text) => Some("<!--".to_owned()),
+                Event::PI(words) if !is_of_a_style(words) || !follower.blanks.take_text(words) => Some("<?".to_owned()),
                 Event::DocType(_) => Some("<!DOCTYPE".to_owned()),
                 _ => None,
             };
@@ -300,7 +340,13 @@ mod tests {
             ("<m a=\"1\"/>", "m/@a"),
             ("<m><x4851490_4193/></m>", "x4851490_4193"),
             ("<m a4851490=\"\"/>", "m/@a4851490"),
-            ("<m><!-- 1 --></m>", "<!--"),
+            ("<m><!-- 34512.417 51203.882 --></m>", "<!--"),
+            ("<?xml-stylesheet href=\"34512.417-51203.882\"?><m/>", "<?"),
+            ("<m xsi:schemaLocation=\"34512.417 51203.882\"/>", "m/@schemaLocation"),
+            ("<m xsi:x=\"1\"/>", "m/@x"),
+            ("<m><x3451/><x2417/><y5120/></m>", "y5120"),
+            ("<m><三四五一二/></m>", "三四五一二"),
+            ("<m 三四五一=\"\" 二四一七=\"\" 五一二〇=\"\"/>", "m/@五一二〇"),
             ("<m><?a 1?></m>", "<?"),
             ("<!DOCTYPE m><m/>", "<!DOCTYPE"),
         ] {
@@ -320,6 +366,44 @@ mod tests {
         }
         assert_eq!(stranger("<m><points/>1<m>2</m></m>", &["m"]), None, "the shell ends where it ends");
         assert_eq!(stranger("<m><points><point/></points><zb>1</zb></m>", &["m"]).as_deref(), Some("zb"));
+    }
+
+    #[test]
+    fn words_about_a_message_pass_where_they_are_no_numbers() {
+        for message in [
+            "<m><!-- 导出于 2026-11-22 --></m>",
+            "<?xml-stylesheet type=\"text/xsl\" href=\"m.xsl\"?><m/>",
+            "<m xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:noNamespaceSchemaLocation=\"m.xsd\"><m xsi:nil=\"1\"/><m xsi:nil=\"1\"/></m>",
+            "<m><QRCode/><统一社会信用代码/><KTT_GY_JZD/><ZD_K_103/></m>",
+        ] {
+            assert_eq!(stranger(message, &["m"]), None, "{message}");
+        }
+        let many = "<!-- 1234 -->".repeat(3);
+        assert_eq!(stranger(&format!("<m>{many}</m>"), &["m"]), None, "the same once more says nothing more");
+        assert_eq!(stranger("<m><!--1234--><!--5678--><!--9--></m>", &["m"]).as_deref(), Some("<!--"));
+    }
+
+    #[test]
+    fn what_is_called_a_code_is_one() {
+        let listed = ["m", "BDCDYH", "@BDCDYH", "@ZDDM"];
+        for good in [
+            "",
+            "无",
+            "440106024056GB81906",
+            "440106024056GB81906F00010001",
+            "440106 024056 GB81906 F00010001",
+            "440106024056GB81906F00010001、440106024056GB81906F00010002",
+        ] {
+            assert_eq!(stranger(&format!("<m ZDDM=\"{good}\" BDCDYH=\"{good}\"/>"), &listed), None, "{good}");
+            assert_eq!(stranger(&format!("<m><BDCDYH>{good}</BDCDYH></m>"), &listed), None, "{good}");
+        }
+        for bad in ["34512.417", "51203", "440106024056GB8190", "440106024056GB81906,34512.417"] {
+            let told = |message: &str| stranger(message, &listed);
+            assert_eq!(told(&format!("<m ZDDM=\"{bad}\"/>")).as_deref(), Some("m/@ZDDM"), "{bad}");
+            assert_eq!(told(&format!("<m><BDCDYH>{bad}</BDCDYH></m>")).as_deref(), Some("BDCDYH"), "{bad}");
+            assert_eq!(told(&format!("<m><BDCDYH><![CDATA[{bad}]]></BDCDYH></m>")).as_deref(), Some("BDCDYH"), "{bad}");
+        }
+        assert_eq!(stranger("<m><BDCDYH>&#49;</BDCDYH></m>", &listed).as_deref(), Some("BDCDYH"));
     }
 
     fn keeps(required: &[&str], denied: &[&str]) -> bool {

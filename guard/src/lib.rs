@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "numbers in tests are small by construction"))]
 
 mod axis;
+mod blanks;
 mod buried;
 pub mod catalogue;
 #[cfg(test)]

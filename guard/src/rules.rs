@@ -207,9 +207,10 @@ impl Schema {
         crate::table::columns_of(text, &self.csv_columns)
     }
 
-    /// Does a text that is JSON keep to it?
-    pub(crate) fn takes_json(&self, text: &str) -> bool {
-        self.json.as_ref().is_none_or(|schema| JsonSchema::parse(schema).is_ok_and(|schema| schema.fits_text(text)))
+    /// Where a text that is JSON does not keep to it, if anywhere: the names that lead there.
+    pub(crate) fn misfit(&self, text: &str) -> Option<String> {
+        let schema = JsonSchema::parse(self.json.as_ref()?);
+        schema.map_or_else(|_| Some("json_schema".to_owned()), |schema| schema.misfit(text))
     }
 
     /// Does it ask anything of XML?

@@ -3,6 +3,8 @@
 //! City-local grids have four to six digits and fall into no range: here the header is the evidence, and that the
 //! points lie near each other. Lists over the whole country lie nowhere near: there the header alone must do.
 
+use std::collections::HashSet;
+
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::{Windows, is_sheet_number};
@@ -103,7 +105,14 @@ pub(crate) fn quoted_cells(row: &str, divider: char) -> impl Iterator<Item = &st
     })
 }
 
-/// Has a table these columns and no other, in any order, and no row more cells than its header?
+/// Lines above the header at most: what an export is called, and when it was made.
+const TITLES_MAX: usize = 2;
+/// Characters and digits of such a line at most: a date and a time of day have fourteen.
+const TITLE_CHARS_MAX: usize = 64;
+const TITLE_DIGITS_MAX: usize = 14;
+
+/// Has a table these columns and no other, each once and in any order, and no row more cells than its header? A unit
+/// may stand in brackets behind a name, a title above the header, and an empty column at the end.
 ///
 /// # Errors
 /// The first column, or the first row by its number, that is not listed.
@@ -112,10 +121,6 @@ pub(crate) fn columns_of(text: &str, listed: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let text = text.trim_start_matches('\u{feff}');
-    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-    let divider = [',', '\t', ';', '|'].into_iter().find(|divider| header.contains(*divider)).unwrap_or(',');
-    let bare = |cell: &str| cell.trim().trim_matches('"').trim().to_owned();
-    let mut columns = 0;
     if text.bytes().filter(|b| *b == b'"').count() % 2 == 1 {
         return Err("\"".to_owned());
     }
@@ -125,19 +130,137 @@ pub(crate) fn columns_of(text: &str, listed: &[String]) -> Result<(), String> {
         quoted ^= c == '"';
         c == '\n' && !quoted
     });
-    for (nth, row) in rows.filter(|row| !row.trim().is_empty()).enumerate() {
-        let cells = quoted_cells(row, divider);
-        if nth == 0 {
-            let cells: Vec<String> = cells.map(bare).collect();
-            columns = cells.len();
-            if let Some(other) = cells.into_iter().find(|cell| !listed.contains(cell)) {
-                return Err(if other.is_empty() { "row 1".to_owned() } else { other });
+    let mut rows = rows.filter(|row| !row.trim().is_empty()).enumerate().peekable();
+    // What Excel writes to say how it divides.
+    let told = rows.peek().and_then(|(_, row)| row.trim().strip_prefix("sep=")).and_then(single);
+    if told.is_some() {
+        rows.next();
+    }
+    let mut titles = 0;
+    let mut first_fault = None;
+    let mut header = None;
+    for (nth, row) in rows.by_ref() {
+        let divider = told.unwrap_or_else(|| divider_of(row));
+        match header_of(nth, row, divider, listed) {
+            Ok(columns) => {
+                header = Some((divider, columns));
+                break;
             }
-        } else if cells.skip(columns).any(|cell| !cell.trim().is_empty()) {
+            Err(fault) if titles < TITLES_MAX && is_title(row, divider) => {
+                titles += 1;
+                first_fault.get_or_insert(fault);
+            }
+            Err(fault) => return Err(first_fault.filter(|_| is_title(row, divider)).unwrap_or(fault)),
+        }
+    }
+    let Some((divider, columns)) = header else { return first_fault.map_or(Ok(()), Err) };
+    for (nth, row) in rows {
+        let mut cells = quoted_cells(row, divider);
+        let fault = cells.by_ref().take(columns).any(|cell| hides_cells(cell, divider))
+            || cells.any(|cell| !cell.trim().is_empty());
+        if fault {
             return Err(format!("row {}", nth + 1));
         }
     }
     Ok(())
+}
+
+/// The only character of a word.
+fn single(word: &str) -> Option<char> {
+    let mut chars = word.chars();
+    chars.next().filter(|_| chars.next().is_none())
+}
+
+fn divider_of(header: &str) -> char {
+    [',', '\t', ';', '|'].into_iter().find(|divider| header.contains(*divider)).unwrap_or(',')
+}
+
+fn bare(cell: &str) -> &str {
+    cell.trim().trim_matches('"').trim()
+}
+
+/// How many columns a header has, where all of them are listed and none stands twice. A comma at the end of every line
+/// is a column without a name, and nothing may stand below it.
+fn header_of(nth: usize, row: &str, divider: char, listed: &[String]) -> Result<usize, String> {
+    let cells: Vec<&str> = quoted_cells(row, divider).map(bare).collect();
+    let columns = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+    let mut known = HashSet::new();
+    for cell in cells.into_iter().take(columns) {
+        let is_listed = |name: &str| listed.iter().any(|word| word == name);
+        let name = if is_listed(cell) { cell } else { without_unit(cell) };
+        if name.is_empty() {
+            return Err(format!("row {}", nth + 1));
+        }
+        if !is_listed(name) {
+            return Err(cell.to_owned());
+        }
+        if !known.insert(name) {
+            return Err(format!("{name}, {name}"));
+        }
+    }
+    Ok(columns)
+}
+
+/// A column's name without the unit in brackets behind it.
+fn without_unit(cell: &str) -> &str {
+    const UNITS: [&str; 20] = [
+        "㎡",
+        "m²",
+        "m2",
+        "M2",
+        "平方米",
+        "平米",
+        "亩",
+        "公顷",
+        "元",
+        "万元",
+        "元/㎡",
+        "元/平方米",
+        "层",
+        "套",
+        "件",
+        "年",
+        "米",
+        "m",
+        "%",
+        "人民币元",
+    ];
+    let inside = cell.strip_suffix(['）', ')']).and_then(|open| open.rsplit_once(['（', '(']));
+    match inside {
+        Some((name, unit)) if UNITS.contains(&unit.trim()) => name.trim_end(),
+        _ => cell,
+    }
+}
+
+/// Is it what stands above a table: some words in one cell, and no value?
+fn is_title(row: &str, divider: char) -> bool {
+    let mut cells = quoted_cells(row, divider).map(bare).filter(|cell| !cell.is_empty());
+    let Some(title) = cells.next() else { return false };
+    let digits = title.chars().filter(|c| c.is_numeric()).count();
+    cells.next().is_none()
+        && title.chars().count() <= TITLE_CHARS_MAX
+        && digits <= TITLE_DIGITS_MAX
+        && !title.split(|c: char| !c.is_numeric() && c != '.').any(is_fraction)
+}
+
+/// Digits, a point and digits.
+fn is_fraction(word: &str) -> bool {
+    word.trim().split_once('.').is_some_and(|(whole, part)| {
+        let is_number = |digits: &str| !digits.is_empty() && digits.chars().all(char::is_numeric);
+        is_number(whole.trim_start_matches(['-', '+'])) && is_number(part)
+    })
+}
+
+/// Does one cell hold a row of its own? Whoever reads it by another divider sees columns that no header names.
+fn hides_cells(cell: &str, divider: char) -> bool {
+    let is_quoted = cell.trim().starts_with('"');
+    let holds = |other: char| {
+        let pieces = || bare(cell).split(other).filter(|piece| !piece.trim().is_empty());
+        let most =
+            if other == '\t' && !is_quoted { pieces().count() } else { pieces().filter(|p| is_fraction(p)).count() };
+        most > 1
+    };
+    ['\t', ';', '|', ',', '；', '，'].into_iter().any(|other| other != divider && cell.contains(other) && holds(other))
 }
 
 /// What was proven of one table.
@@ -714,12 +837,29 @@ mod tests {
             "\n\"note\"\t用途\na\tb\t\t\n",
             "note,用途\n\"a,b\nc,d,e\",x\n",
             "note\na\n",
+            "用途（平方米）,note(元/㎡)\n1,2\n",
+            "某县登记数据导出\n导出时间：2026-11-22 08:30:00\n用途,note\n1,2\n",
+            "某县登记数据导出,,\n用途,note,\n1,2,\n",
+            "用途,note,\r\n1,张,\r\n",
+            "sep=;\n用途;note\n甲路1,乙路2;\"2,580,922.78\"\n",
+            "用途,note\n101;102,A|B\n",
+            "",
         ] {
             assert_eq!(columns_of(good, &listed), Ok(()), "{good}");
         }
         for (bad, told) in [
             ("宗地代码,X坐标\n1,2\n", "X坐标"),
-            ("宗地代码,\n1,2\n", "row 1"),
+            ("宗地代码,\n1,2\n", "row 2"),
+            ("宗地代码,,用途\n1,2,3\n", "row 1"),
+            ("用途,用途,用途\n1,34512.417,51203.882\n", "用途, 用途"),
+            ("用途(m2),用途\n1,2\n", "用途, 用途"),
+            ("用途(X)\n1\n", "用途(X)"),
+            ("note\nJ1\t34512.417\t51203.882\n", "row 2"),
+            ("note,用途\n34512.417;51203.882,1\n", "row 2"),
+            ("note,用途\n\"34512.417|51203.882\",1\n", "row 2"),
+            ("note;用途\n34512.417,51203.882;1\n", "row 2"),
+            ("J1 34512.417 51203.882\n用途\n1\n", "J1 34512.417 51203.882"),
+            ("一\n二\n三\n用途\n1\n", "一"),
             ("宗地代码,用途\n1,住宅,4851490.419\n", "row 2"),
             ("note,用途\n\"a,b\n1,2,3\n", "\""),
             ("652901,1\n", "652901"),

@@ -157,7 +157,12 @@ fn what_a_route_carries_down_is_the_first_type_that_lists_all_of_it() {
     let drop = Drop::of("a.csv", &[("a.csv", "宗地代码,周长\n1,2\n".as_bytes())]);
     let Judgement::Refused { findings, .. } = inspect(&question, drop) else { unreachable!("it is refused") };
     let told: Vec<_> = findings.iter().map(|f| (f.rule, f.at.as_str(), f.sample.as_str())).collect();
-    assert_eq!(told, [("schema-mismatch", "a.csv", "周长")], "what is not listed is named");
+    assert_eq!(told, [("schema-mismatch", "a.csv (table-export)", "周长")], "what is not listed is named");
+    // Of JSON the way there, of names alone; said once for all types that say the same.
+    let drop = Drop::of("a.json", &[("a.json", r#"{"ywh":"1","zb":[4851490.419]}"#.as_bytes())]);
+    let Judgement::Refused { findings, .. } = inspect(&question, drop) else { unreachable!("it is refused") };
+    let told: Vec<_> = findings.iter().map(|f| (f.at.as_str(), f.sample.as_str())).collect();
+    assert_eq!(told, [("a.json (review-result, response-message)", "/zb")]);
 }
 
 #[test]
