@@ -391,7 +391,7 @@ fn intake_brings_a_folder_whole_and_refuses_links() {
     assert_eq!(said.argument("listing"), Some(Suite::Std.digest(&text).to_string().as_str()));
     let facts = ["name", "route", "files"].map(|what| said.argument(what));
     assert_eq!(facts, [Some("case-7"), Some("survey"), Some("5")]);
-    assert!(run(1, &operator).contains("already"));
+    assert!(run(0, &operator).contains("already taken in"));
     // Anybody with the cards sees later that it is this listing and whose; another listing, a signature of other bytes, and
     // a listing that is gone are refused.
     let (trust, signature) = (office.trust_dir.to_str().unwrap(), dir.join("list.sha256.sig"));

@@ -204,7 +204,7 @@ fn the_rows_of_a_medium_have_the_fields_that_scripts_were_promised() {
         |code: &str| imported.iter().find(|row| row["code"] == code).unwrap_or_else(|| panic!("{code}: {imported:?}"));
     assert_eq!(fields(of("not-on-waybill")), "alarm code count names");
     assert_eq!(fields(of("imported")), "approvals bytes code crossing details files not_on_waybill trip waybill");
-    assert_eq!(fields(of("wiped")), "bytes code files left secure trip");
+    assert_eq!(fields(of("wiped")), "bytes code files left not_overwritten secure trip");
     assert_eq!(of("wiped")["secure"], false);
     says(&stage.outside(&[]), "nothing-new", "code trips");
     ends(3, "no-trip", &stage.outside(&["--trip", "18"]));
@@ -236,8 +236,11 @@ fn the_rows_of_an_intake_have_the_fields_that_scripts_were_promised() {
     run(intake(&stage.office.dir.join("nowhere"), 0), &|words| ends(3, "missing", words));
     run(intake(&from, 1), &|words| ends(1, "role", words));
     run(intake(&from, 0), &|words| {
-        let row = says(words, "taken-in", "bytes code files inlet listing operator signature");
-        assert_eq!(fields(&row["files"][0]), "bytes path sha256");
+        let row = says(words, "taken-in", "before bytes code files inlet listing operator signature");
+        assert_eq!((fields(&row["files"][0]), &row["before"]), ("bytes path sha256".to_owned(), &false.into()));
     });
-    run(intake(&from, 0), &|words| ends(1, "exists", words));
+    run(intake(&from, 0), &|words| {
+        let row = says(words, "taken-in", "before bytes code files inlet listing operator signature");
+        assert_eq!(row["before"], true);
+    });
 }
