@@ -254,6 +254,9 @@ const NEIGHBOURS: usize = 6;
 /// Two steps that differ by less are the same one, written in decimals.
 const SAME: f64 = 1e-6;
 
+/// Decimals of metres that were measured or designed; money has two.
+const MILLIMETRES: u8 = 3;
+
 /// Pairs of one kind as they come by.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
@@ -303,19 +306,29 @@ impl Trail {
         let before = (self.next + NEIGHBOURS - 1) % NEIGHBOURS;
         let (n, e) = self.last.get(before).copied().unwrap_or_default();
         let step = (north - n, east - e);
+        let may_be_filled =
+            matches!(self.kind, PairKind::Plain | PairKind::Mercator | PairKind::Millimetre | PairKind::Centimetre);
+        if may_be_filled && self.filled > 0 && step.0.abs() < SAME && step.1.abs() < SAME {
+            // A corner that is written twice, as the end of one line and the start of the next, is no step at all.
+            return false;
+        }
+        let mut is_even = false;
         if matches!(self.kind, PairKind::Millimetre | PairKind::Centimetre) {
             // Whole numbers that grow by the same steps are serial numbers, as no boundary runs so.
             neighbour &= !self.steps.contains(&step);
         }
-        if matches!(self.kind, PairKind::Plain | PairKind::Mercator) {
-            // So is a table that somebody filled by a formula: a measured line runs true to no millimetre.
+        if self.kind == PairKind::Mercator || (self.kind == PairKind::Plain && decimals < MILLIMETRES) {
+            // So is a table of amounts that somebody filled by a formula. To the millimetre it is none: stakes that are
+            // set out from a design stand in even steps.
             let same = |last: &(f64, f64)| (step.0 - last.0).abs() < SAME && (step.1 - last.1).abs() < SAME;
-            neighbour &= !self.steps.iter().any(same);
+            is_even = self.steps.iter().any(same);
         }
         let [last, _] = self.steps;
         self.steps = [step, last];
         let turns = self.turns(step);
-        if neighbour {
+        if neighbour && is_even {
+            // It proves nothing, and takes nothing away from what other steps have proved.
+        } else if neighbour {
             self.run += 1;
             self.decimals = self.decimals.max(decimals);
             self.turned |= turns;
@@ -381,8 +394,9 @@ impl AxisRun {
             (self.run, self.distinct, self.fine) = (0, 0, 0);
             return false;
         }
-        // A column that grows by the same step was filled by a formula.
-        let is_even = (step - self.step).abs() < SAME;
+        // A column that grows by the same whole step was filled by a formula; stakes stand in even steps as well.
+        let is_whole = (step - step.round()).abs() < SAME;
+        let is_even = (step - self.step).abs() < SAME && (is_whole || number.decimals < MILLIMETRES);
         self.step = step;
         self.run += 1;
         self.distinct += u32::from(step > 0.0 && !is_even);
@@ -455,9 +469,12 @@ mod tests {
     fn a_table_that_was_filled_by_a_formula_is_no_boundary() {
         let mut trail = Trail::new(PairKind::Plain);
         for n in 0..60 {
-            assert!(!trail.take(3_000_000.0 + 1_000.5 * f64::from(n), 400_000.0 + 500.25 * f64::from(n), 3));
+            assert!(!trail.take(3_000_000.0 + 1_000.5 * f64::from(n), 400_000.0 + 500.25 * f64::from(n), 2));
         }
-        // To the millimetre, a line that somebody measured is not so even.
+        // To the millimetre it is a row of stakes, even or not.
+        let mut trail = Trail::new(PairKind::Plain);
+        let stakes = [0.0, 1.0, 2.0].map(|n| trail.take(3_389_512.4 + 7.2 * n, 512_844.8 + 9.6 * n, 3));
+        assert_eq!(stakes, [false, false, true]);
         let mut trail = Trail::new(PairKind::Plain);
         let corners = [(3_000_000.0, 400_000.0), (3_001_000.501, 400_500.25), (3_002_001.0, 401_000.502)];
         assert_eq!(corners.map(|(n, e)| trail.take(n, e, 3)), [false, false, true]);

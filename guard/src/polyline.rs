@@ -1,5 +1,5 @@
 //! Lines in letters, as the maps of the web write them: each number is the step from the one before it in hundred
-//! thousandths of a degree, five bits a letter, latitude first.
+//! thousandths of a degree, or in millionths, five bits a letter, latitude first.
 
 /// Letters that are read of one line; a longer one has shown what it is.
 const LETTERS_MAX: usize = 4_096;
@@ -10,15 +10,22 @@ const STEP_MAX: i64 = 100_000;
 
 /// Does a line over China stand here, up to the end of its text?
 pub(crate) fn stands_at(text: &[u8]) -> bool {
+    [1, 10].into_iter().any(|finer| stands_in(text, finer))
+}
+
+/// The same, in a unit so many times finer than hundred thousandths of a degree.
+fn stands_in(text: &[u8], finer: i64) -> bool {
     let mut letters = Letters { text, at: 0 };
     let (mut north, mut east, mut points) = (0_i64, 0_i64, 0);
     while letters.at < LETTERS_MAX && !letters.is_end() {
         let (Some(up), Some(right)) = (letters.number(), letters.number()) else { return false };
-        if points > 0 && (up.abs() > STEP_MAX || right.abs() > STEP_MAX) {
+        if points > 0 && (up.abs() > STEP_MAX * finer || right.abs() > STEP_MAX * finer) {
             return false;
         }
         (north, east) = (north + up, east + right);
-        if !(380_000..=5_400_000).contains(&north) || !(7_300_000..=13_510_000).contains(&east) {
+        if !(380_000 * finer..=5_400_000 * finer).contains(&north)
+            || !(7_300_000 * finer..=13_510_000 * finer).contains(&east)
+        {
             return false;
         }
         points += 1;
@@ -99,6 +106,12 @@ mod tests {
         assert!(!crate::scan::scan(&message).hits.is_empty(), "{message}");
         for text in ["", "none", "_source", "aGVsbG8gd29ybGQgdGhpcyBpcyBh", "M10 10L20 20", "a/b/c", "~~~~~~~~~~~~"] {
             assert!(!stands_at(text.as_bytes()), "{text}");
+        }
+        let finer = written(&SHANGHAI.map(|(north, east)| (north * 10 + 3, east * 10 + 7)));
+        assert!(stands_at(finer.as_bytes()), "six decimals");
+        for key in ["geometry", "route", "line"] {
+            let message = format!("{{\"{key}\": \"{}\"}}", finer.replace('\\', "\\\\"));
+            assert!(!crate::scan::scan(&message).hits.is_empty(), "{message}");
         }
         assert!(!stands_at(written(&SHANGHAI[..2]).as_bytes()), "two points are chance");
         let far = [SHANGHAI[0], (3_423_512, 12_147_101), (3_123_390, 12_147_188)];

@@ -388,14 +388,17 @@ impl<'a> Scan<'a> {
     fn point(&self, start: usize, at: usize) -> usize {
         let signs: [&[u8]; 4] = [b".", "·".as_bytes(), "。".as_bytes(), b" . "];
         let digits = |at: usize| {
-            self.bytes.get(at..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).take(2).count()
+            self.bytes.get(at..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).take(5).count()
         };
+        // Behind metres a reader of pictures makes such a sign of a point and no more digits than a survey has; with more
+        // of them it stands between a northing and an easting.
+        let fits = |behind: usize| behind >= 2 && (behind <= 4 || at - start <= 5);
         match self.byte(at) {
             b'.' => usize::from(self.byte(at + 1).is_ascii_digit()),
             b' ' | 0xC2 | 0xE3 => {
                 let rest = self.bytes.get(at..).unwrap_or_default();
                 let sign = signs.iter().find(|sign| rest.starts_with(sign)).map_or(0, |sign| sign.len());
-                if sign > 0 && at - start >= 2 && digits(at + sign) >= 2 { sign } else { 0 }
+                if sign > 0 && at - start >= 2 && fits(digits(at + sign)) { sign } else { 0 }
             }
             _ => 0,
         }

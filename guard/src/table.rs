@@ -271,7 +271,11 @@ type Proof = (&'static str, RuleClass);
 pub(crate) fn look(text: &str) -> Vec<TableHit> {
     let mut hits = look_at_rows(text);
     let is_key = |cell: &&str| is_axis(cell) || is_sheet_key(cell) || is_picture_key(cell);
-    for table in sql::tables(text, |header| header.iter().any(is_key)) {
+    let Some(tables) = sql::tables(text, |header| header.iter().any(is_key)) else {
+        hits.push(TableHit { rule: SPENT, class: RuleClass::Structural, at: 0 });
+        return hits;
+    };
+    for table in tables {
         for hit in look_at_rows(&table.text) {
             if !hits.iter().any(|known| known.class == hit.class) {
                 hits.push(TableHit { at: table.at, ..hit });
@@ -539,16 +543,20 @@ fn is_sheet_key(cell: &str) -> bool {
 fn is_geohash(cell: &str) -> bool {
     let letter = |b: u8| matches!(b, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z');
     (5..=12).contains(&cell.len())
-        && cell.bytes().all(letter)
+        && cell.bytes().map(|b| b.to_ascii_lowercase()).all(letter)
         && cell.bytes().any(|b| b.is_ascii_digit())
-        && cell.bytes().any(|b| b.is_ascii_lowercase())
+        && cell.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
 /// Rows as an instrument writes them, without a header: `number,code,east,north,height`, the code empty more often than
-/// not. Money has two decimals, an instrument three.
+/// not. Money has two decimals, an instrument three. A row whose last number is what its other two differ by is a sum:
+/// two readings of a meter and what was used, two areas and their share.
 #[derive(Default)]
 struct Instrument {
+    /// The last rows in sequence: the first may be a station that stands nowhere near.
     points: Vec<(Written, Written)>,
+    /// How many of the last rows are sums.
+    sums: usize,
 }
 
 impl Instrument {
@@ -556,16 +564,21 @@ impl Instrument {
 
     /// Takes the next line; true where three rows in sequence are corners of a grid.
     fn takes(&mut self, line: &str) -> bool {
-        match Self::row(line) {
-            Some(point) if self.points.len() < ROWS_MAX => self.points.push(point),
-            Some(_) => {}
-            None if line.trim().is_empty() => {}
-            None => self.points.clear(),
+        let Some([east, north, height]) = Self::row(line) else {
+            if !line.trim().is_empty() {
+                *self = Instrument::default();
+            }
+            return false;
+        };
+        self.sums = if is_sum(&east, &north, &height) { self.sums + 1 } else { 0 };
+        if self.points.len() == LOCAL_POINTS_MIN {
+            self.points.remove(0);
         }
-        self.points.len() == LOCAL_POINTS_MIN && local(&self.points)
+        self.points.push((east, north));
+        self.points.len() == LOCAL_POINTS_MIN && self.sums < LOCAL_POINTS_MIN && local(&self.points)
     }
 
-    fn row(line: &str) -> Option<(Written, Written)> {
+    fn row(line: &str) -> Option<[Written; 3]> {
         /// The longest: a number of the point, a code, and three measures.
         const BYTES_MAX: usize = 96;
         let line = line.trim_end();
@@ -580,8 +593,15 @@ impl Instrument {
         let is_code =
             code.len() <= 12 && !code.contains('.') && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let measured = |cell: &str| Written::of(cell).filter(|w| w.whole >= 4 && w.decimals >= Self::DECIMALS);
-        (is_name && is_code && height.whole <= 4 && height.decimals >= 1).then_some((measured(east)?, measured(north)?))
+        let (east, north) = (measured(east)?, measured(north)?);
+        (is_name && is_code && height.whole <= 4 && height.decimals >= 1).then_some([east, north, height])
     }
+}
+
+/// Do two numbers differ by the third, as it is rounded?
+fn is_sum(one: &Written, other: &Written, third: &Written) -> bool {
+    let unit = 0.1_f64.powi(i32::try_from(third.decimals).unwrap_or(i32::MAX));
+    ((one.value - other.value).abs() - third.value).abs() < unit
 }
 
 /// How an empty cell is written.
@@ -1003,6 +1023,10 @@ mod tests {
         for text in [
             "1,,27881.335,34512.417,23.1\n2,,27888.874,34548.902,23.2\n3,,27936.018,34541.336,23.1\n",
             "3\n1,A01,27881.335,34512.417,23.100\n2,A01,27888.874,34548.902,23.200\n3,A02,27936.018,34541.336,23.105\n",
+            // A front that runs true to the axis, a station of round numbers, a header of something else.
+            "1,,51203.882,34512.417,12.5\n2,,51203.882,34498.120,12.6\n3,,51203.882,34477.871,12.4\n4,,51233.004,34470.118,12.4\n",
+            "1,,1000.000,1000.000,12.5\n2,,51203.882,34498.120,12.6\n3,,51228.690,34477.871,12.4\n4,,51233.004,34470.118,12.4\n",
+            "序号,用途,建筑面积,套内面积,分摊面积\n1,,51203.882,34512.417,12.5\n2,,51207.114,34498.120,12.6\n3,,51228.690,34477.871,12.4\n",
         ] {
             assert_eq!(rule(text), Some("local-grid"), "{text}");
         }
@@ -1010,6 +1034,10 @@ mod tests {
             "1,,27881.335,34512.417,23.1\n2,,27888.874,34548.902,23.2\n",
             "1,A,27881.33,34512.41,23.1\n2,A,27888.87,34548.90,23.2\n3,A,27936.01,34541.33,23.1\n",
             "1,1.5,2788.335,3451.417,23.1\n2,2.5,2788.874,3454.902,23.2\n3,3.5,2793.018,3454.336,23.1\n",
+            // Readings of a meter and what was used; areas and the share of one of them.
+            "1001,A12,10234.567,10251.234,16.7\n1002,A13,10318.204,10340.912,22.7\n1003,A14,10277.118,10288.031,10.9\n",
+            "水表号,户号,起码,止码,用量\n1001,A12,10234.567,10251.234,16.667\n1002,A13,10318.204,10340.912,22.708\n1003,A14,10277.118,10288.031,10.913\n",
+            "序号,房号,建筑面积,套内面积,分摊面积\n1,101,1234.567,1100.234,134.333\n2,102,1310.204,1188.912,121.292\n3,103,1277.118,1140.031,137.087\n",
         ] {
             assert_eq!(rule(text), None, "{text}");
         }
@@ -1032,6 +1060,7 @@ mod tests {
     fn a_column_of_geohashes_is_a_column_of_places() {
         assert_eq!(rule("id,geohash\n1,wt3mb2k8u\n2,wt3mb2k8v"), Some("geohash"));
         assert_eq!(rule("id,geohash\n1,\n2,wt3mb2k8v"), Some("geohash"));
+        assert_eq!(rule("id,GEOHASH\n1,WT3MB2K8U\n2,WT3MB2K8V"), Some("geohash"));
         assert_eq!(rule("id,geohash\n1,\n2,none"), None);
     }
 

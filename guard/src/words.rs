@@ -79,6 +79,9 @@ const WORDS: &[(&str, &str, Behind)] = &[
     ("points", "encoded-geometry", Behind::Polyline),
     ("path", "encoded-geometry", Behind::Polyline),
     ("shape", "encoded-geometry", Behind::Polyline),
+    ("geometry", "encoded-geometry", Behind::Polyline),
+    ("route", "encoded-geometry", Behind::Polyline),
+    ("line", "encoded-geometry", Behind::Polyline),
     ("location", "axis-pair", Behind::Place),
     ("lnglat", "axis-pair", Behind::Place),
     ("lonlat", "axis-pair", Behind::Place),
@@ -320,27 +323,40 @@ fn place_follows(value: &[u8]) -> bool {
     gap > 0 && fine.min(finer) >= DECIMALS_MIN && (3.8..=54.0).contains(&north) && (73.0..=135.1).contains(&east)
 }
 
-/// `UTM zone 51R, E 354112.35, N 3456220.87`.
+/// `UTM zone 51R, E 354112.35, N 3456220.87`. The datum may stand before the belt or behind it.
 fn zone_follows(rest: &[u8]) -> bool {
-    const NUMBERS: usize = 3;
-    let text = crate::octets::head(rest, 96);
-    let mut numbers = [(0.0, 0); NUMBERS];
-    let (mut found, mut at) = (0, 0);
-    while let (Some(slot), Some(byte)) = (numbers.get_mut(found), text.get(at)) {
+    let text = crate::octets::head(rest, 128);
+    let mut numbers = [(0.0, 0); 3];
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
         let number = if byte.is_ascii_digit() { leading_number(tail(text, at)) } else { None };
         let Some((value, decimals, behind)) = number else {
             at += 1;
             continue;
         };
-        *slot = (value, decimals);
-        found += 1;
+        let is_glued = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(u8::is_ascii_alphabetic);
         at = text.len() - behind.len();
+        // WGS84, CGCS2000: no belt, and no coordinate either.
+        if is_glued && value < 10_000.0 && !ZONES.contains(&value) {
+            continue;
+        }
+        let [_, earlier, last] = numbers;
+        numbers = [earlier, last, (value, decimals)];
+        if is_zone(numbers) {
+            return true;
+        }
     }
-    let [(zone, whole), (one, _), (other, _)] = numbers;
+    false
+}
+
+/// Belts of six degrees over China.
+const ZONES: std::ops::RangeInclusive<f64> = 43.0..=53.0;
+
+/// A belt, and metres east and north in either order.
+fn is_zone([(zone, whole), (one, _), (other, _)]: [(f64, usize); 3]) -> bool {
     let (east, north) = if one < other { (one, other) } else { (other, one) };
-    found == NUMBERS
-        && whole == 0
-        && (43.0..=53.0).contains(&zone)
+    whole == 0
+        && ZONES.contains(&zone)
         && (166_000.0..=834_000.0).contains(&east)
         && (420_000.0..=5_990_000.0).contains(&north)
 }
@@ -442,6 +458,8 @@ mod tests {
             r#"{"position" : "31.2347;121.4703"}"#,
             "UTM zone 51R, E 354112.35, N 3456220.87",
             "UTM 51 354112 3456220",
+            "UTM WGS84 zone 51N, E 354112.35, N 3456220.87",
+            "UTM zone51N (CGCS2000), E354112.35 N3456220.87",
             r#"{"geohashes":["wtw3sjq","wtw3sjr","wtw3skp"]}"#,
             "geohash_list=wtw3sjq,wtw3sjr,wtw3skp",
         ] {

@@ -224,6 +224,53 @@ fn a_column_is_known_by_its_heading_however_it_is_written() {
 }
 
 #[test]
+fn a_sign_between_two_whole_numbers_is_no_point() {
+    let corners = ["3389512 38512844", "3389548 38512851", "3389541 38512899", "3389507 38512890", "3389498 38512861"];
+    for sign in ["·", "。", " . "] {
+        assert!(found(&corners.map(|corner| corner.replace(' ', sign)).join("\n")), "{sign}");
+        assert!(
+            found(&format!("北坐标 3389512{sign}417 东坐标 38512844{sign}231")),
+            "{sign}: a point of a picture's reader"
+        );
+    }
+}
+
+/// Lines of a boundary: where each begins and where it ends.
+fn lines(corners: &[(f64, f64)], decimals: usize) -> String {
+    let ends = corners.iter().zip(corners.iter().cycle().skip(1));
+    ends.map(|((n, e), (m, f))| format!("{n:.decimals$} {e:.decimals$} {m:.decimals$} {f:.decimals$}; ")).collect()
+}
+
+#[test]
+fn corners_that_are_written_twice_are_corners() {
+    let corners = [
+        (3_389_512.42, 512_844.23),
+        (3_389_548.90, 512_851.77),
+        (3_389_541.34, 512_899.02),
+        (3_389_507.11, 512_890.65),
+    ];
+    for decimals in [2, 3] {
+        let text = lines(&corners, decimals);
+        assert!(found(&format!("{{\"ywh\":\"1\",\"shyj\":\"{text}\"}}")), "{text}");
+        assert!(found(&format!("建筑面积,套内面积\n{}", text.replace("; ", "\n").replace(' ', ","))), "{text}");
+    }
+    let twice: String = corners.iter().map(|(n, e)| format!("{n:.2},{e:.2}\n{n:.2},{e:.2}\n")).collect();
+    assert!(found(&format!("建筑面积,套内面积\n{twice}")), "{twice}");
+}
+
+#[test]
+fn stakes_in_even_steps_are_found_and_amounts_in_even_steps_are_not() {
+    let rows = |decimals: usize, steps: (f64, f64)| -> String {
+        let row = |n: i32| (3_389_512.4 + steps.0 * f64::from(n), 512_844.8 + steps.1 * f64::from(n));
+        (0..20).map(row).map(|(n, e)| format!("{n:.decimals$},{e:.decimals$}\n")).collect()
+    };
+    assert!(found(&format!("建筑面积,套内面积\n{}", rows(3, (7.2, 9.6)))));
+    assert!(found(&format!("{{\"shyj\":\"{}\"}}", rows(3, (10.0, 0.25)).replace('\n', "; "))));
+    assert!(found(&rows(3, (7.2, 9.6)).replace(",512", "\n面积 112.5 512")), "one axis after the other");
+    assert!(!found(&format!("建筑面积,套内面积\n{}", rows(2, (7.2, 9.6)))));
+}
+
+#[test]
 fn numbers_of_an_office_are_left_alone() {
     for (story, text) in [
         ("weak xy small", "x,y\n12.345,22.331\n13.221,21.001\n14.555,20.1\n"),
