@@ -88,8 +88,8 @@ pub(crate) enum Effect {
     Read,
 }
 
-/// What a sync is for. A test takes one class after the other away, and each time something must be lost: a sync that
-/// nothing misses is waste. Whoever writes another kind of file whose syncs count by themselves gives it a class here,
+/// What a sync is for. A test takes one class after the other away, and each time something must be lost, or a ledger
+/// call itself damaged after nothing but lost power: a sync that nothing misses is waste. Whoever writes another kind of file whose syncs count by themselves gives it a class here,
 /// and writes it through [`Disk::of`] that class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SyncClass {

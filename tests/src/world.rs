@@ -530,7 +530,12 @@ impl<'a> World<'a> {
         self.tell(|| format!("{zone} starts"));
         let opened = opened.map(|running| self.nodes[node].running = Some(running));
         self.after(node, "its start", opened)?;
-        if self.nodes[node].running.is_some() {
+        if let Some(running) = &self.nodes[node].running {
+            // Losing power is no damage: what was synced in time needs no mending, and no alarm.
+            let machine = &self.nodes[node].machine;
+            if machine.faults() == 0 && running.station.spool.was_damaged() {
+                return Err(format!("{zone} calls its ledger damaged, and its disk refused nothing"));
+            }
             self.note_head(node)?;
         }
         Ok(())
