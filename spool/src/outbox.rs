@@ -343,6 +343,12 @@ impl Outbox {
         locked(&self.0.segments).set_kept_aside().map_err(|source| SpoolError::disk(&self.0.dir, source))
     }
 
+    /// The newest epoch of what waits here or is kept here.
+    pub(crate) fn newest_epoch(&self) -> u64 {
+        let kept = locked(&self.0.segments).newest_epoch();
+        locked(&self.0.shelf).entries.keys().map(|place| place.1).fold(kept, u64::max)
+    }
+
     /// Every number of ours that waits here.
     pub(crate) fn numbers(&self) -> HashSet<(u64, u64)> {
         locked(&self.0.shelf).entries.keys().map(|place| (place.1, place.2)).collect()

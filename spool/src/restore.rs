@@ -6,8 +6,10 @@
 //! earlier one put there and begins anew. It goes when all is synced. What apps dropped and what is claimed is never
 //! taken away: an inlet may have outlived the disk that the spool was on.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -52,6 +54,19 @@ pub struct Succession<'a> {
     pub starts: [&'a [u8]; 2],
     /// The form of the state that was put in place.
     pub state_version: u32,
+}
+
+/// In a backup: the claimed drops of which the disk did not give everything, by their paths, with a zero byte between them.
+pub const SPOILED_DROPS: &str = "config/spoiled-drops";
+
+/// The claimed drop that a file or folder of a spool belongs to, by its path below the spool's root.
+#[must_use]
+pub fn claimed_drop(path: &Path) -> Option<PathBuf> {
+    let parts: Vec<Component<'_>> = path.components().take(4).collect();
+    let [Component::Normal(inlet), _, Component::Normal(claimed), Component::Normal(_)] = parts.as_slice() else {
+        return None;
+    };
+    (*inlet == "inlet" && *claimed == CLAIMED).then(|| parts.iter().collect())
 }
 
 impl Restoring {
@@ -164,6 +179,33 @@ impl Restoring {
             self.disk.set_mode(&place, 0o770).map_err(at)?;
         }
         Ok(bytes)
+    }
+
+    /// Sets claimed drops aside that are not whole in the backup, below `restored/inlet`: zeros must not be sealed for what an
+    /// app wrote. Gives the places where they are now.
+    pub fn set_spoiled_drops_aside(&self) -> Result<Vec<PathBuf>, SpoolError> {
+        let list = self.layout.restored().join(SPOILED_DROPS);
+        let bytes = match fs::read(&list) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(|source| SpoolError::disk(&list, source))?,
+        };
+        let mut aside = Vec::new();
+        for path in bytes.split(|byte| *byte == 0).map(|name| Path::new(OsStr::from_bytes(name))) {
+            if claimed_drop(path).as_deref() != Some(path) {
+                return Err(SpoolError::Foreign { path: path.to_owned() });
+            }
+            let from = self.place(path).ok_or_else(|| SpoolError::Foreign { path: path.to_owned() })?;
+            let to = self.layout.restored().join(path);
+            let at = |source| SpoolError::disk(&from, source);
+            self.disk.create_dir_private(to.parent().unwrap_or(&to)).map_err(at)?;
+            match self.disk.rename(&from, &to) {
+                // Of a single file nothing at all could be read, or an earlier go came so far.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed.map_err(at)?,
+            }
+            aside.push(to);
+        }
+        Ok(aside)
     }
 
     /// What the old log gives, where `named` is the head that it should have. Its levels are written anew where they are not

@@ -392,6 +392,7 @@ struct Inner {
     days: crate::evidence::Days,
     scrub: Mutex<scrub::Scrub>,
     wrong_at_start: bool,
+    unread_at_start: bool,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -435,7 +436,9 @@ impl Spool {
             outboxes.insert(*crossing, Outbox::open(&disk, &layout.outbox(*crossing), &bell, &known)?);
         }
         settle_doubt(&outboxes, &index, &ledger, &lost, &layout)?;
-        let epoch = Numbers::next_epoch(index.epoch(), now);
+        // What stands in an outbox was numbered by a process of which the records may be lost.
+        let numbered = outboxes.values().map(Outbox::newest_epoch);
+        let epoch = Numbers::next_epoch(numbered.fold(index.epoch(), u64::max), now);
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
             zone: setup.zone,
@@ -459,6 +462,7 @@ impl Spool {
             days: crate::evidence::Days::default(),
             scrub: Mutex::default(),
             wrong_at_start: wrong.checkpoint || wrong.tree || !wrong.damage.is_empty(),
+            unread_at_start: wrong.damage.iter().any(|one| !one.records.is_empty()),
             _lock: lock,
         }));
         if wrong.checkpoint {
@@ -473,7 +477,7 @@ impl Spool {
             spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
         }
-        if wrong.damage.iter().any(|one| !one.records.is_empty()) {
+        if spool.records_may_return() {
             // What the disk did not give at this start it may give at the next, which then looks at all of it.
             spool.0.index.is_to_be_made_anew()?;
         }
@@ -716,6 +720,13 @@ impl Spool {
         self.0.wrong_at_start
     }
 
+    /// Were there records that opening could not read? The next start looks at all of them once more, and may find them:
+    /// until then nobody can say of a parcel that it was never here.
+    #[must_use]
+    pub fn records_may_return(&self) -> bool {
+        self.0.unread_at_start
+    }
+
     /// Files of outboxes that the start kept although nothing that it could read stands in them, or not all of them could
     /// be read: something that was promised may be lost in them. Somebody has to be told.
     #[must_use]
@@ -894,13 +905,13 @@ impl Spool {
         self.0.index.book(&self.0.ledger, ask).unwrap_or_default()
     }
 
-    /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
     /// Up to which epoch records of this ledger are lost, where any are: of what a process of that time left behind nobody can
     /// say that it was never recorded. Reads the whole ledger where a segment of it was set aside.
     pub fn lost_through(&self) -> Result<Option<u64>, SpoolError> {
         LostThrough::new(&self.0.ledger, self.epoch()).look()
     }
 
+    /// Numbers that a dead process reserved: what stands in an outbox was used, the rest will never come.
     fn withdraw_left_over(&self, now: Timestamp) -> Result<(), SpoolError> {
         let left = self.0.index.book(&self.0.ledger, |book| book.left_over())?;
         let mut held: HashMap<Crossing, std::collections::HashSet<(u64, u64)>> = HashMap::new();

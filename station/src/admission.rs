@@ -403,6 +403,10 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
     };
     let parcel = station.spool.parcel_of_bundle(&envelope.bundle)?;
     let Some(known) = parcel.map(|parcel| station.spool.parcel(&parcel)).transpose()?.flatten() else {
+        if station.spool.records_may_return() {
+            station.alarms.raise(now, Alarm::LedgerDamaged);
+            return Err(StationError::RecordUnread { id: envelope.bundle });
+        }
         return hold_arrival(station, path, Reason::Malformed, None, now).map(on);
     };
     match known.state {
@@ -478,6 +482,14 @@ fn look_again(station: &Station, path: &Path, now: Timestamp) -> Result<Looked, 
             }
             None => hold_arrival(station, path, reason, None, now).map(on),
         },
+        Err(Obstacle::Parcel(about)) if about.1 == Reason::Duplicate => {
+            // It was delivered, and the record of that is lost: its evidence tells.
+            let closed = about.0.record(Event::DuplicateClosed, now);
+            let records = [may_be_duplicate(known.parcel, &known.origin, now), closed];
+            station.spool.record_all(records.map(|record| (record, Local::none())).into())?;
+            receipts::make(station, &about.0, Outcome::Duplicate, Some(Reason::Duplicate), now)?;
+            remove(station, path).map(on)
+        }
         Err(Obstacle::Parcel(about)) => refuse(station, &about.0, about.1, about.2, path, now).map(on),
     }
 }

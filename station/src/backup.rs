@@ -5,8 +5,10 @@
 //! Why it may die anywhere: it is written under a name that does not count, synced, renamed, and read back from the disk;
 //! only then does the ledger say that it was made, and only then do older ones go, never the last that was read back.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +27,7 @@ use protocol::{Digest, Name, Timestamp, Trust};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spool::disk::{PAGE_BYTES, is_unreadable};
+use spool::restore::{SPOILED_DROPS, claimed_drop};
 use spool::{Carried, Disk, Holding, Item, Spool, SpoolError};
 
 use crate::alarm::{Alarm, Alarms};
@@ -165,6 +168,12 @@ pub struct BackupState {
     pub error: Option<String>,
     /// The last one that was read back.
     pub good: Option<Good>,
+    /// The moment of the last one from which something can be restored.
+    #[serde(default)]
+    pub restorable_at_ms: Option<u64>,
+    /// The file of the last one with nothing wrong in it: it stays for as long as the later ones have holes.
+    #[serde(default)]
+    pub whole: Option<PathBuf>,
 }
 
 /// The backups of one station: at most one is made at a time.
@@ -229,29 +238,36 @@ impl Job {
 
     /// Makes it, and leaves word of it in `status/backup.json`.
     pub fn run(&self, clock: impl Fn() -> Timestamp) -> Result<Good, BackupError> {
-        let before = read_state(&self.spool);
-        let told = |state: &str, error: Option<String>, good: Option<Good>| {
-            let (state, request) = (state.to_owned(), self.request.clone());
-            self.write_state(&BackupState { state, request, error, good })
-        };
-        told("running", None, before.good.clone())?;
-        match self.make(&clock) {
+        let mut told = read_state(&self.spool);
+        (told.state, told.error) = ("running".to_owned(), None);
+        told.request.clone_from(&self.request);
+        self.write_state(&told)?;
+        match self.make(told.whole.as_deref(), &clock) {
             Ok(good) => {
                 self.alarms.stands(clock(), Alarm::BackupFailed, !good.is_whole());
-                told("done", None, Some(good.clone()))?;
+                "done".clone_into(&mut told.state);
+                if good.not_restorable.is_none() {
+                    told.restorable_at_ms = Some(good.at_ms);
+                }
+                if good.is_whole() {
+                    told.whole = Some(good.file.clone());
+                }
+                told.good = Some(good.clone());
+                self.write_state(&told)?;
                 tracing::info!(file = %good.file.display(), bytes = good.bytes, records = good.records, took_ms = good.took_ms, "backup made and read back");
                 Ok(good)
             }
             Err(error) => {
                 self.alarms.raise(clock(), Alarm::BackupFailed);
                 tracing::error!(%error, "no backup was made");
-                told("failed", Some(error.to_string()), before.good)?;
+                (told.state, told.error) = ("failed".to_owned(), Some(error.to_string()));
+                self.write_state(&told)?;
                 Err(error)
             }
         }
     }
 
-    fn make(&self, clock: &impl Fn() -> Timestamp) -> Result<Good, BackupError> {
+    fn make(&self, whole: Option<&Path>, clock: &impl Fn() -> Timestamp) -> Result<Good, BackupError> {
         let settings = self.settings.as_ref().ok_or(BackupError::NotSetUp)?;
         if !settings.folder.is_dir() {
             return Err(BackupError::NoFolder { path: settings.folder.clone() });
@@ -308,9 +324,13 @@ impl Job {
             records_lost: count(&written.holding.lost),
             not_restorable,
         };
-        // One with holes must not be the reason why a whole one goes.
-        if good.is_whole() {
-            self.prune(settings, &good.file, now)?;
+        // One with holes must not be the reason why the last whole one goes, nor keep all others on a disk that fills.
+        match (good.is_whole(), whole.filter(|whole| whole.exists())) {
+            (true, _) => self.prune(settings, &[&good.file], now)?,
+            (false, Some(whole)) if good.not_restorable.is_none() => {
+                self.prune(settings, &[&good.file, whole], now)?;
+            }
+            (false, _) => {}
         }
         Ok(good)
     }
@@ -334,8 +354,16 @@ impl Job {
         };
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         let writer = BackupWriter::begin(&plan, out).map_err(sealed)?;
-        let mut archive =
-            Archive { tar: tar::Builder::new(writer), files: 0, gone: 0, spoiled: 0, at, stop: &self.stop, disk };
+        let mut archive = Archive {
+            tar: tar::Builder::new(writer),
+            files: 0,
+            gone: 0,
+            spoiled: 0,
+            drops: BTreeSet::new(),
+            at,
+            stop: &self.stop,
+            disk,
+        };
         archive.bytes(Path::new("ledger/checkpoint"), snapshot.checkpoint.as_bytes()).map_err(io)?;
         self.config_into(&mut archive).map_err(io)?;
         let mut ledger = Carried::default();
@@ -344,6 +372,11 @@ impl Job {
             ledger.take(&item, &zeros);
             Ok::<(), BackupError>(())
         })?;
+        let drops: Vec<&[u8]> = archive.drops.iter().map(|drop| drop.as_os_str().as_bytes()).collect();
+        if !drops.is_empty() {
+            let list = drops.join(&0);
+            archive.bytes(Path::new(SPOILED_DROPS), &list).map_err(io)?;
+        }
         let (files, left_out, spoiled) = (archive.files, archive.gone + snapshot.left_out, archive.spoiled);
         let writer = archive.tar.into_inner().map_err(io)?;
         let (out, digest, _) = writer.finish().map_err(sealed)?;
@@ -424,13 +457,12 @@ impl Job {
         Ok(())
     }
 
-    /// Removes what is older than it is to be kept, unless the clock is in doubt. The one just read back stays, whatever
-    /// the clock says.
-    fn prune(&self, settings: &BackupSettings, newest: &Path, now: Timestamp) -> Result<(), BackupError> {
+    /// Removes what is older than it is to be kept, unless the clock is in doubt. These stay, whatever the clock says.
+    fn prune(&self, settings: &BackupSettings, stay: &[&Path], now: Timestamp) -> Result<(), BackupError> {
         if !self.clock.may_end_things() {
             return Ok(());
         }
-        for path in self.own(settings, SUFFIX)?.into_iter().filter(|path| path != newest) {
+        for path in self.own(settings, SUFFIX)?.into_iter().filter(|path| !stay.contains(&path.as_path())) {
             let io = |cause| BackupError::Io { path: path.clone(), cause };
             let made = File::open(&path).map_err(io)?;
             // By its own word, not by a file time that a copy changes; what cannot be read is left for a person.
@@ -517,6 +549,8 @@ struct Archive<'a, W: Write> {
     files: u64,
     gone: u64,
     spoiled: u64,
+    /// Claimed drops that are not whole in it.
+    drops: BTreeSet<PathBuf>,
     at: Timestamp,
     stop: &'a AtomicBool,
     disk: &'a Disk,
@@ -568,12 +602,14 @@ impl<W: Write> Archive<'_, W> {
         header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
         self.files += 1;
         let file = UntilStopped { file, at: 0, disk: self.disk, stop: self.stop };
-        let mut content = Exactly { file, left: bytes, at: 0, zeros: Vec::new() };
+        let mut content = Exactly { file, left: bytes, at: 0, short: false, zeros: Vec::new() };
         self.tar
             .append_data(&mut header, &item.path, &mut content)
             .map_err(|cause| if self.stop.load(Ordering::SeqCst) { BackupError::Stopped } else { io(cause) })?;
         if !content.zeros.is_empty() {
             self.spoil(item);
+        } else if content.short {
+            self.drops.extend(claimed_drop(&item.path));
         }
         Ok(content.zeros)
     }
@@ -581,6 +617,7 @@ impl<W: Write> Archive<'_, W> {
     /// One bad sector must not end every backup just when the disk dies: the rest is what a backup is for.
     fn spoil(&mut self, item: &Item) {
         self.spoiled += 1;
+        self.drops.extend(claimed_drop(&item.path));
         tracing::error!(path = %item.path.display(), "a backup has zeros for what the disk does not read any more");
     }
 }
@@ -613,6 +650,8 @@ struct Exactly<R> {
     file: R,
     left: u64,
     at: u64,
+    /// Was there less than there had been?
+    short: bool,
     /// The pages that were filled.
     zeros: Vec<u64>,
 }
@@ -624,6 +663,7 @@ impl<R: Read + Seek> Read for Exactly<R> {
         let read = match self.file.read(out) {
             Ok(0) => {
                 out.fill(0);
+                self.short = true;
                 most
             }
             Err(error) if is_unreadable(&error) => {
@@ -729,7 +769,9 @@ pub(crate) fn snapshot(station: &Station, now: Timestamp) -> Value {
 /// Raises and clears the alarm about the age of the last good one. A node counts from its start until its first.
 pub(crate) fn watch(station: &Station, since: Timestamp, now: Timestamp) {
     let Some(settings) = &station.backups.settings else { return };
-    let last = read_state(&station.spool).good.map_or(since, |good| Timestamp(good.at_ms));
+    let state = read_state(&station.spool);
+    let restorable = state.good.filter(|good| good.not_restorable.is_none()).map(|good| good.at_ms);
+    let last = state.restorable_at_ms.or(restorable).map_or(since, Timestamp);
     let overdue = is_due(now, last, u64::from(settings.overdue_h) * HOUR_MS);
     station.alarms.stands(now, Alarm::BackupOverdue, overdue);
 }
@@ -778,7 +820,7 @@ mod tests {
         for (bad, buffer) in [(0, 512), (1, 512), (1, 4096), (2, 5000), (2, 100_000)] {
             let bytes = vec![7; 3 * 4096];
             let file = Worn(io::Cursor::new(bytes.clone()), bad);
-            let mut content = Exactly { file, left: 3 * PAGE_BYTES, at: 0, zeros: Vec::new() };
+            let mut content = Exactly { file, left: 3 * PAGE_BYTES, at: 0, short: false, zeros: Vec::new() };
             let (mut all, mut piece) = (Vec::new(), vec![0; buffer]);
             loop {
                 match content.read(&mut piece).unwrap() {

@@ -13,6 +13,7 @@ use protocol::envelope::Envelope;
 use protocol::evidence::Evidence;
 use protocol::keys::KeyError;
 use protocol::parcel::{Manifest, ParcelError};
+use protocol::receipt::Outcome;
 use protocol::trust::TrustError;
 use protocol::{Crossing, Digest, Reason, Signed, Timestamp};
 use spool::{Disk, Outlet, Seen, State, is_litter};
@@ -260,6 +261,13 @@ fn answered(
     if known.as_ref().is_some_and(|known| known.state == State::Lost && !known.custody_passed) {
         // It was here before the disk was lost, and nobody can say that it was delivered: it comes in and waits.
         return Ok(None);
+    }
+    if known.as_ref().is_none_or(|known| known.state == State::Arrived && !known.admitted)
+        && let Some(ended) = sealing::ended_here(station, &came.parcel, &envelope.bundle)?
+    {
+        // The ledger lost the record of it.
+        let refused = ended.reason.filter(|_| ended.outcome == Outcome::Refused);
+        return parcel(refused.unwrap_or(Reason::Duplicate));
     }
     let ours =
         known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));

@@ -34,6 +34,8 @@ use crate::witness;
 const STAGE: &str = "receipts";
 /// A receipt file is one signed receipt of a few hundred bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024;
+/// So many bytes of receipts go into one batch: what else stands in it finds room below [`ReceiptBatch::BYTES_MAX`].
+const BATCH_BYTES_MAX: usize = ReceiptBatch::BYTES_MAX / 2;
 /// Receipts gather this long before they take a number of a one-way crossing: a batch costs a record and a frame.
 const GATHER_MS: u64 = 1_000;
 /// Where a gate moves files both ways the gap report goes back through it, once numbers have been missing for so long: as
@@ -386,12 +388,16 @@ pub fn batch(
     reports: bool,
     now: Timestamp,
 ) -> Result<Option<BundleId>, StationError> {
-    let (mut files, mut receipts) = (Vec::new(), Vec::new());
+    let (mut files, mut receipts, mut size) = (Vec::new(), Vec::new(), 0);
     let octets = |bytes: Vec<u8>| OctetString::new(bytes).ok();
     for path in waiting(station, crossing, peer, now)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match read_small(&path, RECEIPT_BYTES_MAX) {
             Ok(bytes) => {
+                size += bytes.len();
+                if size > BATCH_BYTES_MAX {
+                    break;
+                }
                 receipts.extend(octets(bytes));
                 station.retries.done(&name);
                 files.push(path);
@@ -766,6 +772,11 @@ fn fitting(
     now: Timestamp,
 ) -> Result<Option<Taking>, StationError> {
     let known = station.spool.parcel(&receipt.parcel)?;
+    if known.is_none() && station.spool.records_may_return() {
+        // Passed over now, it would not come again.
+        station.alarms.raise(now, Alarm::LedgerDamaged);
+        return Err(StationError::RecordUnread { id: receipt.parcel });
+    }
     if known.as_ref().is_none_or(|known| known.state == spool::State::Lost) {
         return lost_known(station, &receipt, known.as_ref(), now).map(|()| None);
     }

@@ -133,6 +133,8 @@ pub struct Restored {
     pub lost: Vec<Record>,
     /// Records of the old log that are lost, reported by it before or not.
     pub records_lost: Vec<Range>,
+    /// Claimed drops that are not whole in the backup: where they lie now, for a person to look at.
+    pub spoiled_drops: Vec<PathBuf>,
 }
 
 /// Restores.
@@ -146,6 +148,7 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
     let old = &verified.head;
     let mut restoring = Restoring::begin(&plan.setup.root, node, old.ledger.log, disk)?;
     let (files, bytes) = unpack(plan, &mut restoring)?;
+    let spoiled_drops = restoring.set_spoiled_drops_aside()?;
     // What was not in the backup because it was empty, and the modes of what apps and people share.
     spool::create(plan.setup)?;
     let note = Checkpoint::parse_unverified(&restoring.old_checkpoint()?);
@@ -195,7 +198,7 @@ pub fn restore(plan: &RestorePlan<'_>) -> Result<Restored, RestoreError> {
         state_version: old.state_version,
     };
     restoring.finish(&succession)?;
-    Ok(Restored { backup: verified, files, bytes, log, told, lost, records_lost: holding.lost })
+    Ok(Restored { backup: verified, files, bytes, log, told, lost, records_lost: holding.lost, spoiled_drops })
 }
 
 /// Who signs: a card of an operator in the trust folder.
@@ -287,6 +290,7 @@ impl Restored {
             "records_lost_at_least": self.told.lost_records(&old.ledger),
             "ledger_records_lost": count(&self.records_lost),
             "ledger_lost": ranges(&self.records_lost),
+            "spoiled_drops": self.spoiled_drops,
             "lost": self.lost.len(),
             "lost_parcels": rows,
         })

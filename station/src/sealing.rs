@@ -23,7 +23,7 @@ use protocol::parcel::{
     CustodyEntry, FileEntry, LABEL_BYTES_MAX, LABELS_MAX, Label, Manifest, ParcelStatement, Priority, VERSION,
     link_digest,
 };
-use protocol::receipt::ReceiptBatch;
+use protocol::receipt::{Outcome, Receipt, ReceiptBatch};
 use protocol::tree;
 use protocol::trust::Use;
 use protocol::{BundleId, Crossing, Name, ParcelId, Reason, Signed, Statement as _, Timestamp, Verdict};
@@ -498,6 +498,20 @@ fn read_evidence(path: &Path) -> Result<Option<Evidence>, StationError> {
 /// The receipts kept with the evidence of a bundle.
 pub fn kept_receipts(station: &Station, parcel: &ParcelId, bundle: &BundleId) -> Result<Vec<Vec<u8>>, StationError> {
     Ok(read_evidence(&evidence_path(station, parcel, bundle))?.map(|kept| kept.receipts).unwrap_or_default())
+}
+
+/// What this node itself said at the end of a bundle, as its evidence has it: known even where the ledger lost the record.
+pub(crate) fn ended_here(
+    station: &Station,
+    parcel: &ParcelId,
+    bundle: &BundleId,
+) -> Result<Option<Receipt>, StationError> {
+    let receipts = kept_receipts(station, parcel, bundle)?.into_iter();
+    // Ours, from our own disk: nobody else writes there.
+    let receipts =
+        receipts.filter_map(|bytes| Signed::parse::<Receipt>(&bytes).ok()?.read_unverified::<Receipt>().ok());
+    let mut ours = receipts.filter(|receipt| receipt.node == station.node);
+    Ok(ours.find(|receipt| matches!(receipt.outcome, Outcome::Delivered | Outcome::Refused)))
 }
 
 /// What is known of a bundle, to be kept for the auditor.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protocol::der_types::Octets;
 use protocol::parcel::ParcelStatement;
 use protocol::signer::{self, SignError};
 use protocol::trust::Use;
@@ -68,6 +69,14 @@ pub enum StationError {
         parcel: ParcelId,
         /// Which.
         bundle: BundleId,
+    },
+    /// A parcel or bundle that is not on record, at a start that could not read all records.
+    #[error(
+        "{id} is not on record, and this start could not read all records: what came about it waits for the next start (see ledger-damaged in docs/operations.md)"
+    )]
+    RecordUnread {
+        /// Of the parcel, or of the bundle where that is all that is known.
+        id: Octets<16>,
     },
     /// Nobody signs.
     #[error("signing: {0}")]

@@ -614,6 +614,11 @@ fn a_backup_of_a_ledger_that_lost_records_and_their_leaves_is_restored_and_says_
     let good = back_up(&to, now);
     assert!(good.spoiled >= 2 && good.records_lost > 100 && good.not_restorable.is_none(), "{good:?}");
     assert!(has_failed(&to) && whole.file.exists());
+    // A disk that stays so must not keep every backup; the whole one stays.
+    let far = now.plus_ms(40 * 24 * HOUR_MS);
+    let next = back_up(&to, far);
+    assert!(next.spoiled > 0 && next.file.exists() && whole.file.exists() && !good.file.exists());
+    let good = next;
     drop(to);
     wipe(extranet);
     let restored = restore_from(&office, extranet, &good.file, &[], Disk::real(), now).unwrap();
@@ -648,6 +653,9 @@ fn a_backup_whose_ledger_gives_another_head_is_kept_told_and_takes_no_older_one_
     assert!(has_failed(&to) && whole.file.exists() && bad.file.exists());
     let shown = station::backup::read_state(&to.station.spool).good.unwrap();
     assert_eq!(shown.not_restorable, bad.not_restorable);
+    // One from which nothing comes back is none, when it is asked how old the last one is.
+    let state = station::backup::read_state(&to.station.spool);
+    assert_eq!((state.restorable_at_ms, state.whole.as_ref()), (Some(START.0), Some(&whole.file)));
     drop(to);
     wipe(extranet);
     let refused = restore_from(&office, extranet, &bad.file, &[], Disk::real(), now);
@@ -658,6 +666,44 @@ fn a_backup_whose_ledger_gives_another_head_is_kept_told_and_takes_no_older_one_
     // It is simply run again with the older one.
     restore_from(&office, extranet, &whole.file, &[], Disk::real(), now).unwrap();
     extranet.open(now).unwrap();
+}
+
+#[test]
+fn a_claimed_drop_that_a_backup_could_not_read_whole_is_never_sealed_by_a_node_put_back() {
+    let office = office();
+    let internet = &office.internet;
+    let (from, power) = on_a_dying_disk(internet, START);
+    let claimed = internet.layout().claimed(&name("applications"));
+    let form = || {
+        let mut form = tests::papers::application_form(1).into_bytes();
+        form.resize(3 * 4096, b' ');
+        form
+    };
+    let (lost, folder, kept) = (
+        format!("{}.a.json", "a1".repeat(16)),
+        format!("{}.case", "b2".repeat(16)),
+        format!("{}.c.json", "c3".repeat(16)),
+    );
+    fs::create_dir(claimed.join(&folder)).unwrap();
+    let inside = format!("{folder}/application.json");
+    for file in [&lost, &inside, &kept] {
+        fs::write(claimed.join(file), form()).unwrap();
+    }
+    for file in [&lost, &inside] {
+        power.spoil(&claimed.join(file), 4096).unwrap();
+    }
+    let good = back_up(&from, START);
+    assert_eq!((good.spoiled, has_failed(&from)), (2, true));
+    drop(from);
+    wipe(internet);
+    let restored = restore_from(&office, internet, &good.file, &[], Disk::real(), START).unwrap();
+    assert_eq!(names(&claimed), [kept]);
+    let aside: Vec<&str> =
+        restored.spoiled_drops.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(aside, [&lost, &folder]);
+    assert!(restored.spoiled_drops.iter().all(|path| path.exists() && path.starts_with(internet.layout().restored())));
+    assert_eq!(restored.to_json(START)["spoiled_drops"].as_array().unwrap().len(), 2);
+    internet.open(START).unwrap();
 }
 
 /// Seconds that a backup and a restore take, printed. `TRILOCK_SOAK=1` makes 10 GiB and a million records of it,

@@ -190,6 +190,11 @@ impl Segments {
         self.files(|load| load.doubt)
     }
 
+    /// The newest epoch that stands in a file.
+    pub(crate) fn newest_epoch(&self) -> u64 {
+        self.loads.values().map(|load| load.epoch).max().unwrap_or(0)
+    }
+
     /// Files that are kept for what may stand in them.
     pub(crate) fn kept(&self) -> Vec<PathBuf> {
         self.files(Load::is_kept)

@@ -273,6 +273,26 @@ fn records_that_could_not_be_read_for_a_moment_cost_no_bundle_of_their_time() {
     }
 }
 
+/// The records of a process are lost, the beginning of its epoch among them, and the clock stands an hour back: what it
+/// numbered stands in the outbox, and none of those numbers is used again.
+#[test]
+fn an_epoch_whose_records_are_lost_does_not_begin_again_while_a_bundle_of_it_stands_in_the_outbox() {
+    let world = World::new();
+    drop(world.open());
+    let spool = Spool::open(Setup { now: Timestamp(world.setup().now.0 + 3_600_000), ..world.setup() }).unwrap();
+    let (epoch, sequence) = spool.next_number(HOP).unwrap();
+    spool.outbox(HOP).stage(&[Small { epoch, ..small(1, sequence) }]).unwrap();
+    spool.record(accepted(id(1), id(1), epoch, sequence), Local::none()).unwrap();
+    spool.write_checkpoint().unwrap();
+    drop(spool);
+    fs::remove_file(world.dir.path().join("index/index.redb")).unwrap();
+    let records = world.segments().pop().unwrap().path;
+    fs::write(&records, vec![0; usize::try_from(fs::metadata(&records).unwrap().len()).unwrap()]).unwrap();
+    let spool = world.open();
+    assert!(!damaged(&spool).is_empty());
+    assert!(spool.next_number(HOP).unwrap().0 > epoch);
+}
+
 /// What the disk did not give at the first reading of a start, and gave at the second: nothing is lost, and what a later
 /// process leaves half done is known for what it is.
 #[test]

@@ -290,6 +290,18 @@ fn told(value: &Value, out: &Words) -> String {
             value.get("ledger_lost").and_then(Value::as_str).unwrap_or_default(),
         ));
     }
+    let spoiled: Vec<&str> =
+        value.get("spoiled_drops").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    if !spoiled.is_empty() {
+        lines.push(format!(
+            "{}: {}",
+            out.pick(
+                "drops that the old disk did not give whole when the backup was made; they are not sealed, ask their apps to drop them again",
+                "备份时旧磁盘未能完整读出的投递件，不予封装，请业务系统重新投递"
+            ),
+            spoiled.join(", ")
+        ));
+    }
     for row in value.get("lost_parcels").and_then(Value::as_array).into_iter().flatten() {
         lines.push(format!("  {row}"));
     }
