@@ -7,7 +7,9 @@
 //! listing. Without a signature nobody was asked, and the next intake takes the folder away. With one, the same command goes
 //! on: what lies aside is held against the signed listing, the same request is put again (the node records it once), and the
 //! rename is the commit. Where nothing lies aside any more and the node's answer says done, the rename was done: the same
-//! command holds the medium against what was signed, says so, and puts nothing there a second time.
+//! command holds the medium against what was signed, says so, and puts nothing there a second time. Run from another folder,
+//! where none of its papers lie, the command asks anew, and the node knows the listing: what it has on record for this route
+//! is not put there, unless the operator signs that it is wanted again.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +78,9 @@ pub(crate) enum IntakeError {
     /// What an earlier intake left is proof of it.
     #[error("{} is there already", path.display())]
     OldListing { path: PathBuf },
+    /// The papers of the first time stay, also where it is wanted again.
+    #[error("{} is there already, of an earlier intake of this name", path.display())]
+    FirstListing { path: PathBuf },
     /// What lies in an inlet becomes a parcel.
     #[error("the listing {} would lie in an inlet", path.display())]
     ListingInInlet { path: PathBuf },
@@ -143,6 +148,26 @@ pub(crate) struct Intake {
     /// .sig behind it. Both stay in this zone
     #[arg(long, value_name = "FILE")]
     pub(crate) listing: Option<PathBuf>,
+    /// Take it in although the node has the very same files on record for this route: signed, and on record
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+/// The action of a request, and its word where files are wanted a second time.
+const AGAIN: &str = "again";
+const AGAIN_YES: &str = "yes";
+/// How a node answers that has the same files on record.
+const TAKEN_IN: &str = "taken-in";
+
+/// What is told of an intake that came to its end.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    /// Now.
+    Now,
+    /// An earlier command brought it there; its papers are here.
+    Before,
+    /// The node has the same files on record, by an intake whose papers are elsewhere.
+    OnRecord(&'a Answer),
 }
 
 struct Found {
@@ -174,10 +199,10 @@ impl Intake {
         if let Some((paper, request, aside)) = begun(&name, &route, &inlet, &place, &papers)? {
             return finish(voice, &desk, &disk, (&paper, &request), aside, &place, &papers);
         }
-        if ended(voice, &desk, &disk, &source, (&name, &route), &place, &papers)? {
+        if ended(voice, &desk, &disk, &source, (&name, &route, self.again), &place, &papers)? {
             return Ok(());
         }
-        nothing_is_stuck(&desk, &inlet)?;
+        nothing_is_stuck(&desk, &disk, &inlet)?;
         put_aside_unused(voice, &desk, (&name, &route), &papers)?;
         if is_there(&place) {
             let what = if same(voice, &source, &place) { Standing::Same } else { Standing::Other };
@@ -202,13 +227,14 @@ impl Intake {
         bar.finish_and_clear();
         let written = copied.and_then(|digests| {
             let text = listing_of(&files, &digests);
-            let arguments = [
+            let mut arguments = vec![
                 ("name", name.clone()),
                 ("route", route.to_string()),
                 ("listing", Suite::Std.digest(text.as_bytes()).to_string()),
                 ("files", files.len().to_string()),
                 ("bytes", total.to_string()),
             ];
+            arguments.extend(self.again.then(|| (AGAIN, AGAIN_YES.to_owned())));
             // The time of the asking: a large medium is copied for longer than a request is believed.
             let paper = desk.sign_as(id, &person, "intake", &arguments, crate::now())?;
             are_free(&place, &papers)?;
@@ -220,8 +246,9 @@ impl Intake {
             Ok((digests, paper))
         });
         let (digests, paper) = written.inspect_err(|_| forget(&disk, aside.path(), &[]))?;
-        voice.during(voice.waiting(), || put(&desk, &disk, &paper, &aside, &place, (&papers, false)))?;
-        tell(voice, &place, &papers, &person.card.holder, (&files, &digests), false);
+        let known = voice.during(voice.waiting(), || put(&desk, &disk, &paper, &aside, &place, (&papers, false)))?;
+        let end = known.as_deref().map_or(End::Now, End::OnRecord);
+        tell(voice, &place, &papers, &person.card.holder, (&files, &digests), end);
         Ok(())
     }
 }
@@ -233,7 +260,7 @@ fn ended(
     desk: &Desk,
     disk: &Disk,
     source: &Folder,
-    (name, route): (&str, &Name),
+    (name, route, again): (&str, &Name, bool),
     place: &Path,
     papers: &[PathBuf; 2],
 ) -> Result<bool, IntakeError> {
@@ -241,6 +268,10 @@ fn ended(
         return Ok(false);
     }
     let Some((_, request)) = signed_before(name, route, &papers[1])? else { return Ok(false) };
+    // Who wants it a second time is not told that it is there: its papers need another place.
+    if again && request.argument(AGAIN).is_none() {
+        return Err(IntakeError::FirstListing { path: papers[1].clone() });
+    }
     let answer = desk.answered(&request.id)?;
     match &answer {
         // It died while it took back what was refused: nothing of it is on record.
@@ -271,14 +302,21 @@ fn ended(
     {
         lay_marker(disk, place, &marker)?;
     }
-    tell(voice, place, papers, &request.person, (&files, &digests), true);
+    tell(voice, place, papers, &request.person, (&files, &digests), End::Before);
     Ok(true)
 }
 
 /// An intake of which the papers lie elsewhere is not passed by: what is taken in beside it may be the same content, and its
 /// own raw copy would stay in the inlet, seen by nobody.
-fn nothing_is_stuck(desk: &Desk, inlet: &Path) -> Result<(), IntakeError> {
+fn nothing_is_stuck(desk: &Desk, disk: &Disk, inlet: &Path) -> Result<(), IntakeError> {
     let Some((request, aside)) = aside::stuck(inlet) else { return Ok(()) };
+    // It died while it took back what the node has on record already.
+    if desk.answered(&request)?.is_some_and(|answer| answer.code == TAKEN_IN)
+        && let Left::Here(left) = Aside::left(inlet, &request)
+    {
+        disk.remove_tree(left.path()).map_err(|cause| write_error(left.path(), cause))?;
+        return nothing_is_stuck(desk, disk, inlet);
+    }
     let asked = desk.layout.desk_requests().join(request_name(&request));
     let bytes = folder::read_file(&asked, SIGNATURE_BYTES_MAX).ok();
     let said = bytes.and_then(|bytes| Signed::parse::<Request>(&bytes).ok()?.read_unverified::<Request>().ok());
@@ -402,8 +440,9 @@ fn finish(
     if !is_there(&papers[0]) {
         write_paper(disk, &papers[0], text.as_bytes())?;
     }
-    voice.during(voice.waiting(), || put(desk, disk, paper, &aside, place, (papers, true)))?;
-    tell(voice, place, papers, &request.person, (&files, &digests), false);
+    let known = voice.during(voice.waiting(), || put(desk, disk, paper, &aside, place, (papers, true)))?;
+    let end = known.as_deref().map_or(End::Now, End::OnRecord);
+    tell(voice, place, papers, &request.person, (&files, &digests), end);
     Ok(())
 }
 
@@ -426,16 +465,32 @@ fn tell(
     papers: &[PathBuf; 2],
     who: &Name,
     (files, digests): (&[Found], &[Digest]),
-    before: bool,
+    end: End<'_>,
 ) {
     let (language, total) = (voice.language, files.iter().map(|file| file.bytes).sum());
     let (count, amount, to, list) = (files.len(), size(total), place.display(), papers[0].display());
+    let [listing, signature] = papers;
+    let (here, earlier) = match end {
+        End::OnRecord(answer) => (None, answer.details.get("earlier")),
+        End::Now | End::Before => (Some((listing, signature)), None),
+    };
     voice.object(&json!({
-        "code": "taken-in", "inlet": place, "listing": papers[0], "signature": papers[1], "operator": who, "bytes": total,
-        "before": before,
+        "code": TAKEN_IN, "inlet": place, "listing": here.map(|papers| papers.0), "signature": here.map(|papers| papers.1), "operator": who, "bytes": total,
+        "before": !matches!(end, End::Now), "earlier": earlier,
         "files": files.iter().zip(digests).map(|(f, d)| json!({"path": f.path, "bytes": f.bytes, "sha256": d.to_string()})).collect::<Vec<_>>(),
     }));
-    if before {
+    if let End::OnRecord(answer) = end {
+        let what = language.pick(&answer.message_en, &answer.message_zh);
+        voice.line(&say!(
+            language,
+            "already taken in: {what}. Nothing was put into the inlet",
+            "此前已提交：{what}。未放入投递口"
+        ));
+        let remedy = answer.details.get(language.pick("remedy_en", "remedy_zh")).and_then(serde_json::Value::as_str);
+        remedy.inspect(|remedy| voice.line(remedy));
+        return;
+    }
+    if matches!(end, End::Before) {
         voice.line(&say!(
             language,
             "already taken in: what is on the medium was signed, is on record and went into the inlet before. Do nothing; do not take it in under another name",
@@ -485,7 +540,8 @@ impl Intake {
     }
 }
 
-/// Asks, and lets the drop appear. Only where the node was not asked, or said no, does what was copied go.
+/// Asks, and lets the drop appear. Only where the node was not asked, or said no, does what was copied go. Gives the node's
+/// answer where it has the same files on record.
 fn put(
     desk: &Desk,
     disk: &Disk,
@@ -493,14 +549,19 @@ fn put(
     aside: &Aside,
     place: &Path,
     (papers, again): (&[PathBuf; 2], bool),
-) -> Result<(), IntakeError> {
+) -> Result<Option<Box<Answer>>, IntakeError> {
     let aside = aside.path();
     use spool::desk::DeskError::CannotAsk;
     match desk.put(paper, CARRY_WAIT_MS) {
         Ok(answer) => {
             let not_laid = |cause| IntakeError::NotLaid { aside: aside.to_owned(), place: place.to_owned(), cause };
             disk.rename_new(aside, place).map_err(not_laid)?;
-            marker_of(&answer, place).map_or(Ok(()), |marker| lay_marker(disk, place, &marker))
+            marker_of(&answer, place).map_or(Ok(()), |marker| lay_marker(disk, place, &marker))?;
+            Ok(None)
+        }
+        Err(DeskError::Refused(answer)) if answer.code == TAKEN_IN => {
+            forget(disk, aside, papers);
+            Ok(Some(answer))
         }
         // An earlier run may have asked: a request that is too old by now may be on record all the same.
         Err(no @ (DeskError::Refused(_) | DeskError::Ask(CannotAsk { .. }))) if may_forget(&no, again) => {

@@ -236,11 +236,11 @@ fn the_rows_of_an_intake_have_the_fields_that_scripts_were_promised() {
     run(intake(&stage.office.dir.join("nowhere"), 0), &|words| ends(3, "missing", words));
     run(intake(&from, 1), &|words| ends(1, "role", words));
     run(intake(&from, 0), &|words| {
-        let row = says(words, "taken-in", "before bytes code files inlet listing operator signature");
+        let row = says(words, "taken-in", "before bytes code earlier files inlet listing operator signature");
         assert_eq!((fields(&row["files"][0]), &row["before"]), ("bytes path sha256".to_owned(), &false.into()));
     });
     run(intake(&from, 0), &|words| {
-        let row = says(words, "taken-in", "before bytes code files inlet listing operator signature");
-        assert_eq!(row["before"], true);
+        let row = says(words, "taken-in", "before bytes code earlier files inlet listing operator signature");
+        assert_eq!((&row["before"], row["earlier"].is_null()), (&true.into(), true));
     });
 }

@@ -19,9 +19,9 @@ use protocol::suite::{Digest, Suite};
 use protocol::tree;
 
 use crate::disk::{Disk, PAGE_BYTES};
-use crate::levels::{DIGEST_BYTES, LEVELS_MAX, UNKNOWN};
+use crate::levels::{LEVELS_MAX, UNKNOWN};
 use crate::ranges::Ranges;
-use crate::segment::{self, Found, Frames, Health, SEGMENT_READ_BYTES_MAX, Segment};
+use crate::segment::{self, DIGEST_BYTES, Found, Frames, Health, SEGMENT_READ_BYTES_MAX, Segment};
 use crate::snapshot::Item;
 use crate::spool::SpoolError;
 

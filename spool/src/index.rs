@@ -1,4 +1,4 @@
-//! The lookup over the ledger: parcels, bundles, labels, counts, numbers, and acts of people, in one redb file. Decides nothing, and may
+//! The lookup over the ledger: parcels, bundles, labels, counts, numbers, acts of people and what they brought, in one redb file. Decides nothing, and may
 //! be deleted at any time: the ledger gives it again.
 //!
 //! Groups of records are committed without a sync and with the number of records applied; now and then a commit is
@@ -23,6 +23,7 @@ use protocol::{BundleId, Crossing, Digest, Name, ParcelId, Timestamp};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::acts::{self, Act, ActFilter, TripOnRecord, Way};
+use crate::brought;
 use crate::changes::{BUNDLES, Bundle, COUNTS, Changes, Known, LABELS, NUMBERS, PARCELS, label_key};
 use crate::disk::Disk;
 use crate::gaps::{Book, RowKey};
@@ -37,7 +38,7 @@ use crate::state::{ParcelState, Sent, State};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Another form of rows: an older index is built anew.
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
 /// What an index says until the logs before the present one are all applied.
 const NO_LOG: u64 = 0;
 /// Records between two durable commits: what a start after a crash applies again, a tenth of a second.
@@ -193,6 +194,7 @@ impl Index {
             txn.open_table(NUMBERS)?;
             neighbours::prepare(txn)?;
             acts::prepare(txn)?;
+            brought::prepare(txn)?;
             let mut meta = txn.open_table(META)?;
             if meta.get("version")?.is_none() {
                 meta.insert("version", &VERSION.to_be_bytes()[..])?;
@@ -489,6 +491,17 @@ impl Index {
         self.read(|txn| acts::acts(txn, filter, limit))
     }
 
+    /// The record of the survey files that were last brought to a route with this listing.
+    pub(crate) fn brought(
+        &self,
+        route: &Name,
+        listing: &Digest,
+        ledger: &Ledger,
+    ) -> Result<Option<Record>, SpoolError> {
+        self.settle(ledger)?;
+        self.read(|txn| brought::last(txn, route, listing))
+    }
+
     pub(crate) fn trip(
         &self,
         crossing: Crossing,
@@ -548,6 +561,7 @@ impl Index {
             txn.delete_table(NUMBERS)?;
             neighbours::clear(txn)?;
             acts::clear(txn)?;
+            brought::clear(txn)?;
             txn.open_table(PARCELS)?;
             txn.open_table(BUNDLES)?;
             txn.open_table(LABELS)?;
@@ -591,6 +605,7 @@ impl<'a> Group<'a> {
         }
         neighbours::apply(self.txn, record)?;
         acts::apply(self.txn, log, number, record)?;
+        brought::apply(self.txn, record, local)?;
         self.changes.take(&self.known, &mut self.follower.book, self.node, record, local)
     }
 

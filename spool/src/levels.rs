@@ -26,8 +26,8 @@ use protocol::suite::{Digest, Suite};
 use protocol::tree;
 
 use crate::disk::{Disk, is_unreadable};
+use crate::segment::DIGEST_BYTES;
 
-pub(crate) const DIGEST_BYTES: u64 = 32;
 /// The suffix of levels that could not be read everywhere.
 const ASIDE: &str = "damaged";
 /// The suffix of levels that are to take the place of those.

@@ -65,6 +65,8 @@ mod arrivals;
 #[cfg(feature = "owner")]
 mod bell;
 #[cfg(feature = "owner")]
+mod brought;
+#[cfg(feature = "owner")]
 mod carried;
 #[cfg(feature = "owner")]
 mod changes;

@@ -19,12 +19,13 @@ use protocol::ledger::{LOCAL_BYTES_MAX, Local, RECORD_BYTES_MAX, Record};
 use protocol::suite::Digest;
 
 use crate::disk::Disk;
-use crate::levels::DIGEST_BYTES;
 
 /// A segment is closed above this: small enough to be written anew at every start, some 50,000 records.
 pub const SEGMENT_BYTES: usize = 16 << 20;
 /// A segment may grow over [`SEGMENT_BYTES`] by one group of records; a larger file is none of ours.
 pub const SEGMENT_READ_BYTES_MAX: u64 = 256 << 20;
+/// Of a record's leaf, as the tree's files keep it.
+pub(crate) const DIGEST_BYTES: u64 = 32;
 const MAGIC: &[u8; 8] = b"TRILOCKL";
 const SALT_BYTES: usize = 32;
 /// Unreadable records in a row that are stepped over: a spoiled page of 4 KiB holds fewer.

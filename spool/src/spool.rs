@@ -796,6 +796,10 @@ impl Spool {
     pub fn acts(&self, filter: &ActFilter, limit: usize) -> Result<Vec<Act>, SpoolError> {
         self.0.index.acts(filter, limit, &self.0.ledger)
     }
+    /// The record of the survey files that were last brought to a route with this listing.
+    pub fn brought(&self, route: &Name, listing: &Digest) -> Result<Option<Record>, SpoolError> {
+        self.0.index.brought(route, listing, &self.0.ledger)
+    }
     /// A trip of the ferry that was staged or imported here.
     pub fn trip(&self, crossing: Crossing, way: Way, trip: u64) -> Result<Option<TripOnRecord>, SpoolError> {
         self.0.index.trip(crossing, way, trip, &self.0.ledger)

@@ -57,6 +57,9 @@ const LIST_ROWS_MAX: usize = 10_000;
 /// Acts of one answer; the next page begins behind the last.
 const ACTS_MAX: usize = 1_000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
+/// What an operator signs who wants the same survey files to enter a second time.
+const AGAIN: &str = "again";
+const AGAIN_YES: &str = "yes";
 /// Lines of waybills that one answer looks into: some full discs.
 const LINES_MAX: usize = 100_000;
 
@@ -73,19 +76,44 @@ pub struct Refusal {
     pub chinese: String,
     /// What to do, in English and in Chinese.
     pub remedy: Option<(String, String)>,
+    /// What it is about, for the program that asked.
+    pub about: Option<Value>,
+    /// An honest mistake that changes nothing: told to whoever asked, and an alarm to nobody.
+    pub quiet: bool,
 }
 
 impl Refusal {
     /// A refusal.
     #[must_use]
     pub fn new(code: &'static str, english: &str, chinese: &str) -> Refusal {
-        Refusal { done: false, code, english: english.to_owned(), chinese: chinese.to_owned(), remedy: None }
+        Refusal {
+            done: false,
+            code,
+            english: english.to_owned(),
+            chinese: chinese.to_owned(),
+            remedy: None,
+            about: None,
+            quiet: false,
+        }
     }
 
     /// With what to do about it.
     #[must_use]
     pub fn with_remedy(self, english: &str, chinese: &str) -> Refusal {
         Refusal { remedy: Some((english.to_owned(), chinese.to_owned())), ..self }
+    }
+
+    /// What the program that asked can read of it.
+    fn details(&self) -> Value {
+        let mut details = self.about.clone().unwrap_or(Value::Null);
+        if let Some((english, chinese)) = &self.remedy {
+            let Value::Object(more) = json!({ "remedy_en": english, "remedy_zh": chinese }) else { return details };
+            match &mut details {
+                Value::Object(all) => all.extend(more),
+                none => *none = Value::Object(more),
+            }
+        }
+        details
     }
 }
 
@@ -187,14 +215,17 @@ fn answer_file(station: &Station, path: &Path, own: bool, now: Timestamp) -> Res
             Err(refusal) => {
                 if !refusal.done {
                     tracing::warn!(code = refusal.code, "{}", refusal.english);
+                }
+                if !refusal.done && !refusal.quiet {
                     station.alarms.raise(now, Alarm::RequestRefused);
                 }
+                let details = refusal.details();
                 Answer {
                     done: refusal.done,
                     code: refusal.code.to_owned(),
                     message_en: refusal.english,
                     message_zh: refusal.chinese,
-                    details: refusal.remedy.map_or(Value::Null, |(en, zh)| json!({ "remedy_en": en, "remedy_zh": zh })),
+                    details,
                 }
             }
         };
@@ -578,6 +609,12 @@ fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) 
     if was_recorded(station, request, |record| record.bytes == Some(bytes))? {
         return done;
     }
+    match station.spool.brought(&route, &listing)? {
+        Some(earlier) if earlier.digest == Some(request.id) => return done,
+        // Run again from another folder, `ferry intake` finds no papers of the first run: the same files would enter twice.
+        Some(earlier) if request.argument(AGAIN) != Some(AGAIN_YES) => return Ok(Err(taken_in(&earlier))),
+        _ => {}
+    }
     let kept = Kept { at: now, name: format!("{}.intake", request.id), bytes: signed.to_vec() };
     station.spool.keep_evidence(&[kept])?;
     let mut record = Record::new(Event::RequestAnswered, now);
@@ -586,6 +623,25 @@ fn brought(station: &Station, request: &Request, signed: &[u8], now: Timestamp) 
     let local = Local { name: Some(request.action.to_string()), labels: labels.cloned().collect() };
     station.spool.record(record, local)?;
     done
+}
+
+/// The same files were brought to this route before. What became of them is not asked: they may have been refused, held, or
+/// delivered long since, and only whoever wants them twice knows why.
+fn taken_in(earlier: &Record) -> Refusal {
+    let day = protocol::rollover::day(earlier.at);
+    let person = earlier.person.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = earlier.digest.map(|id| id.to_string()).unwrap_or_default();
+    let refusal = Refusal::new(
+        "taken-in",
+        &format!("the same files were taken in for this route on {day} (UTC) by {person}, request {id}"),
+        &format!("相同的文件已于 {day}（UTC）由 {person} 提交到该路由，请求 {id}"),
+    )
+    .with_remedy(
+        "do nothing; where they are wanted a second time (the first were refused, say), repeat the command with --again: that is signed and on record",
+        "无需操作；确需再次提交的（例如首次被拒绝），请加 --again 重复该命令：将签名并登记",
+    );
+    let about = json!({ "earlier": { "request": id, "day": day, "at_ms": earlier.at.0, "person": person } });
+    Refusal { about: Some(about), quiet: true, ..refusal }
 }
 
 /// An operator has compared the machine's clock with another and believes it.

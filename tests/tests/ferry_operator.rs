@@ -248,6 +248,103 @@ fn survey_files_come_in_by_the_commands_of_the_page() {
     });
 }
 
+/// What became of the drops of a route: their names and states, in the order of their parcels.
+fn outcomes(office: &Office, route: &str) -> Vec<(String, String)> {
+    let folder = office.spool("intranet").join("notices").join(route);
+    let notices = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
+        let notice: Value = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+        let text = |word: &str| notice.get(word).and_then(Value::as_str).map(str::to_owned);
+        Some((text("parcel")?, (text("name")?, text("state")?)))
+    });
+    let mut notices: Vec<_> = notices.collect();
+    notices.sort();
+    notices.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// The default place of a listing is the folder where the command is run: run again from another one, it finds no papers of
+/// the first run, and the node has taken the drop. And where the inlet waits for a marker, the marker is laid.
+#[test]
+fn survey_files_enter_once_wherever_the_command_is_run_again_and_the_marker_follows_where_the_inlet_waits_for_it() {
+    let route = |name: &str, intake: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = [\"intranet\", \"extranet\"]\ntypes = [\"review-result\"]\n\
+             priority = \"normal\"\nintake = \"{intake}\"\n"
+        )
+    };
+    with_office_of(&(route("survey", "rename") + &route("marked", "ready")), |office, _| {
+        let case = office.root.join("survey/case-7");
+        fs::create_dir_all(&case).unwrap();
+        fs::write(case.join("review.xml"), papers::review_result(7)).unwrap();
+        let taken = |office: &mut Office, route: &str, count: usize| {
+            let inlet = office.inlet("intranet", route);
+            let told = office.await_that(HOME, |office| {
+                let outcomes = outcomes(office, route);
+                (outcomes.len() == count && names(&inlet).is_empty()).then_some(outcomes)
+            });
+            told.unwrap_or_else(|| {
+                let log = fs::read_to_string(office.root.join("intranet/log")).unwrap_or_default();
+                panic!("{route}: {:?}, inlet {:?}: {log}", outcomes(office, route), names(&inlet))
+            })
+        };
+        // Routes that came after `init`: it is run once more, and the daemon is started anew.
+        office.kill("intranet").unwrap();
+        office.node_command("intranet", &["init"]).unwrap();
+        start_anew(office, "intranet");
+        for route in ["survey", "marked"] {
+            let intake = |folder: &str, options: &str| {
+                let inlet = "\"$ROOT/intranet/spool/inlet/";
+                format!(
+                    "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\nmkdir -p \"$ROOT/{folder}\"\ncd \"$ROOT/{folder}\"\n\
+                     ferry intake --medium \"$SURVEY/case-7\" --inlet {inlet}{route}\" \
+                     --key ~/keys/operator-ma.key.pem {options}\n"
+                )
+            };
+            let done = |office: &Office, folder: &str, options: &str| {
+                let output = run(office, &intake(&format!("{folder}-{route}"), options));
+                assert!(output.status.success(), "{route}: {}", words(&output));
+                words(&output)
+            };
+            done(office, "here", "");
+            let first = taken(office, route, 1);
+            assert_eq!(
+                first,
+                [("case-7".to_owned(), "stripped".to_owned())],
+                "{route}: it goes on, without its corners"
+            );
+            for (again, options) in [("elsewhere", ""), ("elsewhere", ""), ("there", "--name case-8")] {
+                let said = done(office, again, options);
+                for word in ["already taken in", "operator-ma", "--again", "Nothing was put into the inlet"] {
+                    assert!(said.contains(word), "{route}: {word}: {said}");
+                }
+                // The second command that is told so finds nothing of the first in its way.
+                assert_eq!(names(&office.root.join(format!("{again}-{route}"))), Vec::<String>::new(), "{route}");
+                let inlet = fs::read_dir(office.inlet("intranet", route)).unwrap();
+                let left: Vec<_> = inlet.flatten().map(|entry| entry.file_name()).collect();
+                let left: Vec<_> = left.iter().filter(|name| *name != ".claimed").collect();
+                assert!(left.is_empty(), "{route}: {left:?}");
+            }
+            let said = run(office, &intake(&format!("here-{route}"), "--again"));
+            assert_eq!(said.status.code(), Some(1), "{}", words(&said));
+            assert!(words(&said).contains("--listing"), "{}", words(&said));
+            done(office, "here", "--again --listing second.sha256");
+            // Had any of the others gone in, there were more.
+            assert_eq!(taken(office, route, 2), [first[0].clone(), first[0].clone()], "{route}");
+            assert!(done(office, "here", "--again --listing second.sha256").contains("already taken in"));
+        }
+        // The node that comes up again knows it too, and tells a program so.
+        start_anew(office, "intranet");
+        let output = run(
+            office,
+            "export TRILOCK_SPOOL=\"$ROOT/intranet/spool\"\n\
+             ferry intake \"$SURVEY/case-7\" --route survey --key ~/keys/operator-ma.key.pem --json",
+        );
+        let row: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(&output)));
+        assert_eq!((&row["code"], &row["before"]), (&"taken-in".into(), &true.into()));
+        assert_eq!((&row["earlier"]["person"], row["listing"].is_null()), (&"operator-ma".into(), true));
+        assert_eq!(taken(office, "survey", 2).len(), 2);
+    });
+}
+
 /// Signs, confirms and leaves on the medium.
 fn sign(trip: u64) -> String {
     format!(
@@ -355,6 +452,11 @@ fn allow_by_hand(office: &mut Office, node: &'static str, manual: &str) {
     let config = office.config(node);
     let text = fs::read_to_string(&config).unwrap().replacen("manual = true\n", "", 1);
     fs::write(&config, text.replacen("[node]\n", &format!("[node]\n{manual}"), 1)).unwrap();
+    start_anew(office, node);
+}
+
+/// The daemon of a node ends, and another one is at work.
+fn start_anew(office: &mut Office, node: &'static str) {
     office.kill(node).unwrap();
     let status = office.spool(node).join("status/status.json");
     fs::remove_file(&status).unwrap();

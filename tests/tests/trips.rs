@@ -548,6 +548,68 @@ fn the_listing_of_survey_files_is_kept_under_an_operators_signature_and_nobody_e
     assert_eq!((said.person.as_str(), said.argument("listing")), (OPERATOR, Some(listing.as_str())));
 }
 
+/// Run again from another folder, `ferry intake` knows nothing of the first run. The node does, by the listing.
+#[test]
+fn survey_files_on_record_are_not_brought_again_unless_that_is_wanted_whatever_the_node_went_through() {
+    let (mut office, now) = (Office::new(), START);
+    let second = office.intranet.config.routes.iter().find(|route| route.name == name("review-results")).cloned();
+    office.intranet.config.routes.push(station::config::RouteSettings { name: name("survey"), ..second.unwrap() });
+    let mut running = office.intranet.open(now).unwrap();
+    let listing = "5e".repeat(32);
+    let whole = |name, route, listing: &str| {
+        [("name", name), ("route", route), ("listing", listing), ("files", "3"), ("bytes", "40960")]
+            .map(|(what, value): (&'static str, &str)| (what, value.to_owned()))
+    };
+    let bring = |running: &Running, arguments: &[(&str, String)], now| {
+        let arguments: Vec<(&str, &str)> = arguments.iter().map(|(what, value)| (*what, value.as_str())).collect();
+        let id = twins::lay(running, &office.operator, OPERATOR, "intake", &arguments, now);
+        station::desk::step(&running.station, now).unwrap();
+        (id, twins::answer(running, &id))
+    };
+    let brought = |running: &Running| {
+        records(running, Event::RequestAnswered).iter().filter(|record| record.bytes == Some(40_960)).count()
+    };
+    let (first, answer) = bring(&running, &whole("case-7", "survey", &listing), now);
+    assert!(answer.done, "{answer:?}");
+    let next_day = now.plus_ms(DAY_MS);
+    for (opened, after) in ["at once", "after a restart", "with an index made anew"].into_iter().enumerate() {
+        if opened > 0 {
+            drop(running);
+            if opened > 1 {
+                fs::remove_dir_all(office.intranet.layout().index()).unwrap();
+            }
+            running = office.intranet.open(next_day).unwrap();
+        }
+        // Under another name it is the same all the same.
+        for called in ["case-7", "case-8"] {
+            let (id, answer) = bring(&running, &whole(called, "survey", &listing), next_day);
+            assert_eq!((answer.done, answer.code.as_str()), (false, "taken-in"), "{after}");
+            let earlier = &answer.details["earlier"];
+            assert_eq!(earlier["request"], json!(first.to_string()), "{after}");
+            assert_eq!((&earlier["day"], &earlier["person"]), (&json!("2026-11-22"), &json!(OPERATOR)), "{after}");
+            assert!(answer.message_en.contains("2026-11-22") && answer.message_zh.contains("2026-11-22"), "{answer:?}");
+            assert!(answer.details["remedy_en"].as_str().unwrap().contains("--again"), "{answer:?}");
+            let kept = running.station.spool.evidence_path(next_day, &format!("{id}.intake"));
+            assert!(!kept.exists() && brought(&running) == 1, "{after}");
+        }
+    }
+    // Another listing, and another route, are other intakes.
+    assert!(bring(&running, &whole("case-7", "survey", &"5f".repeat(32)), next_day).1.done);
+    assert!(bring(&running, &whole("case-7", "review-results", &listing), next_day).1.done);
+    let mut again = whole("case-7", "survey", &listing).to_vec();
+    again.push(("again", "yes".to_owned()));
+    let (wanted, answer) = bring(&running, &again, next_day);
+    assert!(answer.done && brought(&running) == 4, "{answer:?}");
+    let kept = fs::read(running.station.spool.evidence_path(next_day, &format!("{wanted}.intake"))).unwrap();
+    let said = Signed::parse::<protocol::request::Request>(&kept).unwrap();
+    let said = said.verify::<protocol::request::Request>(&office.operator.public()).unwrap();
+    assert_eq!(said.argument("again"), Some("yes"), "that it was wanted is signed and kept");
+    // The last one that is on record is named.
+    let (_, answer) = bring(&running, &whole("case-7", "survey", &listing), next_day);
+    assert_eq!(answer.details["earlier"]["request"], json!(wanted.to_string()));
+    assert_eq!(answer.details["earlier"]["day"], json!("2026-11-23"));
+}
+
 #[test]
 fn wherever_staging_dies_the_next_number_is_neither_the_same_nor_one_too_high() {
     let prepared = Office::new();

@@ -719,8 +719,8 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 ),
                 &say!(
                     l,
-                    "do not take it in again yet: ask whoever reads the node's records whether request {request} and a drop of this name stand there. Only where no drop came of it: keep {p} and its .sig, and name another with --listing",
-                    "请勿立即再次提交：请向节点记录的查阅人核实请求 {request} 及同名投递件是否在案。确认没有投递件后，再保存 {p} 及其 .sig，并用 --listing 指定其他文件名"
+                    "do not take it in again yet: keep {p} and its .sig, and name another with --listing: where the node has it on record it says since when, and takes nothing in. Where it does, and no drop came of it, ask whoever reads the node's records for request {request} before you add --again",
+                    "请勿立即再次提交：保存 {p} 及其 .sig，并用 --listing 指定其他文件名：节点已登记的会说明登记日期，不会重复放入。已登记但没有投递件的，请先向节点记录的查阅人核实请求 {request}，再加 --again"
                 ),
             )
         }
@@ -757,6 +757,22 @@ pub(super) fn intake(error: &IntakeError, l: Language) -> Failure {
                 l.pick(
                     "keep it with its .sig, and name another with --listing; nothing was put into the inlet",
                     "请将其与 .sig 一并保存，并用 --listing 指定其他文件名；未放入投递口",
+                ),
+            )
+        }
+        IntakeError::FirstListing { path } => {
+            let p = path.display();
+            failure(
+                REFUSED,
+                "listing-exists",
+                say!(
+                    l,
+                    "{p} is there already: the signature of the first intake of this name",
+                    "已有 {p}：此名首次提交的签名"
+                ),
+                l.pick(
+                    "keep it, and name another place for the papers of the second with --listing; nothing was put into the inlet",
+                    "请保存，并用 --listing 为再次提交指定其他文件名；未放入投递口",
                 ),
             )
         }
