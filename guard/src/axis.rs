@@ -248,6 +248,14 @@ fn unnumbered(lower: &[u8]) -> &[u8] {
     crate::octets::head(lower, end)
 }
 
+/// The ways a flat may face that name no axis.
+pub(crate) const OTHER_FRONTS: [&str; 2] = ["南向", "西向"];
+
+/// Is it one of those that do?
+pub(crate) fn is_front(key: &str) -> bool {
+    ["东向", "東向", "北向"].iter().any(|front| key.ends_with(front))
+}
+
 /// What stands behind the letter of an axis and is part of its name.
 const AXIS_RESTS: [&str; 13] =
     ["pos", "min", "max", "val", "value", "coord", "coords", "coordinate", "center", "zb", "zbz", "zuobiao", "axis"];

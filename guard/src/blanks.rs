@@ -10,6 +10,31 @@ use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 const DIGITS_MAX: usize = 4;
 /// Digits of all names and comments of one message at most; a point to the metre has ten or more.
 const DIGITS_ALL_MAX: usize = 8;
+/// Digits in a row in a namespace of one's own at most, but for a year.
+const GROUP_DIGITS_MAX: usize = 3;
+/// Namespaces with digits in them that software declares by itself.
+const KNOWN_NAMESPACES: [&str; 20] = [
+    "http://www.w3.org/XML/1998/namespace",
+    "http://www.w3.org/1998/Math/MathML",
+    "http://www.w3.org/1999/XSL/Transform",
+    "http://www.w3.org/1999/xhtml",
+    "http://www.w3.org/1999/xlink",
+    "http://www.w3.org/2000/09/xmldsig#",
+    "http://www.w3.org/2000/xmlns/",
+    "http://www.w3.org/2001/04/xmldsig-more#",
+    "http://www.w3.org/2001/04/xmlenc#",
+    "http://www.w3.org/2001/10/xml-exc-c14n#",
+    "http://www.w3.org/2001/XMLSchema",
+    "http://www.w3.org/2001/XMLSchema-instance",
+    "http://www.w3.org/2003/05/soap-envelope",
+    "http://www.w3.org/2005/08/addressing",
+    "http://www.w3.org/2007/05/xmldsig-more#",
+    "http://www.w3.org/2009/xmldsig11#",
+    "http://uri.etsi.org/01903/v1.3.2#",
+    "http://uri.etsi.org/01903/v1.4.1#",
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+];
 /// Characters of one comment at most.
 const TEXT_CHARS_MAX: usize = 256;
 
@@ -33,6 +58,14 @@ impl Blanks {
         text.chars().count() <= TEXT_CHARS_MAX && self.counts(text)
     }
 
+    /// May a message declare this namespace, beside what else has digits in it? Those that everybody declares say nothing;
+    /// of the others a year is the longest number.
+    pub(crate) fn take_namespace(&mut self, uri: &str) -> bool {
+        let is_year = |group: &str| group.len() == 4 && (group.starts_with("19") || group.starts_with("20"));
+        let is_short = |group: &str| group.chars().count() <= GROUP_DIGITS_MAX || is_year(group);
+        KNOWN_NAMESPACES.contains(&uri) || uri.split(|c| !is_digit(c)).all(is_short) && self.take_text(uri)
+    }
+
     fn counts(&mut self, text: &str) -> bool {
         let digits = digits(text);
         if digits > 0 && !self.known.contains(text) {
@@ -52,6 +85,10 @@ fn could_be_a_value(name: &str) -> bool {
 
 /// Digits as anybody writes them.
 fn digits(text: &str) -> usize {
+    text.chars().filter(|c| is_digit(*c)).count()
+}
+
+fn is_digit(c: char) -> bool {
     const WRITTEN: &str = "〇零一二三四五六七八九壹贰叁肆伍陆柒捌玖";
-    text.chars().filter(|c| c.is_numeric() || WRITTEN.contains(*c)).count()
+    c.is_numeric() || WRITTEN.contains(c)
 }

@@ -8,6 +8,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use crate::blanks::Blanks;
 use crate::rules::{LabelRule, Schema};
+use crate::sheet;
 
 /// Labels of one parcel; an index key each.
 pub(crate) const LABELS_MAX: usize = 64;
@@ -46,18 +47,33 @@ pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// What a type lists of elements and attributes: by their bare names, which are most of them, and by their paths.
 struct Allowed<'a> {
     elements: HashSet<&'a str>,
+    /// Elements that hold others and no words: listed with a slash at the end.
+    containers: HashSet<&'a str>,
     attributes: HashSet<&'a str>,
     paths: Vec<&'a str>,
 }
 
+/// What ends the name of an element that holds others and no words: `Head/`.
+pub(crate) const HOLDS_NO_WORDS: char = '/';
+
 impl<'a> Allowed<'a> {
     fn of(schema: &'a Schema) -> Option<Allowed<'a>> {
-        let mut allowed = Allowed { elements: HashSet::new(), attributes: HashSet::new(), paths: Vec::new() };
+        let mut allowed = Allowed {
+            elements: HashSet::new(),
+            containers: HashSet::new(),
+            attributes: HashSet::new(),
+            paths: Vec::new(),
+        };
         if schema.xml_allowed.is_empty() {
             return None;
         }
         for rule in &schema.xml_allowed {
+            let bare = rule.strip_suffix(HOLDS_NO_WORDS);
             match rule.strip_prefix('@') {
+                _ if bare.is_some_and(|name| !name.contains('/')) => {
+                    allowed.containers.extend(bare);
+                    allowed.elements.extend(bare);
+                }
                 Some(name) => _ = allowed.attributes.insert(name),
                 None if rule.contains('/') => allowed.paths.push(rule),
                 None => _ = allowed.elements.insert(rule),
@@ -80,33 +96,63 @@ impl<'a> Allowed<'a> {
 }
 
 /// Follows a message against its list. What a strip has emptied stays behind as a shell, listed or not: a shell is an
-/// element in which nothing stands, and whose name is no value itself.
+/// element in which nothing stands, and whose name is no value itself. Words stand in elements that hold no others: a
+/// list of names says nothing of what is written between them.
 struct Follower<'a> {
     allowed: Allowed<'a>,
     /// Depth of the element that is not listed, in which nothing may stand.
     shell: Option<usize>,
+    /// What was seen in each element that is open.
+    open: Vec<Within>,
     blanks: Blanks,
 }
 
-impl Follower<'_> {
+/// What was seen within an element so far.
+#[derive(Default)]
+struct Within {
+    words: bool,
+    elements: bool,
+}
+
+impl<'a> Follower<'a> {
+    fn new(allowed: Allowed<'a>) -> Follower<'a> {
+        Follower { allowed, shell: None, open: Vec::new(), blanks: Blanks::default() }
+    }
+
     /// The first thing in this tag that is not listed.
     fn open(&mut self, start: &BytesStart<'_>, path: &[String]) -> Option<String> {
         let local = start.local_name();
         let name: &str = local.as_ref();
+        if let Some(parent) = self.open.last_mut() {
+            parent.elements = true;
+            if parent.words {
+                return path.last().cloned();
+            }
+        }
+        self.open.push(Within::default());
         if self.shell.is_none() && !self.allowed.lists(path, start) {
             self.shell = Some(path.len());
+        }
+        let prefix = start.name().prefix();
+        if prefix.is_some_and(|prefix| !self.blanks.take(prefix.as_ref())) {
+            return Some(name.to_owned());
         }
         if self.shell.is_some() && !self.blanks.take(name) {
             return Some(name.to_owned());
         }
         start.attributes().with_checks(false).flatten().find_map(|attribute| {
             let whole = attribute.key.as_ref();
-            if whole == "xmlns" || whole.starts_with("xmlns:") {
-                return None;
-            }
             let local = attribute.key.local_name();
             let key: &str = local.as_ref();
             let told = || if self.shell.is_some() { name.to_owned() } else { format!("{name}/@{key}") };
+            if whole == "xmlns" || whole.starts_with("xmlns:") {
+                let fits = self.blanks.take(key) && self.blanks.take_namespace(&attribute.value);
+                return (!fits).then(|| format!("{name}/@xmlns"));
+            }
+            let prefix = attribute.key.prefix();
+            if prefix.is_some_and(|prefix| !self.blanks.take(prefix.as_ref())) {
+                return Some(format!("{name}/@{key}"));
+            }
             if is_of_the_schema(whole) {
                 return (!self.blanks.take_text(&attribute.value)).then(told);
             }
@@ -122,11 +168,19 @@ impl Follower<'_> {
 
     fn close(&mut self, depth: usize) {
         self.shell = self.shell.filter(|at| *at < depth);
+        self.open.pop();
     }
 
     /// Text, an entity or what else stands in the element `name`: is it out of place there?
-    fn is_strange(&self, name: &str, text: &str) -> bool {
-        !text.trim().is_empty() && (self.shell.is_some() || !fits_code(name, text))
+    fn is_strange(&mut self, name: &str, text: &str) -> bool {
+        if text.trim().is_empty() {
+            return false;
+        }
+        let holds_others = self.open.last_mut().is_some_and(|within| {
+            within.words = true;
+            within.elements
+        });
+        holds_others || self.shell.is_some() || self.allowed.containers.contains(name) || !fits_code(name, text)
     }
 }
 
@@ -140,9 +194,13 @@ fn is_of_a_style(words: &str) -> bool {
 }
 
 /// Codes of parcels and of units have a national form, and what stands under their names has it: 19 places, or 28 with
-/// the unit behind it. A number with a point is none. Several may stand there, and words such as 无.
+/// the unit behind it. A number with a point is none. Several may stand there, and words such as 无. A map sheet is one of
+/// a small scale.
 fn fits_code(name: &str, value: &str) -> bool {
     const CODES: [&str; 5] = ["BDCDYH", "ZDDM", "ZHDM", "ParcelID", "EstateNum"];
+    if sheet::is_key(name) {
+        return sheet::is_coarse(value);
+    }
     if !CODES.contains(&name) || !value.chars().any(char::is_numeric) {
         return true;
     }
@@ -165,7 +223,7 @@ pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
         stranger: None,
         labels: Vec::new(),
     };
-    let mut follower = Allowed::of(schema).map(|allowed| Follower { allowed, shell: None, blanks: Blanks::default() });
+    let mut follower = Allowed::of(schema).map(Follower::new);
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     loop {
@@ -349,8 +407,50 @@ mod tests {
             ("<m 三四五一=\"\" 二四一七=\"\" 五一二〇=\"\"/>", "m/@五一二〇"),
             ("<m><?a 1?></m>", "<?"),
             ("<!DOCTYPE m><m/>", "<!DOCTYPE"),
+            ("<m xmlns:p4851490_419=\"urn:x\"/>", "m/@xmlns"),
+            ("<m xmlns:p=\"urn:34512.417:51203.882\"/>", "m/@xmlns"),
+            ("<m xmlns=\"urn:345.124.175.120.388\"/>", "m/@xmlns"),
+            ("<m xmlns=\"urn:三四五一二\"/>", "m/@xmlns"),
+            ("<p4851490_419:m/>", "m"),
+            ("<m><a345:m/><a124:m/><a175:m/></m>", "m"),
+            ("<m p4851490_419:m=\"\"/>", "m/@m"),
         ] {
             assert_eq!(stranger(message, &["m"]).as_deref(), Some(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn words_stand_where_no_elements_do() {
+        let listed = ["Message/", "Head/", "BizMsgID", "bz", "m"];
+        for good in [
+            "<Message>\n<Head> <BizMsgID>17</BizMsgID>\n</Head><bz>无<!-- - -->无<![CDATA[无]]></bz></Message>",
+            "<Message><bz>&#26080;</bz></Message>",
+        ] {
+            assert_eq!(stranger(good, &listed), None, "{good}");
+        }
+        for (bad, told) in [
+            ("<Head>J1 34512.417 51203.882</Head>", "Head"),
+            ("<Head><BizMsgID>17</BizMsgID>34512.417 51203.882</Head>", "Head"),
+            ("<Head><![CDATA[34512.417]]></Head>", "Head"),
+            ("<Head>&#51;</Head>", "Head"),
+            ("<m>34512.417<bz/></m>", "m"),
+            ("<m><bz/>34512.417</m>", "m"),
+            ("<m><bz></bz><bz><bz/></bz>34512.417</m>", "m"),
+            ("<p:Head xmlns:p=\"urn:x\">34512.417</p:Head>", "Head"),
+        ] {
+            assert_eq!(stranger(bad, &listed).as_deref(), Some(told), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_map_sheet_is_one_of_a_small_scale() {
+        let listed = ["m", "@TFH", "TFH"];
+        for good in ["", "无", "H50G005010", "H50G005010,H50G005011", "J-50-5-(10)"] {
+            assert_eq!(stranger(&format!("<m TFH=\"{good}\"><TFH>{good}</TFH></m>"), &listed), None, "{good}");
+        }
+        for bad in ["51.50-46.25", "51-46", "34512.417", "J50K01230456", "某处"] {
+            assert_eq!(stranger(&format!("<m TFH=\"{bad}\"/>"), &listed).as_deref(), Some("m/@TFH"), "{bad}");
+            assert_eq!(stranger(&format!("<m><TFH>{bad}</TFH></m>"), &listed).as_deref(), Some("TFH"), "{bad}");
         }
     }
 
@@ -361,10 +461,11 @@ mod tests {
             "<m><points> <point/><point></point>\n</points></m>",
             "<m map=\"\"/>",
             "<m xmlns:a=\"b\"/>",
+            "<ns2:m xmlns:ns2=\"http://example.cn/bdc/2016\" xmlns:ns3=\"http://www.w3.org/2000/09/xmldsig#\"><ns2:m/></ns2:m>",
         ] {
             assert_eq!(stranger(message, &["m"]), None, "{message}");
         }
-        assert_eq!(stranger("<m><points/>1<m>2</m></m>", &["m"]), None, "the shell ends where it ends");
+        assert_eq!(stranger("<m><points/><m>2</m></m>", &["m"]), None, "the shell ends where it ends");
         assert_eq!(stranger("<m><points><point/></points><zb>1</zb></m>", &["m"]).as_deref(), Some("zb"));
     }
 

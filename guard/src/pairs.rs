@@ -423,16 +423,6 @@ impl AxisRun {
     }
 }
 
-/// `50.25-30.75`: a sheet of a large-scale map is named by its corner in kilometres.
-pub(crate) fn is_sheet_number(value: &str) -> bool {
-    let part = |p: &str| {
-        p.split_once('.').is_some_and(|(a, b)| {
-            !a.is_empty() && !b.is_empty() && (a.to_owned() + b).bytes().all(|c| c.is_ascii_digit())
-        })
-    };
-    value.trim().split_once('-').is_some_and(|(a, b)| part(a) && part(b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,8 @@
 //! xml_root = "Message"
 //! xml_required = ["Message/Head/BizMsgID"]    # an element by its path from the root, `/@name` for an attribute of it;
 //! xml_denied = ["Attachment"]                 # a single word is an element wherever it stands
-//! xml_allowed = ["Message", "Head", "@BDCDYH"] # nothing else may stand there; `@name` is an attribute of any element
+//! xml_allowed = ["Head/", "ywh", "@BDCDYH"]   # nothing else may stand there; `@name` is an attribute of any element,
+//!                                             # `Name/` an element that holds others and no words
 //! csv_columns = ["宗地代码", "用途"]             # a table has no other columns
 //! json_schema = '''{"type": "object", …}'''    # every JSON file keeps to it: json_schema.rs
 //! budget = { per = "trip", parcels_max = 200 }  # of what leaves the internal zone
@@ -511,6 +512,11 @@ impl TypeText {
             if listed.iter().any(|word| word.trim().is_empty() || word.trim() != word || word.ends_with('@')) {
                 return fail(&format!("{setting} has an entry that names nothing, or with blanks around it"));
             }
+            let is_cut =
+                |word: &String| word.strip_suffix('/').is_some_and(|name| name.is_empty() || name.contains(['/', '@']));
+            if kind == "xml" && listed.iter().any(is_cut) {
+                return fail("xml_allowed has an entry that ends in / and is no single name: write Name/ or A/B/Name");
+            }
         }
         let lower = crossing.source() > crossing.target();
         let open = [
@@ -713,6 +719,8 @@ mod tests {
             ("kinds = [\"json\"]\nxml_allowed = [\"a\"]", "xml is not among"),
             ("kinds = [\"xml\"]\ncsv_columns = [\"a\"]", "csv is not among"),
             ("kinds = [\"xml\"]\nxml_allowed = [\"a/@\"]", "names nothing"),
+            ("kinds = [\"xml\"]\nxml_allowed = [\"a/b/\"]", "no single name"),
+            ("kinds = [\"xml\"]\nxml_allowed = [\"/\"]", "no single name"),
             ("kinds = [\"csv\"]\ncsv_columns = [\" a\"]", "blanks"),
             ("kinds = [\"xml\"]\nbudget = { per = \"day\", parcels_max = 9 }", "intranet-extranet"),
             ("kinds = [\"jpeg\"]\njpeg_quality = 20", "jpeg_quality"),

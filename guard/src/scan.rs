@@ -10,6 +10,7 @@ use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::{self, AxisRun, Number, PairKind, Trail, Windows};
 use crate::sexagesimal;
+use crate::sheet;
 use crate::words;
 
 /// After this many hits a text is what it is; scanning on would only cost time.
@@ -78,6 +79,10 @@ fn class(byte: u8) -> u8 {
 
 /// The name stands at most so many bytes before the key of its value.
 const VALUE_NAME_MAX: usize = 96;
+/// A header stands within so many bytes of its third row.
+const HEADER_REACH: usize = 1_024;
+/// The other two ways that a flat may face stand within so many bytes of the first two.
+const FRONTS_REACH: usize = 160;
 /// Characters of a key that is written with blanks between them.
 const SPACED_KEY_MAX: usize = 40;
 
@@ -255,6 +260,9 @@ impl<'a> Scan<'a> {
                 _ => break,
             }
             at += 1;
+        }
+        if self.is_national_sheet(start, at) {
+            self.hit("sheet-number", RuleClass::Structural, start);
         }
         self.name(start, at);
         if let Some(start) = plain.filter(|start| at - start >= 3) {
@@ -460,7 +468,10 @@ impl<'a> Scan<'a> {
             self.hit("receiver-sentence", RuleClass::Structural, number.at);
         }
         let end = self.degrees(&number, end);
-        if number.whole <= 3 && self.sexagesimal.take(number.value, number.decimals) {
+        if number.whole <= 3
+            && let Some(proof) = self.sexagesimal.take(number.value, number.decimals)
+            && self.are_angles(proof, number.at)
+        {
             self.hit("coherent-pairs", RuleClass::Heuristic, number.at);
         }
         // Most numbers fall into no window and have no key near: they only move the window on.
@@ -470,7 +481,7 @@ impl<'a> Scan<'a> {
         }
         self.beside_hemisphere(&number, end);
         if let Some((from, to)) = keyed
-            && self.text.get(from..to).is_some_and(|key| key == "TFH" || key.ends_with("图幅号"))
+            && self.text.get(from..to).is_some_and(sheet::is_key)
             && self.is_sheet(number.at)
         {
             self.hit("sheet-number", RuleClass::Structural, number.at);
@@ -505,11 +516,27 @@ impl<'a> Scan<'a> {
         let before = before.rsplit(['}', ';', '\n']).next().unwrap_or("");
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let words = before.rsplit(|c: char| !is_part(c)).filter(|word| !word.is_empty());
-        let named = words.take(6).find(|word| axis::of(word).is_some());
-        named.map_or(key, |word| {
-            let start = word.as_ptr().addr() - self.text.as_ptr().addr();
-            (start, start + word.len())
-        })
+        let named = words
+            .take(6)
+            .filter(|word| axis::of(word).is_some())
+            .map(|word| {
+                let start = word.as_ptr().addr() - self.text.as_ptr().addr();
+                (start, start + word.len())
+            })
+            .find(|word| !self.has_own_value(word.1));
+        named.unwrap_or(key)
+    }
+
+    /// `{"坐标":"有","name":"面积","value":512844.23}`: what has a value of its own, and no list or object for one, is not
+    /// what a key of values behind it belongs to.
+    fn has_own_value(&self, end: usize) -> bool {
+        let rest = self.bytes.get(end..).unwrap_or_default();
+        let is_blank = |b: &&u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'\\');
+        let mut rest = rest.iter().take(KEY_GAP_MAX).skip_while(is_blank);
+        if !matches!(rest.next(), Some(b':' | b'=')) {
+            return false;
+        }
+        rest.find(|b| !is_blank(b)).is_some_and(|b| b.is_ascii_alphanumeric() || *b >= 0x80)
     }
 
     /// A number under its key, or under the one of two keys whose turn it is.
@@ -534,6 +561,21 @@ impl<'a> Scan<'a> {
         self.listed = turn;
         if let Some(found) = found {
             self.keyed(found);
+        }
+    }
+
+    /// Are rows of small numbers degrees, minutes and seconds, as far as they and what stands above them say? 层, 单元 and
+    /// 面积 are numbers as small as those.
+    fn are_angles(&self, proof: sexagesimal::Proof, at: usize) -> bool {
+        const ROOMS: [&str; 6] = ["单元", "面积", "房号", "室号", "层", "价"];
+        const ANGLES: [&str; 10] = ["度", "秒", "经", "纬", "坐标", "界址", "°", "lon", "lat", "点"];
+        let from = at.saturating_sub(HEADER_REACH);
+        let before = self.bytes.get(from..at).unwrap_or_default();
+        let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(before, word.as_bytes()).is_some());
+        match proof {
+            sexagesimal::Proof::Fine => true,
+            sexagesimal::Proof::Level => has(&ANGLES) || !has(&ROOMS),
+            sexagesimal::Proof::Loose => has(&ANGLES),
         }
     }
 
@@ -571,7 +613,18 @@ impl<'a> Scan<'a> {
     fn is_sheet(&self, start: usize) -> bool {
         let rest = self.text.get(start..).unwrap_or("");
         let end = rest.bytes().take(24).take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')).count();
-        pairs::is_sheet_number(rest.get(..end).unwrap_or(""))
+        sheet::is_large_scale(rest.get(..end).unwrap_or(""))
+    }
+
+    /// `J50K01230456` behind the key of a map sheet.
+    fn is_national_sheet(&self, start: usize, end: usize) -> bool {
+        // Nearly every word of a text fails here.
+        matches!(end - start, 10 | 12)
+            && matches!(self.byte(start + 3), b'I'..=b'K')
+            && self
+                .key
+                .is_some_and(|key| start.saturating_sub(key.1) <= KEY_GAP_MAX && sheet::is_key(self.text_of(key)))
+            && self.text.get(start..end).is_some_and(sheet::is_large_scale)
     }
 
     /// `2513.7993,N,11020.1137,E`: degrees and minutes in one number, as receivers say it.
@@ -603,6 +656,9 @@ impl<'a> Scan<'a> {
             };
             if let Some(slot) = self.last.get_mut(back) {
                 slot.windows = Windows::default();
+            }
+            if kind == PairKind::Degrees && is_whole(north + east, decimals) {
+                return;
             }
             let trail = self.trails.iter_mut().zip(PairKind::ALL).find(|(_, k)| *k == kind);
             let survey = trail.is_some_and(|(trail, _)| trail.take(north, east, decimals));
@@ -654,7 +710,8 @@ impl<'a> Scan<'a> {
         let partner = self.keyed.iter().flatten().filter(near).find(beside).copied();
         if let Some(earlier) = partner {
             let short = self.is_short(earlier) || self.is_short(this);
-            if plausible(axis, &earlier.number, &number, short) && !self.is_drawn(&earlier) {
+            let excused = self.is_drawn(&earlier) || self.is_front(&earlier, &this);
+            if plausible(axis, &earlier.number, &number, short) && !excused {
                 let drawn = axis.is_weak() && number.windows.is_degrees();
                 self.lone_hit("axis-pair", RuleClass::Structural, earlier.number.at, drawn);
             }
@@ -673,6 +730,20 @@ impl<'a> Scan<'a> {
         let is_attribute = self.bytes.get(earlier.key.1..).is_some_and(|rest| rest.starts_with(b"=\""));
         let number = &earlier.number;
         earlier.axis.is_weak() && is_attribute && number.decimals == 0 && !number.windows.is_zoned()
+    }
+
+    /// `东向：12800.50，南向：13100.00，北向：12100.00`: the ways a flat may face. Beside them 东向 and 北向 are axes only of what
+    /// is as long or as fine as a survey.
+    fn is_front(&self, earlier: &Keyed, this: &Keyed) -> bool {
+        let around = || {
+            let from = earlier.key.0.saturating_sub(FRONTS_REACH);
+            let to = this.number.at.saturating_add(FRONTS_REACH).min(self.bytes.len());
+            self.bytes.get(from..to).unwrap_or_default()
+        };
+        axis::is_front(self.key_of(*earlier))
+            && axis::is_front(self.key_of(*this))
+            && [earlier.number, this.number].iter().all(|n| n.decimals < 3 && !n.windows.is_grid())
+            && axis::OTHER_FRONTS.iter().any(|front| memchr::memmem::find(around(), front.as_bytes()).is_some())
     }
 
     fn key_of(&self, keyed: Keyed) -> &'a str {
@@ -889,6 +960,12 @@ fn plausible(axis: Axis, a: &Number, b: &Number, short: bool) -> bool {
     }
 }
 
+/// Two shares of a hundred. Where a longitude and a latitude of China make a hundred there is none of China: its west at
+/// 73 to 82 degrees lies north of 27.
+fn is_whole(sum: f64, decimals: u8) -> bool {
+    (sum - 100.0).abs() * ten_to(decimals) < 1.5
+}
+
 /// Powers of ten as doubles hold them exactly, as many as digits behind a point are read.
 const TENS: [f64; 18] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17];
@@ -936,6 +1013,17 @@ mod tests {
             "<纵坐标>3451.24</纵坐标><横坐标>5120.88</横坐标>",
             r#"{"jd":113.347776,"wd":23.139564}"#,
             r#"{"coordinates": "113.34,23.13"}"#,
+            r#"{"坐标":"","name":"XZB","type":"double","value":512844.23}"#,
+            r#"{"坐标系":"2000","field":"XZB","value":512844.23}"#,
+            r#"{"XZB":{"value":512844.23}}"#,
+            "<XZB><value>512844.23</value></XZB>",
+            "南向 东向：512844.23，北向：3389512.41",
+            "南向 东向：12844.231，北向：89512.417",
+            "东向：1234.56，北向：2345.67",
+            r#"{"TFH":"J50K01230456"}"#,
+            "<KTT_ZDJBXX TFH=\"J50I123456\"/>",
+            "图幅号：J50J01230456",
+            "113.347776,23.139564",
         ] {
             assert!(!rules(text).is_empty(), "{text}");
         }
@@ -983,6 +1071,11 @@ mod tests {
             r#"{"zoom":12,"max":3344,"money":1700}"#,
             "份额 33.333333 83.333333 66.666667 16.666667",
             r#"{"rings": 3, "arcs": 5, "coordinates": 3}"#,
+            "1,21.345678,78.654322\n2,22.100456,77.899544\n3,23.500001,76.499999",
+            r#"{"坐标":"有","name":"面积","value":512844.23}"#,
+            r#"{"坐标":"有","name":"面积","value":"512844.23"}"#,
+            "均价 东向：12800.50，南向：13100.00，西向：12500.00，北向：12100.00",
+            "TFH=\"J50G001002\" 图幅号：H50G005010 编号 J50K01230456",
         ] {
             assert_eq!(rules(text), Vec::<&str>::new(), "{text}");
         }

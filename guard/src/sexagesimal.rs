@@ -3,6 +3,20 @@
 /// Rows in the same degrees that prove it.
 const ROWS: u32 = 3;
 
+/// What three rows in the same degrees prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Seconds as fine as a survey has them, three decimals or more.
+    Fine,
+    /// Two decimals, and the same minutes too, as corners of one parcel have them. Floors, units and areas may.
+    Level,
+    /// Neither: what stands above has to say so.
+    Loose,
+}
+
+/// Seconds of a survey.
+const FINE_DECIMALS: u8 = 3;
+
 /// Rows of six numbers as they come by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
@@ -10,32 +24,47 @@ pub(crate) struct Rows {
     filled: usize,
     last: [f64; 6],
     run: u32,
+    /// Decimals of the seconds of the row that is read.
+    decimals: u8,
+    /// Has a row of the run fine seconds? Have all of them the same minutes?
+    fine: bool,
+    level: bool,
 }
 
 impl Rows {
-    /// Takes the next number; true when with it a third row in the same degrees ends.
-    pub(crate) fn take(&mut self, value: f64, decimals: u8) -> bool {
+    /// Takes the next number; tells what it proves that with it a third row in the same degrees ends.
+    pub(crate) fn take(&mut self, value: f64, decimals: u8) -> Option<Proof> {
         if !self.fits(value, decimals) {
             self.filled = 0;
             if !self.fits(value, decimals) {
-                return false;
+                return None;
             }
         }
+        // A nought at the end may be missing: 5.221 is as fine as 12.5031.
+        self.decimals = if self.filled == 0 { 0 } else { self.decimals.max(decimals) };
         if let Some(part) = self.parts.get_mut(self.filled) {
             *part = value;
         }
         self.filled += 1;
         if self.filled < self.parts.len() {
-            return false;
+            return None;
         }
         self.filled = 0;
-        let [north, _, seconds, east, _, others] = self.parts;
-        let [north_before, _, seconds_before, east_before, _, others_before] = self.last;
+        let [north, minutes, seconds, east, other_minutes, others] = self.parts;
+        let [north_before, minutes_before, seconds_before, east_before, other_before, others_before] = self.last;
         let same = (north, east) == (north_before, east_before);
         let moved = seconds != seconds_before && others != others_before;
-        self.run = if same && moved { self.run + 1 } else { 1 };
+        let goes_on = same && moved;
+        self.run = if goes_on { self.run + 1 } else { 1 };
+        self.fine = (goes_on && self.fine) || self.decimals >= FINE_DECIMALS;
+        self.level = !goes_on || (self.level && (minutes, other_minutes) == (minutes_before, other_before));
         self.last = self.parts;
-        self.run >= ROWS
+        let proof = match (self.fine, self.level) {
+            (true, _) => Proof::Fine,
+            (false, true) => Proof::Level,
+            (false, false) => Proof::Loose,
+        };
+        (self.run >= ROWS).then_some(proof)
     }
 
     /// Can it be the next part of a row?
@@ -53,6 +82,28 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use crate::scan::scan;
+
+    #[test]
+    fn corners_to_the_centisecond_are_found_by_their_minutes_or_by_what_stands_above() {
+        let level = "121,28,12.50,31,14,5.22\n121,28,13.01,31,14,6.00\n121,28,12.99,31,14,7.11\n";
+        let loose = "121,28,59.50,31,14,5.22\n121,29,13.01,31,14,6.00\n121,28,52.99,31,13,7.11\n";
+        for text in [level.to_owned(), format!("度,分,秒,度,分,秒\n{loose}"), format!("界址点\n{loose}")] {
+            assert!(hits(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn floors_units_and_areas_are_no_angles() {
+        let rows = "A,18,1,21.35,98,3,12.50\nA,18,2,22.10,98,1,13.00\nB,18,1,20.15,98,2,12.75\n";
+        let same = "A,18,1,21.35,98,3,12.50\nA,18,1,22.10,98,3,13.00\nB,18,1,20.15,98,3,12.75\n";
+        for text in [
+            rows.to_owned(),
+            format!("幢,层,单元,公摊,面积,室,车位\n{rows}"),
+            format!("幢,层,单元,公摊,面积,室,车位\n{same}"),
+        ] {
+            assert!(!hits(&text), "{text}");
+        }
+    }
 
     fn hits(text: &str) -> bool {
         !scan(text).hits.is_empty()

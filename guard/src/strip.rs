@@ -12,7 +12,8 @@ use quick_xml::{Reader, Writer};
 use crate::axis::{self, Axis};
 use crate::kind::Kind;
 use crate::octets::{slice, tail, u16_be};
-use crate::pairs::{Windows, is_sheet_number};
+use crate::pairs::Windows;
+use crate::sheet;
 use crate::table::{position_columns, quoted_cells};
 use crate::xml::{NATIONAL_ELEMENTS, PICTURE_FIELDS};
 
@@ -126,7 +127,8 @@ pub(crate) fn rule_for(name: &str, value: &str) -> Option<&'static str> {
         let is_nested = value.trim_start().starts_with(['{', '[']);
         return (is_nested || value.bytes().any(|b| b.is_ascii_digit())).then_some("geometry");
     }
-    if is_sheet_number(value) && (name == "TFH" || name.ends_with("图幅号")) {
+    // What is no sheet of a small scale may be a corner in a spelling of the office's own.
+    if sheet::is_key(name) && value.bytes().any(|b| b.is_ascii_digit()) && !sheet::is_coarse(value) {
         return Some("sheet-number");
     }
     let axis = axis::of(name)?;

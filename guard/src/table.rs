@@ -7,7 +7,9 @@ use std::collections::HashSet;
 
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
-use crate::pairs::{Windows, is_sheet_number};
+use crate::measures::Measures;
+use crate::pairs::Windows;
+use crate::sheet;
 use crate::sql;
 use crate::written::Written;
 use crate::xml::PICTURE_FIELDS;
@@ -112,7 +114,8 @@ const TITLE_CHARS_MAX: usize = 64;
 const TITLE_DIGITS_MAX: usize = 14;
 
 /// Has a table these columns and no other, each once and in any order, and no row more cells than its header? A unit
-/// may stand in brackets behind a name, a title above the header, and an empty column at the end.
+/// may stand in brackets behind a name, a title above the header, and an empty column at the end. What stands below the
+/// names is held to be what they say: measures.rs.
 ///
 /// # Errors
 /// The first column, or the first row by its number, that is not listed.
@@ -153,16 +156,19 @@ pub(crate) fn columns_of(text: &str, listed: &[String]) -> Result<(), String> {
             Err(fault) => return Err(first_fault.filter(|_| is_title(row, divider)).unwrap_or(fault)),
         }
     }
-    let Some((divider, columns)) = header else { return first_fault.map_or(Ok(()), Err) };
+    let Some((divider, names)) = header else { return first_fault.map_or(Ok(()), Err) };
+    let mut measures = Measures::of(&names);
     for (nth, row) in rows {
-        let mut cells = quoted_cells(row, divider);
-        let fault = cells.by_ref().take(columns).any(|cell| hides_cells(cell, divider))
-            || cells.any(|cell| !cell.trim().is_empty());
-        if fault {
+        let mut rest = quoted_cells(row, divider);
+        let cells: Vec<&str> = rest.by_ref().take(names.len()).collect();
+        if cells.iter().any(|cell| hides_cells(cell, divider)) || rest.any(|cell| !cell.trim().is_empty()) {
             return Err(format!("row {}", nth + 1));
         }
+        if let Some(fault) = measures.fault(nth + 1, &cells) {
+            return Err(fault);
+        }
     }
-    Ok(())
+    measures.fault_of_all().map_or(Ok(()), Err)
 }
 
 /// The only character of a word.
@@ -179,12 +185,13 @@ fn bare(cell: &str) -> &str {
     cell.trim().trim_matches('"').trim()
 }
 
-/// How many columns a header has, where all of them are listed and none stands twice. A comma at the end of every line
+/// The columns of a header, as they are listed, where all of them are and none stands twice. A comma at the end of every line
 /// is a column without a name, and nothing may stand below it.
-fn header_of(nth: usize, row: &str, divider: char, listed: &[String]) -> Result<usize, String> {
+fn header_of<'a>(nth: usize, row: &'a str, divider: char, listed: &[String]) -> Result<Vec<&'a str>, String> {
     let cells: Vec<&str> = quoted_cells(row, divider).map(bare).collect();
     let columns = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
     let mut known = HashSet::new();
+    let mut names = Vec::new();
     for cell in cells.into_iter().take(columns) {
         let is_listed = |name: &str| listed.iter().any(|word| word == name);
         let name = if is_listed(cell) { cell } else { without_unit(cell) };
@@ -197,8 +204,9 @@ fn header_of(nth: usize, row: &str, divider: char, listed: &[String]) -> Result<
         if !known.insert(name) {
             return Err(format!("{name}, {name}"));
         }
+        names.push(name);
     }
-    Ok(columns)
+    Ok(names)
 }
 
 /// A column's name without the unit in brackets behind it.
@@ -270,7 +278,7 @@ type Proof = (&'static str, RuleClass);
 /// heuristic, and a structural table below it must not go with it.
 pub(crate) fn look(text: &str) -> Vec<TableHit> {
     let mut hits = look_at_rows(text);
-    let is_key = |cell: &&str| is_axis(cell) || is_sheet_key(cell) || is_picture_key(cell);
+    let is_key = |cell: &&str| is_axis(cell) || sheet::is_key(cell) || is_picture_key(cell);
     let Some(tables) = sql::tables(text, |header| header.iter().any(is_key)) else {
         hits.push(TableHit { rule: SPENT, class: RuleClass::Structural, at: 0 });
         return hits;
@@ -303,7 +311,7 @@ fn look_at_rows(text: &str) -> Vec<TableHit> {
         if may_be_keys(line) {
             let fits = |divider: &Divider| has_quotes || !matches!(divider, Divider::Quoted(_));
             for divider in Divider::ALL.into_iter().filter(fits).filter(|divider| divider.may_divide(line)) {
-                if !divider.any(line, |cell| is_axis(cell) || is_sheet_key(cell) || is_picture_key(cell)) {
+                if !divider.any(line, |cell| is_axis(cell) || sheet::is_key(cell) || is_picture_key(cell)) {
                     continue;
                 }
                 let cells = divider.cells(line);
@@ -516,7 +524,7 @@ fn named_axis(cell: &str) -> Option<(Axis, &str)> {
 /// A header whose column holds a position or a part of one.
 pub(crate) fn is_position_key(cell: &str) -> bool {
     let key = cell.trim_matches(|c: char| c.is_whitespace() || c == '"');
-    axis_of(cell).is_some() || is_sheet_key(key) || is_picture_key(key)
+    axis_of(cell).is_some() || sheet::is_key(key) || is_picture_key(key)
 }
 
 /// A field that holds a picture of the parcel.
@@ -533,10 +541,6 @@ pub(crate) fn position_columns(header: &[&str]) -> Vec<bool> {
         (named_axis(cell).is_some() || is_position_key(cell)) && !is_alone
     };
     header.iter().map(goes).collect()
-}
-
-fn is_sheet_key(cell: &str) -> bool {
-    cell == "TFH" || cell.ends_with("图幅号")
 }
 
 /// A cell of a geohash is its letters: six of them are a kilometre, twelve a hand.
@@ -617,6 +621,8 @@ struct Columns {
     short: bool,
     /// The keys without a number behind them, in lower case: corners side by side have the same.
     keys: (String, String),
+    /// The ways a flat may face: beside 南向 and 西向 only what is as long or as fine as a survey is a position.
+    fronts: bool,
     points: Vec<(Written, Written)>,
     /// Pages of points that proved nothing.
     pages: u32,
@@ -649,7 +655,11 @@ impl Columns {
 
     /// What the points so far prove; they are let go.
     fn proof(&mut self) -> Option<Proof> {
-        let points = std::mem::take(&mut self.points);
+        let mut points = std::mem::take(&mut self.points);
+        if self.fronts {
+            let fine = |w: &Written| w.decimals >= 3 || is_grid(w);
+            points.retain(|(a, b)| fine(a) && fine(b));
+        }
         // The last lines of a long table lie near each other by chance.
         let is_rest = self.pages > 0 && points.len() * 2 < ROWS_MAX;
         self.pages += 1;
@@ -661,13 +671,26 @@ impl Columns {
 fn columns(header: &[&str]) -> Option<Vec<Columns>> {
     let axes: Vec<(usize, (Axis, &str))> =
         header.iter().enumerate().filter_map(|(n, cell)| Some((n, named_axis(cell)?))).collect();
+    let fronts = header.iter().any(|cell| axis::OTHER_FRONTS.iter().any(|front| key_of(cell).ends_with(front)));
     let mut pairs = Vec::new();
     for (n, (first, one)) in axes.iter().enumerate() {
         for (second, other) in axes.iter().skip(n + 1).filter(|(_, other)| axis::are_pair(*one, *other)) {
             let short = one.0.is_degrees() && (axis::is_short(one.1) || axis::is_short(other.1));
             let (first, second) = (*first, *second);
             let keys = (unnumbered(one.1), unnumbered(other.1));
-            pairs.push(Columns { first, second, axis: one.0, short, keys, points: Vec::new(), pages: 0, ended: false });
+            let fronts = fronts && axis::is_front(one.1) && axis::is_front(other.1);
+            let axis = one.0;
+            pairs.push(Columns {
+                first,
+                second,
+                axis,
+                short,
+                keys,
+                fronts,
+                points: Vec::new(),
+                pages: 0,
+                ended: false,
+            });
         }
         if pairs.len() > PAIRS_MAX {
             return None;
@@ -693,11 +716,11 @@ fn pooled(pairs: &[Columns]) -> Option<Proof> {
 /// Columns under a row of keys.
 fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize) -> Option<Proof> {
     let spent = Some((SPENT, RuleClass::Structural));
-    let sheet = header.iter().position(|cell| is_sheet_key(cell));
+    let numbered = header.iter().position(|cell| sheet::is_key(cell));
     let Some(mut pairs) = columns(header) else { return spent };
     let picture = header.iter().position(|cell| is_picture_key(cell) && divider != Divider::Blanks);
     let geohash = header.iter().position(|cell| axis_of(cell) == Some(Axis::Geohash));
-    let single = sheet.or(picture).or(geohash);
+    let single = numbered.or(picture).or(geohash);
     if single.is_none() && pairs.is_empty() {
         return None;
     }
@@ -707,8 +730,8 @@ fn under(header: &[&str], divider: Divider, below: &str, cells_left: &mut usize)
         let cells = divider.cells(line);
         let Some(left) = cells_left.checked_sub(cells.len() + pairs.len()) else { return spent };
         *cells_left = left;
-        let named = sheet.and_then(|column| cells.get(column)).copied();
-        if named.is_some_and(is_sheet_number) {
+        let named = numbered.and_then(|column| cells.get(column)).copied();
+        if named.is_some_and(sheet::is_large_scale) {
             return Some(("sheet-number", RuleClass::Structural));
         }
         let hashed = geohash.and_then(|column| cells.get(column)).copied();
@@ -793,13 +816,18 @@ fn degrees(longitude: &Written, latitude: &Written) -> bool {
     })
 }
 
+fn windows(number: &Written) -> Windows {
+    let size = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+    Windows::of(number.value, size(number.whole), size(number.decimals))
+}
+
+fn is_grid(number: &Written) -> bool {
+    windows(number).is_grid()
+}
+
 /// Points on the national grid to the metre: near each other, each its own.
 fn national(points: &[(Written, Written)]) -> bool {
     let is_point = |(a, b): &&(Written, Written)| {
-        let windows = |w: &Written| {
-            let size = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-            Windows::of(w.value, size(w.whole), size(w.decimals))
-        };
         let (one, other) = (windows(a), windows(b));
         (one.is_northing() && other.is_easting()) || (one.is_easting() && other.is_northing())
     };
@@ -1094,6 +1122,11 @@ mod tests {
             assert_eq!(rule(text), Some("axis-table"), "{text}");
         }
         assert_eq!(rule("宗地,图幅号\n1,51.50-46.25"), Some("sheet-number"));
+        assert_eq!(rule("宗地,图幅号\n1,J50K01230456"), Some("sheet-number"));
+        for corners in ["J1,34512.417,51203.882,1", "J1,3389512.41,512844.23,1"] {
+            assert_eq!(rule(&format!("点,北向,东向,南向\n{corners}")), Some("axis-table"), "{corners}");
+        }
+        assert_eq!(rule("点,北向,东向\nJ1,4512.41,1203.88"), Some("axis-table"));
         assert_eq!(rule("宗地,ZDT\n1,\n2,a/b.png"), Some("parcel-picture"));
         assert_eq!(rule("宗地,ZDT\n1,\n2,无"), None);
     }
@@ -1109,6 +1142,8 @@ mod tests {
             "x,y\n34512.41,51203.88\n91234.55,2203.10\n1234.55,99203.10",
             "x,y\n34512.41,51203.88\n34512.41,51203.88\n34512.41,51203.88",
             "图幅号,备注\n,无\n",
+            "楼号,东向,南向,西向,北向\n1,12800.50,13100.00,12500.00,12100.00\n2,12810.50,13110.00,12510.00,12110.00\n3,12830.50,13120.00,12540.00,12190.00\n",
+            "宗地,图幅号\n1,H50G005010\n",
             "姓名,tax,salary\n张,1200.55,15000.25\n王,1213.65,15211.55\n李,1226.75,15422.85",
             "业务号,SX,YJFY\n1,1200.55,15000.25\n2,1213.65,15211.55\n3,1226.75,15422.85",
             "任务,jd,wd\n1,100.0,36.65\n2,95.5,36.70",

@@ -53,7 +53,7 @@ fn message(data: &str) -> String {
 
 /// The data sets of a registration that the requirements name, with fields as software writes them.
 const SETS: [&str; 24] = [
-    "<KTT_ZDJBXX YSDM=\"6001010000\" BSM=\"31\" ZDDM=\"652901001001GB00018\" BDCDYH=\"652901001001GB00018W00000000\" ZDTZM=\"GB\" ZL=\"某县人民路1号\" ZDMJ=\"2846.50\" MJDW=\"1\" YT=\"071\" DJ=\"三级\" JG=\"7301721.5\" QLLX=\"3\" QLXZ=\"101\" QLSDFS=\"1\" RJL=\"1.2\" JZMD=\"21.2\" JZXG=\"18\" ZDSZD=\"东至人民路\" ZDSZN=\"南至河道\" ZDSZX=\"西至张三宅\" ZDSZB=\"北至李四宅\" ZDT=\"\" TFH=\"\" DJH=\"\" DAH=\"448\" QXDM=\"652901\" ZT=\"1\" DBR=\"王五\" DJSJ=\"2026-11-21\" BZ=\"\"/>",
+    "<KTT_ZDJBXX YSDM=\"6001010000\" BSM=\"31\" ZDDM=\"652901001001GB00018\" BDCDYH=\"652901001001GB00018W00000000\" ZDTZM=\"GB\" ZL=\"某县人民路1号\" ZDMJ=\"2846.50\" MJDW=\"1\" YT=\"071\" DJ=\"三级\" JG=\"7301721.5\" QLLX=\"3\" QLXZ=\"101\" QLSDFS=\"1\" RJL=\"1.2\" JZMD=\"21.2\" JZXG=\"18\" ZDSZD=\"东至人民路\" ZDSZN=\"南至河道\" ZDSZX=\"西至张三宅\" ZDSZB=\"北至李四宅\" ZDT=\"\" TFH=\"H50G005010\" DJH=\"\" DAH=\"448\" QXDM=\"652901\" ZT=\"1\" DBR=\"王五\" DJSJ=\"2026-11-21\" BZ=\"\"/>",
     "<KTT_FW_ZRZ BDCDYH=\"652901001001GB00018F00010001\" ZDDM=\"652901001001GB00018\" ZRZH=\"0001\" XMMC=\"幸福小区\" JZWMC=\"1幢\" JGRQ=\"2019-05-01\" JZWGD=\"18.5\" ZZDMJ=\"620.1\" ZYDMJ=\"600.2\" YCJZMJ=\"\" SCJZMJ=\"4120.77\" ZCS=\"6\" DSCS=\"6\" DXCS=\"0\" DXSD=\"0\" GHYT=\"10\" FWJG=\"3\" ZTS=\"24\" JZWJBYT=\"住宅\" DAH=\"1\" ZT=\"1\"/>",
     "<KTT_FW_LJZ LJZH=\"1\" ZRZH=\"0001\" MPH=\"1号\" SCJZMJ=\"4120.77\" SCDXMJ=\"0\" SCQTMJ=\"0\" JGRQ=\"2019-05-01\" FWJG1=\"3\" JZWZT=\"1\" FWYT1=\"10\" ZCS=\"6\"/>",
     "<KTT_FW_C CH=\"2\" ZRZH=\"0001\" SJC=\"2\" MYC=\"2\" CJZMJ=\"680.1\" CTNJZMJ=\"600.4\" CFTJZMJ=\"79.7\" CG=\"3\"/>",
@@ -130,6 +130,49 @@ fn a_field_that_says_a_position_is_on_no_list() {
         }
         let told = asked("intranet-extranet", "table-export", "a.csv", &format!("业务号,{field}\n1,某处\n"));
         assert!(told != "passes", "{field}: {told}");
+    }
+}
+
+#[test]
+fn what_is_written_between_the_names_is_no_place_either() {
+    for (crossing, as_type) in [
+        ("intranet-extranet", "review-result"),
+        ("intranet-extranet", "registration-message"),
+        ("extranet-internet", "review-result"),
+    ] {
+        let told = |content: &str| asked(crossing, as_type, "a.xml", content);
+        let clean = message("<KTT_ZDJBXX YT=\"071\"/>");
+        assert_eq!(told(&clean), "passes", "{crossing} {as_type}");
+        for bad in [
+            clean.replace("<Head>", "<Head>J1 34512.417 51203.882 J2 34498.120 51233.004"),
+            clean.replace("<Data>", "<Data>J1 34512.417 51203.882"),
+            clean.replace("<KTT_ZDJBXX YT=\"071\"/>", "<KTT_ZDJBXX>34512.417 51203.882</KTT_ZDJBXX>"),
+            clean.replace("<Message>", "<Message xmlns:p4851490_419_29546865_276=\"urn:x\">"),
+            clean.replace("<Message>", "<Message xmlns:p=\"urn:34512.417:51203.882\">"),
+            clean.replace("<ASID>AS100</ASID>", "<p4851490_419:ASID>AS100</p4851490_419:ASID>"),
+        ] {
+            let said = told(&bad);
+            assert!(said.starts_with("schema-mismatch"), "{crossing} {as_type} {said}: {bad}");
+        }
+    }
+}
+
+#[test]
+fn a_map_sheet_passes_where_it_is_no_place_and_goes_where_it_is_one() {
+    let with = |sheet: &str| message(&format!("<KTT_ZDJBXX TFH=\"{sheet}\" YT=\"071\"/>"));
+    for (sheet, down, further) in [
+        ("H50G005010", "passes", "passes"),
+        ("H50H192001", "passes", "passes"),
+        ("512.25-3389.50", "strip", "coordinates"),
+        ("J50K01230456", "strip", "coordinates"),
+        ("51-46", "schema-mismatch", "schema-mismatch"),
+    ] {
+        for as_type in ["review-result", "registration-message"] {
+            let said = asked("intranet-extranet", as_type, "a.xml", &with(sheet));
+            assert!(said.starts_with(down), "{as_type} {sheet}: {said}");
+        }
+        let said = asked("extranet-internet", "review-result", "a.xml", &with(sheet));
+        assert!(said.starts_with(further), "{sheet}: {said}");
     }
 }
 
@@ -216,6 +259,11 @@ fn tables_pass_as_the_interfaces_carry_them() {
         ("坐落,坐落,坐落\n1,34512.417,51203.882\n", "schema-mismatch"),
         ("坐落\nJ1\t34512.417\t51203.882\n", "schema-mismatch"),
         ("业务号,周长\n1,71\n", "schema-mismatch 周长"),
+        ("序号,建筑面积,套内面积\n1,34512.417,51203.882\n2,34498.120,51233.004\n", "schema-mismatch row 2"),
+        (
+            "序号,建筑面积,套内面积\n1,51203.882,34512.417\n2,51233.004,34498.120\n3,51228.690,34477.871\n",
+            "schema-mismatch row 4",
+        ),
     ] {
         let said = asked("intranet-extranet", "table-export", "a.csv", table);
         assert!(said.starts_with(told), "{table}: {said}");
