@@ -574,7 +574,7 @@ impl<'a> Scan<'a> {
         let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(before, word.as_bytes()).is_some());
         match proof {
             sexagesimal::Proof::Fine => true,
-            sexagesimal::Proof::Level => has(&ANGLES) || !has(&ROOMS),
+            sexagesimal::Proof::Near => has(&ANGLES) || !has(&ROOMS),
             sexagesimal::Proof::Loose => has(&ANGLES),
         }
     }

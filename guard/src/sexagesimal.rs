@@ -8,12 +8,16 @@ const ROWS: u32 = 3;
 pub(crate) enum Proof {
     /// Seconds as fine as a survey has them, three decimals or more.
     Fine,
-    /// Two decimals, and the same minutes too, as corners of one parcel have them. Floors, units and areas may.
-    Level,
+    /// Two decimals, and rows in the same minutes or within [`NEAR_SECONDS`] of the one before, as corners of one parcel are.
+    /// Areas of one floor may be.
+    Near,
     /// Neither: what stands above has to say so.
     Loose,
 }
 
+/// Some 900 m: the next corner of a parcel is hardly further away, whether a whole minute lies between them or not. Another
+/// floor or unit is a minute further.
+const NEAR_SECONDS: f64 = 30.0;
 /// Seconds of a survey.
 const FINE_DECIMALS: u8 = 3;
 
@@ -26,9 +30,10 @@ pub(crate) struct Rows {
     run: u32,
     /// Decimals of the seconds of the row that is read.
     decimals: u8,
-    /// Has a row of the run fine seconds? Have all of them the same minutes?
+    /// Has a row of the run fine seconds?
     fine: bool,
-    level: bool,
+    /// Rows of the run until here of which each is near the one before.
+    near: u32,
 }
 
 impl Rows {
@@ -57,11 +62,16 @@ impl Rows {
         let goes_on = same && moved;
         self.run = if goes_on { self.run + 1 } else { 1 };
         self.fine = (goes_on && self.fine) || self.decimals >= FINE_DECIMALS;
-        self.level = !goes_on || (self.level && (minutes, other_minutes) == (minutes_before, other_before));
+        let apart = |minutes: f64, seconds: f64| (minutes * 60.0 + seconds).abs();
+        let level = (minutes, other_minutes) == (minutes_before, other_before);
+        let is_near = level
+            || apart(minutes - minutes_before, seconds - seconds_before) <= NEAR_SECONDS
+                && apart(other_minutes - other_before, others - others_before) <= NEAR_SECONDS;
+        self.near = if goes_on && is_near { self.near + 1 } else { 1 };
         self.last = self.parts;
-        let proof = match (self.fine, self.level) {
+        let proof = match (self.fine, self.near >= ROWS) {
             (true, _) => Proof::Fine,
-            (false, true) => Proof::Level,
+            (false, true) => Proof::Near,
             (false, false) => Proof::Loose,
         };
         (self.run >= ROWS).then_some(proof)
@@ -86,8 +96,16 @@ mod tests {
     #[test]
     fn corners_to_the_centisecond_are_found_by_their_minutes_or_by_what_stands_above() {
         let level = "121,28,12.50,31,14,5.22\n121,28,13.01,31,14,6.00\n121,28,12.99,31,14,7.11\n";
+        let over_a_minute = "121,28,59.50,31,14,59.22\n121,29,3.01,31,15,1.00\n121,28,58.99,31,14,57.11\n";
+        let one_far_away = format!("121,28,59.50,31,18,59.22\n{over_a_minute}");
         let loose = "121,28,59.50,31,14,5.22\n121,29,13.01,31,14,6.00\n121,28,52.99,31,13,7.11\n";
-        for text in [level.to_owned(), format!("度,分,秒,度,分,秒\n{loose}"), format!("界址点\n{loose}")] {
+        for text in [
+            level.to_owned(),
+            over_a_minute.to_owned(),
+            one_far_away,
+            format!("度,分,秒,度,分,秒\n{loose}"),
+            format!("界址点\n{loose}"),
+        ] {
             assert!(hits(&text), "{text}");
         }
     }
