@@ -75,7 +75,7 @@ pub struct Refusal {
     /// In Chinese.
     pub chinese: String,
     /// What to do, in English and in Chinese.
-    pub remedy: Option<(String, String)>,
+    pub remedy: Option<Box<(String, String)>>,
     /// What it is about, for the program that asked.
     pub about: Option<Value>,
     /// An honest mistake that changes nothing: told to whoever asked, and an alarm to nobody.
@@ -100,13 +100,13 @@ impl Refusal {
     /// With what to do about it.
     #[must_use]
     pub fn with_remedy(self, english: &str, chinese: &str) -> Refusal {
-        Refusal { remedy: Some((english.to_owned(), chinese.to_owned())), ..self }
+        Refusal { remedy: Some(Box::new((english.to_owned(), chinese.to_owned()))), ..self }
     }
 
     /// What the program that asked can read of it.
     fn details(&self) -> Value {
         let mut details = self.about.clone().unwrap_or(Value::Null);
-        if let Some((english, chinese)) = &self.remedy {
+        if let Some((english, chinese)) = self.remedy.as_deref() {
             let Value::Object(more) = json!({ "remedy_en": english, "remedy_zh": chinese }) else { return details };
             match &mut details {
                 Value::Object(all) => all.extend(more),
