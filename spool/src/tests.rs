@@ -576,9 +576,9 @@ fn an_index_of_another_version_is_made_anew() {
     let spool = world.open();
     spool.record(arrived(id(1), 1), Local::none()).unwrap();
     drop(spool);
-    forge(&path, 4);
+    forge(&path, 5);
     assert!(world.open().bundle_taken(&id(77)).unwrap(), "an index of this version is believed");
-    for version in [3, 5] {
+    for version in [4, 6] {
         forge(&path, version);
         let spool = world.open();
         assert!(!spool.bundle_taken(&id(77)).unwrap());

@@ -47,6 +47,10 @@ fn by_code(code: &str) -> Option<(&'static str, &'static str)> {
             "this volume is of another cutting of the trip: write all volumes anew with one `ferry reexport`",
             "该卷属于该批次的另一次分卷：请用一次 ferry reexport 重写全部卷",
         ),
+        "taken-in" => (
+            "do nothing; where the files are wanted a second time, repeat the command with --again",
+            "无需操作；确需再次提交的，请加 --again 重复该命令",
+        ),
         "nothing-kept" => ("nothing is to be done", "无需处理"),
         "still-waiting" => ("ask again when they have gone", "待其发出后再执行"),
         "too-many-exports" => (
