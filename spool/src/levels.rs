@@ -56,6 +56,8 @@ pub(crate) struct Levels {
     aside: Option<File>,
     stubborn: bool,
     cannot_renew: bool,
+    /// Are the files' names durable? Not those that this process made, and nobody knows of those that it found.
+    named: bool,
 }
 
 impl Levels {
@@ -73,6 +75,7 @@ impl Levels {
             aside: File::open(dir.join("level-0").with_extension(ASIDE)).ok(),
             stubborn: false,
             cannot_renew: false,
+            named: false,
         };
         levels.finish_taking_place()?;
         levels.open_files()?;
@@ -102,6 +105,7 @@ impl Levels {
         while self.files.len() <= at {
             let next = u32::try_from(self.files.len()).unwrap_or(LEVELS_MAX);
             let path = if self.old.is_some() { self.new_path(next) } else { self.path(next) };
+            self.named &= path.exists();
             let file = self.disk.open_rw(&path)?;
             self.files.push(file);
         }
@@ -396,12 +400,12 @@ impl Levels {
         Ok(())
     }
 
-    /// Syncs every level; afterwards a checkpoint over this size may be written.
+    /// Syncs every level and its name; afterwards a checkpoint over this size may be written.
     ///
     /// # Errors
     /// No later sync of these files can be believed, and the next opening begins the tree anew in other files.
-    pub(crate) fn sync(&self, checkpointed: u64) -> io::Result<()> {
-        self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
+    pub(crate) fn sync(&mut self, checkpointed: u64) -> io::Result<()> {
+        let synced = self.files.iter().try_for_each(|file| self.disk.sync_data(file)).inspect_err(|_| {
             // Without a checkpoint every digest is computed and written again anyway.
             let Some(level) = checkpointed.checked_ilog2().filter(|level| *level > 0) else { return };
             let _told = match self.below(level) {
@@ -409,7 +413,13 @@ impl Levels {
                 // It may be what is left to say what stands there: where the disk takes the mark, that says it as well.
                 false => self.ask_for_new(),
             };
-        })
+        });
+        synced?;
+        if !self.named {
+            self.disk.sync_dir(&self.dir)?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     /// Can the first digest of a level be computed from the two below it?

@@ -909,3 +909,39 @@ fn a_start_that_dies_anywhere_while_one_tree_takes_the_others_place_loses_nothin
         }
     }
 }
+
+#[test]
+fn a_checkpoint_outlives_no_level_that_it_is_over() {
+    /// A first start, records for several levels, and a checkpoint: the effects of them.
+    fn story(world: &World, power: &Power, effects: u64) -> u64 {
+        let fuse = Fuse::after(effects);
+        let disk = Disk::with_power(power.clone(), fuse.clone());
+        let Ok(spool) = Spool::open(Setup { disk, ..world.setup() }) else { return fuse.used() };
+        for n in 1..=20 {
+            let _recorded = spool.record(arrived(id(n), n.into()), Local::none());
+        }
+        let _written = spool.write_checkpoint();
+        fuse.used()
+    }
+    let powered = |seed| {
+        let world = World::new();
+        let graveyard = world.dir.path().with_extension("grave");
+        fs::create_dir_all(&graveyard).unwrap();
+        (world, Power::on(&graveyard, seed).unwrap())
+    };
+    let (world, power) = powered(0);
+    let all = story(&world, &power, u64::MAX);
+    for seed in 0..40 {
+        // The process dies while it writes the checkpoint's note, and then the power goes.
+        for effects in all - 4..=all {
+            let (world, power) = powered(seed);
+            story(&world, &power, effects);
+            power.cut().unwrap();
+            let disk = Disk::with_power(power, Fuse::after(u64::MAX));
+            let spool = Spool::open(Setup { disk, ..world.setup() }).unwrap();
+            assert!(!spool.was_damaged(), "seed {seed}, {effects} of {all} effects");
+            let renewed = world.dir.path().join("ledger/level-0.damaged");
+            assert!(!renewed.exists(), "seed {seed}, {effects} of {all} effects: the tree was made anew");
+        }
+    }
+}
