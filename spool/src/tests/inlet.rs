@@ -155,7 +155,12 @@ fn an_app_that_dies_half_way_is_never_believed_and_with_settle_hears_of_it() {
         assert_eq!(marked.names(now), [""; 0]);
     }
     let mut door = door(settle());
-    fs::write(door.dir.join("case.zip"), b"PK\x03\x04half").unwrap();
+    let mut file = fs::File::create(door.dir.join("case.zip")).unwrap();
+    file.write_all(b"PK\x03\x04half").unwrap();
+    let half = OsStr::new("case.zip");
+    door.until_heard(|inlet| inlet.hints_say_written(half));
+    drop(file);
+    door.until_heard(|inlet| !inlet.hints_say_written(half));
     for now in [0, QUIET, HOUR - 1] {
         assert_eq!(door.names(now), [""; 0]);
     }
