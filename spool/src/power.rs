@@ -446,6 +446,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_sync_failed_is_durable_once_all_of_it_was_written_over_and_synced() {
+        for (over, durable) in [(&b"other"[..], true), (b"oth", false)] {
+            let story = |b: &Bench| {
+                let path = b.dir.join("file");
+                let mut file = b.disk.create(&path).unwrap();
+                b.disk.append(&mut file, b"bytes").unwrap();
+                b.disk.sync_dir(&b.dir).unwrap();
+                b.power.set_weather(Some(Weather { fault: Fault::Unsynced, one_in: 1 }));
+                b.disk.sync_file(&file).unwrap_err();
+                b.power.set_weather(None);
+                let file = b.disk.open_rw(&path).unwrap();
+                b.disk.write_at(&file, over, 0).unwrap();
+                b.disk.sync_file(&file).unwrap();
+                assert_eq!(b.power.broken().is_none(), durable);
+            };
+            let left = ends(story, |b| fs::read(b.dir.join("file")).unwrap());
+            assert_eq!(left.iter().all(|bytes| *bytes == b"other"), durable);
+        }
+    }
+
+    #[test]
     fn weather_refuses_what_it_is_about_and_ends() {
         let b = bench(1);
         for fault in Fault::ALL {

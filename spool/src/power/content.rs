@@ -28,7 +28,8 @@ struct Dirty {
     durable: u64,
     /// What stood where something was written over or cut off, oldest first.
     before: Vec<Was>,
-    /// A sync failed: the kernel may have dropped what it could not write, and will say yes the next time.
+    /// A sync failed: the kernel may have dropped what it could not write, and will say yes the next time. Until all of the
+    /// file is written over: then every page is news again.
     failed: bool,
 }
 
@@ -64,6 +65,9 @@ impl Contents {
     pub(super) fn writes(&mut self, file: &File, at: Option<u64>, bytes: usize) -> io::Result<()> {
         let dirty = self.dirty(file, None)?;
         let Some(at) = at else { return Ok(()) };
+        if at == 0 && bytes as u64 >= file.metadata()?.len() {
+            dirty.failed = false;
+        }
         let end = (at + bytes as u64).min(dirty.durable);
         if at < end {
             let was = read(&dirty.file, at, end - at)?;
