@@ -129,6 +129,8 @@ pub(crate) struct Index {
     db: Database,
     follower: Mutex<Follower>,
     behind: AtomicBool,
+    /// Records that it had taken before this process opened it.
+    knew: u64,
 }
 
 impl Index {
@@ -157,7 +159,7 @@ impl Index {
     /// The index as it lies there, if it is sound and belongs to this ledger.
     fn reopen(path: &Path, node: &Name, cache_bytes: usize, ledger: &Ledger, disk: &Disk) -> Option<Index> {
         fs::metadata(path).ok()?;
-        let index = Index::open_file(path, node, cache_bytes, disk).ok()?;
+        let mut index = Index::open_file(path, node, cache_bytes, disk).ok()?;
         let version = index.read(|txn| Ok(txn.open_table(META)?.get("version")?.map(|row| row.value().to_vec())));
         let mark = index.mark().ok()?;
         let of_this_ledger = mark.log == ledger.log()
@@ -166,6 +168,7 @@ impl Index {
         if version.ok()? != Some(VERSION.to_be_bytes().to_vec()) || !of_this_ledger {
             return None;
         }
+        index.knew = mark.applied;
         let mut follower = locked(&index.follower);
         index.catch_up(&mut follower, ledger).ok()?;
         drop(follower);
@@ -184,6 +187,7 @@ impl Index {
             db,
             follower: Mutex::default(),
             behind: AtomicBool::new(false),
+            knew: 0,
         };
         // Every table exists from now on, so that reading never meets a missing one.
         index.write(|txn| {
@@ -202,6 +206,11 @@ impl Index {
             Ok(Commit::Durable)
         })?;
         Ok(index)
+    }
+
+    /// Of so many of the ledger's first records it knows what they said, also where they can be read no more.
+    pub(crate) fn knew(&self) -> u64 {
+        self.knew
     }
 
     /// The next start makes it anew from the ledger; this process goes on with the file, which has no name any more.

@@ -554,6 +554,21 @@ impl Ledger {
         Ok(())
     }
 
+    /// A moment before which all records were made that may be lost; none where no segment was ever set aside. It is that of
+    /// the first record behind the last such segment.
+    pub(crate) fn lost_until(&self) -> Result<Option<Timestamp>, SpoolError> {
+        let segments = segment::list(&self.dir).map_err(|source| SpoolError::disk(&self.dir, source))?;
+        let Some(last) = segments.iter().rposition(|one| one.health != Health::Sound) else { return Ok(None) };
+        let mut until = None;
+        if let Some(next) = segments.get(last + 1) {
+            self.read_from(next.first, &mut |stored| {
+                until = Some(stored.record.at);
+                Ok(ControlFlow::Break(()))
+            })?;
+        }
+        Ok(until)
+    }
+
     /// A segment and its bytes. It may have been set aside since it was listed, and then has another name.
     pub(crate) fn load(&self, one: &Segment) -> io::Result<(Segment, Vec<u8>)> {
         match segment::load_by(&self.disk, &one.path) {

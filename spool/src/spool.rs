@@ -393,6 +393,8 @@ struct Inner {
     scrub: Mutex<scrub::Scrub>,
     wrong_at_start: bool,
     unread_at_start: bool,
+    /// Up to when records may be lost, in milliseconds; 0 where none ever were.
+    lost_until: AtomicU64,
     /// Held open as long as the spool is: the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -439,6 +441,15 @@ impl Spool {
         // What stands in an outbox was numbered by a process of which the records may be lost.
         let numbered = outboxes.values().map(Outbox::newest_epoch);
         let epoch = Numbers::next_epoch(numbered.fold(index.epoch(), u64::max), now);
+        // What the index had taken before, it still knows.
+        let mut lost = wrong.damage.iter().flat_map(|one| &one.records);
+        let unread = lost.any(|range| range.to >= index.knew());
+        if unread {
+            // What the disk did not give at this start it may give at the next, which then looks at all of it. Asked for before
+            // the damage counts as reported: a process that dies between the two must not leave an index with holes.
+            index.is_to_be_made_anew()?;
+        }
+        let lost_until = if wrong.damage.is_empty() { ledger.lost_until()?.map_or(0, |until| until.0) } else { now.0 };
         let spool = Spool(Arc::new(Inner {
             node: setup.node,
             zone: setup.zone,
@@ -462,7 +473,8 @@ impl Spool {
             days: crate::evidence::Days::default(),
             scrub: Mutex::default(),
             wrong_at_start: wrong.checkpoint || wrong.tree || !wrong.damage.is_empty(),
-            unread_at_start: wrong.damage.iter().any(|one| !one.records.is_empty()),
+            unread_at_start: unread,
+            lost_until: AtomicU64::new(lost_until),
             _lock: lock,
         }));
         if wrong.checkpoint {
@@ -476,10 +488,6 @@ impl Spool {
             }
             spool.record_ranges(Record::new(Event::LedgerDamaged, now), &one.records)?;
             spool.0.ledger.reported(one)?;
-        }
-        if spool.records_may_return() {
-            // What the disk did not give at this start it may give at the next, which then looks at all of it.
-            spool.0.index.is_to_be_made_anew()?;
         }
         spool.withdraw_left_over(now)?;
         let mut started = Record::new(Event::EpochStarted, now);
@@ -701,6 +709,7 @@ impl Spool {
             let damage = scrub::damage_of(&self.0.ledger, &aside)?;
             self.record_ranges(Record::new(Event::LedgerDamaged, now), &damage.records)?;
             self.0.ledger.reported(&damage)?;
+            self.0.lost_until.fetch_max(now.0, Ordering::SeqCst);
             scrub.reported(&damage.records);
         }
         self.record_ranges(Record::new(Event::LedgerDamaged, now), &step.unreported)?;
@@ -720,11 +729,17 @@ impl Spool {
         self.0.wrong_at_start
     }
 
-    /// Were there records that opening could not read? The next start looks at all of them once more, and may find them:
-    /// until then nobody can say of a parcel that it was never here.
+    /// Were there records that opening could not read, and that the index did not know either? The next start looks at all of
+    /// them once more, and may find them: until then nobody can say of a parcel that it was never here.
     #[must_use]
     pub fn records_may_return(&self) -> bool {
         self.0.unread_at_start
+    }
+
+    /// May a record of that moment be among those that the ledger lost?
+    #[must_use]
+    pub fn may_have_lost(&self, at: Timestamp) -> bool {
+        at.0 <= self.0.lost_until.load(Ordering::SeqCst)
     }
 
     /// Files of outboxes that the start kept although nothing that it could read stands in them, or not all of them could

@@ -45,6 +45,9 @@ const GAPS_TOLD_AFTER_MS: u64 = 60 * 60 * 1000;
 const BATCH_KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
 /// And so many of the newest in any case: more than an hour of the busiest day, some 10 MB.
 const BATCHES_KEPT: usize = 4_096;
+/// Batches that wait for the next start, because this one could not read all records: half of what may wait at all, so that
+/// those which wait for a card find room. What comes beyond it is taken as if its records were lost for good.
+const UNREAD_BATCHES_MAX: usize = 500;
 
 /// How a parcel came to this node, with everything a receipt must say.
 #[derive(Clone, Debug)]
@@ -201,7 +204,7 @@ impl Receipts {
             sent += usize::from(first.note(station, left)?.unwrap_or_default());
         }
         first.note(station, retire(station, now))?;
-        first.0.map_or(Ok(sent), Err)
+        first.error.map_or(Ok(sent), Err)
     }
 
     /// Is it time to tell a peer what a gate of files has not brought from it?
@@ -294,7 +297,7 @@ fn finish_owed(station: &Station, first: &mut First) -> Result<usize, StationErr
             Err(StationError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 owed.push(path);
-                first.0.get_or_insert(error);
+                first.error.get_or_insert(error);
             }
         }
     }
@@ -303,6 +306,12 @@ fn finish_owed(station: &Station, first: &mut First) -> Result<usize, StationErr
 
 fn owed(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<Name>> {
     station.owed_reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Batches that wait for the next start, because some of what they are about may be on a record that this one could not
+/// read.
+fn unread_batches(station: &Station) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<BundleId>> {
+    station.unread_batches.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Old receipt batches on one-way crossings go after a while: nobody can confirm them there, and what they say comes
@@ -531,6 +540,11 @@ pub fn take(
     entry: &Entry,
     now: Timestamp,
 ) -> Result<(), StationError> {
+    if unread_batches(station).contains(&entry.id) {
+        // All else that it says was taken. Taken once more, its apps would be told once more.
+        station.alarms.raise(now, Alarm::LedgerDamaged);
+        return Err(StationError::RecordUnread { id: entry.id });
+    }
     let path = &entry.path;
     let io = |cause| StationError::Io { path: path.to_path_buf(), cause };
     let too_large = std::fs::metadata(path).map_err(io)?.len() > ReceiptBatch::BYTES_MAX as u64;
@@ -583,8 +597,13 @@ pub fn take(
             owed(station).insert(batch.source.clone());
         }
     }
-    match first.0 {
-        Some(error) => Err(error),
+    match first.error {
+        Some(error) => {
+            if !first.others {
+                unread_batches(station).insert(entry.id);
+            }
+            Err(error)
+        }
         None => station.spool.disk().remove_file(path).map_err(io),
     }
 }
@@ -657,7 +676,11 @@ struct Taking {
 
 /// Keeps the first error of several, while the others go on.
 #[derive(Default)]
-struct First(Option<StationError>);
+struct First {
+    error: Option<StationError>,
+    /// Was there another than that a record could not be read?
+    others: bool,
+}
 
 impl First {
     fn note<T>(&mut self, station: &Station, result: Result<T, StationError>) -> Result<Option<T>, StationError> {
@@ -665,7 +688,8 @@ impl First {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.concerns_all(&station.spool) => Err(error),
             Err(error) => {
-                self.0.get_or_insert(error);
+                self.others |= !matches!(error, StationError::RecordUnread { .. });
+                self.error.get_or_insert(error);
                 Ok(None)
             }
         }
@@ -772,8 +796,9 @@ fn fitting(
     now: Timestamp,
 ) -> Result<Option<Taking>, StationError> {
     let known = station.spool.parcel(&receipt.parcel)?;
-    if known.is_none() && station.spool.records_may_return() {
-        // Passed over now, it would not come again.
+    let went_on = known.as_ref().is_some_and(|known| known.sent.is_some());
+    if !went_on && station.spool.records_may_return() && unread_batches(station).len() < UNREAD_BATCHES_MAX {
+        // Passed over now, it would not come again: that the parcel was here, or that it went on, may be on such a record.
         station.alarms.raise(now, Alarm::LedgerDamaged);
         return Err(StationError::RecordUnread { id: receipt.parcel });
     }

@@ -500,13 +500,41 @@ pub fn kept_receipts(station: &Station, parcel: &ParcelId, bundle: &BundleId) ->
     Ok(read_evidence(&evidence_path(station, parcel, bundle))?.map(|kept| kept.receipts).unwrap_or_default())
 }
 
-/// What this node itself said at the end of a bundle, as its evidence has it: known even where the ledger lost the record.
+/// What this node itself said at the end of a parcel, as its evidence has it: known even where the ledger lost the record.
 pub(crate) fn ended_here(
     station: &Station,
     parcel: &ParcelId,
     bundle: &BundleId,
 ) -> Result<Option<Receipt>, StationError> {
-    let receipts = kept_receipts(station, parcel, bundle)?.into_iter();
+    let path = evidence_path(station, parcel, bundle);
+    if let Some(ended) = ended_by(station, &path)? {
+        return Ok(Some(ended));
+    }
+    if !station.spool.may_have_lost(moment_of(parcel)) {
+        return Ok(None);
+    }
+    // Its origin may have sealed it again, for another key: then it comes under another number.
+    let folder = path.parent().unwrap_or(&path);
+    let io = |cause| StationError::Io { path: folder.to_owned(), cause };
+    let entries = match std::fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(io)?,
+    };
+    let ours = format!("{parcel}-");
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(&ours) && name.ends_with(".proof"))
+            && let Some(ended) = ended_by(station, &entry.path())?
+        {
+            return Ok(Some(ended));
+        }
+    }
+    Ok(None)
+}
+
+fn ended_by(station: &Station, evidence: &Path) -> Result<Option<Receipt>, StationError> {
+    let receipts = read_evidence(evidence)?.map(|kept| kept.receipts).unwrap_or_default().into_iter();
     // Ours, from our own disk: nobody else writes there.
     let receipts =
         receipts.filter_map(|bytes| Signed::parse::<Receipt>(&bytes).ok()?.read_unverified::<Receipt>().ok());

@@ -213,6 +213,8 @@ pub struct Station {
     neighbours: Mutex<Vec<Neighbour>>,
     /// Peers whose ferried papers came in: a gap report tells them how far they are known. At start everybody is told.
     pub owed_reports: Mutex<std::collections::BTreeSet<Name>>,
+    /// Batches of receipts that wait for the next start, which may read records that this one could not.
+    pub(crate) unread_batches: Mutex<std::collections::BTreeSet<BundleId>>,
     /// Batches of receipts that are recorded and could not enter their outbox yet.
     pub owed_batches: Mutex<Vec<std::path::PathBuf>>,
     /// Routes that an operator has switched off.
@@ -333,6 +335,7 @@ impl Station {
             disposed: Disposed::default(),
             routes: plan.routes,
             owed_batches: Mutex::default(),
+            unread_batches: Mutex::default(),
             owed_reports: Mutex::new(plan.peers.iter().map(|peer| peer.name.clone()).collect()),
             peers: plan.peers,
             ferry: plan.ferry,

@@ -79,6 +79,17 @@ fn pick_up(pair: &Pair<'_>) -> usize {
 
 #[test]
 fn what_was_delivered_before_its_records_were_lost_is_not_delivered_again() {
+    comes_again(false);
+}
+
+#[test]
+fn nor_is_it_where_it_comes_under_another_number() {
+    comes_again(true);
+}
+
+/// What was delivered comes again after the records of it are lost: as it came, or as its origin sealed it once more, so
+/// that evidence of its end stands under another bundle.
+fn comes_again(otherwise: bool) {
     let root = tempfile::tempdir().unwrap();
     let mut pair = Pair::found(office(), root.path(), "").unwrap();
     pair.joined = false;
@@ -89,6 +100,9 @@ fn what_was_delivered_before_its_records_were_lost_is_not_delivered_again() {
     pair.joined = true;
     pair.minutes(3).unwrap();
     assert_eq!(pick_up(&pair), 3);
+    let parcel = pair.station(THERE).spool.parcels(&spool::Filter::default(), 1).unwrap().remove(0).parcel;
+    let evidence = station::sealing::evidence_path(pair.station(THERE), &parcel, &sent[0].0);
+    let evidence = evidence.parent().unwrap();
     let records = segments(pair.station(THERE)).pop().unwrap();
     lose_index(pair.station(THERE));
     pair.stop(THERE);
@@ -98,7 +112,18 @@ fn what_was_delivered_before_its_records_were_lost_is_not_delivered_again() {
     let station = pair.station(THERE);
     assert!(station.spool.was_damaged());
     assert!(station.spool.parcels(&spool::Filter::default(), 10).unwrap().is_empty());
-    bring_again(station, &sent);
+    if otherwise {
+        let proofs = fs::read_dir(evidence).unwrap().map(|entry| entry.unwrap().path());
+        for path in proofs.filter(|path| path.extension().is_some_and(|extension| extension == "proof")) {
+            let (parcel, _) = path.file_stem().and_then(|stem| stem.to_str()?.split_once('-')).unwrap();
+            fs::rename(
+                &path,
+                path.with_file_name(format!("{parcel}-{}.proof", protocol::id::new_id(pair.now, [7; 10]))),
+            )
+            .unwrap();
+        }
+    }
+    bring_again(pair.station(THERE), &sent);
     pair.minutes(3).unwrap();
     assert_eq!(pick_up(&pair), 0, "delivered twice");
     let recorded = |event| pair.recorded(THERE, event).unwrap();
@@ -167,4 +192,66 @@ fn a_receipt_about_a_parcel_of_which_no_record_comes_back_waits_for_one_start_an
     pair.restart(HERE).unwrap();
     pair.minutes(3).unwrap();
     assert_eq!(waiting(&pair), 0);
+}
+
+#[test]
+fn what_the_index_knew_before_its_records_were_lost_is_known_by_every_later_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = Pair::found(office(), root.path(), "").unwrap();
+    pair.joined = false;
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let records = segments(pair.station(HERE)).pop().unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    pair.stop(HERE);
+    pair.minutes(1).unwrap();
+    let power = power_on(&mut pair, root.path(), HERE);
+    let pages = fs::metadata(&records).unwrap().len().div_ceil(PAGE_BYTES);
+    (0..pages).for_each(|page| power.spoil(&records, page * PAGE_BYTES).unwrap());
+    for start in 0..3 {
+        pair.restart(HERE).unwrap();
+        let spool = &pair.station(HERE).spool;
+        assert_eq!(spool.was_damaged(), start == 0);
+        assert_eq!(spool.parcels(&spool::Filter::default(), 10).unwrap().len(), 1, "start {start}");
+        assert!(!spool.records_may_return(), "nothing is to be waited for");
+        pair.stop(HERE);
+    }
+    pair.restart(HERE).unwrap();
+    pair.joined = true;
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("delivered"));
+    assert!(pair.station(HERE).spool.arrivals(OUT.back()).completed().unwrap().is_empty());
+}
+
+#[test]
+fn while_one_receipt_of_a_batch_waits_for_a_record_the_others_are_told_once() {
+    let root = tempfile::tempdir().unwrap();
+    let mut pair = Pair::found(office(), root.path(), "").unwrap();
+    pair.joined = false;
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let records = segments(pair.station(HERE)).pop().unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    lose_index(pair.station(HERE));
+    pair.stop(HERE);
+    fs::write(&records, vec![0; usize::try_from(fs::metadata(&records).unwrap().len()).unwrap()]).unwrap();
+    pair.restart(HERE).unwrap();
+    // One more, whose records are whole: both receipts come in one batch.
+    let other = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    pair.joined = true;
+    pair.minutes(3).unwrap();
+    assert_eq!(pair.told("forms", &form).as_deref(), Some("accepted"));
+    assert_eq!(pair.told("forms", &other).as_deref(), Some("delivered"));
+    // The app has read it.
+    let notices = pair.station(HERE).layout().notices(&protocol::Name::new("forms").unwrap());
+    let told = |notices: &Path| fs::read_dir(notices).unwrap().count();
+    for notice in fs::read_dir(&notices).unwrap() {
+        fs::remove_file(notice.unwrap().path()).unwrap();
+    }
+    pair.hours(2).unwrap();
+    assert!(!pair.station(HERE).spool.arrivals(OUT.back()).completed().unwrap().is_empty(), "a batch waits");
+    assert_eq!(told(&notices), 0, "told again");
+    assert!(pair.stands(HERE, Alarm::LedgerDamaged));
 }
