@@ -70,6 +70,20 @@ fn bring_again(station: &Station, bundles: &[(protocol::BundleId, Vec<u8>)]) {
     }
 }
 
+/// A form goes from here to there, and then the disk here holds zeros where its records were.
+fn lose_records_of_a_form(pair: &mut Pair<'_>) -> String {
+    pair.joined = false;
+    let form = pair.drop_form("forms").unwrap();
+    pair.minutes(1).unwrap();
+    let records = segments(pair.station(HERE)).pop().unwrap();
+    pair.carry(HERE, THERE).unwrap();
+    lose_index(pair.station(HERE));
+    pair.stop(HERE);
+    fs::write(&records, vec![0; usize::try_from(fs::metadata(&records).unwrap().len()).unwrap()]).unwrap();
+    pair.restart(HERE).unwrap();
+    form
+}
+
 /// What an app takes from the outlet.
 fn pick_up(pair: &Pair<'_>) -> usize {
     let found = pair.outlet("forms");
@@ -170,16 +184,7 @@ fn a_receipt_that_comes_while_the_records_of_its_parcel_cannot_be_read_is_taken_
 fn a_receipt_about_a_parcel_of_which_no_record_comes_back_waits_for_one_start_and_no_longer() {
     let root = tempfile::tempdir().unwrap();
     let mut pair = Pair::found(office(), root.path(), "").unwrap();
-    pair.joined = false;
-    pair.drop_form("forms").unwrap();
-    pair.minutes(1).unwrap();
-    let records = segments(pair.station(HERE)).pop().unwrap();
-    pair.carry(HERE, THERE).unwrap();
-    lose_index(pair.station(HERE));
-    pair.stop(HERE);
-    pair.minutes(1).unwrap();
-    fs::write(&records, vec![0; usize::try_from(fs::metadata(&records).unwrap().len()).unwrap()]).unwrap();
-    pair.restart(HERE).unwrap();
+    lose_records_of_a_form(&mut pair);
     pair.joined = true;
     pair.minutes(3).unwrap();
     let waiting = |pair: &Pair<'_>| pair.station(HERE).spool.arrivals(OUT.back()).completed().unwrap().len();
@@ -227,15 +232,7 @@ fn what_the_index_knew_before_its_records_were_lost_is_known_by_every_later_star
 fn while_one_receipt_of_a_batch_waits_for_a_record_the_others_are_told_once() {
     let root = tempfile::tempdir().unwrap();
     let mut pair = Pair::found(office(), root.path(), "").unwrap();
-    pair.joined = false;
-    let form = pair.drop_form("forms").unwrap();
-    pair.minutes(1).unwrap();
-    let records = segments(pair.station(HERE)).pop().unwrap();
-    pair.carry(HERE, THERE).unwrap();
-    lose_index(pair.station(HERE));
-    pair.stop(HERE);
-    fs::write(&records, vec![0; usize::try_from(fs::metadata(&records).unwrap().len()).unwrap()]).unwrap();
-    pair.restart(HERE).unwrap();
+    let form = lose_records_of_a_form(&mut pair);
     // One more, whose records are whole: both receipts come in one batch.
     let other = pair.drop_form("forms").unwrap();
     pair.minutes(1).unwrap();
