@@ -331,7 +331,11 @@ pub(crate) fn open(station: &Station, request: &Request, now: Timestamp) -> Outc
     let (parcel, bundle) = (admitted.came.parcel, admitted.came.bundle);
     // Before the record: asked again after it, we only answer.
     sealing::keep_evidence(station, vec![Proof { parcel, bundle, evidence: admitted.evidence }])?;
-    station.spool.record_all(vec![(without_number(Event::Arrived), local), (delivered, Local::none())])?;
+    let mut records = vec![(delivered, Local::none())];
+    if station.spool.parcel(&parcel)?.is_none() {
+        records.insert(0, (without_number(Event::Arrived), local));
+    }
+    station.spool.record_all(records)?;
     Ok(Ok(told(&envelope, &admitted.came.route, &admitted.manifest.name)))
 }
 

@@ -272,8 +272,10 @@ fn answered(
     let ours =
         known.as_ref().is_some_and(|known| known.came.as_ref().is_some_and(|came| came.bundle == envelope.bundle));
     if manner == Manner::ByHand {
-        // There is no number to have been used before.
-        return if known.is_some() { parcel(Reason::Duplicate) } else { Ok(None) };
+        // There is no number to have been used before. Power that goes may leave of the two records of an opening the first:
+        // then it was not answered, and is opened once more.
+        let half = ours && known.as_ref().is_some_and(|known| known.state == State::Arrived);
+        return if known.is_some() && !half { parcel(Reason::Duplicate) } else { Ok(None) };
     }
     if !ours {
         match station.spool.seen(&envelope.source, envelope.crossing, envelope.epoch, envelope.sequence)? {
