@@ -677,6 +677,28 @@ impl Disk {
         }
     }
 
+    /// Moves a file, or a folder with the files and folders in it, to a name that must not exist, by rename or, across file
+    /// systems, file by file. What is neither stays behind, and is gone with the folder.
+    pub fn move_tree(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.create_dir_private(parent(to))?;
+        match self.rename_new(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+            other => return other,
+        }
+        if fs::symlink_metadata(from)?.is_file() {
+            return self.move_new(from, to);
+        }
+        self.create_dir_private(to)?;
+        for entry in fs::read_dir(from)? {
+            let (entry, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            let name = entry.file_name().unwrap_or_default();
+            if kind.is_dir() || kind.is_file() {
+                self.move_tree(&entry, &to.join(name))?;
+            }
+        }
+        self.remove_tree(from)
+    }
+
     /// Removes a file; a missing one is fine. A power cut may bring it back, and every stage lives with that.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
         let _turn = self.spend(Effect::Remove)?;
@@ -822,6 +844,27 @@ fn tells_of_errors(release: &str) -> bool {
 mod tests {
     use super::*;
     use crate::power::{Fault, Weather};
+
+    #[test]
+    fn a_folder_is_moved_whole_also_to_another_file_system() {
+        let other = Path::new("/dev/shm");
+        let from = tempfile::tempdir_in(if other.is_dir() { other } else { Path::new(".") }).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        // Where both are one file system the rename is tested.
+        let (drop, place) = (from.path().join("drop"), to.path().join("aside/drop"));
+        fs::create_dir_all(drop.join("below/empty")).unwrap();
+        fs::write(drop.join("one"), "1").unwrap();
+        fs::write(drop.join("below/two"), "2").unwrap();
+        Disk::real().move_tree(&drop, &place).unwrap();
+        assert!(!drop.exists() && place.join("below/empty").is_dir());
+        assert_eq!(fs::read(place.join("one")).unwrap(), b"1");
+        assert_eq!(fs::read(place.join("below/two")).unwrap(), b"2");
+        let file = from.path().join("file");
+        fs::write(&file, "3").unwrap();
+        Disk::real().move_tree(&file, &to.path().join("file")).unwrap();
+        assert!(!file.exists() && fs::read(to.path().join("file")).unwrap() == b"3");
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 2, "nothing half moved is left");
+    }
 
     #[test]
     fn a_kernel_that_tells_of_no_errors_has_every_file_of_a_tree_synced() {

@@ -687,7 +687,7 @@ pub(crate) fn stands(claimed: &Path, parcel: ParcelId, name: &OsStr) -> bool {
 }
 
 /// The id a name in `.claimed` begins with, and what follows it.
-fn split_id(name: &OsStr) -> Option<(ParcelId, &OsStr)> {
+pub(crate) fn split_id(name: &OsStr) -> Option<(ParcelId, &OsStr)> {
     let (id, rest) = name.as_bytes().split_at_checked(ID_CHARS)?;
     Some((ParcelId::from_hex(std::str::from_utf8(id).ok()?)?, OsStr::from_bytes(rest)))
 }

@@ -37,7 +37,7 @@ impl Numbers {
 
     /// The epoch after all those before.
     pub(crate) fn next_epoch(last: u64, now: Timestamp) -> u64 {
-        (last + 1).max(now.seconds())
+        last.saturating_add(1).max(now.seconds())
     }
 
     pub(crate) fn epoch(&self) -> u64 {

@@ -3,8 +3,9 @@
 //!
 //! **Dying anywhere is safe.** The file `restoring` is written before anything else, and only where no state of a node
 //! stands; while it is there no daemon opens the spool, and a restore that runs again takes everything away that an
-//! earlier one put there and begins anew. It goes when all is synced. What apps dropped and what is claimed is never
-//! taken away: an inlet may have outlived the disk that the spool was on.
+//! earlier one put there and begins anew. It goes when all is synced. What apps dropped, what is claimed and what an earlier
+//! restore set aside of it is never taken away: an inlet may have outlived the disk that the spool was on, and the older
+//! backup that is tried next may not hold the drop.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -21,10 +22,11 @@ use protocol::{Name, Timestamp};
 
 use crate::carried::{Carried, Holding};
 use crate::disk::Disk;
+use crate::inlet::split_id;
 use crate::layout::{CLAIMED, Layout};
 use crate::ledger::{CHECKPOINT, FORMER, Ledger, STARTS, Sizes, suite_of_ledger};
 use crate::segment::{self, Found, Frames, Health, KeptLeaves};
-use crate::spool::{SpoolError, take_lock};
+use crate::spool::{SpoolError, children, take_lock};
 use crate::version;
 
 /// Bytes read and written at once.
@@ -86,7 +88,8 @@ impl Restoring {
         let desk = [layout.desk_trips(), layout.desk_incoming(), layout.desk_answers()];
         let mut gone = vec![layout.queues(), layout.ledger(), layout.index(), layout.evidence(), layout.quarantine()];
         gone.extend(desk);
-        gone.extend([layout.restored(), layout.status(), layout.rules_in_force(), root.join(version::ABOUT)]);
+        gone.extend(["config", "outlet"].map(|of_it| layout.restored().join(of_it)));
+        gone.extend([layout.status(), layout.rules_in_force(), root.join(version::ABOUT)]);
         for path in gone {
             disk.remove_tree(&path).map_err(|source| SpoolError::disk(&path, source))?;
         }
@@ -182,30 +185,57 @@ impl Restoring {
     }
 
     /// Sets claimed drops aside that are not whole in the backup, below `restored/inlet`: zeros must not be sealed for what an
-    /// app wrote. Gives the places where they are now.
+    /// app wrote. Gives the places of all that lie there, those of earlier restores among them; but what this backup had whole
+    /// goes its way, and does not lie there any more.
     pub fn set_spoiled_drops_aside(&self) -> Result<Vec<PathBuf>, SpoolError> {
+        let restored = self.layout.restored();
+        for path in self.spoiled_drops()? {
+            let from = self.place(&path).ok_or_else(|| SpoolError::Foreign { path: path.clone() })?;
+            let to = restored.join(&path);
+            // Of a single file nothing at all could be read, or an earlier go came so far.
+            if fs::symlink_metadata(&from).is_ok() {
+                self.disk.remove_tree(&to).map_err(|source| SpoolError::disk(&to, source))?;
+                self.disk.move_tree(&from, &to).map_err(|source| SpoolError::disk(&from, source))?;
+            }
+            self.remove_markers(&from)?;
+        }
+        let mut aside = Vec::new();
+        for to in drops_below(&restored.join("inlet")).map_err(|source| SpoolError::disk(&restored, source))? {
+            let from = to.strip_prefix(&restored).ok().and_then(|path| self.place(path));
+            if from.is_some_and(|from| fs::symlink_metadata(from).is_ok()) {
+                self.disk.remove_tree(&to).map_err(|source| SpoolError::disk(&to, source))?;
+            } else {
+                aside.push(to);
+            }
+        }
+        Ok(aside)
+    }
+
+    /// As the backup lists them.
+    fn spoiled_drops(&self) -> Result<Vec<PathBuf>, SpoolError> {
         let list = self.layout.restored().join(SPOILED_DROPS);
         let bytes = match fs::read(&list) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(|source| SpoolError::disk(&list, source))?,
         };
-        let mut aside = Vec::new();
-        for path in bytes.split(|byte| *byte == 0).map(|name| Path::new(OsStr::from_bytes(name))) {
-            if claimed_drop(path).as_deref() != Some(path) {
-                return Err(SpoolError::Foreign { path: path.to_owned() });
+        let path = |name| {
+            let path = PathBuf::from(OsStr::from_bytes(name));
+            if claimed_drop(&path).as_ref() == Some(&path) { Ok(path) } else { Err(SpoolError::Foreign { path }) }
+        };
+        bytes.split(|byte| *byte == 0).map(path).collect()
+    }
+
+    /// A marker without its claim would go back, for whatever its app lays there next under that name.
+    fn remove_markers(&self, claim: &Path) -> Result<(), SpoolError> {
+        let parcel = |path: &Path| path.file_name().and_then(split_id).map(|(parcel, _)| parcel);
+        let (Some(claimed), Some(ours)) = (claim.parent(), parcel(claim)) else { return Ok(()) };
+        for path in children(claimed)? {
+            let marks = path.file_name().and_then(split_id).is_some_and(|(_, rest)| rest.as_bytes().starts_with(b"-"));
+            if marks && parcel(&path) == Some(ours) {
+                self.disk.remove_file(&path).map_err(|source| SpoolError::disk(&path, source))?;
             }
-            let from = self.place(path).ok_or_else(|| SpoolError::Foreign { path: path.to_owned() })?;
-            let to = self.layout.restored().join(path);
-            let at = |source| SpoolError::disk(&from, source);
-            self.disk.create_dir_private(to.parent().unwrap_or(&to)).map_err(at)?;
-            match self.disk.rename(&from, &to) {
-                // Of a single file nothing at all could be read, or an earlier go came so far.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed.map_err(at)?,
-            }
-            aside.push(to);
         }
-        Ok(aside)
+        Ok(())
     }
 
     /// What the old log gives, where `named` is the head that it should have. Its levels are written anew where they are not
@@ -308,6 +338,27 @@ fn state_in(layout: &Layout) -> Result<Option<PathBuf>, SpoolError> {
         }
     }
     Ok(None)
+}
+
+/// Every claimed drop that lies below a folder of inlets.
+fn drops_below(inlets: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut drops = Vec::new();
+    let routes = match fs::read_dir(inlets) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(drops),
+        other => other?,
+    };
+    for route in routes {
+        match fs::read_dir(route?.path().join(CLAIMED)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            claimed => {
+                for drop in claimed? {
+                    drops.push(drop?.path());
+                }
+            }
+        }
+    }
+    drops.sort();
+    Ok(drops)
 }
 
 fn first_file(dir: &Path) -> io::Result<Option<PathBuf>> {

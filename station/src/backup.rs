@@ -240,6 +240,9 @@ impl Job {
     pub fn run(&self, clock: impl Fn() -> Timestamp) -> Result<Good, BackupError> {
         let mut told = read_state(&self.spool);
         (told.state, told.error) = ("running".to_owned(), None);
+        if told.whole.is_none() {
+            told.whole = told.good.as_ref().filter(|good| good.is_whole()).map(|good| good.file.clone());
+        }
         told.request.clone_from(&self.request);
         self.write_state(&told)?;
         match self.make(told.whole.as_deref(), &clock) {

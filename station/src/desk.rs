@@ -637,8 +637,8 @@ fn taken_in(earlier: &Record) -> Refusal {
         &format!("相同的文件已于 {day}（UTC）由 {person} 提交到该路由，请求 {id}"),
     )
     .with_remedy(
-        "do nothing; where they are wanted a second time (the first were refused, say), repeat the command with --again: that is signed and on record",
-        "无需操作；确需再次提交的（例如首次被拒绝），请加 --again 重复该命令：将签名并登记",
+        "look with `list` what became of them; where they were refused, or nothing came of them (a disk was lost, say), repeat the command with --again: that is signed and on record",
+        "请用 list 查看其去向；首次被拒绝或未见结果的（例如磁盘损坏后），请加 --again 重复该命令：将签名并登记",
     );
     let about = json!({ "earlier": { "request": id, "day": day, "at_ms": earlier.at.0, "person": person } });
     Refusal { about: Some(about), quiet: true, ..refusal }

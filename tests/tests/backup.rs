@@ -608,6 +608,11 @@ fn a_backup_of_a_ledger_that_lost_records_and_their_leaves_is_restored_and_says_
     let whole = back_up(&to, START);
     assert_eq!((whole.spoiled, whole.records_lost, whole.not_restorable.clone()), (0, 0, None));
     assert!(!has_failed(&to));
+    // As an earlier version left word of it.
+    let told = extranet.layout().status().join("backup.json");
+    let mut word: serde_json::Value = serde_json::from_slice(&fs::read(&told).unwrap()).unwrap();
+    assert!(word.as_object_mut().unwrap().remove("whole").is_some());
+    fs::write(&told, word.to_string()).unwrap();
     spoil(extranet, &power, 0..1);
     // So late that an older one would go, were this one whole.
     let now = START.plus_ms(40 * 24 * HOUR_MS);
@@ -689,6 +694,7 @@ fn a_claimed_drop_that_a_backup_could_not_read_whole_is_never_sealed_by_a_node_p
     for file in [&lost, &inside, &kept] {
         fs::write(claimed.join(file), form()).unwrap();
     }
+    fs::write(claimed.join(lost.replacen(".a", "-a", 1) + ".ready"), "").unwrap();
     for file in [&lost, &inside] {
         power.spoil(&claimed.join(file), 4096).unwrap();
     }
@@ -697,13 +703,48 @@ fn a_claimed_drop_that_a_backup_could_not_read_whole_is_never_sealed_by_a_node_p
     drop(from);
     wipe(internet);
     let restored = restore_from(&office, internet, &good.file, &[], Disk::real(), START).unwrap();
-    assert_eq!(names(&claimed), [kept]);
+    assert_eq!(names(&claimed), [kept], "nor its marker, which would go back for the next drop of that name");
     let aside: Vec<&str> =
         restored.spoiled_drops.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(aside, [&lost, &folder]);
     assert!(restored.spoiled_drops.iter().all(|path| path.exists() && path.starts_with(internet.layout().restored())));
     assert_eq!(restored.to_json(START)["spoiled_drops"].as_array().unwrap().len(), 2);
     internet.open(START).unwrap();
+}
+
+#[test]
+fn what_one_restore_set_aside_outlives_the_next_until_a_backup_has_it_whole() {
+    let office = office();
+    let internet = &office.internet;
+    let (from, power) = on_a_dying_disk(internet, START);
+    let claimed = internet.layout().claimed(&name("applications"));
+    let (early, late) = (format!("{}.a.case", "a1".repeat(16)), format!("{}.b.json", "b2".repeat(16)));
+    let inside = claimed.join(&early).join("application.json");
+    let form = |n| tests::papers::application_form(n).into_bytes();
+    fs::create_dir(claimed.join(&early)).unwrap();
+    fs::write(&inside, form(1)).unwrap();
+    let before = back_up(&from, START);
+    fs::write(claimed.join(&late), form(2)).unwrap();
+    for file in [&inside, &claimed.join(&late)] {
+        power.spoil(file, 0).unwrap();
+    }
+    let now = START.plus_ms(HOUR_MS);
+    let good = back_up(&from, now);
+    drop(from);
+    wipe(internet);
+    let restored = restore_from(&office, internet, &good.file, &[], Disk::real(), now).unwrap();
+    assert_eq!(restored.spoiled_drops.len(), 2);
+    // That one died before its last step, and whoever was woken tries it once more, then the backup before it.
+    for (backup, aside) in [(&good, vec![&early, &late]), (&before, vec![&late])] {
+        fs::write(internet.layout().restoring(), "").unwrap();
+        let restored = restore_from(&office, internet, &backup.file, &[], Disk::real(), now).unwrap();
+        let found: Vec<_> =
+            restored.spoiled_drops.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(found, aside);
+        assert!(restored.spoiled_drops.iter().all(|path| path.exists()));
+    }
+    assert_eq!(names(&claimed), [early]);
+    assert_eq!(fs::read(inside).unwrap(), form(1));
 }
 
 /// Seconds that a backup and a restore take, printed. `TRILOCK_SOAK=1` makes 10 GiB and a million records of it,
