@@ -42,6 +42,7 @@ mod pdf;
 mod picture;
 mod polyline;
 mod repaint;
+mod rooms;
 mod rtf;
 mod rules;
 mod scan;

@@ -9,6 +9,7 @@
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::{self, AxisRun, Number, PairKind, Trail, Windows};
+use crate::rooms::Rooms;
 use crate::sexagesimal;
 use crate::sheet;
 use crate::words;
@@ -79,8 +80,6 @@ fn class(byte: u8) -> u8 {
 
 /// The name stands at most so many bytes before the key of its value.
 const VALUE_NAME_MAX: usize = 96;
-/// A header stands within so many bytes of its third row.
-const HEADER_REACH: usize = 1_024;
 /// The other two ways that a flat may face stand within so many bytes of the first two.
 const FRONTS_REACH: usize = 160;
 /// Characters of a key that is written with blanks between them.
@@ -170,6 +169,7 @@ struct Scan<'a> {
     plain_east: AxisRun,
     local: Trail,
     sexagesimal: sexagesimal::Rows,
+    rooms: Rooms,
     spaced_run: u32,
     spaced_run_max: u32,
     spaced_at: usize,
@@ -196,6 +196,7 @@ impl<'a> Scan<'a> {
             plain_east: AxisRun::new(),
             local: Trail::new(PairKind::Plain),
             sexagesimal: sexagesimal::Rows::default(),
+            rooms: Rooms::default(),
             spaced_run: 0,
             spaced_run_max: 0,
             spaced_at: 0,
@@ -469,8 +470,8 @@ impl<'a> Scan<'a> {
         }
         let end = self.degrees(&number, end);
         if number.whole <= 3
-            && let Some(proof) = self.sexagesimal.take(number.value, number.decimals)
-            && self.are_angles(proof, number.at)
+            && let Some(run) = self.sexagesimal.take(&number)
+            && run.are_angles(self.text, &mut self.rooms)
         {
             self.hit("coherent-pairs", RuleClass::Heuristic, number.at);
         }
@@ -561,21 +562,6 @@ impl<'a> Scan<'a> {
         self.listed = turn;
         if let Some(found) = found {
             self.keyed(found);
-        }
-    }
-
-    /// Are rows of small numbers degrees, minutes and seconds, as far as they and what stands above them say? 层, 单元 and
-    /// 面积 are numbers as small as those.
-    fn are_angles(&self, proof: sexagesimal::Proof, at: usize) -> bool {
-        const ROOMS: [&str; 6] = ["单元", "面积", "房号", "室号", "层", "价"];
-        const ANGLES: [&str; 10] = ["度", "秒", "经", "纬", "坐标", "界址", "°", "lon", "lat", "点"];
-        let from = at.saturating_sub(HEADER_REACH);
-        let before = self.bytes.get(from..at).unwrap_or_default();
-        let has = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(before, word.as_bytes()).is_some());
-        match proof {
-            sexagesimal::Proof::Fine => true,
-            sexagesimal::Proof::Near => has(&ANGLES) || !has(&ROOMS),
-            sexagesimal::Proof::Loose => has(&ANGLES),
         }
     }
 

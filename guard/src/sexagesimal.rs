@@ -1,11 +1,14 @@
 //! Degrees, minutes and seconds in columns of their own: `121,28,12.5031,31,14,5.2210`, row below row.
 
+use crate::pairs::Number;
+use crate::rooms::Rooms;
+
 /// Rows in the same degrees that prove it.
 const ROWS: u32 = 3;
 
 /// What three rows in the same degrees prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+enum Proof {
     /// Seconds as fine as a survey has them, three decimals or more.
     Fine,
     /// Two decimals, and rows in the same minutes or within [`NEAR_SECONDS`] of the one before, as corners of one parcel are.
@@ -21,10 +24,33 @@ const NEAR_SECONDS: f64 = 30.0;
 /// Seconds of a survey.
 const FINE_DECIMALS: u8 = 3;
 
+/// Three rows of six numbers that may be corners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    proof: Proof,
+    /// Where the numbers of the last row begin.
+    parts: [usize; 6],
+}
+
+impl Run {
+    /// Are they, as far as they and what stands above them say? 层, 单元 and 面积 are numbers as small as those, where their
+    /// columns are headed so; in a name of another column and in a sentence such a word says nothing of the six.
+    pub(crate) fn are_angles(&self, text: &str, rooms: &mut Rooms) -> bool {
+        let Some(last) = self.parts.last() else { return false };
+        rooms.read_to(text, *last);
+        match self.proof {
+            Proof::Fine => true,
+            Proof::Near => rooms.are_angles_named(*last) || !rooms.are_above(text, self.parts),
+            Proof::Loose => rooms.are_angles_named(*last),
+        }
+    }
+}
+
 /// Rows of six numbers as they come by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     parts: [f64; 6],
+    places: [usize; 6],
     filled: usize,
     last: [f64; 6],
     run: u32,
@@ -37,8 +63,9 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Takes the next number; tells what it proves that with it a third row in the same degrees ends.
-    pub(crate) fn take(&mut self, value: f64, decimals: u8) -> Option<Proof> {
+    /// Takes the next number; tells of the rows where with it a third one in the same degrees ends.
+    pub(crate) fn take(&mut self, number: &Number) -> Option<Run> {
+        let Number { value, decimals, at, .. } = *number;
         if !self.fits(value, decimals) {
             self.filled = 0;
             if !self.fits(value, decimals) {
@@ -49,6 +76,9 @@ impl Rows {
         self.decimals = if self.filled == 0 { 0 } else { self.decimals.max(decimals) };
         if let Some(part) = self.parts.get_mut(self.filled) {
             *part = value;
+        }
+        if let Some(place) = self.places.get_mut(self.filled) {
+            *place = at;
         }
         self.filled += 1;
         if self.filled < self.parts.len() {
@@ -74,7 +104,7 @@ impl Rows {
             (false, true) => Proof::Near,
             (false, false) => Proof::Loose,
         };
-        (self.run >= ROWS).then_some(proof)
+        (self.run >= ROWS).then_some(Run { proof, parts: self.places })
     }
 
     /// Can it be the next part of a row?
@@ -118,8 +148,34 @@ mod tests {
             rows.to_owned(),
             format!("幢,层,单元,公摊,面积,室,车位\n{rows}"),
             format!("幢,层,单元,公摊,面积,室,车位\n{same}"),
+            format!("幢,层,单元,公摊,面积,室,车位\n{}合计,,,,,,\n{same}", rows.repeat(60)),
+            format!("幢\t层\t单元\t公摊面积（㎡）\t面积(m2)\t室\t车位\n{}", same.replace(',', "\t")),
         ] {
             assert!(!hits(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_rooms_excuses_only_the_columns_that_it_heads() {
+        let rows = [
+            "J1 121 28 12.50 31 14 5.22",
+            "J2 121 28 13.01 31 14 6.00",
+            "J3 121 28 12.99 31 14 7.11",
+            "J4 121 28 12.40 31 14 6.80",
+        ];
+        let in_a_line = rows.join("；");
+        let below = rows.join("\n").replace(' ', ",");
+        let plain = rows.map(|row| row.get(3..).unwrap_or("").replace(' ', ",")).join("；");
+        for text in [
+            format!("不动产单元号,坐落,备注\n652901001001GB00018F00010001,幸福小区1幢1单元101,\"{in_a_line}\"\n"),
+            format!("层,单元,公摊,面积,室,车位,备注\n3,1,21.35,98,3,12.50,\"{in_a_line}\"\n"),
+            format!("<KTT_ZDJBXX YT=\"071\" BZ=\"宗地面积2846.50；{plain}\"/>"),
+            format!("<KTT_ZDJBXX YT=\"071\" BZ=\"共3层。{in_a_line}\"/>"),
+            format!("建筑面积,备注,备注,备注,备注,备注,备注\n{below}"),
+            format!("不动产单元号,a,b,c,d,e,f\n{below}"),
+            format!("号,层,单元,公摊,面积,室,车位\n{below}"),
+        ] {
+            assert!(hits(&text), "{text}");
         }
     }
 

@@ -41,8 +41,9 @@ pub(crate) struct TableHit {
     pub at: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Divider {
+/// How a line is divided into cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Divider {
     One(char),
     /// One that divides nothing inside quotes.
     Quoted(char),
@@ -62,6 +63,12 @@ impl Divider {
         Divider::Quoted(';'),
     ];
 
+    /// The one that a header is divided by.
+    pub(crate) fn of_header(header: &str) -> Divider {
+        let told = ['\t', ',', ';', '|'].into_iter().find(|divider| header.contains(*divider));
+        told.map_or(Divider::Blanks, Divider::Quoted)
+    }
+
     /// Does it stand in the line at all?
     fn may_divide(self, line: &str) -> bool {
         match self {
@@ -70,7 +77,7 @@ impl Divider {
         }
     }
 
-    fn cells(self, line: &str) -> Vec<&str> {
+    pub(crate) fn cells(self, line: &str) -> Vec<&str> {
         let mut cells = Vec::new();
         self.any(line, |cell| {
             cells.push(cell);
@@ -210,7 +217,7 @@ fn header_of<'a>(nth: usize, row: &'a str, divider: char, listed: &[String]) -> 
 }
 
 /// A column's name without the unit in brackets behind it.
-fn without_unit(cell: &str) -> &str {
+pub(crate) fn without_unit(cell: &str) -> &str {
     const UNITS: [&str; 20] = [
         "㎡",
         "m²",
