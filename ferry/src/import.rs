@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::bundle::{self, BundleError};
 use protocol::der_types::OBJECT_BYTES_MAX;
@@ -653,14 +654,20 @@ fn here(desk: &Desk, bill: &Waybill) -> Result<(), ImportError> {
 }
 
 /// Two imports at once would write over each other. The folder itself is locked, which leaves nothing behind and ends
-/// with the command however that dies.
+/// with the command however that dies. The daemon holds it too while it tidies the folder, at its start and every hour:
+/// that takes milliseconds, and is no other import.
 fn alone(incoming: &Path, trip: u64) -> Result<File, ImportError> {
+    const TURNS: u32 = 100;
+    const TURN: Duration = Duration::from_millis(50);
     let folder = File::open(incoming).map_err(|cause| CopyError::Read { path: incoming.to_owned(), cause })?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(folder),
-        Err(Errno::WOULDBLOCK) => Err(ImportError::Busy { trip }),
-        Err(errno) => Err(CopyError::Read { path: incoming.to_owned(), cause: errno.into() }.into()),
+    for _ in 0..TURNS {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(Errno::WOULDBLOCK) => std::thread::park_timeout(TURN),
+            Err(errno) => return Err(CopyError::Read { path: incoming.to_owned(), cause: errno.into() }.into()),
+        }
     }
+    Err(ImportError::Busy { trip })
 }
 
 /// What an earlier import left in the desk.

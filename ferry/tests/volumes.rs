@@ -357,8 +357,13 @@ fn two_imports_at_once_are_one_after_the_other() {
     rustix::fs::flock(&incoming, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let text = stage.import(1, &stage.out);
     assert!(text.contains("another import into this desk is running"), "{text}");
-    drop(incoming);
-    assert!(stage.import(0, &stage.out).contains("imported."));
+    // The daemon tidies the folder so: that is over in a moment, and is waited for.
+    std::thread::scope(|scope| {
+        let import = scope.spawn(|| stage.import(0, &stage.out));
+        std::thread::park_timeout(std::time::Duration::from_millis(500));
+        drop(incoming);
+        assert!(import.join().unwrap().contains("imported."));
+    });
 }
 
 #[test]
