@@ -13,7 +13,7 @@ const DIGITS_ALL_MAX: usize = 8;
 /// Digits in a row in a namespace of one's own at most, but for a year.
 const GROUP_DIGITS_MAX: usize = 3;
 /// Namespaces with digits in them that software declares by itself.
-const KNOWN_NAMESPACES: [&str; 20] = [
+const KNOWN_NAMESPACES: [&str; 22] = [
     "http://www.w3.org/XML/1998/namespace",
     "http://www.w3.org/1998/Math/MathML",
     "http://www.w3.org/1999/XSL/Transform",
@@ -34,7 +34,11 @@ const KNOWN_NAMESPACES: [&str; 20] = [
     "http://uri.etsi.org/01903/v1.4.1#",
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+    "http://schemas.microsoft.com/2003/10/Serialization/",
+    "http://schemas.microsoft.com/2003/10/Serialization/Arrays",
 ];
+/// What .NET puts before the names of a program's own types.
+const DATA_CONTRACT: &str = "http://schemas.datacontract.org/2004/07/";
 /// Characters of one comment at most.
 const TEXT_CHARS_MAX: usize = 256;
 
@@ -59,11 +63,16 @@ impl Blanks {
     }
 
     /// May a message declare this namespace, beside what else has digits in it? Those that everybody declares say nothing;
-    /// of the others a year is the longest number.
+    /// of the others a year is the longest number, or a port.
     pub(crate) fn take_namespace(&mut self, uri: &str) -> bool {
         let is_year = |group: &str| group.len() == 4 && (group.starts_with("19") || group.starts_with("20"));
         let is_short = |group: &str| group.chars().count() <= GROUP_DIGITS_MAX || is_year(group);
-        KNOWN_NAMESPACES.contains(&uri) || uri.split(|c| !is_digit(c)).all(is_short) && self.take_text(uri)
+        if KNOWN_NAMESPACES.contains(&uri) {
+            return true;
+        }
+        let own = uri.strip_prefix(DATA_CONTRACT).unwrap_or(uri);
+        let own = without_port(own);
+        own.split(|c| !is_digit(c)).all(is_short) && self.take_text(&own)
     }
 
     fn counts(&mut self, text: &str) -> bool {
@@ -75,6 +84,17 @@ impl Blanks {
             }
         }
         self.digits <= DIGITS_ALL_MAX
+    }
+}
+
+/// `http://bdc.example.cn:8080/msg` without what programs listen on by default.
+fn without_port(uri: &str) -> String {
+    const PORTS: [&str; 12] = ["80", "81", "82", "443", "7001", "8000", "8080", "8081", "8082", "8088", "8090", "8443"];
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once(':') {
+        Some((host, port)) if PORTS.contains(&port) => format!("{scheme}://{host}{path}"),
+        _ => uri.to_owned(),
     }
 }
 

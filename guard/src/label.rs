@@ -153,6 +153,10 @@ impl<'a> Follower<'a> {
             if prefix.is_some_and(|prefix| !self.blanks.take(prefix.as_ref())) {
                 return Some(format!("{name}/@{key}"));
             }
+            // By whatever prefix software gives it: `i:nil="true"`.
+            if key == "nil" && matches!(attribute.value.trim(), "true" | "false" | "1" | "0") {
+                return None;
+            }
             if is_of_the_schema(whole) {
                 return (!self.blanks.take_text(&attribute.value)).then(told);
             }
@@ -187,6 +191,11 @@ impl<'a> Follower<'a> {
 /// What XML Schema itself has on any element, by the prefix that everybody gives it.
 fn is_of_the_schema(key: &str) -> bool {
     matches!(key, "xsi:schemaLocation" | "xsi:noNamespaceSchemaLocation" | "xsi:nil" | "xsi:type")
+}
+
+/// A line's end or a blank, written as a reference.
+fn is_blank(reference: &str) -> bool {
+    matches!(reference, "#9" | "#10" | "#13" | "#32" | "#x9" | "#xA" | "#xa" | "#xD" | "#xd" | "#x20")
 }
 
 fn is_of_a_style(words: &str) -> bool {
@@ -243,7 +252,7 @@ pub(crate) fn outline(text: &str, schema: &Schema) -> Outline {
                 }
                 Event::Text(text) if follower.is_strange(&here(), text) => Some(here()),
                 Event::CData(text) if follower.is_strange(&here(), text) => Some(here()),
-                Event::GeneralRef(_) if follower.is_strange(&here(), "&1") => Some(here()),
+                Event::GeneralRef(name) if !is_blank(name) && follower.is_strange(&here(), "&1") => Some(here()),
                 Event::Comment(text) if !follower.blanks.take_text(text) => Some("<!--".to_owned()),
                 Event::PI(words) if !is_of_a_style(words) || !follower.blanks.take_text(words) => Some("<?".to_owned()),
                 Event::DocType(_) => Some("<!DOCTYPE".to_owned()),
@@ -461,6 +470,10 @@ mod tests {
             "<m><points> <point/><point></point>\n</points></m>",
             "<m map=\"\"/>",
             "<m xmlns:a=\"b\"/>",
+            "<m xmlns=\"http://bdc.example.cn:8080/msg\"/>",
+            "<m xmlns=\"http://10.1.20.15:8080/bdc\"/>",
+            "<m xmlns=\"http://schemas.datacontract.org/2004/07/Bdc.Models\" xmlns:a=\"http://schemas.microsoft.com/2003/10/Serialization/Arrays\" xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\"><m i:nil=\"true\"/></m>",
+            "<m>&#13;\n<m>&#xD;&#x20;</m></m>",
             "<ns2:m xmlns:ns2=\"http://example.cn/bdc/2016\" xmlns:ns3=\"http://www.w3.org/2000/09/xmldsig#\"><ns2:m/></ns2:m>",
         ] {
             assert_eq!(stranger(message, &["m"]), None, "{message}");

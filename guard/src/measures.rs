@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Areas that are parts of 建筑面积.
-const PARTS: [&str; 5] = ["套内面积", "套内建筑面积", "专有建筑面积", "分摊面积", "分摊建筑面积"];
+/// Areas that are parts of 建筑面积. 分摊面积 is not among them: in many a table it is a share of the land.
+const PARTS: [&str; 4] = ["套内面积", "套内建筑面积", "专有建筑面积", "分摊建筑面积"];
 const WHOLE: &str = "建筑面积";
 /// What rounding, or a correction by hand, makes of a part.
 const SLACK: f64 = 0.05;
@@ -79,12 +79,11 @@ impl Measures {
         let read: Vec<Vec<Measure>> = cells.iter().map(|cell| Measure::all(cell)).collect();
         let told = |what: &str| Some(format!("row {nth}: {what}"));
         let name = |column: usize| self.names.get(column).map_or("", String::as_str);
-        let long = |measures: &[Measure]| measures.iter().filter(|m| m.value >= MEASURE_MIN && m.decimals > 0).count();
-        if let Some(column) = self.areas.iter().find(|column| read.get(**column).is_some_and(|all| long(all) > 1)) {
+        let unexplained = |measures: &[Measure]| measures.iter().filter(|m| m.is_long()).skip(1).any(|m| !m.explained);
+        if let Some(column) = self.areas.iter().find(|column| read.get(**column).is_some_and(|all| unexplained(all))) {
             return told(&format!("{}, {}", name(*column), name(*column)));
         }
-        let single: Vec<Option<Measure>> =
-            read.iter().map(|all| all.first().copied().filter(|_| all.len() == 1)).collect();
+        let single: Vec<Option<Measure>> = read.iter().map(|all| Measure::of_cell(all)).collect();
         let one = |column: usize| single.get(column).copied().flatten();
         if let Some(whole) = self.whole.and_then(one).filter(|whole| whole.value > 0.0) {
             let larger = |part: &&usize| one(**part).is_some_and(|part| part.value > whole.value + SLACK);
@@ -105,7 +104,8 @@ impl Measures {
             return told("too many measures to the millimetre");
         }
         let is_fine = |a: &Measure, b: &Measure| a.significant.max(b.significant) >= FINE_DECIMALS;
-        let pairs = pairs(&fine).filter(|(_, a, b)| is_fine(a, b));
+        let within = within(&read, |m| m.value >= MEASURE_MIN && m.decimals >= FINE_DECIMALS);
+        let pairs = pairs(&fine).chain(within).filter(|(_, a, b)| is_fine(a, b));
         if let Some((a, b)) = first_near(&mut self.fine, pairs, &FINE) {
             return told(&format!("{}, {}", name(a), name(b)));
         }
@@ -114,7 +114,9 @@ impl Measures {
             .filter_map(|column| one(*column).map(|measure| (*column, measure)))
             .filter(|(_, m)| m.value >= COARSE_MIN && m.decimals > 0)
             .collect();
-        let (a, b) = first_near(&mut self.coarse, self::pairs(&coarse), &COARSE)?;
+        let within = self::within(&read, |m| m.value >= COARSE_MIN && m.decimals > 0);
+        let within = within.filter(|((column, _), ..)| self.areas.contains(column));
+        let (a, b) = first_near(&mut self.coarse, self::pairs(&coarse).chain(within), &COARSE)?;
         told(&format!("{}, {}", name(a), name(b)))
     }
 
@@ -130,6 +132,22 @@ fn pairs(cells: &[(usize, Measure)]) -> impl Iterator<Item = ((usize, usize), Me
         .iter()
         .enumerate()
         .flat_map(|(n, (first, a))| cells.iter().skip(n + 1).map(|(second, b)| ((*first, *second), *a, *b)))
+}
+
+/// Two and two numbers of a kind in one cell.
+fn within(
+    row: &[Vec<Measure>],
+    is_one: impl Fn(&Measure) -> bool,
+) -> impl Iterator<Item = ((usize, usize), Measure, Measure)> {
+    let mut points = Vec::new();
+    for (column, cell) in row.iter().enumerate() {
+        let long: Vec<Measure> = cell.iter().copied().filter(&is_one).collect();
+        points.extend(long.chunks_exact(2).filter_map(|two| match two {
+            [a, b] => Some(((column, column), *a, *b)),
+            _ => None,
+        }));
+    }
+    points.into_iter()
 }
 
 /// The first two columns in which the newest row and some before it are corners.
@@ -181,28 +199,116 @@ struct Measure {
     decimals: usize,
     /// Those of them that are not noughts at the end.
     significant: usize,
+    /// Between the number before it and this one stands what kind of measure the one or the other is.
+    explained: bool,
 }
 
 impl Measure {
-    /// The numbers of a cell, whatever stands around them: a unit, a sign, a comma between thousands.
-    fn all(cell: &str) -> Vec<Measure> {
-        /// Of one cell; a text with more is no measure.
-        const NUMBERS_MAX: usize = 8;
-        if !cell.chars().any(char::is_numeric) {
-            return Vec::new();
-        }
-        let plain: String = cell.chars().map(narrow).collect();
-        let grouped = plain.contains('.');
-        let plain: String = plain.chars().filter(|c| !(grouped && *c == ',')).collect();
-        let words = plain.split(|c: char| !(c.is_ascii_digit() || c == '.')).filter(|word| !word.is_empty());
-        words.filter_map(Measure::read).take(NUMBERS_MAX).collect()
+    fn is_long(&self) -> bool {
+        self.value >= MEASURE_MIN && self.decimals > 0
     }
 
-    fn read(word: &str) -> Option<Measure> {
-        let value = word.parse().ok()?;
-        let fraction = word.split_once('.').map_or("", |(_, fraction)| fraction);
-        Some(Measure { value, decimals: fraction.len(), significant: fraction.trim_end_matches('0').len() })
+    /// The measure that a cell holds, whatever else is counted or named in it; none where it holds several.
+    fn of_cell(all: &[Measure]) -> Option<Measure> {
+        let mut long = all.iter().filter(|m| m.is_long());
+        match (long.next(), long.next()) {
+            (Some(one), None) => Some(*one),
+            (Some(_), Some(_)) => None,
+            (None, _) => all.iter().copied().max_by(|a, b| a.value.total_cmp(&b.value)),
+        }
     }
+
+    /// The numbers of a cell, whatever stands around them: a unit, a sign, a comma between thousands.
+    fn all(cell: &str) -> Vec<Measure> {
+        /// Of one cell: corners enough to be known by.
+        const NUMBERS_MAX: usize = 64;
+        const WORDS: [&str; 14] = [
+            "面积",
+            "其中",
+            "地下",
+            "地上",
+            "阳台",
+            "分摊",
+            "公摊",
+            "专有",
+            "㎡",
+            "m²",
+            "平方米",
+            "平米",
+            "亩",
+            "公顷",
+        ];
+        let mut all: Vec<Measure> = Vec::new();
+        if !cell.chars().any(char::is_numeric) {
+            return all;
+        }
+        let plain: String = cell.chars().map(narrow).collect();
+        let mut rest = plain.as_str();
+        let mut has_unit = false;
+        while let Some((before, from)) =
+            rest.find(|c: char| c.is_ascii_digit()).and_then(|at| rest.split_at_checked(at))
+        {
+            let (measure, behind) = Measure::read(from);
+            let (unit, behind) = behind.split_at(unit_of(behind));
+            if let Some(measure) = measure {
+                let explained = has_unit || WORDS.iter().any(|word| before.contains(word));
+                all.push(Measure { explained, ..measure });
+            }
+            if all.len() == NUMBERS_MAX {
+                break;
+            }
+            (rest, has_unit) = (behind, !unit.is_empty());
+        }
+        all
+    }
+
+    /// The number that a text begins with, and what is behind it. A date with points is none.
+    fn read(text: &str) -> (Option<Measure>, &str) {
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let split = |text, at| str::split_at_checked(text, at).unwrap_or((text, ""));
+        let (whole, mut rest) = split(text, digits(text));
+        let mut written = whole.to_owned();
+        while let Some(group) = rest.strip_prefix(',').filter(|group| written.len() <= 3 * 5 && digits(group) == 3) {
+            if whole.len() > 3 {
+                break;
+            }
+            let (group, behind) = split(group, 3);
+            written.push_str(group);
+            rest = behind;
+        }
+        let mut decimals = 0;
+        let mut significant = 0;
+        if let Some(fraction) = rest.strip_prefix('.').filter(|fraction| digits(fraction) > 0) {
+            let (fraction, behind) = split(fraction, digits(fraction));
+            (decimals, significant) = (fraction.len(), fraction.trim_end_matches('0').len());
+            written = format!("{written}.{fraction}");
+            rest = behind;
+            if rest.strip_prefix('.').is_some_and(|more| digits(more) > 0) {
+                return (None, rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()));
+            }
+        }
+        if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
+            let sign = usize::from(exponent.starts_with(['+', '-']));
+            let length = exponent.get(sign..).map_or(0, digits);
+            let (exponent, behind) = split(exponent, sign + length);
+            if let Some(power) = exponent.parse::<i32>().ok().filter(|_| (1..=3).contains(&length)) {
+                written = format!("{written}e{power}");
+                let left = |digits: usize| {
+                    usize::try_from(i32::try_from(digits).unwrap_or(i32::MAX).saturating_sub(power)).unwrap_or(0)
+                };
+                (decimals, significant) = (left(decimals), left(significant));
+                rest = behind;
+            }
+        }
+        let value = written.parse().ok().filter(|value: &f64| value.is_finite());
+        (value.map(|value| Measure { value, decimals, significant, explained: false }), rest)
+    }
+}
+
+/// How long the unit is that a text begins with, where it has a digit in it: `m2`.
+fn unit_of(text: &str) -> usize {
+    let unit = text.trim_start();
+    if unit.starts_with("m2") || unit.starts_with("M2") { text.len() - unit.len() + 2 } else { 0 }
 }
 
 /// A digit or sign of full width as everybody else writes it.
@@ -255,6 +361,33 @@ mod tests {
                 "row 5: 建筑面积, 套内面积",
             ),
             ("面积\n34512.417 51203.882", "row 2: 面积, 面积"),
+            ("土地面积\n\"34512.417,51203.882\"", "row 2: 土地面积, 土地面积"),
+            ("面积\nX34512.417Y51203.882", "row 2: 面积, 面积"),
+            (
+                "业务号;建筑面积;套内面积\n1;34512.417m2;51203.882m2\n2;34498.120m2;51233.004m2",
+                "row 2: 套内面积 > 建筑面积",
+            ),
+            (
+                "业务号;土地面积;面积\nA;34512.417 M2;51203.882\nB;34498.120 M2;51233.004\nC;34477.871 M2;51228.690",
+                "row 4: 土地面积, 面积",
+            ),
+            (
+                "业务号;土地面积;面积\nA;J1 34512.417;51203.882\nB;J2 34498.120;51233.004\nC;J3 34477.871;51228.690",
+                "row 4: 土地面积, 面积",
+            ),
+            (
+                "业务号;土地面积;面积\nA;3.4512417E4;5.1203882E4\nB;3.4498120E4;5.1233004e+04\nC;3.4477871E4;5.1228690E4",
+                "row 4: 土地面积, 面积",
+            ),
+            ("备注\n34512.417 51203.882\n34498.120，51233.004\n34477.871/51228.690", "row 4: 备注, 备注"),
+            (
+                "备注\n界址点坐标：J1,34512.417,51203.882、J2,34498.120,51233.004、J3,34477.871,51228.690",
+                "row 2: 备注, 备注",
+            ),
+            (
+                "面积\n宗地面积34512.417㎡ 面积51203.882\n宗地面积34498.120㎡ 面积51233.004\n34477.871㎡ 51228.690",
+                "row 4: 面积, 面积",
+            ),
         ] {
             assert_eq!(fault(table).as_deref(), Some(told), "{table}");
         }
@@ -278,6 +411,9 @@ mod tests {
             // 个别笔误
             "建筑面积;套内面积\n96.12;98.01\n96.12;80.01\n0;80.01\n;80.01\n96.12;96.15\n",
             "面积\n96.12（含阳台 3.20）\n约 1200.55 平方米",
+            "面积\n共有宗地面积：12846.50㎡/房屋建筑面积：1196.12㎡\n12034.55（其中地下1003.20）\n12,034.55m2 1,196.12m2",
+            "备注\n2026.11.23收件，价格1,280,000.00\n面积96.12，套内80.01\n2026.11.24收件",
+            "坐落;建筑面积;分摊面积;宗地面积\n标准厂房1号;1203.50;3541.20;34512.40",
         ] {
             assert_eq!(fault(table), None, "{table}");
         }

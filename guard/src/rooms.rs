@@ -14,8 +14,36 @@ const LINE_BYTES_MAX: usize = 4_096;
 const HEADED_MIN: usize = 3;
 /// Whole cells of a header.
 const ROOMS: [&str; 30] = [
-    "幢", "幢号", "栋", "栋号", "楼", "楼号", "楼栋", "层", "层号", "层数", "总层数", "所在层", "楼层", "名义层", "实际层", "单元", "单元号", "室", "室号",
-    "室数", "房号", "户号", "户数", "套数", "厅", "卫", "公摊", "分摊", "车位", "车位数",
+    "幢",
+    "幢号",
+    "栋",
+    "栋号",
+    "楼",
+    "楼号",
+    "楼栋",
+    "层",
+    "层号",
+    "层数",
+    "总层数",
+    "所在层",
+    "楼层",
+    "名义层",
+    "实际层",
+    "单元",
+    "单元号",
+    "室",
+    "室号",
+    "室数",
+    "房号",
+    "户号",
+    "户数",
+    "套数",
+    "厅",
+    "卫",
+    "公摊",
+    "分摊",
+    "车位",
+    "车位数",
 ];
 /// What a cell of a header ends in.
 const MEASURES: [&str; 4] = ["面积", "价", "价格", "金额"];
@@ -123,8 +151,9 @@ fn is_room(cell: &str) -> bool {
 }
 
 /// Ends it in the name of a corner, `J1`, and what parts it from its numbers?
-fn is_corner(before: &str) -> bool {
-    let is_between = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '"' | ':' | '(' | '，' | '；' | '：' | '（');
+pub(crate) fn is_corner(before: &str) -> bool {
+    let is_between =
+        |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '"' | ':' | '(' | '，' | '；' | '：' | '（');
     let before = before.trim_end_matches(is_between);
     let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
     let name = before.get(..before.len() - digits).unwrap_or("");

@@ -9,7 +9,7 @@
 use crate::axis::{self, Axis};
 use crate::finding::RuleClass;
 use crate::pairs::{self, AxisRun, Number, PairKind, Trail, Windows};
-use crate::rooms::Rooms;
+use crate::rooms::{self, Rooms};
 use crate::sexagesimal;
 use crate::sheet;
 use crate::words;
@@ -168,6 +168,8 @@ struct Scan<'a> {
     axis_east: AxisRun,
     plain_east: AxisRun,
     local: Trail,
+    /// The first of two numbers behind the name of a corner.
+    corner: Option<Number>,
     sexagesimal: sexagesimal::Rows,
     rooms: Rooms,
     spaced_run: u32,
@@ -195,6 +197,7 @@ impl<'a> Scan<'a> {
             axis_east: AxisRun::new(),
             plain_east: AxisRun::new(),
             local: Trail::new(PairKind::Plain),
+            corner: None,
             sexagesimal: sexagesimal::Rows::default(),
             rooms: Rooms::default(),
             spaced_run: 0,
@@ -463,8 +466,20 @@ impl<'a> Scan<'a> {
         self.spaced_at = end;
     }
 
+    /// `J1,34512.417,51203.882;J2,`: the name of a corner, and two numbers to the millimetre behind it.
+    fn corner(&mut self, number: &Number) {
+        let label = self.key.filter(|key| number.at - key.1 <= KEY_GAP_MAX);
+        let is_fine = number.decimals >= 3;
+        match (label, self.corner.take()) {
+            (Some(label), _) if is_fine && rooms::is_corner(self.text_of(label)) => self.corner = Some(*number),
+            (None, Some(first)) if is_fine && self.key.is_none() => self.local(&first, number),
+            _ => {}
+        }
+    }
+
     fn take(&mut self, number: Number, end: usize) -> usize {
         self.index += 1;
+        self.corner(&number);
         if self.receiver(&number, end) {
             self.hit("receiver-sentence", RuleClass::Structural, number.at);
         }
@@ -719,17 +734,27 @@ impl<'a> Scan<'a> {
     }
 
     /// `东向：12800.50，南向：13100.00，北向：12100.00`: the ways a flat may face. Beside them 东向 and 北向 are axes only of what
-    /// is as long or as fine as a survey.
+    /// is as long or as fine as a survey. 南向为人民路 is no such way: it has no number like theirs.
     fn is_front(&self, earlier: &Keyed, this: &Keyed) -> bool {
-        let around = || {
-            let from = earlier.key.0.saturating_sub(FRONTS_REACH);
-            let to = this.number.at.saturating_add(FRONTS_REACH).min(self.bytes.len());
-            self.bytes.get(from..to).unwrap_or_default()
-        };
-        axis::is_front(self.key_of(*earlier))
+        let numbers = [earlier.number, this.number];
+        let are_fronts = axis::is_front(self.key_of(*earlier))
             && axis::is_front(self.key_of(*this))
-            && [earlier.number, this.number].iter().all(|n| n.decimals < 3 && !n.windows.is_grid())
-            && axis::OTHER_FRONTS.iter().any(|front| memchr::memmem::find(around(), front.as_bytes()).is_some())
+            && numbers.iter().all(|n| n.decimals < 3 && !n.windows.is_grid());
+        let is_like = |whole: usize, decimals: usize| {
+            numbers.iter().any(|n| usize::from(n.whole).abs_diff(whole) <= 1 && usize::from(n.decimals) == decimals)
+        };
+        let from = earlier.key.0.saturating_sub(FRONTS_REACH);
+        let to = this.number.at.saturating_add(FRONTS_REACH).min(self.bytes.len());
+        let around = self.bytes.get(from..to).unwrap_or_default();
+        let has_number = |front: &str| {
+            memchr::memmem::find_iter(around, front.as_bytes()).any(|at| {
+                let behind = self.text.get(from + at + front.len()..to.max(from)).unwrap_or("");
+                let gap = behind.find(|c: char| c.is_alphanumeric()).unwrap_or(behind.len());
+                let (whole, decimals) = length_of(behind.get(gap..).unwrap_or(""));
+                gap <= KEY_GAP_MAX && whole > 0 && is_like(whole, decimals)
+            })
+        };
+        are_fronts && axis::OTHER_FRONTS.iter().any(|front| has_number(front))
     }
 
     fn key_of(&self, keyed: Keyed) -> &'a str {
@@ -965,6 +990,14 @@ fn push_digit(mantissa: u64, digit: u8) -> u64 {
     mantissa.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0')))
 }
 
+/// Digits before and behind the point of the number that a text begins with.
+fn length_of(text: &str) -> (usize, usize) {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let whole = digits(text);
+    let fraction = text.get(whole..).and_then(|rest| rest.strip_prefix('.'));
+    (whole, fraction.map_or(0, digits))
+}
+
 fn digits_of(value: f64) -> u8 {
     let mut digits = 1;
     let mut limit = 10.0;
@@ -1005,6 +1038,8 @@ mod tests {
             "<XZB><value>512844.23</value></XZB>",
             "南向 东向：512844.23，北向：3389512.41",
             "南向 东向：12844.231，北向：89512.417",
+            "<KTT_ZDJBXX ZDSZN=\"南向为人民路\" BZ=\"J1东向：51203.88，北向：34512.42；J2东向：51233.00，北向：34498.12\"/>",
+            "业务号,备注\n1,南向临街；J1东向51203.88北向34512.42\n",
             "东向：1234.56，北向：2345.67",
             r#"{"TFH":"J50K01230456"}"#,
             "<KTT_ZDJBXX TFH=\"J50I123456\"/>",
@@ -1064,6 +1099,26 @@ mod tests {
             "TFH=\"J50G001002\" 图幅号：H50G005010 编号 J50K01230456",
         ] {
             assert_eq!(rules(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_corners_before_two_numbers_to_the_millimetre_make_a_local_grid() {
+        let points =
+            [(34_512.417, 51_203.882), (34_498.123, 51_233.004), (34_477.871, 51_228.69), (34_470.001, 51_201.33)];
+        let written = |of: &dyn Fn(usize, f64, f64) -> String, between: &str| {
+            let rows: Vec<String> = points.iter().enumerate().map(|(n, (x, y))| of(n + 1, *x, *y)).collect();
+            rows.join(between)
+        };
+        for (text, found) in [
+            (format!("界址点坐标：{}", written(&|n, x, y| format!("J{n},{x:.3},{y:.3}"), ";")), true),
+            (format!("<a BZ=\"{}\"/>", written(&|n, x, y| format!("J{n}({x:.3},{y:.3})"), "、")), true),
+            (format!("<a BZ=\"{}\"/>", written(&|n, x, y| format!("界址点J{n}：{x:.3}，{y:.3}"), "&#10;")), true),
+            // 幢号与面积
+            (written(&|n, x, y| format!("J{n}幢 {x:.2} {y:.2}"), "\n"), false),
+            (written(&|n, x, y| format!("J{n} 建筑面积 {x:.2}，套内面积 {y:.2}"), "；"), false),
+        ] {
+            assert_eq!(scan(&text).hits.iter().any(|hit| hit.rule == "local-grid"), found, "{text}");
         }
     }
 }

@@ -5,6 +5,8 @@ use crate::rooms::Rooms;
 
 /// Rows in the same degrees that prove it.
 const ROWS: u32 = 3;
+/// So many where they lie further apart, and nothing calls them angles.
+const ROWS_LOOSE: u32 = 4;
 
 /// What three rows in the same degrees prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ const FINE_DECIMALS: u8 = 3;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     proof: Proof,
+    rows: u32,
     /// Where the numbers of the last row begin.
     parts: [usize; 6],
 }
@@ -41,7 +44,9 @@ impl Run {
         match self.proof {
             Proof::Fine => true,
             Proof::Near => rooms.are_angles_named(*last) || !rooms.are_above(text, self.parts),
-            Proof::Loose => rooms.are_angles_named(*last),
+            Proof::Loose => {
+                rooms.are_angles_named(*last) || self.rows >= ROWS_LOOSE && !rooms.are_above(text, self.parts)
+            }
         }
     }
 }
@@ -104,7 +109,7 @@ impl Rows {
             (false, true) => Proof::Near,
             (false, false) => Proof::Loose,
         };
-        (self.run >= ROWS).then_some(Run { proof, parts: self.places })
+        (self.run >= ROWS).then_some(Run { proof, rows: self.run, parts: self.places })
     }
 
     /// Can it be the next part of a row?
@@ -135,6 +140,8 @@ mod tests {
             one_far_away,
             format!("度,分,秒,度,分,秒\n{loose}"),
             format!("界址点\n{loose}"),
+            format!("{loose}121,28,12.40,31,13,6.80\n"),
+            "<KTF_ZH_YHZK JTYT=\"养殖，38 14 5.22 121 28 12.50；38 14 6.00 121 29 53.01；38 12 7.11 121 29 52.99；38 12 6.80 121 28 12.40\"/>".to_owned(),
         ] {
             assert!(hits(&text), "{text}");
         }

@@ -37,14 +37,24 @@ fn is_large_national(value: &str) -> bool {
     is_series(series) && rest.len() == digits && is_number(rest)
 }
 
-/// Is it nothing but sheets of 1:5,000 or smaller, empty, or 无?
+/// Is it nothing but sheets of 1:5,000 or smaller, empty, or a word that says so?
 pub(crate) fn is_coarse(value: &str) -> bool {
-    let value = value.trim();
-    let mut sheets = value.split([',', '，', '、', ';', '；', '/', ' ']).filter(|sheet| !sheet.is_empty());
-    value.is_empty()
-        || value == "无"
-        || (sheets.clone().count() <= SHEETS_MAX
-            && sheets.all(|sheet| is_coarse_national(sheet) || is_coarse_of_old(sheet)))
+    const NOTHING: [&str; 13] = ["", "-", "--", "—", "——", "/", "无", "暂无", "空", "未知", "不详", "null", "NULL"];
+    let narrow = |c: char| match u32::from(c).checked_sub(0xFF01) {
+        Some(above) if above < 0x5E => char::from_u32(0x21 + above).unwrap_or(c),
+        _ => c,
+    };
+    // Blanks stand between sheets, and in them: H50 G 005010.
+    let listed = |between: &[char]| {
+        let plain: String = value.chars().map(narrow).map(|c| c.to_ascii_uppercase()).collect();
+        let sheets: Vec<String> = plain
+            .split(|c: char| matches!(c, ',' | '、' | ';' | '/') || between.contains(&c))
+            .map(|sheet| sheet.chars().filter(|c| !c.is_whitespace()).collect())
+            .filter(|sheet: &String| !sheet.is_empty())
+            .collect();
+        sheets.len() <= SHEETS_MAX && sheets.iter().all(|sheet| is_coarse_national(sheet) || is_coarse_of_old(sheet))
+    };
+    NOTHING.contains(&value.trim()) || listed(&[' ']) || listed(&[])
 }
 
 /// `J50`, `J50G005010`: each scale has so many rows and columns, and no other number is one.
@@ -81,8 +91,7 @@ fn is_coarse_of_old(sheet: &str) -> bool {
         [hundred, one] => is_within(hundred, 144) && (quarter(one) || in_brackets(one, '(', ')', 64)),
         [hundred, ten, one] => {
             is_within(hundred, 144)
-                && ((quarter(ten) && is_within(one, 4))
-                    || (in_brackets(ten, '(', ')', 64) && matches!(*one, "a" | "b" | "c" | "d")))
+                && ((quarter(ten) && is_within(one, 4)) || (in_brackets(ten, '(', ')', 64) && quarter(one)))
         }
         _ => false,
     };
@@ -134,6 +143,14 @@ mod tests {
             "J-50-144",
             "J-50-144-B-4",
             "J-50-5-(64)-a",
+            "-",
+            "—",
+            "暂无",
+            "NULL",
+            "h50g005010",
+            "H50 G 005010",
+            "Ｈ５０Ｇ００５０１０，H50G005011 H50G005012",
+            "H-50-5-（10）",
         ] {
             assert!(is_coarse(coarse) && !is_large_scale(coarse), "{coarse}");
         }

@@ -275,7 +275,13 @@ fn hides_cells(cell: &str, divider: char) -> bool {
             if other == '\t' && !is_quoted { pieces().count() } else { pieces().filter(|p| is_fraction(p)).count() };
         most > 1
     };
-    ['\t', ';', '|', ',', '；', '，'].into_iter().any(|other| other != divider && cell.contains(other) && holds(other))
+    // Its own divider may stand in it where it is quoted: between two measures as long as points are it hides a row too.
+    let is_point = |piece: &str| is_fraction(piece) && piece.trim().find('.').is_some_and(|whole| whole > 3);
+    let points = || bare(cell).split(divider).filter(|piece| is_point(piece)).count() > 1;
+    (is_quoted && points())
+        || ['\t', ';', '|', ',', '；', '，']
+            .into_iter()
+            .any(|other| other != divider && cell.contains(other) && holds(other))
 }
 
 /// What was proven of one table.

@@ -571,9 +571,9 @@ mod tests {
         let row = |cells: [&str; 3]| format!("<a:tr h=\"1\">{}</a:tr>", cells.map(cell).concat());
         let rows = [
             ["点号", "X", "Y"],
-            ["J1", "34512.417", "27881.335"],
-            ["J2", "34548.902", "27888.874"],
-            ["J3", "34541.336", "27936.018"],
+            ["P1", "34512.417", "27881.335"],
+            ["P2", "34548.902", "27888.874"],
+            ["P3", "34541.336", "27936.018"],
         ];
         let slide = format!("<?xml version=\"1.0\"?><p:sld><a:tbl>{}</a:tbl></p:sld>", rows.map(row).concat());
         assert_eq!(rules(&slide), ["local-grid"]);
@@ -598,9 +598,9 @@ mod tests {
         };
         let sheet = format!(
             "<?xml version=\"1.0\"?><table:table><table:table-row>{head}</table:table-row>{}{}{}</table:table>",
-            row("J1", "34512.417", "27881.335"),
-            row("J2", "34548.902", "27888.874"),
-            row("J3", "34541.336", "27936.018")
+            row("P1", "34512.417", "27881.335"),
+            row("P2", "34548.902", "27888.874"),
+            row("P3", "34541.336", "27936.018")
         );
         assert_eq!(rules(&sheet), ["local-grid"]);
     }
