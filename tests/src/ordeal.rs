@@ -216,6 +216,10 @@ impl Ordeal {
         for node in self.nodes {
             for command in [vec!["ledger", "verify", "--dir"], vec!["verify"]] {
                 let place = office.spool(node).join(if command.len() == 1 { "evidence" } else { "ledger" });
+                // An origin may be at rest before its first receipt came: then it keeps no evidence, and `tell` asks for none.
+                if command.len() == 1 && files_below(&place).is_empty() {
+                    continue;
+                }
                 let place = place.to_string_lossy().into_owned();
                 office
                     .ferry(&[&command[..], &[&place, "--trust", &trust]].concat())
