@@ -748,10 +748,13 @@ impl<'a> Scan<'a> {
         let around = self.bytes.get(from..to).unwrap_or_default();
         let has_number = |front: &str| {
             memchr::memmem::find_iter(around, front.as_bytes()).any(|at| {
-                let behind = self.text.get(from + at + front.len()..to.max(from)).unwrap_or("");
-                let gap = behind.find(|c: char| c.is_alphanumeric()).unwrap_or(behind.len());
-                let (whole, decimals) = length_of(behind.get(gap..).unwrap_or(""));
-                gap <= KEY_GAP_MAX && whole > 0 && is_like(whole, decimals)
+                let behind = self.text.get(from + at + front.len()..).unwrap_or("");
+                let mut gap = behind.char_indices().take(KEY_GAP_MAX);
+                let number = gap
+                    .find(|(_, c)| c.is_alphanumeric() && !"为是约".contains(*c))
+                    .and_then(|(gap, _)| behind.get(gap..));
+                let (whole, decimals) = length_of(number.unwrap_or(""));
+                whole > 0 && is_like(whole, decimals)
             })
         };
         are_fronts && axis::OTHER_FRONTS.iter().any(|front| has_number(front))
@@ -1099,6 +1102,11 @@ mod tests {
             "TFH=\"J50G001002\" 图幅号：H50G005010 编号 J50K01230456",
         ] {
             assert_eq!(rules(text), Vec::<&str>::new(), "{text}");
+        }
+        // Wherever what is looked at around them ends within a character.
+        for nth in ["", "1", "12"] {
+            let text = format!("均价{nth}：东向12800.50，南向为13100.00，北向12100.00。{}", "以合同为准".repeat(30));
+            assert_eq!(rules(&text), Vec::<&str>::new(), "{text}");
         }
     }
 
